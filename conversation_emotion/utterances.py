@@ -1,0 +1,130 @@
+"""The utterance table: one row per utterance of any corpus, with a checked contract."""
+
+import math
+from collections.abc import Iterable
+
+import pandas as pd
+
+COLUMNS: dict[str, str] = {
+    "corpus": "name of the corpus, the same in every row",
+    "utterance_id": "unique in the corpus",
+    "dialogue_id": "the conversation the utterance belongs to",
+    "order": "place in its dialogue: 0, 1, 2, ... without gaps, in the order of speaking",
+    "start": "seconds from the beginning of the dialogue, missing if unknown",
+    "end": "seconds from the beginning of the dialogue, missing if unknown",
+    "speaker": "unique in the corpus: the same person always, no two people alike",
+    "gender": "female, male, other, or missing",
+    "language": "IETF tag such as en or de, or missing",
+    "text": "what is said; missing or empty where no transcript exists",
+    "audio": "absolute path of the file that holds the speech, or missing",
+    "channel": "channel of the file to read, or missing for the mean of all",
+    "offset": "seconds into the file at which the utterance begins, or missing for its beginning",
+    "duration": "seconds to read from there, or missing for all that follows",
+    "emotion": "the label as the corpus names it, or missing: an unlabelled turn stays as context",
+    "valence": "rating on the corpus' own scale, or missing",
+    "arousal": "rating on the corpus' own scale, or missing",
+    "dominance": "rating on the corpus' own scale, or missing",
+    "sentiment": "negative, neutral, positive, a number as text, or missing",
+    "split": "train, valid or test where the corpus has an official split, else missing",
+    "session": "recording session, or missing",
+}
+"""The columns of every utterance table; a corpus may add more behind them."""
+
+NUMBERS = ("start", "end", "channel", "offset", "duration", "valence", "arousal", "dominance")
+REQUIRED = ("corpus", "utterance_id", "dialogue_id", "order", "speaker")
+SPLITS = ("train", "valid", "test")
+GENDERS = ("female", "male", "other")
+
+
+def build_utterances(rows: Iterable[dict[str, object]], corpus: str) -> pd.DataFrame:
+    """Makes the utterance table from rows that name only what their corpus knows.
+
+    Sorts by dialogue and order, gives absent columns missing values, and checks the contract.
+
+    Args:
+        rows: One dictionary per utterance; its keys are names of columns.
+        corpus: Name that fills the column ``corpus`` and begins every error.
+
+    Raises:
+        ValueError: The contract is broken, see `validate_utterances`; or there are no rows.
+    """
+    table = pd.DataFrame(list(rows))
+    if table.empty:
+        raise ValueError(f"{corpus}: no utterances found")
+    table["corpus"] = corpus
+    for column in COLUMNS:
+        if column not in table:
+            table[column] = None
+    table = table[[*COLUMNS, *(column for column in table if column not in COLUMNS)]]
+    for column in NUMBERS:
+        table[column] = pd.to_numeric(table[column]).astype("float64")
+    for column in table.columns.difference([*NUMBERS, "order"]):
+        if table[column].isna().all() or table[column].dtype == object:
+            table[column] = table[column].astype("object").where(table[column].notna(), None)
+    validate_utterances(table, corpus)
+    return table.sort_values(["dialogue_id", "order"], kind="stable", ignore_index=True)
+
+
+def validate_utterances(utterances: pd.DataFrame, corpus: str) -> pd.DataFrame:
+    """Returns the table unchanged, or says which rows break its contract.
+
+    Raises:
+        ValueError: A column is missing or holds what it must not; an id repeats; the orders of a
+            dialogue have gaps; a time runs backwards.
+    """
+    if missing := [column for column in COLUMNS if column not in utterances]:
+        raise ValueError(f"{corpus}: the utterance table lacks the columns {missing}")
+    for column in REQUIRED:
+        if absent := utterances.index[utterances[column].isna()].tolist():
+            raise ValueError(
+                f"{corpus}: {len(absent)} rows have no {column}, first row {absent[0]}; "
+                f"{column} is {COLUMNS[column]}"
+            )
+    _check_ids_are_unique(utterances, corpus)
+    _check_order(utterances, corpus)
+    _check_choices(utterances, corpus, "split", SPLITS)
+    _check_choices(utterances, corpus, "gender", GENDERS)
+    _check_times(utterances, corpus)
+    return utterances
+
+
+def has_text(utterances: pd.DataFrame) -> pd.Series:
+    """Marks the utterances whose transcript holds more than white space."""
+    return utterances["text"].map(lambda text: isinstance(text, str) and bool(text.strip()))
+
+
+def _check_ids_are_unique(utterances: pd.DataFrame, corpus: str) -> None:
+    ids = utterances["utterance_id"]
+    if repeated := ids[ids.duplicated()].tolist():
+        raise ValueError(f"{corpus}: {len(repeated)} utterance ids repeat, first {repeated[0]!r}")
+
+
+def _check_order(utterances: pd.DataFrame, corpus: str) -> None:
+    for dialogue_id, orders in utterances.groupby("dialogue_id", sort=False)["order"]:
+        if sorted(orders) != list(range(len(orders))):
+            raise ValueError(
+                f"{corpus}: dialogue {dialogue_id!r} has orders {sorted(orders)}, "
+                f"expected 0 to {len(orders) - 1} without gaps"
+            )
+
+
+def _check_choices(
+    utterances: pd.DataFrame, corpus: str, column: str, allowed: tuple[str, ...]
+) -> None:
+    given = utterances[column].dropna()
+    if wrong := given[~given.isin(allowed)].tolist():
+        raise ValueError(
+            f"{corpus}: {len(wrong)} rows have an unknown {column}, first {wrong[0]!r}; "
+            f"allowed are {', '.join(allowed)} or nothing"
+        )
+
+
+def _check_times(utterances: pd.DataFrame, corpus: str) -> None:
+    for utterance_id, start, end in zip(
+        utterances["utterance_id"], utterances["start"], utterances["end"], strict=True
+    ):
+        if math.isfinite(start) and math.isfinite(end) and end < start:
+            raise ValueError(
+                f"{corpus}: utterance {utterance_id!r} ends at {end} s, "
+                f"before it starts at {start} s"
+            )
