@@ -59,7 +59,13 @@ LABEL_MAPS: dict[tuple[str, str], LabelMap] = {
             corpus="iemocap",
             label_set="4-class",
             labels=FOUR_CLASSES,
-            classes={"ang": "angry", "hap": "happy", "exc": "happy", "neu": "neutral", "sad": "sad"},
+            classes={
+                "ang": "angry",
+                "hap": "happy",
+                "exc": "happy",
+                "neu": "neutral",
+                "sad": "sad",
+            },
             dropped=("fru", "sur", "fea", "dis", "oth"),
         ),
         LabelMap(

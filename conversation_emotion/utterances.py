@@ -58,9 +58,6 @@ def build_utterances(rows: Iterable[dict[str, object]], corpus: str) -> pd.DataF
     table = table[[*COLUMNS, *(column for column in table if column not in COLUMNS)]]
     for column in NUMBERS:
         table[column] = pd.to_numeric(table[column]).astype("float64")
-    for column in table.columns.difference([*NUMBERS, "order"]):
-        if table[column].isna().all() or table[column].dtype == object:
-            table[column] = table[column].astype("object").where(table[column].notna(), None)
     validate_utterances(table, corpus)
     return table.sort_values(["dialogue_id", "order"], kind="stable", ignore_index=True)
 

@@ -1,0 +1,237 @@
+"""A user's own corpus: one table of utterances as CSV, JSONL or Parquet.
+
+Columns, named as in the utterance table (`conversation_emotion.utterances.COLUMNS`):
+
+* ``utterance_id``, and ``text`` or ``audio`` or both, are needed; ``emotion`` is, for training.
+* ``audio`` is a path from the manifest's own folder, and stays inside it.
+* ``dialogue_id`` is the utterance's own id where it is absent: each its own dialogue.
+* ``order`` is the order of the rows inside a dialogue if there is no such column.
+* ``speaker`` is the dialogue's id where it is absent: one unknown speaker per dialogue. Name the
+  speakers if some return in other dialogues, or no split can keep them apart.
+* ``split`` also takes dev, val and validation for valid.
+* ``corpus`` names the corpus, the same in every row; without it the name is ``manifest``.
+
+Every other column of the contract is optional; unknown columns are kept behind it. Ids are text,
+so leading zeros survive. An empty cell is missing; NA, None and nan are words like any other.
+"""
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow
+from pyarrow import parquet
+
+from conversation_emotion.utterances import COLUMNS, NUMBERS, build_utterances
+
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+_SPLIT_NAMES = {"dev": "valid", "val": "valid", "validation": "valid"}
+_NUMBERS = (*NUMBERS, "order")
+_TEXTS = tuple(column for column in COLUMNS if column not in _NUMBERS)
+
+
+class _Row(NamedTuple):
+    """A row of the manifest and where it stands there, for errors."""
+
+    place: str
+    cells: dict[str, object]
+
+
+def load_manifest(path: Path) -> pd.DataFrame:
+    """Reads a manifest into the utterance table.
+
+    Args:
+        path: A ``.csv``, ``.jsonl`` or ``.parquet`` file, or a folder that holds exactly one of
+            ``manifest.csv``, ``manifest.jsonl`` and ``manifest.parquet``.
+
+    Raises:
+        FileNotFoundError: There is no such file, or the folder holds no manifest.
+        ValueError: The file cannot be read as what its name says, is empty, lacks a column, or
+            holds a number or path that is none; or the table's contract is broken.
+    """
+    file = _find_manifest(path)
+    read = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}[file.suffix]
+    rows = [_Row(place, _clean_cells(cells, place)) for place, cells in read(file)]
+    _check_columns(rows, file)
+    folder = file.parent.resolve()
+    has_order = any(row.cells.get("order") is not None for row in rows)
+    num_turns: dict[object, int] = {}
+    described = []
+    for row in rows:
+        cells = _fill_defaults(row)
+        cells["audio"] = _resolve_audio(cells.get("audio"), folder, row.place)
+        turn = num_turns.setdefault(cells["dialogue_id"], 0)
+        num_turns[cells["dialogue_id"]] += 1
+        cells["order"] = _read_order(row) if has_order else turn
+        described.append(cells)
+    return build_utterances(described, _name_corpus(rows, file))
+
+
+def _find_manifest(path: Path) -> Path:
+    if path.is_dir():
+        names = [f"manifest{suffix}" for suffix in SUFFIXES]
+        found = [path / name for name in names if (path / name).is_file()]
+        if not found:
+            raise FileNotFoundError(f"manifest: none of {', '.join(names)} in {path}")
+        if len(found) > 1:
+            raise ValueError(
+                f"manifest: {path} holds {' and '.join(file.name for file in found)}; "
+                "pass the one to read"
+            )
+        return found[0]
+    if not path.is_file():
+        raise FileNotFoundError(f"manifest: no file {path}")
+    if path.suffix not in SUFFIXES:
+        raise ValueError(
+            f"manifest: {path} ends in {path.suffix!r}, expected {', '.join(SUFFIXES)}"
+        )
+    return path
+
+
+def _read_csv(path: Path) -> list[_Row]:
+    rows = []
+    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        if repeated := {name for name in header if header.count(name) > 1}:
+            raise ValueError(f"manifest: {path} repeats the columns {sorted(repeated)}")
+        for cells in reader:
+            place = f"{path.name} line {reader.line_num}"
+            if cells and len(cells) != len(header):
+                raise ValueError(
+                    f"manifest: {place} has {len(cells)} cells, the header has {len(header)}; "
+                    "put text with a comma into double quotes"
+                )
+            if cells:
+                rows.append(_Row(place, dict(zip(header, cells, strict=True))))
+    except csv.Error as error:
+        raise ValueError(f"manifest: {path.name} line {reader.line_num}: {error}") from error
+    return rows
+
+
+def _read_jsonl(path: Path) -> list[_Row]:
+    rows = []
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+        place = f"{path.name} line {number}"
+        if not line.strip():
+            continue
+        try:
+            cells = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"manifest: {place} is no JSON: {error}") from error
+        if not isinstance(cells, dict):
+            raise ValueError(
+                f"manifest: {place} is a {type(cells).__name__}, expected an object in braces"
+            )
+        rows.append(_Row(place, cells))
+    return rows
+
+
+def _read_parquet(path: Path) -> list[_Row]:
+    try:
+        with parquet.ParquetFile(path) as file:
+            records = file.read().to_pylist()
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"manifest: {path} is no Parquet file: {error}") from error
+    return [_Row(f"{path.name} row {row}", cells) for row, cells in enumerate(records, start=1)]
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"manifest: {path} is not UTF-8 ({error}); save it as UTF-8") from error
+
+
+def _check_columns(rows: list[_Row], file: Path) -> None:
+    if not rows:
+        raise ValueError(f"manifest: {file} holds no utterances")
+    columns = list(dict.fromkeys(column for row in rows for column in row.cells))
+    if "utterance_id" not in columns:
+        raise ValueError(f"manifest: {file} lacks the column utterance_id, it has {columns}")
+    if not {"text", "audio"} & set(columns):
+        raise ValueError(f"manifest: {file} needs a column text or audio, it has {columns}")
+    for row in rows:
+        if row.cells.get("utterance_id") is None:
+            raise ValueError(f"manifest: {row.place} has no utterance_id")
+
+
+def _clean_cells(cells: dict[str, object], place: str) -> dict[str, object]:
+    """Makes empty cells missing, texts text and numbers numbers; others stay as they are."""
+    cleaned = {column: None if _is_empty(cell) else cell for column, cell in cells.items()}
+    for column, cell in cleaned.items():
+        if cell is not None and column in _TEXTS:
+            cleaned[column] = _read_words(cell, column, place)
+        elif cell is not None and column in _NUMBERS:
+            cleaned[column] = _read_number(cell, column, place)
+    return cleaned
+
+
+def _is_empty(cell: object) -> bool:
+    if isinstance(cell, str):
+        return not cell.strip()
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+
+
+def _read_words(cell: object, column: str, place: str) -> str:
+    if not isinstance(cell, str | int | float):
+        raise ValueError(f"manifest: {place} has {column} {cell!r}, expected text")
+    words = str(cell)
+    return words if column == "text" else words.strip()
+
+
+def _read_number(cell: object, column: str, place: str) -> float:
+    try:
+        number = float(cell) if isinstance(cell, str | int | float) else math.nan
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"manifest: {place} has {column} {cell!r}, expected a number")
+    return number
+
+
+def _fill_defaults(row: _Row) -> dict[str, object]:
+    cells = dict(row.cells)
+    if cells.get("dialogue_id") is None:
+        cells["dialogue_id"] = cells["utterance_id"]
+    if cells.get("speaker") is None:
+        cells["speaker"] = cells["dialogue_id"]
+    split = cells.get("split")
+    cells["split"] = _SPLIT_NAMES.get(str(split), split)
+    return cells
+
+
+def _resolve_audio(audio: object, folder: Path, place: str) -> str | None:
+    if audio is None:
+        return None
+    path = (folder / str(audio)).resolve()
+    if not path.is_relative_to(folder):
+        raise ValueError(
+            f"manifest: {place} has audio {audio!r}, which leaves the manifest's folder {folder}; "
+            "put the manifest into a folder that holds all recordings"
+        )
+    return str(path)
+
+
+def _read_order(row: _Row) -> int:
+    order = row.cells.get("order")
+    if not isinstance(order, float) or not order.is_integer():
+        raise ValueError(
+            f"manifest: {row.place} has order {order!r}, expected 0, 1, 2, ... in every row, "
+            "or no column order at all"
+        )
+    return int(order)
+
+
+def _name_corpus(rows: list[_Row], file: Path) -> str:
+    names = {row.cells.get("corpus") for row in rows}
+    if len(names) > 1:
+        raise ValueError(
+            f"manifest: {file} names the corpora {sorted(map(str, names))}, expected one name"
+        )
+    return str(names.pop() or "manifest")

@@ -1,0 +1,217 @@
+"""MELD (Poria et al., 2019): dialogues of several speakers from a television series.
+
+Reads ``MELD.Raw`` as distributed, the annotation alone or with the clips::
+
+    train_sent_emo.csv    train_splits/dia0_utt0.mp4
+    dev_sent_emo.csv      dev_splits_complete/dia0_utt0.mp4
+    test_sent_emo.csv     output_repeated_splits_test/dia0_utt0.mp4
+
+each in the root or in its archive's folder ``train/``, ``dev/``, ``test/``. Clips are looked up by
+name, so litter beside them (``._dia0_utt0.mp4``, ``final_videos_testdia0_utt0.mp4``) is not read.
+Where a split has its clip folder, every utterance names its clip, even one that is missing there.
+
+What the adapter changes, and nothing else:
+
+* Dialogue and utterance ids get the split in front, since all three splits count from 0.
+* Utterance_ID has gaps; ``order`` is the rank inside the dialogue.
+* Spellings of one speaker that differ in case, white space, the kind of apostrophe or a final full
+  stop (``Phoebe Sr``, ``Phoebe Sr.``) become the most frequent one. Other likenesses are left, and
+  so are roles (``Waiter``, ``All``), though not every waiter is the same person.
+* Control characters that were curly quotes or dashes in Windows' code page become these again.
+* Times count from the beginning of the dialogue's first utterance. A row that cannot be read
+  (``00:05:11,82``) or ends before it starts has none, nor has a dialogue whose turns do not begin
+  in their order.
+"""
+
+import csv
+import io
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from conversation_emotion.utterances import build_utterances
+
+
+class _Split(NamedTuple):
+    """One official split: its name in the table, its files, and the archive's folder."""
+
+    name: str
+    annotation: str
+    clips: str
+    folder: str
+
+
+class _Times(NamedTuple):
+    """When an utterance begins and ends, in seconds; missing together."""
+
+    start: float | None
+    end: float | None
+
+
+class _Line(NamedTuple):
+    """One row of the annotation with its ids as numbers, in the order in which rows are sorted."""
+
+    dialogue: int
+    utterance: int
+    cells: dict[str, str]
+
+
+_SPLITS = (
+    _Split("train", "train_sent_emo.csv", "train_splits", "train"),
+    _Split("valid", "dev_sent_emo.csv", "dev_splits_complete", "dev"),
+    _Split("test", "test_sent_emo.csv", "output_repeated_splits_test", "test"),
+)
+_COLUMNS = (
+    "Utterance",
+    "Speaker",
+    "Emotion",
+    "Sentiment",
+    "Dialogue_ID",
+    "Utterance_ID",
+    "Season",
+    "Episode",
+    "StartTime",
+    "EndTime",
+)
+_UNKNOWN = _Times(None, None)
+_CLOCK = re.compile(r"(\d+):(\d\d):(\d\d),(\d{3})")
+_CURLY = {
+    code: bytes([code]).decode("cp1252")
+    for code in range(0x80, 0xA0)
+    if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)  # no characters in Windows' code page
+}
+
+
+def load_meld(root: Path) -> pd.DataFrame:
+    """Reads the three splits into the utterance table, with columns ``season`` and ``episode``.
+
+    Args:
+        root: The ``MELD.Raw`` folder, or any folder with the three CSV files.
+
+    Raises:
+        FileNotFoundError: A CSV file is in neither of its places.
+        ValueError: A file lacks a column, repeats an utterance, or has an id that is no number.
+    """
+    rows = [row for split in _SPLITS for row in _read_split(root.resolve(), split)]
+    spellings = _choose_spellings([str(row["speaker"]) for row in rows if row["speaker"]])
+    for row in rows:
+        if row["speaker"]:
+            row["speaker"] = spellings[_speaker_key(str(row["speaker"]))]
+    return build_utterances(rows, "meld")
+
+
+def _read_split(root: Path, split: _Split) -> Iterator[dict[str, object]]:
+    places = [root / split.annotation, root / split.folder / split.annotation]
+    annotation = next((place for place in places if place.is_file()), None)
+    if annotation is None:
+        raise FileNotFoundError(
+            f"meld: no {split.annotation} in {root} or {places[1].parent}; "
+            "pass the MELD.Raw folder with its three CSV files"
+        )
+    folders = [root / split.clips, root / split.folder / split.clips]
+    clips = next((folder for folder in folders if folder.is_dir()), None)
+    dialogues = defaultdict(list)
+    for line in sorted(_read_annotation(annotation), key=lambda line: line[:2]):
+        dialogues[line.dialogue].append(line)
+    for lines in dialogues.values():
+        for order, (line, times) in enumerate(zip(lines, _time_dialogue(lines), strict=True)):
+            yield {"order": order, **times._asdict(), **_describe_line(line, split, clips)}
+
+
+def _describe_line(line: _Line, split: _Split, clips: Path | None) -> dict[str, object]:
+    clip = f"dia{line.dialogue}_utt{line.utterance}"
+    return {
+        "utterance_id": f"{split.name}_{clip}",
+        "dialogue_id": f"{split.name}_dia{line.dialogue}",
+        "speaker": " ".join(line.cells["Speaker"].split()) or None,
+        "language": "en",
+        "text": line.cells["Utterance"],
+        "audio": str(clips / f"{clip}.mp4") if clips else None,
+        "emotion": line.cells["Emotion"].strip() or None,
+        "sentiment": line.cells["Sentiment"].strip() or None,
+        "split": split.name,
+        "season": line.cells["Season"].strip(),
+        "episode": line.cells["Episode"].strip(),
+    }
+
+
+def _read_annotation(path: Path) -> list[_Line]:
+    text = _decode(path.read_bytes()).translate(_CURLY)
+    reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
+    columns = list(reader.fieldnames or [])
+    if missing := [column for column in _COLUMNS if column not in columns]:
+        raise ValueError(f"meld: {path} lacks the columns {missing}, it has {columns}")
+    lines = []
+    for row, cells in enumerate(reader, start=1):
+        place = f"{path} row {row}"
+        dialogue = _read_id(cells, "Dialogue_ID", place)
+        lines.append(_Line(dialogue, _read_id(cells, "Utterance_ID", place), cells))
+    counts = Counter((line.dialogue, line.utterance) for line in lines)
+    if repeated := [ids for ids, count in counts.items() if count > 1]:
+        raise ValueError(
+            f"meld: {path} repeats {len(repeated)} utterances, first Dialogue_ID "
+            f"{repeated[0][0]} with Utterance_ID {repeated[0][1]}"
+        )
+    return lines
+
+
+def _decode(encoded: bytes) -> str:
+    """Reads UTF-8, or Latin-1, whose control characters then tell what Windows had written."""
+    try:
+        return encoded.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return encoded.decode("latin-1")
+
+
+def _read_id(cells: dict[str, str], column: str, place: str) -> int:
+    if not re.fullmatch(r"\s*\d+\s*", cells[column]):
+        raise ValueError(f"meld: {place} has {column} {cells[column]!r}, expected a whole number")
+    return int(cells[column])
+
+
+def _time_dialogue(lines: list[_Line]) -> list[_Times]:
+    """Times in seconds from the first utterance, or none if the dialogue's clock is broken."""
+    times = [_read_times(line.cells) for line in lines]
+    beginning = times[0].start
+    starts = [time.start for time in times if time.start is not None]
+    if beginning is None or any(later < earlier for earlier, later in pairwise(starts)):
+        return [_UNKNOWN] * len(times)
+    return [
+        _UNKNOWN
+        if time.start is None or time.end is None
+        else _Times(round(time.start - beginning, 3), round(time.end - beginning, 3))
+        for time in times
+    ]
+
+
+def _read_times(cells: dict[str, str]) -> _Times:
+    """Seconds into the episode; a row that ends before it starts has neither."""
+    start, end = _read_clock(cells["StartTime"]), _read_clock(cells["EndTime"])
+    if start is None or end is None or end < start:
+        return _UNKNOWN
+    return _Times(start, end)
+
+
+def _read_clock(clock: str) -> float | None:
+    match = _CLOCK.fullmatch(clock.strip())
+    if not match:
+        return None
+    hours, minutes, seconds, milliseconds = map(int, match.groups())
+    return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
+
+
+def _choose_spellings(speakers: list[str]) -> dict[str, str]:
+    """Maps each speaker's key to the most frequent spelling, of equals the first by alphabet."""
+    spellings: dict[str, str] = {}
+    for spelling, _ in sorted(Counter(speakers).items(), key=lambda item: (-item[1], item[0])):
+        spellings.setdefault(_speaker_key(spelling), spelling)
+    return spellings
+
+
+def _speaker_key(speaker: str) -> str:
+    return speaker.replace("’", "'").casefold().removesuffix(".")  # noqa: RUF001

@@ -1,0 +1,310 @@
+"""Extraction: every utterance's hidden states, from the store or from the encoder."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from conversation_emotion.audio import SAMPLE_RATE, AudioError, read_audio
+from conversation_emotion.features.key import FileDigests, Layers, Pooling, text_digest
+from conversation_emotion.features.store import FeatureStore, StoreFullError
+from conversation_emotion.utterances import has_text
+
+Item = TypeVar("Item")
+
+CLIPS_AT_ONCE = 64
+"""Clips that are decoded ahead, sorted by length and then encoded."""
+
+BATCH_SECONDS = 60.0
+"""Audio in one batch of the encoder, padding included."""
+
+ASSUMED_SECONDS = 4.0
+"""Length of an utterance in the size estimate where the corpus does not tell."""
+
+
+class SpeechEncoder(Protocol):
+    """Waveforms in, hidden states of all layers out."""
+
+    identity: str
+    num_layers: int
+    hidden_size: int
+    frame_rate: float
+    min_samples: int
+
+    def __call__(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodes (B, S) samples at 16 kHz of (B,) lengths -> (B, L, T, D), (B,) frames."""
+        ...
+
+
+class TextEncoder(Protocol):
+    """Texts in, hidden states of all layers out."""
+
+    identity: str
+    num_layers: int
+    hidden_size: int
+
+    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Encodes B texts -> (B, L, T, D), (B,) tokens."""
+        ...
+
+
+class Features(NamedTuple):
+    """The hidden states of one modality, a row per utterance of a table.
+
+    Attributes:
+        states: Arrays of shape (L, T, D); None where the utterance lacks the modality.
+        failures: Why a clip that the table names could not be used, by utterance id.
+    """
+
+    states: list[NDArray[np.floating] | None]
+    failures: dict[str, str]
+
+    def is_present(self) -> NDArray[np.bool_]:
+        """Marks the utterances that have the modality: (rows,)."""
+        return np.array([states is not None for states in self.states])
+
+
+class _Clip(NamedTuple):
+    utterance_id: str
+    content: str
+    path: Path
+    offset: float | None
+    duration: float | None
+    channel: int | None
+
+
+def extract_speech(
+    utterances: pd.DataFrame,
+    encoder: SpeechEncoder,
+    store: FeatureStore,
+    digests: FileDigests,
+    *,
+    strict: bool = False,
+) -> Features:
+    """Encodes the clips that the store does not hold yet and returns those of all utterances.
+
+    A clip that is missing, broken, too short or not finite is named in the result and keeps its
+    utterance as context without speech. An interrupted extraction keeps what was encoded.
+
+    Raises:
+        AudioError: With ``strict``, at the first clip that cannot be used.
+        StoreFullError: The disk has no room.
+    """
+    failures: dict[str, str] = {}
+    clips = list(_list_clips(utterances, digests, failures))
+    new = {clip.content: clip for clip in clips if clip.content not in store}
+    if new:
+        seconds = _known_seconds(utterances, {clip.utterance_id for clip in new.values()})
+        _announce(store, len(new), int(seconds * encoder.frame_rate), encoder)
+        try:
+            _encode_clips(list(new.values()), encoder, store, failures)
+        finally:
+            store.flush()
+    if strict and failures:
+        utterance_id, why = next(iter(failures.items()))
+        raise AudioError(f"--strict: {len(failures)} clips fail, first {utterance_id!r}: {why}")
+    broken = {clip.content: failures.get(clip.utterance_id) for clip in new.values()}
+    for clip in clips:  # two utterances may hold the same broken sound
+        if why := broken.get(clip.content):
+            failures.setdefault(clip.utterance_id, why)
+    content_of = {clip.utterance_id: clip.content for clip in clips}
+    return Features(_collect(utterances["utterance_id"].map(content_of), store), failures)
+
+
+def extract_text(utterances: pd.DataFrame, encoder: TextEncoder, store: FeatureStore) -> Features:
+    """Encodes the texts that the store does not hold yet and returns those of all utterances.
+
+    Raises:
+        StoreFullError: The disk has no room.
+    """
+    texts = utterances["text"].where(has_text(utterances))
+    contents = texts.map(text_digest, na_action="ignore")
+    new = [text for text in texts.dropna().unique() if text_digest(text) not in store]
+    if new:
+        _announce(store, len(new), sum(len(text) // 4 + 2 for text in new), encoder)
+        try:
+            for some in _progress(_chunks(new, 256), len(new), "texts"):
+                states, lengths = encoder(some)
+                for text, kept in zip(some, _keep(states, lengths, store), strict=True):
+                    store.add(text_digest(text), kept)
+        finally:
+            store.flush()
+    return Features(_collect(contents, store), {})
+
+
+def select_layers(states: Tensor, layers: Layers) -> Tensor:
+    """Keeps the layers asked for: (B, L, T, D) -> (B, L', T, D).
+
+    Raises:
+        ValueError: The encoder has no such layer, or fewer than four.
+    """
+    num_layers = states.size(1)
+    if layers == "all":
+        return states
+    if layers == "last":
+        return states[:, -1:]
+    if layers == "last-4":
+        if num_layers < 4:
+            raise ValueError(f"the last four layers of an encoder that has {num_layers}")
+        return states[:, -4:].mean(dim=1, keepdim=True)
+    if not -num_layers <= layers < num_layers:
+        raise ValueError(f"layer {layers} of an encoder that has layers 0 to {num_layers - 1}")
+    return states[:, [layers]]
+
+
+def pool_frames(states: Tensor, lengths: Tensor, pooling: Pooling) -> list[Tensor]:
+    """Pools the real frames of each clip: (B, L, T, D), (B,) -> B x (L, T', D').
+
+    ``mean`` gives T' = 1; ``statistics`` gives the mean and the deviation beside each other,
+    T' = 1 and D' = 2 D; ``frames`` gives T' real frames.
+    """
+    clips = [clip[:, :length] for clip, length in zip(states, lengths.tolist(), strict=True)]
+    if pooling == "frames":
+        return clips
+    means = [clip.mean(dim=1, keepdim=True) for clip in clips]
+    if pooling == "mean":
+        return means
+    deviations = [clip.std(dim=1, keepdim=True, correction=0) for clip in clips]
+    return [torch.cat(pair, dim=-1) for pair in zip(means, deviations, strict=True)]
+
+
+def _list_clips(
+    utterances: pd.DataFrame, digests: FileDigests, failures: dict[str, str]
+) -> Iterator[_Clip]:
+    """Yields the clips that exist with the key of their content; notes the files that do not."""
+    columns = ["utterance_id", "audio", "offset", "duration", "channel"]
+    named = utterances.loc[utterances["audio"].notna(), columns]
+    rows = _progress(([row] for row in named.itertuples(index=False)), len(named), "files")
+    for (row,) in rows:
+        utterance_id, audio, *place = row
+        offset, duration, channel = (None if pd.isna(value) else value for value in place)
+        try:
+            content = f"{digests.digest(Path(audio))}-{offset}-{duration}-{channel}"
+        except OSError as error:
+            failures[utterance_id] = f"{audio}: {error.strerror or error}"
+            continue
+        yield _Clip(
+            utterance_id,
+            text_digest(content),
+            Path(audio),
+            offset,
+            duration,
+            None if channel is None else int(channel),
+        )
+    digests.save()
+
+
+def _encode_clips(
+    clips: list[_Clip], encoder: SpeechEncoder, store: FeatureStore, failures: dict[str, str]
+) -> None:
+    def read(clip: _Clip) -> NDArray[np.float32] | None:
+        try:
+            waveform = read_audio(
+                clip.path, offset=clip.offset, duration=clip.duration, channel=clip.channel
+            )
+        except AudioError as error:
+            failures[clip.utterance_id] = str(error)
+            return None
+        if len(waveform) < encoder.min_samples:
+            failures[clip.utterance_id] = (
+                f"{clip.path}: {len(waveform) / SAMPLE_RATE * 1000:.0f} ms, the encoder needs "
+                f"{encoder.min_samples / SAMPLE_RATE * 1000:.0f} ms or more"
+            )
+            return None
+        return waveform
+
+    with ThreadPoolExecutor(2) as readers:
+        for some in _progress(_chunks(clips, CLIPS_AT_ONCE), len(clips), "clips"):
+            decoded = zip(some, readers.map(read, some), strict=True)
+            heard = [(clip, waveform) for clip, waveform in decoded if waveform is not None]
+            heard.sort(key=lambda pair: len(pair[1]))
+            for batch in _batches_of_equal_cost(heard):
+                _encode_batch(batch, encoder, store)
+
+
+def _encode_batch(
+    batch: list[tuple[_Clip, NDArray[np.float32]]], encoder: SpeechEncoder, store: FeatureStore
+) -> None:
+    waveforms = [torch.from_numpy(waveform) for _, waveform in batch]
+    lengths = torch.tensor([len(waveform) for waveform in waveforms])
+    padded = torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
+    states, num_frames = encoder(padded, lengths)
+    for (clip, _), kept in zip(batch, _keep(states, num_frames, store), strict=True):
+        store.add(clip.content, kept)
+
+
+def _keep(states: Tensor, lengths: Tensor, store: FeatureStore) -> list[NDArray[np.floating]]:
+    chosen = select_layers(states, store.key.layers)
+    return [kept.cpu().numpy() for kept in pool_frames(chosen, lengths, store.key.pooling)]
+
+
+def _batches_of_equal_cost(
+    heard: list[tuple[Item, NDArray[np.float32]]],
+) -> Iterator[list[tuple[Item, NDArray[np.float32]]]]:
+    """Cuts clips sorted by length so that no padded batch exceeds the seconds allowed."""
+    batch: list[tuple[Item, NDArray[np.float32]]] = []
+    for clip in heard:
+        if batch and (len(batch) + 1) * len(clip[1]) > BATCH_SECONDS * SAMPLE_RATE:
+            yield batch
+            batch = []
+        batch.append(clip)
+    if batch:
+        yield batch
+
+
+def _collect(contents: pd.Series, store: FeatureStore) -> list[NDArray[np.floating] | None]:
+    return [
+        store.read(content) if isinstance(content, str) and content in store else None
+        for content in contents
+    ]
+
+
+def _known_seconds(utterances: pd.DataFrame, ids: set[str]) -> float:
+    chosen = utterances[utterances["utterance_id"].isin(ids)]
+    known = chosen["duration"].fillna(chosen["end"] - chosen["start"])
+    return float(known.fillna(ASSUMED_SECONDS).clip(lower=0).sum())
+
+
+def _announce(
+    store: FeatureStore, num_new: int, num_frames: int, encoder: SpeechEncoder | TextEncoder
+) -> None:
+    """Says how much will be written, and refuses what cannot fit."""
+    key = store.key
+    num_layers = encoder.num_layers if key.layers == "all" else 1
+    size = encoder.hidden_size * (2 if key.pooling == "statistics" else 1)
+    frames = num_frames if key.pooling == "frames" else num_new
+    num_bytes = frames * num_layers * size * (2 if key.half_precision else 4)
+    existing = next(folder for folder in (store.folder, *store.folder.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    tqdm.write(
+        f"features: {num_new} new, {len(store)} stored, about {num_bytes / 2**20:.1f} MiB to "
+        f"write under {store.folder}"
+    )
+    if num_bytes > free:
+        raise StoreFullError(
+            28,
+            f"about {num_bytes / 2**20:.0f} MiB of features do not fit into the "
+            f"{free / 2**20:.0f} MiB free under {existing}; free some space, set "
+            "CONVERSATION_EMOTION_CACHE to a larger disk, or keep fewer layers or frames",
+        )
+
+
+def _chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    for first in range(0, len(items), size):
+        yield items[first : first + size]
+
+
+def _progress(chunks: Iterator[Sequence[Item]], total: int, unit: str) -> Iterator[Sequence[Item]]:
+    """Shows a bar once the work has gone on for a few seconds."""
+    with tqdm(total=total, unit=f" {unit}", delay=3, leave=False) as bar:
+        for some in chunks:
+            yield some
+            bar.update(len(some))

@@ -1,0 +1,99 @@
+"""What a stored feature depends on, so that nothing stale is ever read."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+
+Layers = Literal["last", "last-4", "all"] | int
+"""Which hidden states are kept: the last, the mean of the last four, all of them, or one."""
+
+Pooling = Literal["mean", "statistics", "frames"]
+"""What becomes of the frames: their mean, their mean and deviation, or every one is kept."""
+
+FORMAT = 1
+"""Layout of the store on disk; a new layout gets a new number and never meets the old one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureKey:
+    """Everything but the content that a feature depends on.
+
+    Args:
+        encoder: The encoder's own account of itself: kind, settings, weights, library versions.
+        layers: Hidden states that are kept.
+        pooling: What becomes of the frames.
+        half_precision: Whether numbers are kept in float16 instead of float32.
+    """
+
+    encoder: str
+    layers: Layers
+    pooling: Pooling
+    half_precision: bool = False
+
+    def describe(self) -> str:
+        """Returns the key as JSON with sorted names, the text that its digest is taken of."""
+        return json.dumps({**dataclasses.asdict(self), "format": FORMAT}, sort_keys=True)
+
+    def digest(self) -> str:
+        """Returns the name of the store's folder: 32 hexadecimal digits."""
+        return hashlib.sha256(self.describe().encode()).hexdigest()[:32]
+
+
+def cache_folder() -> Path:
+    """Returns ``CONVERSATION_EMOTION_CACHE`` or the user's cache folder; makes neither."""
+    given = os.environ.get("CONVERSATION_EMOTION_CACHE")
+    return Path(given) if given else platformdirs.user_cache_path("conversation-emotion")
+
+
+def text_digest(text: str) -> str:
+    """Returns the content key of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class FileDigests:
+    """SHA-256 of files, remembered by path, size and time so that a corpus is read once.
+
+    Args:
+        database: SQLite file to remember in; made when missing.
+    """
+
+    def __init__(self, database: Path) -> None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        self.database = database
+        with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, stamp TEXT, sha TEXT)"
+            )
+            rows = connection.execute("SELECT path, stamp, sha FROM digests").fetchall()
+        self._known = {path: (stamp, sha) for path, stamp, sha in rows}
+        self._new: list[tuple[str, str, str]] = []
+
+    def digest(self, path: Path) -> str:
+        """Returns the digest of a file's bytes.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        status = path.stat()
+        stamp = f"{status.st_size}-{status.st_mtime_ns}"
+        if self._known.get(str(path), ("", ""))[0] == stamp:
+            return self._known[str(path)][1]
+        with path.open("rb") as file:
+            sha = hashlib.file_digest(file, "sha256").hexdigest()
+        self._known[str(path)] = (stamp, sha)
+        self._new.append((str(path), stamp, sha))
+        return sha
+
+    def save(self) -> None:
+        """Writes the digests found since the last save."""
+        with closing(sqlite3.connect(self.database, timeout=60)) as connection, connection:
+            connection.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", self._new)
+        self._new.clear()

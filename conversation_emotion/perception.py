@@ -1,0 +1,190 @@
+"""Perception: from the hidden states of an utterance to one vector per modality.
+
+Standardisation, and a principal component analysis where one is asked for, are fitted on the train
+part and live inside the model as buffers, so that a saved model needs no statistics beside it.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from torch import Tensor, nn
+
+Aggregator = Literal["mean", "statistics", "attention"]
+"""How the frames of an utterance become one vector."""
+
+TINY = 1e-5
+
+
+class Standardisation(nn.Module):
+    """Centres, projects where components are given, and scales, with numbers fixed before training.
+
+    Args:
+        centre: Mean of the train frames of shape (L, D).
+        components: Principal components of shape (D, E) or None to keep all D features.
+        scale: Deviation of the train frames, after projection, of shape (L, E).
+    """
+
+    centre: Tensor
+    components: Tensor | None
+    scale: Tensor
+
+    def __init__(self, centre: Tensor, components: Tensor | None, scale: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("centre", centre)
+        self.register_buffer("components", components)
+        self.register_buffer("scale", scale)
+
+    @property
+    def output_size(self) -> int:
+        """Features per frame afterwards (E)."""
+        return self.scale.size(-1)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Standardises every frame: (B, U, L, T, D) -> (B, U, L, T, E)."""
+        centred = states - self.centre.unsqueeze(-2)
+        if self.components is not None:
+            centred = centred @ self.components
+        return centred / self.scale.unsqueeze(-2)
+
+
+def fit_standardisation(
+    frames: NDArray[np.float32], num_components: int | None = None
+) -> Standardisation:
+    """Fits mean, deviation and principal components on frames of the train part: (N, L, D).
+
+    Raises:
+        ValueError: More components than frames or features, or components of several layers.
+    """
+    centre, components = frames.mean(axis=0), None
+    if num_components is None:
+        scale = frames.std(axis=0)
+    else:
+        num_frames, num_layers, size = frames.shape
+        if num_layers > 1:
+            raise ValueError(
+                f"a PCA of {num_layers} layers at once; keep one layer or leave it out"
+            )
+        if num_components > min(num_frames, size):
+            raise ValueError(
+                f"{num_components} principal components of {num_frames} train frames with {size} "
+                f"features; {min(num_frames, size)} is the most there can be"
+            )
+        pca = PCA(num_components, random_state=0).fit(frames[:, 0])
+        components = torch.from_numpy(pca.components_.T.astype(np.float32))
+        scale = ((frames[:, 0] - centre[0]) @ pca.components_.T).std(axis=0)[None]
+    scale = np.where(scale < TINY, 1.0, scale)  # a constant feature stays zero
+    return Standardisation(
+        torch.from_numpy(centre.astype(np.float32)),
+        components,
+        torch.from_numpy(scale.astype(np.float32)),
+    )
+
+
+class LayerMixture(nn.Module):
+    """A learned weighted sum of an encoder's layers (Yang et al., 2021); equal weights at first.
+
+    Args:
+        num_layers: Layers of the encoder (L).
+    """
+
+    def __init__(self, num_layers: int) -> None:
+        super().__init__()
+        self.scores = nn.Parameter(torch.zeros(num_layers), requires_grad=num_layers > 1)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Sums the layers: (B, U, L, T, D) -> (B, U, T, D)."""
+        if self.scores.numel() == 1:
+            return states.squeeze(2)
+        return torch.einsum("bultd,l->butd", states, self.scores.softmax(dim=0))
+
+
+class MeanPooling(nn.Module):
+    """Averages the real frames; an utterance without any becomes zero."""
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self.output_size = input_size
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Averages: (..., T, D), (..., T) -> (..., D)."""
+        return _average(frames, mask.to(frames.dtype))
+
+
+class StatisticsPooling(nn.Module):
+    """Mean and deviation of the real frames beside each other (Snyder et al., 2018)."""
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self.output_size = 2 * input_size
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Pools: (..., T, D), (..., T) -> (..., 2 D)."""
+        weights = mask.to(frames.dtype)
+        mean = _average(frames, weights)
+        variance = _average((frames - mean.unsqueeze(-2)).square(), weights)
+        deviation = torch.where(variance > 0, variance, 1.0).sqrt() * (variance > 0)
+        return torch.cat([mean, deviation], dim=-1)
+
+
+class AttentionPooling(nn.Module):
+    """Averages the real frames with learned weights (Lin et al., 2017), one head.
+
+    Args:
+        input_size: Features per frame (D).
+        hidden_size: Units that score a frame.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int = 128) -> None:
+        super().__init__()
+        self.output_size = input_size
+        self.score = nn.Sequential(
+            nn.Linear(input_size, hidden_size), nn.Tanh(), nn.Linear(hidden_size, 1)
+        )
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Averages with weights: (..., T, D), (..., T) -> (..., D)."""
+        scores = self.score(frames).squeeze(-1).masked_fill(~mask, torch.finfo(frames.dtype).min)
+        return _average(frames, scores.softmax(dim=-1) * mask)
+
+
+AGGREGATORS = {
+    "mean": MeanPooling,
+    "statistics": StatisticsPooling,
+    "attention": AttentionPooling,
+}
+
+
+class Perception(nn.Module):
+    """One modality of an utterance as one vector and a flag that says whether it is there.
+
+    An utterance without the modality becomes the train mean (zero) with the flag down; its
+    content is masked, not invented.
+
+    Args:
+        standardisation: Fitted on the train part.
+        mixture: Sum of the encoder's layers.
+        aggregator: Pools the frames.
+    """
+
+    def __init__(
+        self, standardisation: Standardisation, mixture: LayerMixture, aggregator: nn.Module
+    ) -> None:
+        super().__init__()
+        self.standardisation = standardisation
+        self.mixture = mixture
+        self.aggregator = aggregator
+        self.output_size = int(aggregator.output_size) + 1  # type: ignore[arg-type]
+
+    def forward(self, states: Tensor, frames: Tensor) -> Tensor:
+        """Perceives: (B, U, L, T, D), real frames (B, U, T) -> (B, U, D' + 1)."""
+        is_present = frames.any(dim=-1, keepdim=True)
+        pooled = self.aggregator(self.mixture(self.standardisation(states)), frames)
+        return torch.cat([pooled * is_present, is_present.to(pooled.dtype)], dim=-1)
+
+
+def _average(frames: Tensor, weights: Tensor) -> Tensor:
+    total = weights.sum(dim=-1, keepdim=True).clamp(min=TINY)
+    return (frames * weights.unsqueeze(-1)).sum(dim=-2) / total

@@ -1,0 +1,60 @@
+"""Features of a corpus by the settings: loads the encoders, asks the store, reports the clips."""
+
+import pandas as pd
+
+from conversation_emotion.features.extract import Features, extract_speech, extract_text
+from conversation_emotion.features.key import FeatureKey, FileDigests, cache_folder
+from conversation_emotion.features.store import FeatureStore
+from experiments._settings import FeatureSettings
+
+
+def extract_features(
+    utterances: pd.DataFrame, settings: FeatureSettings, *, strict: bool
+) -> dict[str, Features]:
+    """Returns the hidden states of each modality, a row per utterance, and names failing clips."""
+    extractors = {"speech": _extract_speech, "text": _extract_text}
+    return {name: extractors[name](utterances, settings, strict) for name in settings.modalities()}
+
+
+def _extract_speech(utterances: pd.DataFrame, settings: FeatureSettings, strict: bool) -> Features:
+    from speech_encoders import load_speech_encoder
+
+    encoder = load_speech_encoder(settings.speech_encoder, device=_device())
+    key = FeatureKey(
+        encoder=encoder.identity,
+        layers=settings.speech_layers,
+        pooling=settings.speech_pooling,
+        half_precision=settings.half_precision,
+    )
+    digests = FileDigests(cache_folder() / "digests.db")
+    features = extract_speech(utterances, encoder, FeatureStore(key), digests, strict=strict)
+    for utterance_id, why in features.failures.items():
+        print(f"  clip of {utterance_id} is kept as context without speech: {why}")
+    print(f"speech: {_describe(features, utterances)}; {len(features.failures)} clips failed")
+    return features
+
+
+def _extract_text(utterances: pd.DataFrame, settings: FeatureSettings, strict: bool) -> Features:
+    del strict
+    from text_encoders import load_text_encoder
+
+    encoder = load_text_encoder(settings.text_encoder, device=_device())
+    key = FeatureKey(
+        encoder=encoder.identity,
+        layers=settings.text_layers,
+        pooling=settings.text_pooling,
+        half_precision=settings.half_precision,
+    )
+    features = extract_text(utterances, encoder, FeatureStore(key))
+    print(f"text: {_describe(features, utterances)}")
+    return features
+
+
+def _describe(features: Features, utterances: pd.DataFrame) -> str:
+    return f"{int(features.is_present().sum())} of {len(utterances)} utterances have it"
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,52 @@
+"""Published figures, to stand beside ours, with where they come from."""
+
+from typing import NamedTuple
+
+
+class Published(NamedTuple):
+    """Scores as printed, in percent."""
+
+    system: str
+    uar: float
+    macro_f1: float
+    source: str
+
+
+_SHI = "Shi et al., Interspeech 2023, as a re-implementation's author reports it"
+_EMOTION2VEC = "emotion2vec (Ma et al., ACL 2024), table 6, as summarised by a reader"
+
+EPC: dict[tuple[str, str], list[Published]] = {
+    ("iemocap", "speech"): [
+        Published("one GRU (Shahriar and Kim, 2019)", 56.78, 55.11, _SHI),
+        Published("two roles (Shi et al., 2020)", 61.98, 60.21, _SHI),
+        Published("hierarchical GRU (Shi et al., 2023)", 65.01, 65.91, _SHI),
+        Published("hierarchical GRU on emotion2vec", 77.19, 76.71, _EMOTION2VEC),
+    ],
+    ("iemocap", "text"): [
+        Published("one GRU (Shahriar and Kim, 2019)", 71.19, 70.65, _SHI),
+        Published("two roles (Shi et al., 2020)", 74.96, 74.54, _SHI),
+        Published("hierarchical GRU (Shi et al., 2023)", 77.30, 76.67, _SHI),
+    ],
+    ("iemocap", "speech+text"): [
+        Published("one GRU (Shahriar and Kim, 2019)", 74.61, 73.62, _SHI),
+        Published("two roles (Shi et al., 2020)", 76.31, 75.50, _SHI),
+        Published("hierarchical GRU (Shi et al., 2023)", 80.18, 80.01, _SHI),
+        Published("hierarchical GRU on emotion2vec", 81.68, 80.75, _EMOTION2VEC),
+    ],
+    ("meld", "speech"): [
+        Published("BLSTM", 25.22, 20.66, _SHI),
+        Published("two roles (Shi et al., 2020)", 26.96, 25.13, _SHI),
+        Published("hierarchical GRU (Shi et al., 2023)", 28.67, 25.97, _SHI),
+    ],
+    ("meld", "text"): [
+        Published("BLSTM", 41.41, 41.45, _SHI),
+        Published("two roles (Shi et al., 2020)", 42.19, 42.67, _SHI),
+        Published("hierarchical GRU (Shi et al., 2023)", 45.44, 45.13, _SHI),
+    ],
+    ("meld", "speech+text"): [
+        Published("BLSTM", 42.31, 42.46, _SHI),
+        Published("two roles (Shi et al., 2020)", 42.39, 42.51, _SHI),
+        Published("hierarchical GRU (Shi et al., 2023)", 45.21, 44.36, _SHI),
+    ],
+}
+"""Prediction of the next turn's emotion, four classes, by corpus and modality."""

@@ -1,0 +1,143 @@
+"""Settings that several experiments share: which corpus, which features, which training."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSettings:
+    """Which data, which classes, which protocol."""
+
+    corpus: Literal["demo", "iemocap", "manifest", "meld"] = "demo"
+    """Corpus to train and test on; demo is built in, manifest is a table of your own."""
+
+    root: Path | None = None
+    """Folder of the corpus as distributed, or the manifest file; demo needs none."""
+
+    labels: Literal["4-class", "6-class", "7-class", "all"] = "4-class"
+    """Classes to judge; all takes every emotion that the corpus names."""
+
+    scenario: Literal["all", "improvised", "scripted"] = "all"
+    """Which dialogues of IEMOCAP to use."""
+
+    split: Literal[
+        "auto",
+        "official",
+        "leave-one-session-out",
+        "leave-one-speaker-out",
+        "speaker-k-fold",
+        "superb",
+    ] = "auto"
+    """Protocol; auto is leave-one-speaker-out for iemocap, leave-one-session-out for demo, and the
+    official split for meld and for a manifest that has one, else speaker-k-fold."""
+
+    num_folds: int = 5
+    """Folds of speaker-k-fold."""
+
+    superb_folds: Path | None = None
+    """s3prl's downstream/emotion/meta_data folder, which the split superb reads."""
+
+    strict: bool = False
+    """Stop at a clip that is missing or broken, instead of naming it and masking its speech."""
+
+    def __post_init__(self) -> None:
+        if self.num_folds < 2:
+            raise ValueError(f"--num-folds must be 2 or more, got {self.num_folds}")
+        if self.corpus != "demo" and self.root is None:
+            raise ValueError(f"--corpus {self.corpus} needs --root")
+        if self.split == "superb" and self.superb_folds is None:
+            raise ValueError("--split superb needs --superb-folds")
+        if self.scenario != "all" and self.corpus != "iemocap":
+            raise ValueError(f"--scenario {self.scenario} is for iemocap, not {self.corpus}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSettings:
+    """What the model perceives of each utterance."""
+
+    modality: Literal["speech", "text", "speech+text"] = "speech+text"
+    """Modalities to hear and read."""
+
+    speech_encoder: str = "fbank"
+    """fbank, mfcc, or a wav2vec 2.0, HuBERT, WavLM, data2vec or Whisper checkpoint: hub id or
+    folder."""
+
+    speech_layers: Literal["last", "last-4", "all"] | int = "last"
+    """Layer to use: the last, the mean of the last four, a number, or all with a learned sum."""
+
+    speech_pooling: Literal["mean", "statistics", "frames"] = "statistics"
+    """Frames pooled before training to their mean, or mean and deviation; or all of them kept."""
+
+    speech_components: int | None = None
+    """Principal components of the speech features, fitted on train; none keeps all features."""
+
+    text_encoder: str = "all-MiniLM-L6-v2"
+    """Sentence-transformers model, or a BERT-like one (tokens:NAME for its token states): hub id or
+    folder."""
+
+    text_layers: Literal["last", "last-4", "all"] | int = "last"
+    """As --speech-layers, for the text encoder."""
+
+    text_pooling: Literal["mean", "statistics", "frames"] = "mean"
+    """As --speech-pooling, for tokens; a sentence encoder has one vector anyway."""
+
+    text_components: int | None = None
+    """Principal components of the text features, fitted on train; 378 in the published set-up."""
+
+    aggregator: Literal["mean", "statistics", "attention"] = "mean"
+    """What pools frames or tokens that were kept, within the model."""
+
+    half_precision: bool = False
+    """Keep features on disk in 16 instead of 32 bits."""
+
+    def __post_init__(self) -> None:
+        for flag, number in (
+            ("--speech-components", self.speech_components),
+            ("--text-components", self.text_components),
+        ):
+            if number is not None and number < 1:
+                raise ValueError(f"{flag} must be 1 or more, got {number}")
+
+    def modalities(self) -> tuple[str, ...]:
+        """Returns the names of the modalities in order."""
+        return tuple(self.modality.split("+"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How each model is trained and how often."""
+
+    learning_rate: float = 5e-4
+    """Peak step size of AdamW."""
+
+    weight_decay: float = 1e-2
+    """Weight decay of AdamW."""
+
+    batch_size: int = 32
+    """Windows in a batch."""
+
+    epochs: int = 50
+    """Passes over train at most."""
+
+    patience: int = 10
+    """Epochs without a better valid UAR after which training stops."""
+
+    average_best: int = 1
+    """Average the weights of this many best epochs by valid UAR."""
+
+    seeds: int = 1
+    """How many times each fold is trained, with the seeds 0, 1, 2, ..."""
+
+    resamples: int = 2000
+    """Bootstrap resamples behind each 95 % interval."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < 1:
+            raise ValueError(f"--learning-rate must lie in (0, 1), got {self.learning_rate}")
+        if not 0 <= self.weight_decay < 1:
+            raise ValueError(f"--weight-decay must lie in [0, 1), got {self.weight_decay}")
+        for name in ("batch_size", "epochs", "patience", "average_best", "seeds", "resamples"):
+            if getattr(self, name) < 1:
+                flag = "--" + name.replace("_", "-")
+                raise ValueError(f"{flag} must be 1 or more, got {getattr(self, name)}")

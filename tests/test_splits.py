@@ -1,0 +1,184 @@
+"""Splits by name and the audit that every fold passes."""
+
+import json
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from conversation_emotion.splits import (
+    SPLITS,
+    Fold,
+    LeakageError,
+    SplitOptions,
+    audit_fold,
+    make_split,
+)
+from conversation_emotion.utterances import build_utterances
+
+
+@pytest.fixture
+def dyads() -> pd.DataFrame:
+    """Four sessions of two people, six dialogues each, two utterances by each speaker."""
+    rows = [
+        {
+            "utterance_id": f"s{session}d{dialogue}u{order}",
+            "dialogue_id": f"s{session}d{dialogue}",
+            "order": order,
+            "speaker": f"s{session}{'FM'[order % 2]}",
+            "session": f"s{session}",
+            "split": "train" if session < 3 else "test",
+        }
+        for session, dialogue, order in product(range(4), range(6), range(4))
+    ]
+    return build_utterances(rows, "dyads")
+
+
+def values(table: pd.DataFrame, rows, column: str) -> set[str]:
+    return set(table[column].iloc[rows])
+
+
+def fold(train, valid, test) -> Fold:
+    return Fold(name="f", **{k: np.array(v) for k, v in locals().items() if k != "name"})
+
+
+@pytest.mark.parametrize("name", ["leave-one-session-out", "leave-one-speaker-out", "official"])
+def test_parts_share_neither_dialogue_nor_test_speaker(dyads, name):
+    for one in make_split(name, dyads).folds:
+        for a, b in (("train", "test"), ("valid", "test"), ("train", "valid")):
+            left, right = getattr(one, a), getattr(one, b)
+            assert not values(dyads, left, "dialogue_id") & values(dyads, right, "dialogue_id")
+        learning = np.concatenate([one.train, one.valid])
+        assert not values(dyads, learning, "speaker") & values(dyads, one.test, "speaker")
+
+
+def test_leaving_a_session_out_tests_each_utterance_once(dyads):
+    tested = np.concatenate([one.test for one in make_split("leave-one-session-out", dyads).folds])
+    assert sorted(tested) == list(range(len(dyads)))
+
+
+def test_leaving_a_speaker_out_also_leaves_the_partner_out_of_train(dyads):
+    first = make_split("leave-one-speaker-out", dyads).folds[0]
+    assert first.name == "s0F"
+    assert values(dyads, first.test, "speaker") == {"s0F"}
+    assert "s0M" not in values(dyads, np.concatenate([first.train, first.valid]), "speaker")
+
+
+def test_a_fifth_of_the_train_dialogues_validates(dyads):
+    one = make_split("leave-one-session-out", dyads).folds[0]
+    # 18 dialogues of 4 utterances are left; a fifth of 72 utterances is 14.4: four dialogues.
+    assert len(one.valid) == 16
+    assert len(one.train) == 56
+
+
+def test_speaker_folds_keep_partners_together(dyads):
+    split = make_split("speaker-k-fold", dyads, SplitOptions(num_folds=4))
+    groups = [values(dyads, one.test, "session") for one in split.folds]
+    assert sorted(map(len, groups)) == [1, 1, 1, 1]
+    assert set().union(*groups) == {"s0", "s1", "s2", "s3"}
+
+
+def test_speaker_folds_part_partners_only_where_there_are_too_few_circles(dyads):
+    split = make_split("speaker-k-fold", dyads, SplitOptions(num_folds=8))
+    assert sorted(len(values(dyads, one.test, "speaker")) for one in split.folds) == [1] * 8
+
+
+def test_a_dialogue_on_both_sides_raises(dyads):
+    with pytest.raises(LeakageError, match="dialogue 's0d0' is both in train and in test"):
+        audit_fold(dyads, fold([0, 4], [8], [1, 60]), "mine")
+
+
+def test_a_dialogue_that_selects_and_tests_raises(dyads):
+    with pytest.raises(LeakageError, match="dialogue 's3d0' is both in valid and in test"):
+        audit_fold(dyads, fold([0], [72], [73]), "official")
+
+
+def test_a_speaker_on_both_sides_raises(dyads):
+    with pytest.raises(LeakageError, match=r"speaker 's0F' is both in train and in test of fold"):
+        audit_fold(dyads, fold([0], [24], [4]), "mine")
+
+
+def test_an_official_split_that_shares_speakers_says_so(dyads):
+    notes = audit_fold(dyads, fold([0], [24], [4, 48]), "official")
+    assert notes == ["1 of 2 test speakers also speak in train (the corpus' own split)"]
+
+
+def test_an_empty_part_raises(dyads):
+    with pytest.raises(LeakageError, match="mine: the valid part of fold 'f' is empty"):
+        audit_fold(dyads, fold([0], [], [60]), "mine")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("random", {}, "unknown split 'random'; choose from official"),
+        ("official", {"split": None}, "no utterance has the split 'train'"),
+        ("leave-one-session-out", {"session": "only"}, "got 1 and 0 utterances without"),
+        ("leave-one-speaker-out", {"speaker": "me"}, "needs two speakers or more, got 1"),
+        ("superb", {}, "pass s3prl's meta_data folder with --superb-folds"),
+    ],
+)
+def test_a_split_that_cannot_be_made_says_what_it_lacks(dyads, name, change, message):
+    with pytest.raises(ValueError, match=message):
+        make_split(name, dyads.assign(**change))
+
+
+def test_more_folds_than_speakers_is_an_error(dyads):
+    with pytest.raises(ValueError, match="9 folds need as many speakers, got 8; lower --num-folds"):
+        make_split("speaker-k-fold", dyads, SplitOptions(num_folds=9))
+
+
+def test_a_speaker_who_is_everywhere_cannot_be_left_out(dyads):
+    everywhere = dyads.assign(speaker=["me" if n % 2 else f"s{n}" for n in range(len(dyads))])
+    with pytest.raises(ValueError, match="fold 'me': every dialogue has a speaker of the test"):
+        make_split("leave-one-speaker-out", everywhere)
+
+
+def write_superb_folds(folder, dyads: pd.DataFrame) -> None:
+    for session in range(4):
+        is_test = dyads["session"] == f"s{session}"
+        place = folder / f"Session{session + 1}"
+        place.mkdir(parents=True)
+        for part, rows in (("test", dyads[is_test]), ("train", dyads[~is_test])):
+            entries = [
+                {"path": f"Session/sentences/wav/x/{name}.wav", "label": "neu", "speaker": "x"}
+                for name in rows["utterance_id"]
+            ]
+            text = json.dumps({"labels": {"neu": 0}, "meta_data": entries})
+            (place / f"{part}_meta_data.json").write_text(text)
+
+
+def test_superb_validates_on_the_utterances_that_s3prl_draws(dyads, tmp_path):
+    write_superb_folds(tmp_path, dyads)
+    split = make_split("superb", dyads, SplitOptions(superb_folds=tmp_path))
+    listed = list(range(24, 96))  # the train list of the first fold, in its own order
+    torch.manual_seed(0)
+    train, valid = torch.utils.data.random_split(listed, [57, 15])  # type: ignore[arg-type]
+    assert split.folds[0].name == "Session1"
+    assert split.folds[0].train.tolist() == list(train)
+    assert split.folds[0].valid.tolist() == list(valid)
+    assert split.folds[0].test.tolist() == list(range(24))
+    assert split.notes == ("train and valid share dialogues and speakers, as published",)
+
+
+def test_superb_without_its_files_says_where_it_looked(dyads, tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"no Session.* under {tmp_path}"):
+        make_split("superb", dyads, SplitOptions(superb_folds=tmp_path))
+
+
+def test_superb_names_an_utterance_that_the_corpus_lacks(dyads, tmp_path):
+    write_superb_folds(tmp_path, dyads)
+    with pytest.raises(ValueError, match="lists 1 utterances that the corpus lacks.*'s0d0u0'"):
+        make_split("superb", dyads.iloc[1:], SplitOptions(superb_folds=tmp_path))
+
+
+def test_every_split_is_reachable_by_name():
+    assert set(SPLITS) == {
+        "official",
+        "leave-one-session-out",
+        "leave-one-speaker-out",
+        "speaker-k-fold",
+        "superb",
+    }
