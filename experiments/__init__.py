@@ -1,1 +1,1 @@
-"""Experiments: one public file is one command and one table; `python -m experiments.NAME --help`."""
+"""Experiments: one public file, one command, one table; `python -m experiments.NAME --help`."""

@@ -1,7 +1,7 @@
 """Conversation experiments, step by step: prepare a corpus, fit each fold and seed, predict."""
 
 import hashlib
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,33 +15,20 @@ from conversation_emotion.baselines import predict_last_emotion, predict_majorit
 from conversation_emotion.batching import ModalityArrays, make_loader
 from conversation_emotion.corpora import load_corpus
 from conversation_emotion.corpora.iemocap import select_scenario
-from conversation_emotion.dialogue import DIALOGUE_MODELS
 from conversation_emotion.figures import draw_confusions
 from conversation_emotion.labels import LabelMap, Targets, find_label_map, map_labels
 from conversation_emotion.metrics import count_confusions, unweighted_average_recall
-from conversation_emotion.model import (
-    ConversationModel,
-    HistoryLabels,
-    Stream,
-    partition_modalities,
-)
-from conversation_emotion.perception import (
-    AGGREGATORS,
-    LayerMixture,
-    Perception,
-    fit_standardisation,
-)
 from conversation_emotion.splits import Fold, Split, SplitOptions, make_split
 from conversation_emotion.training import (
-    FitSettings,
     Predictions,
     balanced_class_weights,
     fit,
     predict,
 )
-from conversation_emotion.windows import PADDING, Windows, build_windows
+from conversation_emotion.windows import Windows, build_windows
 from experiments._features import extract_features
-from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
+from experiments._models import ConversationConfig, build_model, fit_settings
+from experiments._settings import CorpusSettings
 from experiments._tracking import ParentRun, TrackedRun
 
 AUTOMATIC_SPLITS = {
@@ -52,23 +39,6 @@ AUTOMATIC_SPLITS = {
 """The protocol of each corpus where none is named."""
 
 PREDICTIONS = "predictions.parquet"
-
-
-class ConversationConfig(Protocol):
-    """What a conversation experiment has to say, see `experiments.epc.EPCConfig`."""
-
-    data: CorpusSettings
-    features: FeatureSettings
-    training: TrainingSettings
-    horizon: int
-    history: int
-    history_labels: str
-    dialogue_model: str
-    fusion: str
-    hidden_size: int
-    num_layers: int
-    dropout: float
-    recognition_weight: float
 
 
 class Prepared(NamedTuple):
@@ -160,7 +130,7 @@ def run_folds(config: ConversationConfig, prepared: Prepared, parent: ParentRun)
     """Trains each fold with each seed and returns all predictions on valid and test.
 
     The table has a row per judged utterance and training, with the columns of
-    `_tabulate_predictions`. Trainings that the run finished before it was interrupted are read back.
+    `_tabulate_predictions`. What the run had finished before it was interrupted is read back.
     """
     jobs = [(fold, seed) for fold in prepared.split.folds for seed in range(config.training.seeds)]
     tables = []
@@ -185,7 +155,13 @@ def _run_fold(
     with parent.open_child(name, {"fold": fold.name, "seed": seed}) as child:
         set_seed(seed)
         parts = _make_parts(config, prepared, fold, seed)
-        model = build_model(config, prepared, parts["train"].windows)
+        model = build_model(
+            config,
+            prepared.arrays,
+            parts["train"].windows,
+            num_classes=len(prepared.label_map.labels),
+            num_heard_classes=len(prepared.heard_labels),
+        )
         accelerator = Accelerator()
         fitted = fit(
             model,
@@ -235,56 +211,6 @@ def _make_parts(
         )
         parts[part] = _Part(windows, loader)
     return parts
-
-
-def build_model(
-    config: ConversationConfig, prepared: Prepared, train: Windows
-) -> ConversationModel:
-    """Builds a model whose statistics are those of the utterances that train hears."""
-    heard = np.unique(train.rows[train.rows != PADDING])
-    components = {
-        "speech": config.features.speech_components,
-        "text": config.features.text_components,
-    }
-    perceptions = {}
-    for name, array in prepared.arrays.items():
-        standardisation = fit_standardisation(array.stack_frames(heard), components[name])
-        perceptions[name] = Perception(
-            standardisation,
-            LayerMixture(array.num_layers),
-            AGGREGATORS[config.features.aggregator](standardisation.output_size),
-        )
-    labels = None
-    if config.history_labels == "gold":
-        labels = HistoryLabels(len(prepared.heard_labels))
-    told_size = 0 if labels is None else labels.output_size
-    streams = []
-    for names in partition_modalities(tuple(perceptions), config.fusion):  # type: ignore[arg-type]
-        input_size = sum(perceptions[name].output_size for name in names) + told_size
-        dialogue = DIALOGUE_MODELS[config.dialogue_model](
-            input_size, config.hidden_size, config.num_layers, config.dropout
-        )
-        streams.append(Stream(names, dialogue))
-    return ConversationModel(
-        perceptions,
-        streams,
-        num_classes=len(prepared.label_map.labels),
-        num_heard_classes=len(prepared.heard_labels) if config.recognition_weight else 0,
-        history_labels=labels,
-        dropout=config.dropout,
-    )
-
-
-def fit_settings(config: ConversationConfig) -> FitSettings:
-    """Collects what `fit` needs."""
-    return FitSettings(
-        epochs=config.training.epochs,
-        patience=config.training.patience,
-        learning_rate=config.training.learning_rate,
-        weight_decay=config.training.weight_decay,
-        recognition_weight=config.recognition_weight,
-        average_best=config.training.average_best,
-    )
 
 
 def _tabulate_predictions(

@@ -109,7 +109,7 @@ def _lay_out(
 def _rows(
     config: ConversationConfig, prepared: Prepared, scores: dict[str, dict[str, Interval]]
 ) -> Iterator[_Row]:
-    told = ", told the gold emotions of the past" if config.history_labels == "gold" else ""
+    told = ", told the past" if config.history_labels == "gold" else ""
     name = f"{config.dialogue_model} GRU, {config.fusion} fusion{told}"
     yield _Row(name, tuple(_cell(scores["model"][metric]) for metric in METRICS))
     for system, title in (
@@ -138,6 +138,8 @@ def _captions(
     )
     yield f"protocol {prepared.split.name}; valid: {prepared.split.validation}"
     yield from (f"note: {note}" for note in prepared.split.notes)
+    if config.history_labels == "gold":
+        yield "variant --history-labels gold: the model is told the gold emotions of the past"
     dropped = prepared.targets.num_dropped
     left_out = ", ".join(f"{count} {name}" for name, count in dropped.items()) or "none"
     yield (

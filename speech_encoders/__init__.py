@@ -1,0 +1,99 @@
+"""Speech encoders: waveforms in, hidden states of every layer out.
+
+Leaves of the suite: no encoder knows tables, corpora or experiments. `load_speech_encoder` turns a
+name into one; all of them answer the same call, `SpeechEncoder`.
+
+Tensor shapes are written with one alphabet:
+
+    B  clips in a batch     L  layers of an encoder
+    S  samples              T  frames
+    D  features
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class SpeechEncoder(Protocol):
+    """Turns clips into hidden states; padding and batch-mates never change a clip's result."""
+
+    @property
+    def identity(self) -> str:
+        """All that the features depend on: kind, settings, weights, format, library versions."""
+        ...
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of hidden states (L), the input of the first Transformer layer included."""
+        ...
+
+    @property
+    def hidden_size(self) -> int:
+        """Features of a frame (D)."""
+        ...
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        ...
+
+    @property
+    def min_samples(self) -> int:
+        """Samples of the shortest clip that gives a frame."""
+        ...
+
+    def __call__(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodes a batch in inference mode.
+
+        Args:
+            waveforms: Mono speech at 16 kHz in [-1, 1], float32 of shape (B, S); what lies behind
+                a clip's length is never looked at.
+            lengths: Real samples of each clip, shape (B,).
+
+        Returns:
+            Hidden states of shape (B, L, T, D), zero at padded frames, and the number of real
+            frames of each clip, shape (B,), both on the encoder's device.
+
+        Raises:
+            ValueError: The shapes do not fit, or a clip is shorter than `min_samples`.
+        """
+        ...
+
+
+def load_speech_encoder(name: str, *, device: str = "cpu") -> SpeechEncoder:
+    """Loads a speech encoder.
+
+    Args:
+        name: A name in `BUILDERS`; else a Hugging Face hub id or a local folder of a wav2vec 2.0,
+            HuBERT, WavLM, data2vec-audio or Whisper checkpoint, of Whisper only the encoder.
+        device: Where it computes, for instance ``cpu`` or ``cuda:0``.
+
+    Raises:
+        FileNotFoundError: The checkpoint is neither here nor to be had from the hub.
+        ValueError: The checkpoint is of another model family, or lacks weights.
+    """
+    return BUILDERS.get(name, _build_pretrained)(name, device)
+
+
+def _build_spectral(name: str, device: str) -> SpeechEncoder:
+    from speech_encoders.spectral import fbank, mfcc
+
+    return {"fbank": fbank, "mfcc": mfcc}[name](device=device)
+
+
+def _build_pretrained(name: str, device: str) -> SpeechEncoder:
+    from speech_encoders.pretrained import load_pretrained
+
+    return load_pretrained(name, device)
+
+
+BUILDERS: dict[str, Callable[[str, str], SpeechEncoder]] = {
+    "fbank": _build_spectral,
+    "mfcc": _build_spectral,
+}
+"""Builders of the encoders that have a name of their own: (name, device) -> encoder."""

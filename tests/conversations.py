@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from conversation_emotion.batching import ModalityArrays, gather_batch
+from conversation_emotion.dialogue import DIALOGUE_MODELS
 from conversation_emotion.features.extract import Features
 from conversation_emotion.model import (
     ConversationModel,
@@ -11,7 +12,6 @@ from conversation_emotion.model import (
     Stream,
     partition_modalities,
 )
-from conversation_emotion.dialogue import DIALOGUE_MODELS
 from conversation_emotion.perception import (
     AGGREGATORS,
     LayerMixture,

@@ -1,0 +1,120 @@
+"""Models by the settings: ready parts put together, with statistics of the train part."""
+
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+import numpy as np
+
+from conversation_emotion.batching import ModalityArrays
+from conversation_emotion.dialogue import DIALOGUE_MODELS, DialogueModel
+from conversation_emotion.model import (
+    ConversationModel,
+    Fusion,
+    HistoryLabels,
+    Stream,
+    partition_modalities,
+)
+from conversation_emotion.perception import (
+    AGGREGATORS,
+    LayerMixture,
+    Perception,
+    fit_standardisation,
+)
+from conversation_emotion.training import FitSettings
+from conversation_emotion.windows import PADDING, Windows
+from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
+
+
+class ConversationConfig(Protocol):
+    """What a conversation experiment has to say; `experiments.epc.EPCConfig` explains each."""
+
+    @property
+    def data(self) -> CorpusSettings: ...
+    @property
+    def features(self) -> FeatureSettings: ...
+    @property
+    def training(self) -> TrainingSettings: ...
+    @property
+    def horizon(self) -> int: ...
+    @property
+    def history(self) -> int: ...
+    @property
+    def history_labels(self) -> Literal["none", "gold"]: ...
+    @property
+    def dialogue_model(self) -> DialogueModel: ...
+    @property
+    def fusion(self) -> Fusion: ...
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def num_layers(self) -> int: ...
+    @property
+    def dropout(self) -> float: ...
+    @property
+    def recognition_weight(self) -> float: ...
+
+
+def build_model(
+    config: ConversationConfig,
+    arrays: Mapping[str, ModalityArrays],
+    train: Windows,
+    *,
+    num_classes: int,
+    num_heard_classes: int,
+) -> ConversationModel:
+    """Builds a model whose statistics are those of the utterances that train hears.
+
+    Args:
+        config: Which parts, and how large.
+        arrays: Hidden states of each modality.
+        train: Windows of the train part.
+        num_classes: Classes to judge (C).
+        num_heard_classes: Emotions that the corpus names (R).
+    """
+    perceptions = fit_perceptions(config.features, arrays, train)
+    labels = HistoryLabels(num_heard_classes) if config.history_labels == "gold" else None
+    told_size = 0 if labels is None else labels.output_size
+    streams = []
+    for names in partition_modalities(tuple(perceptions), config.fusion):
+        input_size = sum(perceptions[name].output_size for name in names) + told_size
+        dialogue = DIALOGUE_MODELS[config.dialogue_model](
+            input_size, config.hidden_size, config.num_layers, config.dropout
+        )
+        streams.append(Stream(names, dialogue))
+    return ConversationModel(
+        perceptions,
+        streams,
+        num_classes=num_classes,
+        num_heard_classes=num_heard_classes if config.recognition_weight else 0,
+        history_labels=labels,
+        dropout=config.dropout,
+    )
+
+
+def fit_perceptions(
+    settings: FeatureSettings, arrays: Mapping[str, ModalityArrays], train: Windows
+) -> dict[str, Perception]:
+    """Fits each modality's standardisation on what the train windows hear."""
+    heard = np.unique(train.rows[train.rows != PADDING])
+    components = {"speech": settings.speech_components, "text": settings.text_components}
+    perceptions = {}
+    for name, array in arrays.items():
+        standardisation = fit_standardisation(array.stack_frames(heard), components[name])
+        perceptions[name] = Perception(
+            standardisation,
+            LayerMixture(array.num_layers),
+            AGGREGATORS[settings.aggregator](standardisation.output_size),
+        )
+    return perceptions
+
+
+def fit_settings(config: ConversationConfig) -> FitSettings:
+    """Collects what `fit` needs."""
+    return FitSettings(
+        epochs=config.training.epochs,
+        patience=config.training.patience,
+        learning_rate=config.training.learning_rate,
+        weight_decay=config.training.weight_decay,
+        recognition_weight=config.recognition_weight,
+        average_best=config.training.average_best,
+    )

@@ -1,0 +1,141 @@
+"""Where the files of a pretrained checkpoint lie: a local folder, the hub's cache, or the hub."""
+
+import hashlib
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.constants import HF_HUB_OFFLINE
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+_CONFIGS = ("config.json", "preprocessor_config.json", "processor_config.json")
+_WEIGHTS = (
+    ("model.safetensors",),
+    ("model.safetensors.index.json", "model-*-of-*.safetensors"),
+    ("pytorch_model.bin",),
+    ("pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
+)
+_HUB_SECONDS = 4.0
+
+
+class _Release(NamedTuple):
+    """The newest state of a repository on the hub.
+
+    Attributes:
+        commit: Its commit.
+        files: Paths of its files.
+    """
+
+    commit: str
+    files: list[str]
+
+
+def find_checkpoint(name: str) -> Path:
+    """Finds the folder with a checkpoint's files, downloading them only if nothing local has them.
+
+    Args:
+        name: Local folder or Hugging Face hub id.
+
+    Raises:
+        FileNotFoundError: The folder is incomplete, or no such checkpoint can be had.
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        folder = _find_cached(name) or _download(name)
+    if not (folder / "config.json").is_file() or not weight_files(folder):
+        raise FileNotFoundError(
+            f"{name}: {folder} lacks config.json or weights (model.safetensors or "
+            "pytorch_model.bin); pass a folder that save_pretrained wrote"
+        )
+    return folder
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Lists the weight files that transformers would load; empty if there are none."""
+    for patterns in _WEIGHTS:
+        if files := sorted(path for pattern in patterns for path in folder.glob(pattern)):
+            return files
+    return []
+
+
+def fingerprint(folder: Path) -> str:
+    """Digests weights and configuration, so that the same files are the same wherever they lie."""
+    digest = hashlib.sha256()
+    configs = [folder / name for name in _CONFIGS if (folder / name).is_file()]
+    for path in [*configs, *weight_files(folder)]:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.name} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def library_versions() -> str:
+    """Names the versions that hidden states depend on."""
+    return f"torch={version('torch')} transformers={version('transformers')}"
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Keeps transformers from printing progress and reports of weights that are not needed."""
+    from transformers.utils import logging
+
+    verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if has_bars:
+            logging.enable_progress_bar()
+
+
+def _find_cached(name: str) -> Path | None:
+    try:
+        folder = Path(snapshot_download(name, local_files_only=True))
+    except (HFValidationError, LocalEntryNotFoundError):
+        return None
+    return folder if (folder / "config.json").is_file() and weight_files(folder) else None
+
+
+def _download(name: str) -> Path:
+    release = _ask_hub(name)
+    if isinstance(release, str):
+        raise FileNotFoundError(
+            f"{name}: no such local folder, not in the hub's cache, and the hub gave nothing "
+            f"({release}); pass the folder of a checkpoint, fbank or mfcc, or run "
+            f"'hf download {name}' on a machine with internet and copy its cache"
+        )
+    patterns = next(
+        (list(patterns) for patterns in _WEIGHTS if patterns[0] in release.files), ["*.bin"]
+    )
+    return Path(
+        snapshot_download(name, revision=release.commit, allow_patterns=[*_CONFIGS, *patterns])
+    )
+
+
+def _ask_hub(name: str) -> _Release | str:
+    """Asks the hub for the newest release, for a few seconds at most; a string says why not."""
+    if HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    answer: queue.SimpleQueue[_Release | str] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            info = HfApi().model_info(name, timeout=_HUB_SECONDS)
+            files = [file.rfilename for file in info.siblings or []]
+            answer.put(_Release(info.sha or "main", files))
+        except Exception as error:  # network libraries differ; the message reaches the user
+            answer.put(f"{type(error).__name__}: {error}".splitlines()[0])
+
+    # A thread, because resolving the host's name may hang without heeding any timeout.
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        return answer.get(timeout=_HUB_SECONDS)
+    except queue.Empty:
+        return f"no answer within {_HUB_SECONDS:g} s"

@@ -1,0 +1,116 @@
+"""Token states of BERT (Devlin et al., 2019) and models of its shape, layer by layer."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from text_encoders.checkpoint import fingerprint, library_versions, quiet_loading
+from text_encoders.texts import check_texts
+
+FORMAT = 1
+"""Number in the identity; grows when the same checkpoint gives other features."""
+
+_BATCH_SIZE = 64
+_UNLIMITED = 1_000_000  # tokenizers without a maximum of their own report an astronomical one
+_NOT_USED = "pooler."  # an untrained pooler changes no token state
+
+
+class BertEncoder:
+    """The token embeddings and the output of each layer.
+
+    Special tokens count as tokens, as in the pooling of the models themselves: a text of one word
+    has three with BERT, ``[CLS] word [SEP]``. Longer texts are cut at the model's maximum, the
+    special tokens kept. An instance is a `text_encoders.TextEncoder`.
+
+    Args:
+        model: A bidirectional Transformer encoder.
+        tokenizer: Its tokenizer.
+        identity: All that the hidden states depend on.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, identity: str
+    ) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.identity = identity
+        self.num_layers: int = model.config.num_hidden_layers + 1
+        self.hidden_size: int = model.config.hidden_size
+        self.max_tokens = _max_tokens(model, tokenizer)
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Encodes texts: B texts -> (B, L, T, D), (B,); see `TextEncoder`."""
+        check_texts(texts)
+        order = sorted(range(len(texts)), key=lambda position: len(texts[position]))
+        states: list[Tensor] = [torch.empty(0)] * len(texts)
+        for first in range(0, len(order), _BATCH_SIZE):
+            positions = order[first : first + _BATCH_SIZE]
+            batch, counts = self._encode([texts[position] for position in positions])
+            for position, state, count in zip(positions, batch, counts.tolist(), strict=True):
+                states[position] = state[:count]
+        num_tokens = torch.tensor([len(state) for state in states], device=self.model.device)
+        return nn.utils.rnn.pad_sequence(states, batch_first=True).transpose(1, 2), num_tokens
+
+    def _encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """Encodes one batch: B texts -> (B, T, L, D), (B,)."""
+        tokens = self.tokenizer(
+            texts,
+            padding=True,
+            padding_side="right",
+            truncation=True,
+            max_length=self.max_tokens,
+            return_tensors="pt",
+        ).to(self.model.device)
+        output = self.model(**tokens, output_hidden_states=True)
+        return torch.stack(output.hidden_states, dim=2), tokens["attention_mask"].sum(dim=1)
+
+
+def load_bert(name: str, folder: Path, device: str) -> BertEncoder:
+    """Loads a checkpoint in float32.
+
+    Args:
+        name: What the user asked for, for errors.
+        folder: Folder with weights, configuration and tokenizer.
+        device: Where to compute.
+
+    Raises:
+        ValueError: The checkpoint is no bidirectional encoder with padding, or lacks weights.
+    """
+    with quiet_loading():
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        loaded = AutoModel.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+    model, report = cast("tuple[PreTrainedModel, dict[str, set[str]]]", loaded)
+    if model.config.is_encoder_decoder or tokenizer.pad_token is None:
+        raise ValueError(
+            f"{name}: model type {model.config.model_type!r} is no BERT-like encoder with a "
+            "padding token; choose a BERT, RoBERTa or DeBERTa checkpoint"
+        )
+    if missing := sorted(key for key in report["missing_keys"] if _NOT_USED not in key):
+        raise ValueError(
+            f"{name}: the checkpoint lacks {len(missing)} weights of {type(model).__name__}, "
+            f"first {missing[0]!r}; without them the features would be random"
+        )
+    nn.Module.to(model, device)
+    versions = library_versions("torch", "transformers")
+    identity = f"tokens format={FORMAT} sha256={fingerprint(folder)} {versions}"
+    return BertEncoder(model, tokenizer, identity=identity)
+
+
+def _max_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Longest input in tokens: what the tokenizer says, else what positions there are.
+
+    Models of RoBERTa's kind count positions from the padding index, so the first are never used.
+    """
+    if tokenizer.model_max_length < _UNLIMITED:
+        return tokenizer.model_max_length
+    embeddings = getattr(model, "embeddings", None)
+    positions = getattr(embeddings, "position_embeddings", None)
+    unused = getattr(positions, "padding_idx", None)
+    return model.config.max_position_embeddings - (0 if unused is None else unused + 1)
