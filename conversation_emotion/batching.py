@@ -26,7 +26,8 @@ class Batch(NamedTuple):
         heard_classes: Emotion of each utterance heard, `IGNORED` where unknown: (B, U). It is a
             target of auxiliary recognition; a model reads it only if it is built to.
         is_judged: Marks the judged utterance itself, which only recognition hears: (B, U).
-        targets: Class to judge: (B,).
+        targets: Class to judge, `IGNORED` where the emotion is none of the classes: (B,).
+        emotions: The emotion to judge among all that the corpus names: (B,).
         judged: Row number of the judged utterance: (B,).
     """
 
@@ -38,6 +39,7 @@ class Batch(NamedTuple):
     heard_classes: Tensor
     is_judged: Tensor
     targets: Tensor
+    emotions: Tensor
     judged: Tensor
 
 
@@ -145,5 +147,6 @@ def gather_batch(
         heard_classes=torch.where(mask, heard, IGNORED),
         is_judged=rows == torch.from_numpy(windows.judged[numbers])[:, None],
         targets=torch.from_numpy(windows.targets[numbers]),
+        emotions=torch.tensor(classes)[windows.judged[numbers]],
         judged=torch.from_numpy(windows.judged[numbers]),
     )

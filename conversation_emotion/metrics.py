@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-Counts = NDArray[np.floating]
+Counts = NDArray[np.floating] | NDArray[np.integer]
+Scores = NDArray[np.floating]
 
 
 class Interval(NamedTuple):
@@ -40,27 +41,27 @@ def count_confusions(
     return flat.reshape(num_classes, num_classes)
 
 
-def unweighted_average_recall(confusions: Counts) -> Counts:
+def unweighted_average_recall(confusions: Counts) -> Scores:
     """Mean recall over the classes that occur among the targets (UAR, also called UA)."""
     support = confusions.sum(axis=-1)
     recalls = _diagonal(confusions) / np.maximum(support, 1e-12)
     return recalls.sum(axis=-1) / np.maximum((support > 0).sum(axis=-1), 1)
 
 
-def weighted_accuracy(confusions: Counts) -> Counts:
+def weighted_accuracy(confusions: Counts) -> Scores:
     """Share of correct judgements (WA, plain accuracy)."""
     total = confusions.sum(axis=(-2, -1))
     return _diagonal(confusions).sum(axis=-1) / np.maximum(total, 1e-12)
 
 
-def macro_f1(confusions: Counts) -> Counts:
+def macro_f1(confusions: Counts) -> Scores:
     """Mean F1 over the classes that occur among targets or predictions."""
     mass = confusions.sum(axis=-1) + confusions.sum(axis=-2)
     scores = 2 * _diagonal(confusions) / np.maximum(mass, 1e-12)
     return scores.sum(axis=-1) / np.maximum((mass > 0).sum(axis=-1), 1)
 
 
-def weighted_f1(confusions: Counts) -> Counts:
+def weighted_f1(confusions: Counts) -> Scores:
     """Mean F1 weighted by the number of targets of each class (WF1)."""
     support = confusions.sum(axis=-1)
     mass = support + confusions.sum(axis=-2)
@@ -68,7 +69,7 @@ def weighted_f1(confusions: Counts) -> Counts:
     return (scores * support).sum(axis=-1) / np.maximum(support.sum(axis=-1), 1e-12)
 
 
-METRICS: dict[str, Callable[[Counts], Counts]] = {
+METRICS: dict[str, Callable[[Counts], Scores]] = {
     "uar": unweighted_average_recall,
     "macro_f1": macro_f1,
     "wa": weighted_accuracy,
@@ -93,7 +94,7 @@ def score_predictions(
     """
     generator = np.random.default_rng(seed)
     points: dict[str, list[float]] = {name: [] for name in METRICS}
-    resampled: dict[str, list[Counts]] = {name: [] for name in METRICS}
+    resampled: dict[str, list[Scores]] = {name: [] for name in METRICS}
     for _, fold in predictions.groupby("fold", sort=True):
         dialogues, names = pd.factorize(fold["dialogue_id"], sort=True)
         draws = generator.multinomial(
@@ -112,17 +113,19 @@ def score_predictions(
     }
 
 
-def _count_by_dialogue(part: pd.DataFrame, num_dialogues: int, num_classes: int) -> Counts:
+def _count_by_dialogue(
+    part: pd.DataFrame, num_dialogues: int, num_classes: int
+) -> NDArray[np.float64]:
     counts = np.zeros((num_dialogues, num_classes, num_classes))
     np.add.at(counts, (part["dialogue"], part["target"], part["predicted"]), 1)
     return counts
 
 
-def _interval(points: list[float], resampled: Counts, num_judged: int) -> Interval:
+def _interval(points: list[float], resampled: Scores, num_judged: int) -> Interval:
     low, high = np.percentile(resampled, [2.5, 97.5])
     deviation = float(np.std(points, ddof=1)) if len(points) > 1 else 0.0
     return Interval(float(np.mean(points)), float(low), float(high), deviation, num_judged)
 
 
-def _diagonal(confusions: Counts) -> Counts:
-    return np.diagonal(confusions, axis1=-2, axis2=-1)
+def _diagonal(confusions: Counts) -> Scores:
+    return np.diagonal(confusions, axis1=-2, axis2=-1).astype(np.float64)

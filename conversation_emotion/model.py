@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from conversation_emotion.batching import Batch
+from conversation_emotion.dialogue import DialogueState
 from conversation_emotion.labels import IGNORED
 from conversation_emotion.perception import Perception
 
@@ -19,10 +20,12 @@ class Judgement(NamedTuple):
 
     Attributes:
         logits: Scores of the classes to judge: (B, C).
+        emotions: Scores of all emotions that the corpus names, or None: (B, R).
         recognition: Scores of the emotions of the utterances heard, or None: (B, U, R).
     """
 
     logits: Tensor
+    emotions: Tensor | None
     recognition: Tensor | None
 
 
@@ -48,17 +51,54 @@ class HistoryLabels(nn.Module):
 
 
 class Stream(nn.Module):
-    """A dialogue model and the modalities that it hears joined.
+    """Modalities heard together: joined, projected, placed in the dialogue, read.
 
     Args:
         modalities: Their names, in the order in which they are joined.
-        dialogue: One of `dialogue.DIALOGUE_MODELS`.
+        input_size: Features of an utterance when they are joined (D).
+        size: Features that the dialogue model reads.
+        dialogue: One of `dialogue.DIALOGUE_MODELS` for that size.
+        dropout: On the joined features.
     """
 
-    def __init__(self, modalities: Sequence[str], dialogue: nn.Module) -> None:
+    def __init__(
+        self,
+        modalities: Sequence[str],
+        input_size: int,
+        size: int,
+        dialogue: nn.Module,
+        dropout: float,
+    ) -> None:
         super().__init__()
         self.modalities = tuple(modalities)
+        self.projection = nn.Sequential(nn.Dropout(dropout), nn.Linear(input_size, size), nn.GELU())
+        self.place = Place(size)
         self.dialogue = dialogue
+
+    def forward(self, heard: Tensor, batch: Batch) -> DialogueState:
+        """Reads utterances of shape (B, U, D)."""
+        placed = self.projection(heard) + self.place(batch.roles, batch.turns_back)
+        state: DialogueState = self.dialogue(placed, batch.mask, batch.roles)
+        return state
+
+
+class Place(nn.Module):
+    """Who speaks and how many turns ago, as learned vectors that are added to an utterance.
+
+    Args:
+        size: Features of an utterance.
+        farthest: Turns beyond which no difference is made.
+    """
+
+    def __init__(self, size: int, farthest: int = 7) -> None:
+        super().__init__()
+        self.farthest = farthest
+        self.roles = nn.Embedding(3, size)
+        self.turns = nn.Embedding(farthest + 1, size)
+
+    def forward(self, roles: Tensor, turns_back: Tensor) -> Tensor:
+        """Embeds (B, U) roles and distances -> (B, U, size); padding gets any vector."""
+        return self.roles(roles.clamp(min=0)) + self.turns(turns_back.clamp(0, self.farthest))
 
 
 class ConversationModel(nn.Module):
@@ -71,9 +111,9 @@ class ConversationModel(nn.Module):
         perceptions: One per modality.
         streams: Which modalities are heard together, and by what.
         num_classes: Classes to judge (C).
-        num_heard_classes: Emotions to recognise in the utterances heard (R), 0 for none.
+        num_emotions: Emotions that the corpus names (R), for the auxiliary heads; 0 for none.
         history_labels: Tells the past emotions, for the variant that is given them.
-        dropout: Before the head.
+        dropout: Before the heads.
     """
 
     def __init__(
@@ -81,7 +121,7 @@ class ConversationModel(nn.Module):
         perceptions: Mapping[str, Perception],
         streams: Sequence[Stream],
         num_classes: int,
-        num_heard_classes: int = 0,
+        num_emotions: int = 0,
         history_labels: HistoryLabels | None = None,
         dropout: float = 0.5,
     ) -> None:
@@ -93,7 +133,8 @@ class ConversationModel(nn.Module):
         state_size = sum(stream.dialogue.utterance_size for stream in streams)  # type: ignore[misc]
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(summary_size, num_classes)
-        self.recognition = nn.Linear(state_size, num_heard_classes) if num_heard_classes else None
+        self.emotions = nn.Linear(summary_size, num_emotions) if num_emotions else None
+        self.recognition = nn.Linear(state_size, num_emotions) if num_emotions else None
 
     def forward(self, batch: Batch) -> Judgement:
         """Judges a batch; see `Judgement` for the shapes."""
@@ -104,17 +145,17 @@ class ConversationModel(nn.Module):
         told = []
         if self.history_labels is not None:
             told = [self.history_labels(batch.heard_classes, batch.is_judged)]
-        states = []
+        states: list[DialogueState] = []
         for stream in self.streams:
             assert isinstance(stream, Stream)
             heard = torch.cat([perceived[name] for name in stream.modalities] + told, dim=-1)
-            states.append(stream.dialogue(heard, batch.mask, batch.roles))
-        summary = torch.cat([state.summary for state in states], dim=-1)
-        recognition = None
-        if self.recognition is not None:
-            utterances = torch.cat([state.utterances for state in states], dim=-1)
-            recognition = self.recognition(self.dropout(utterances))
-        return Judgement(self.head(self.dropout(summary)), recognition)
+            states.append(stream(heard, batch))
+        summary = self.dropout(torch.cat([state.summary for state in states], dim=-1))
+        logits = self.head(summary)
+        if self.emotions is None or self.recognition is None:
+            return Judgement(logits, None, None)
+        utterances = self.dropout(torch.cat([state.utterances for state in states], dim=-1))
+        return Judgement(logits, self.emotions(summary), self.recognition(utterances))
 
 
 def partition_modalities(modalities: Sequence[str], fusion: Fusion) -> list[tuple[str, ...]]:

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
+Mixture = Literal["sum", "join"]
+"""How several layers of an encoder become one: a learned weighted sum, or beside each other."""
+
 Aggregator = Literal["mean", "statistics", "attention"]
 """How the frames of an utterance become one vector."""
 
@@ -73,8 +76,9 @@ def fit_standardisation(
                 f"features; {min(num_frames, size)} is the most there can be"
             )
         pca = PCA(num_components, random_state=0).fit(frames[:, 0])
-        components = torch.from_numpy(pca.components_.T.astype(np.float32))
-        scale = ((frames[:, 0] - centre[0]) @ pca.components_.T).std(axis=0)[None]
+        directions = np.asarray(pca.components_)
+        components = torch.from_numpy(directions.T.astype(np.float32))
+        scale = ((frames[:, 0] - centre[0]) @ directions.T).std(axis=0)[None]
     scale = np.where(scale < TINY, 1.0, scale)  # a constant feature stays zero
     return Standardisation(
         torch.from_numpy(centre.astype(np.float32)),
@@ -83,15 +87,17 @@ def fit_standardisation(
     )
 
 
-class LayerMixture(nn.Module):
+class LayerSum(nn.Module):
     """A learned weighted sum of an encoder's layers (Yang et al., 2021); equal weights at first.
 
     Args:
         num_layers: Layers of the encoder (L).
+        input_size: Features of each (D).
     """
 
-    def __init__(self, num_layers: int) -> None:
+    def __init__(self, num_layers: int, input_size: int) -> None:
         super().__init__()
+        self.output_size = input_size
         self.scores = nn.Parameter(torch.zeros(num_layers), requires_grad=num_layers > 1)
 
     def forward(self, states: Tensor) -> Tensor:
@@ -99,6 +105,24 @@ class LayerMixture(nn.Module):
         if self.scores.numel() == 1:
             return states.squeeze(2)
         return torch.einsum("bultd,l->butd", states, self.scores.softmax(dim=0))
+
+
+class LayerJoin(nn.Module):
+    """An encoder's layers beside each other.
+
+    The arguments are those of `LayerSum`.
+    """
+
+    def __init__(self, num_layers: int, input_size: int) -> None:
+        super().__init__()
+        self.output_size = num_layers * input_size
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Joins the layers: (B, U, L, T, D) -> (B, U, T, L D)."""
+        return states.transpose(2, 3).flatten(3)
+
+
+LAYER_MIXTURES = {"sum": LayerSum, "join": LayerJoin}
 
 
 class MeanPooling(nn.Module):
@@ -165,12 +189,12 @@ class Perception(nn.Module):
 
     Args:
         standardisation: Fitted on the train part.
-        mixture: Sum of the encoder's layers.
+        mixture: Makes one layer of the encoder's.
         aggregator: Pools the frames.
     """
 
     def __init__(
-        self, standardisation: Standardisation, mixture: LayerMixture, aggregator: nn.Module
+        self, standardisation: Standardisation, mixture: nn.Module, aggregator: nn.Module
     ) -> None:
         super().__init__()
         self.standardisation = standardisation

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from conversation_emotion.averaging import Weights, average_weights
+from conversation_emotion.batching import Batch
 from conversation_emotion.labels import IGNORED
 from conversation_emotion.metrics import count_confusions, unweighted_average_recall
 from conversation_emotion.model import Judgement
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,8 @@ class FitSettings:
         patience: Epochs without a better valid UAR after which to stop.
         learning_rate: Step size of AdamW.
         weight_decay: Of AdamW.
-        recognition_weight: Weight of recognising the utterances heard, 0 for none.
+        recognition_weight: Weight of recognising the emotions of the utterances heard.
+        emotion_weight: Weight of judging all emotions that the corpus names, not the classes alone.
         average_best: Checkpoints, the best by valid UAR, whose weights are averaged.
         max_gradient_norm: Longer gradients are shortened to this.
     """
@@ -36,6 +40,7 @@ class FitSettings:
     learning_rate: float = 1e-4
     weight_decay: float = 1e-2
     recognition_weight: float = 0.0
+    emotion_weight: float = 0.0
     average_best: int = 1
     max_gradient_norm: float = 1.0
 
@@ -69,16 +74,15 @@ class _Checkpoint(NamedTuple):
 
 
 def fit(
-    model: nn.Module,
+    model: Model,
     train: DataLoader[int],
     valid: DataLoader[int],
     settings: FitSettings,
     *,
     class_weights: Tensor,
-    heard_class_weights: Tensor | None = None,
     accelerator: Accelerator | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
-) -> nn.Module:
+) -> Model:
     """Trains a model and returns it with its best weights by valid UAR, or the mean of the best.
 
     There is no test argument on purpose: choosing an epoch by its test score is the most common
@@ -90,7 +94,6 @@ def fit(
         valid: Batches to choose the weights by.
         settings: How to train.
         class_weights: Weight of each class in the loss: (C,).
-        heard_class_weights: Weight of each emotion heard in auxiliary recognition: (R,).
         accelerator: Device and processes; one is made if none is given.
         on_epoch: Called after each epoch with its number and metrics, for curves and pruning.
 
@@ -101,31 +104,26 @@ def fit(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    model, optimizer, train, valid = accelerator.prepare(model, optimizer, train, valid)
-    judge = nn.CrossEntropyLoss(weight=class_weights.to(accelerator.device))
-    if heard_class_weights is not None:
-        heard_class_weights = heard_class_weights.to(accelerator.device)
+    prepared, optimizer, train, valid = accelerator.prepare(model, optimizer, train, valid)
+    class_weights = class_weights.to(accelerator.device)
     best: list[_Checkpoint] = []
     since_best = 0
     for epoch in range(settings.epochs):
-        loss = _train_epoch(
-            model, train, optimizer, judge, heard_class_weights, settings, accelerator
-        )
-        uar = predict(model, valid, accelerator).uar()
+        loss = _train_epoch(prepared, train, optimizer, class_weights, settings, accelerator)
+        uar = predict(prepared, valid, accelerator).uar()
         on_epoch(epoch, {"train/loss": loss, "valid/uar": uar})
         since_best = 0 if not best or uar > best[0].uar else since_best + 1
-        best = _keep_best(
-            best, _Checkpoint(uar, epoch, _copy_weights(model, accelerator)), settings
-        )
+        best = _keep_best(best, _Checkpoint(uar, epoch, _copy_weights(model)), settings)
         if since_best >= settings.patience:
             break
-    fitted = accelerator.unwrap_model(model)
-    fitted.load_state_dict(average_weights([checkpoint.weights for checkpoint in best]))
-    return fitted
+    model.load_state_dict(average_weights([checkpoint.weights for checkpoint in best]))
+    return model
 
 
 def predict(
-    model: nn.Module, batches: Iterable[object], accelerator: Accelerator | None = None
+    model: nn.Module,
+    batches: Iterable[Batch] | DataLoader[int],
+    accelerator: Accelerator | None = None,
 ) -> Predictions:
     """Judges every window once, in evaluation mode.
 
@@ -134,14 +132,21 @@ def predict(
     model.eval()
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     with torch.inference_mode():
-        for batch in batches:
+        for batch in cast(Iterable[Batch], batches):
             probabilities = model(batch).logits.float().softmax(dim=-1)
-            part = (probabilities, batch.targets, batch.judged)  # type: ignore[attr-defined]
-            parts.append(part if accelerator is None else accelerator.gather_for_metrics(part))
+            part = (probabilities, batch.targets, batch.judged)
+            parts.append(part if accelerator is None else _gather(part, accelerator))
     probabilities, targets, judged = (
         torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True)
     )
     return Predictions(probabilities, targets, judged)
+
+
+def _gather(
+    part: tuple[Tensor, Tensor, Tensor], accelerator: Accelerator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Joins the parts of all processes; the repeats that fill the last batch are left out."""
+    return cast(tuple[Tensor, Tensor, Tensor], accelerator.gather_for_metrics(part))
 
 
 def balanced_class_weights(classes: NDArray[np.int64], labels: tuple[str, ...]) -> Tensor:
@@ -161,39 +166,43 @@ def balanced_class_weights(classes: NDArray[np.int64], labels: tuple[str, ...]) 
 
 def _train_epoch(
     model: nn.Module,
-    train: DataLoader[int],
+    train: Iterable[Batch],
     optimizer: torch.optim.Optimizer,
-    judge: nn.Module,
-    heard_class_weights: Tensor | None,
+    class_weights: Tensor,
     settings: FitSettings,
     accelerator: Accelerator,
 ) -> float:
     """Returns the mean loss of the epoch's batches."""
     model.train()
-    total = torch.zeros((), device=accelerator.device)
+    losses: list[Tensor] = []
     for batch in train:
-        judgement: Judgement = model(batch)
-        loss = judge(judgement.logits, batch.targets)
-        if settings.recognition_weight and judgement.recognition is not None:
-            loss = loss + settings.recognition_weight * _recognition_loss(
-                judgement.recognition, batch.heard_classes, heard_class_weights
-            )
+        loss = _loss(model(batch), batch, class_weights, settings)
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(model.parameters(), settings.max_gradient_norm)
         optimizer.step()
         optimizer.zero_grad()
-        total += loss.detach()
-    mean = float(total) / len(train)
+        losses.append(loss.detach())
+    mean = float(torch.stack(losses).mean())
     if not np.isfinite(mean):
         raise FloatingPointError(f"the train loss is {mean}; lower --learning-rate")
     return mean
 
 
-def _recognition_loss(logits: Tensor, classes: Tensor, weights: Tensor | None) -> Tensor:
-    """Weighted cross-entropy of the utterances heard, zero if none is labelled.
+def _loss(
+    judgement: Judgement, batch: Batch, class_weights: Tensor, settings: FitSettings
+) -> Tensor:
+    """Judges the classes, weighted, and beside them what else the corpus knows."""
+    loss = _cross_entropy(judgement.logits, batch.targets, class_weights)
+    if settings.emotion_weight and judgement.emotions is not None:
+        loss = loss + settings.emotion_weight * _cross_entropy(judgement.emotions, batch.emotions)
+    if settings.recognition_weight and judgement.recognition is not None:
+        recognised = _cross_entropy(judgement.recognition, batch.heard_classes)
+        loss = loss + settings.recognition_weight * recognised
+    return loss
 
-    Shapes: logits (B, U, R), classes (B, U) with `IGNORED`, weights (R,) -> scalar.
-    """
+
+def _cross_entropy(logits: Tensor, classes: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Weighted mean over what is labelled, zero if nothing is: (..., C), (...), (C,) -> scalar."""
     is_labelled = classes != IGNORED
     logits, classes = logits[is_labelled], classes[is_labelled]
     weights = logits.new_ones(logits.size(-1)) if weights is None else weights
@@ -209,6 +218,5 @@ def _keep_best(
     return ranked[: settings.average_best]
 
 
-def _copy_weights(model: nn.Module, accelerator: Accelerator) -> Weights:
-    weights = accelerator.unwrap_model(model).state_dict()
-    return {name: tensor.detach().clone() for name, tensor in weights.items()}
+def _copy_weights(model: nn.Module) -> Weights:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

@@ -10,6 +10,7 @@ For prediction, the emotion of a turn is that of its first utterance. A window n
 anything of the judged turn but the name of who speaks it, nor anything after it.
 """
 
+import dataclasses
 from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -35,7 +36,7 @@ class Windows:
         roles: Role of the speaker of each, `PADDING` where there is none: (N, U).
         turns_back: Turns between each utterance and the judged one, `PADDING` where none: (N, U).
         judged: The utterance whose emotion is judged: (N,).
-        targets: Its class, never `IGNORED`: (N,).
+        targets: Its class, `IGNORED` only in what `learn_more` adds to train: (N,).
     """
 
     rows: NDArray[np.int64]
@@ -60,6 +61,32 @@ class Windows:
         )
 
 
+def learn_more(
+    utterances: pd.DataFrame,
+    classes: NDArray[np.int64],
+    emotions: NDArray[np.int64],
+    *,
+    history: int,
+    horizon: int,
+) -> Windows:
+    """Finds all that can be learnt from, more than a protocol judges.
+
+    Beside the judged utterances these are the later ones of each turn, and those whose emotion is
+    none of the classes: their target is `IGNORED`, and a model may still learn to foresee them.
+
+    Args:
+        utterances: As in `build_windows`.
+        classes: Class of each row, `IGNORED` where there is none.
+        emotions: The same among all emotions that the corpus names.
+        history: As in `build_windows`.
+        horizon: As in `build_windows`.
+    """
+    windows = build_windows(
+        utterances, emotions, history=history, horizon=horizon, every_utterance=True
+    )
+    return dataclasses.replace(windows, targets=classes[windows.judged])
+
+
 class _Window(NamedTuple):
     judged: int
     heard: list[int]
@@ -72,6 +99,7 @@ def build_windows(
     *,
     history: int = 6,
     horizon: int = 1,
+    every_utterance: bool = False,
 ) -> Windows:
     """Finds every judged emotion of a table and what may be heard of its past.
 
@@ -80,15 +108,21 @@ def build_windows(
         classes: Class of each row, `IGNORED` where there is none.
         history: Turns of context at most. Recognition hears, besides, its own turn so far.
         horizon: 0 recognises, 1 predicts the next turn, more predict further ahead.
+        every_utterance: Also predicts the later utterances of a turn; for a horizon of 1 from its
+            earlier ones too. More to learn from, no protocol to test by.
 
     Raises:
         ValueError: Nothing can be judged.
     """
     speakers = utterances["speaker"].to_numpy()
     windows: list[_Window] = []
-    for rows in utterances.groupby("dialogue_id", sort=False).indices.values():
+    for indices in utterances.groupby("dialogue_id", sort=False).indices.values():
+        rows = np.asarray(indices, dtype=np.int64)
         turns = split_into_turns(rows, speakers)
-        windows += _recognise(turns, history) if horizon == 0 else _predict(turns, history, horizon)
+        if horizon == 0:
+            windows += _recognise(turns, history)
+        else:
+            windows += _predict(turns, history, horizon, every_utterance)
     windows = [window for window in windows if classes[window.judged] != IGNORED]
     if not windows:
         raise ValueError(
@@ -106,12 +140,17 @@ def split_into_turns(
     return np.split(rows, changes)
 
 
-def _predict(turns: list[NDArray[np.int64]], history: int, horizon: int) -> list[_Window]:
+def _predict(
+    turns: list[NDArray[np.int64]], history: int, horizon: int, every_utterance: bool
+) -> list[_Window]:
     windows = []
-    for judged in range(horizon, len(turns)):
+    for judged in range(len(turns)):
         numbers = range(max(0, judged - horizon - history + 1), judged - horizon + 1)
-        heard = [(int(row), judged - number) for number in numbers for row in turns[number]]
-        windows.append(_Window(int(turns[judged][0]), *map(list, zip(*heard, strict=True))))
+        before = [(int(row), judged - number) for number in numbers for row in turns[number]]
+        for place, row in enumerate(turns[judged] if every_utterance else turns[judged][:1]):
+            own = [(int(said), 0) for said in turns[judged][:place]] if horizon == 1 else []
+            if heard := before + own:
+                windows.append(_Window(int(row), *map(list, zip(*heard, strict=True))))
     return windows
 
 

@@ -25,7 +25,7 @@ from conversation_emotion.training import (
     fit,
     predict,
 )
-from conversation_emotion.windows import Windows, build_windows
+from conversation_emotion.windows import Windows, build_windows, learn_more
 from experiments._features import extract_features
 from experiments._models import ConversationConfig, build_model, fit_settings
 from experiments._settings import CorpusSettings
@@ -52,6 +52,7 @@ class Prepared(NamedTuple):
         heard_classes: Class of every utterance among those.
         split: Audited folds.
         windows: Every judged emotion with its context.
+        learning: What the train part may learn from, see ``--learn-from``.
         arrays: Hidden states of each modality.
         failures: Clips that could not be used.
         fingerprint: Digest of all of this.
@@ -64,6 +65,7 @@ class Prepared(NamedTuple):
     heard_classes: NDArray[np.int64]
     split: Split
     windows: Windows
+    learning: Windows
     arrays: dict[str, ModalityArrays]
     failures: dict[str, str]
     fingerprint: str
@@ -85,6 +87,15 @@ def prepare(config: ConversationConfig) -> Prepared:
     windows = build_windows(
         utterances, targets.classes.to_numpy(), history=config.history, horizon=config.horizon
     )
+    learning = windows
+    if config.learn_from == "every":
+        learning = learn_more(
+            utterances,
+            targets.classes.to_numpy(),
+            heard_classes,
+            history=config.history,
+            horizon=config.horizon,
+        )
     found = extract_features(utterances, config.features, strict=config.data.strict)
     arrays = {name: ModalityArrays(features, name) for name, features in found.items()}
     failures = {key: why for features in found.values() for key, why in features.failures.items()}
@@ -97,6 +108,7 @@ def prepare(config: ConversationConfig) -> Prepared:
         heard_classes,
         split,
         windows,
+        learning,
         arrays,
         failures,
         fingerprint,
@@ -158,14 +170,14 @@ def _run_fold(
         model = build_model(
             config,
             prepared.arrays,
-            parts["train"].windows,
+            parts["learning"].windows,
             num_classes=len(prepared.label_map.labels),
-            num_heard_classes=len(prepared.heard_labels),
+            num_emotions=len(prepared.heard_labels),
         )
         accelerator = Accelerator()
         fitted = fit(
             model,
-            parts["train"].loader,
+            parts["learning"].loader,
             parts["valid"].loader,
             fit_settings(config),
             class_weights=balanced_class_weights(
@@ -194,10 +206,11 @@ def _run_fold(
 def _make_parts(
     config: ConversationConfig, prepared: Prepared, fold: Fold, seed: int
 ) -> dict[str, _Part]:
-    """Cuts the windows into the parts of a fold; only train is shuffled."""
+    """Cuts the windows into the parts of a fold; only what is learnt from is shuffled."""
     parts = {}
-    for part in ("train", "valid", "test"):
-        windows = prepared.windows.select(getattr(fold, part))
+    for part in ("train", "valid", "test", "learning"):
+        source = prepared.learning if part == "learning" else prepared.windows
+        windows = source.select(fold.train if part == "learning" else getattr(fold, part))
         if not len(windows):
             raise ValueError(
                 f"{prepared.split.name}: nothing to judge in the {part} part of fold {fold.name!r}"
@@ -206,8 +219,8 @@ def _make_parts(
             windows,
             prepared.arrays,
             prepared.heard_classes,
-            batch_size=config.training.batch_size if part == "train" else 256,
-            seed=seed if part == "train" else None,
+            batch_size=config.training.batch_size if part == "learning" else 256,
+            seed=seed if part == "learning" else None,
         )
         parts[part] = _Part(windows, loader)
     return parts

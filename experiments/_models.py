@@ -16,7 +16,7 @@ from conversation_emotion.model import (
 )
 from conversation_emotion.perception import (
     AGGREGATORS,
-    LayerMixture,
+    LAYER_MIXTURES,
     Perception,
     fit_standardisation,
 )
@@ -51,7 +51,13 @@ class ConversationConfig(Protocol):
     @property
     def dropout(self) -> float: ...
     @property
+    def input_dropout(self) -> float: ...
+    @property
     def recognition_weight(self) -> float: ...
+    @property
+    def emotion_weight(self) -> float: ...
+    @property
+    def learn_from(self) -> Literal["judged", "every"]: ...
 
 
 def build_model(
@@ -60,7 +66,7 @@ def build_model(
     train: Windows,
     *,
     num_classes: int,
-    num_heard_classes: int,
+    num_emotions: int,
 ) -> ConversationModel:
     """Builds a model whose statistics are those of the utterances that train hears.
 
@@ -69,23 +75,24 @@ def build_model(
         arrays: Hidden states of each modality.
         train: Windows of the train part.
         num_classes: Classes to judge (C).
-        num_heard_classes: Emotions that the corpus names (R).
+        num_emotions: Emotions that the corpus names (R).
     """
     perceptions = fit_perceptions(config.features, arrays, train)
-    labels = HistoryLabels(num_heard_classes) if config.history_labels == "gold" else None
+    labels = HistoryLabels(num_emotions) if config.history_labels == "gold" else None
     told_size = 0 if labels is None else labels.output_size
     streams = []
     for names in partition_modalities(tuple(perceptions), config.fusion):
         input_size = sum(perceptions[name].output_size for name in names) + told_size
+        size = config.hidden_size
         dialogue = DIALOGUE_MODELS[config.dialogue_model](
-            input_size, config.hidden_size, config.num_layers, config.dropout
+            size, size, config.num_layers, config.dropout
         )
-        streams.append(Stream(names, dialogue))
+        streams.append(Stream(names, input_size, size, dialogue, config.input_dropout))
     return ConversationModel(
         perceptions,
         streams,
         num_classes=num_classes,
-        num_heard_classes=num_heard_classes if config.recognition_weight else 0,
+        num_emotions=num_emotions,
         history_labels=labels,
         dropout=config.dropout,
     )
@@ -100,11 +107,11 @@ def fit_perceptions(
     perceptions = {}
     for name, array in arrays.items():
         standardisation = fit_standardisation(array.stack_frames(heard), components[name])
-        perceptions[name] = Perception(
-            standardisation,
-            LayerMixture(array.num_layers),
-            AGGREGATORS[settings.aggregator](standardisation.output_size),
+        mixture = LAYER_MIXTURES[settings.layer_mixture](
+            array.num_layers, standardisation.output_size
         )
+        aggregator = AGGREGATORS[settings.aggregator](mixture.output_size)
+        perceptions[name] = Perception(standardisation, mixture, aggregator)
     return perceptions
 
 
@@ -116,5 +123,6 @@ def fit_settings(config: ConversationConfig) -> FitSettings:
         learning_rate=config.training.learning_rate,
         weight_decay=config.training.weight_decay,
         recognition_weight=config.recognition_weight,
+        emotion_weight=config.emotion_weight,
         average_best=config.training.average_best,
     )

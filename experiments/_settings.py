@@ -64,7 +64,7 @@ class FeatureSettings:
     folder."""
 
     speech_layers: Literal["last", "last-4", "all"] | int = "last"
-    """Layer to use: the last, the mean of the last four, a number, or all with a learned sum."""
+    """Layer to use: the last, the mean of the last four, a number, or all of them."""
 
     speech_pooling: Literal["mean", "statistics", "frames"] = "statistics"
     """Frames pooled before training to their mean, or mean and deviation; or all of them kept."""
@@ -76,7 +76,7 @@ class FeatureSettings:
     """Sentence-transformers model, or a BERT-like one (tokens:NAME for its token states): hub id or
     folder."""
 
-    text_layers: Literal["last", "last-4", "all"] | int = "last"
+    text_layers: Literal["last", "last-4", "all"] | int = "all"
     """As --speech-layers, for the text encoder."""
 
     text_pooling: Literal["mean", "statistics", "frames"] = "mean"
@@ -84,6 +84,9 @@ class FeatureSettings:
 
     text_components: int | None = None
     """Principal components of the text features, fitted on train; 378 in the published set-up."""
+
+    layer_mixture: Literal["sum", "join"] = "join"
+    """How several layers become one: a learned weighted sum, or beside each other."""
 
     aggregator: Literal["mean", "statistics", "attention"] = "mean"
     """What pools frames or tokens that were kept, within the model."""
@@ -108,22 +111,22 @@ class FeatureSettings:
 class TrainingSettings:
     """How each model is trained and how often."""
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     """Peak step size of AdamW."""
 
     weight_decay: float = 1e-2
     """Weight decay of AdamW."""
 
-    batch_size: int = 32
+    batch_size: int = 64
     """Windows in a batch."""
 
     epochs: int = 50
     """Passes over train at most."""
 
-    patience: int = 10
+    patience: int = 5
     """Epochs without a better valid UAR after which training stops."""
 
-    average_best: int = 1
+    average_best: int = 3
     """Average the weights of this many best epochs by valid UAR."""
 
     seeds: int = 1

@@ -52,10 +52,20 @@ class EPCConfig:
     """Layers of each GRU; 2 in Shi et al. 2023."""
 
     dropout: float = 0.5
-    """On the inputs of the GRUs, between their layers, and before the head."""
+    """On the inputs of the GRUs, between their layers, and before the heads."""
+
+    input_dropout: float = 0.7
+    """On the features, before they are projected to the size of the GRUs."""
+
+    learn_from: Literal["judged", "every"] = "every"
+    """What train learns from: only what the protocol judges, or also the later utterances of a turn
+    and the emotions outside the classes. Valid and test are the same for both."""
 
     recognition_weight: float = 0.5
     """Weight of an auxiliary task on train: recognising the emotions of the turns heard."""
+
+    emotion_weight: float = 0.3
+    """Weight of another: judging among all emotions that the corpus names."""
 
     def __post_init__(self) -> None:
         for name in ("history", "hidden_size", "num_layers"):
@@ -64,12 +74,14 @@ class EPCConfig:
                 raise ValueError(f"{flag} must be 1 or more, got {getattr(self, name)}")
         if self.horizon < 0:
             raise ValueError(f"--horizon must be 0 or more, got {self.horizon}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"--dropout must lie in [0, 1), got {self.dropout}")
-        if self.recognition_weight < 0:
-            raise ValueError(
-                f"--recognition-weight must be 0 or more, got {self.recognition_weight}"
-            )
+        for name in ("dropout", "input_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                flag = "--" + name.replace("_", "-")
+                raise ValueError(f"{flag} must lie in [0, 1), got {getattr(self, name)}")
+        for name in ("recognition_weight", "emotion_weight"):
+            if getattr(self, name) < 0:
+                flag = "--" + name.replace("_", "-")
+                raise ValueError(f"{flag} must be 0 or more, got {getattr(self, name)}")
 
 
 def search_space(trial: "optuna.trial.BaseTrial", config: EPCConfig) -> EPCConfig:

@@ -14,7 +14,7 @@ from conversation_emotion.model import (
 )
 from conversation_emotion.perception import (
     AGGREGATORS,
-    LayerMixture,
+    LayerSum,
     Perception,
     fit_standardisation,
 )
@@ -76,18 +76,18 @@ def make_model(
     for name, array in arrays.items():
         standardisation = fit_standardisation(array.stack_frames(rows))
         perceptions[name] = Perception(
-            standardisation, LayerMixture(array.num_layers), AGGREGATORS[aggregator](array.size)
+            standardisation,
+            LayerSum(array.num_layers, array.size),
+            AGGREGATORS[aggregator](array.size),
         )
     labels = HistoryLabels(num_heard) if told else None
     streams = [
         Stream(
             names,
-            DIALOGUE_MODELS[dialogue](
-                sum(perceptions[name].output_size for name in names) + (32 if told else 0),
-                16,
-                1,
-                dropout,
-            ),
+            sum(perceptions[name].output_size for name in names) + (32 if told else 0),
+            16,
+            DIALOGUE_MODELS[dialogue](16, 16, 1, dropout),
+            dropout,
         )
         for names in partition_modalities(tuple(arrays), fusion)  # type: ignore[arg-type]
     ]

@@ -150,7 +150,7 @@ def test_the_demo_runs_from_nothing_to_a_tracked_table(workplace, capsys):
         assert expected in printed
     client, [parent], children = parent_of(workplace)
     assert parent.info.status == "FINISHED"
-    assert sorted(child.info.run_name for child in children) == [
+    assert sorted(str(child.info.run_name) for child in children) == [
         f"Ses0{number}-seed0" for number in range(1, 6)
     ]
     for part in ("test", "valid", "baseline_majority", "baseline_last_emotion"):

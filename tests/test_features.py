@@ -248,7 +248,7 @@ def test_half_precision_halves_the_file_and_refuses_what_overflows(tmp_path):
 
 
 def test_texts_are_encoded_once_and_empty_ones_not_at_all(tmp_path):
-    table = table_of([None] * 4).assign(text=["hello", " ", None, "hello"])
+    table = table_of([None] * 4).assign(text=pd.Series(["hello", " ", None, "hello"]))
     encoder = FakeTextEncoder()
     features = extract_text(table, encoder, FeatureStore(KEY, tmp_path))
     assert encoder.seen == ["hello"]

@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 
 from conversation_emotion.perception import (
     AGGREGATORS,
-    LayerMixture,
+    LayerSum,
     MeanPooling,
     Perception,
     StatisticsPooling,
@@ -50,7 +50,7 @@ def test_impossible_components_are_refused(shape, message):
 
 def test_layers_are_averaged_before_anything_is_learnt():
     states = torch.randn(2, 3, 4, 5, 6)
-    torch.testing.assert_close(LayerMixture(4)(states), states.mean(dim=2))
+    torch.testing.assert_close(LayerSum(4, 6)(states), states.mean(dim=2))
 
 
 def test_statistics_are_those_of_the_real_frames():
@@ -79,8 +79,10 @@ def test_padding_changes_no_pooled_vector(name):
 
 
 def test_an_absent_modality_is_zero_with_its_flag_down():
-    standardisation = fit_standardisation(np.random.default_rng(0).normal(size=(9, 1, 2)))
-    perception = Perception(standardisation, LayerMixture(1), MeanPooling(2))
+    standardisation = fit_standardisation(
+        np.random.default_rng(0).normal(size=(9, 1, 2)).astype(np.float32)
+    )
+    perception = Perception(standardisation, LayerSum(1, 2), MeanPooling(2))
     states = torch.full((1, 2, 1, 1, 2), 7.0)
     perceived = perception(states, torch.tensor([[[True], [False]]]))
     assert perceived[0, 0, -1] == 1

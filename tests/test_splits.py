@@ -157,8 +157,8 @@ def test_superb_validates_on_the_utterances_that_s3prl_draws(dyads, tmp_path):
     torch.manual_seed(0)
     train, valid = torch.utils.data.random_split(listed, [57, 15])  # type: ignore[arg-type]
     assert split.folds[0].name == "Session1"
-    assert split.folds[0].train.tolist() == list(train)
-    assert split.folds[0].valid.tolist() == list(valid)
+    assert split.folds[0].train.tolist() == [listed[place] for place in train.indices]
+    assert split.folds[0].valid.tolist() == [listed[place] for place in valid.indices]
     assert split.folds[0].test.tolist() == list(range(24))
     assert split.notes == ("train and valid share dialogues and speakers, as published",)
 

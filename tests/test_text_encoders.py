@@ -74,20 +74,22 @@ def bert(tmp_path):
 
 def test_sentences_of_like_meaning_lie_close(minilm):
     states, num_tokens = minilm(["I am so happy!", "What a joy this is.", "The train is late."])
-    happy, joy, train = states[:, 0, 0]
-    assert states.shape == (3, 1, 1, 384)
+    happy, joy, train = states[:, -1, 0]
+    assert states.shape == (3, 7, 1, 384)
     assert num_tokens.tolist() == [1, 1, 1]
     assert happy @ joy > 0.4 > 0.2 > happy @ train
     assert happy.norm().item() == pytest.approx(1, abs=1e-5)
 
 
-def test_the_sentence_is_the_normalised_mean_of_its_tokens(minilm, minilm_tokens):
+def test_layers_are_means_of_their_tokens_and_the_last_is_normalised(minilm, minilm_tokens):
     texts = ["Stop!", "I can not believe that you have done this to me.", "Well, okay."]
     sentences, _ = minilm(texts)
     tokens, num_tokens = minilm_tokens(texts)
-    for sentence, states, count in zip(sentences, tokens[:, -1], num_tokens, strict=True):
-        expected = normalize(states[:count].mean(dim=0), dim=0)
-        torch.testing.assert_close(sentence[0, 0], expected, atol=1e-5, rtol=1e-5)
+    for layers, states, count in zip(sentences, tokens, num_tokens, strict=True):
+        means = states[:, :count].mean(dim=1)
+        torch.testing.assert_close(layers[:-1, 0], means[:-1], atol=1e-5, rtol=1e-5)
+        expected = normalize(means[-1], dim=0)
+        torch.testing.assert_close(layers[-1, 0], expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("encoder_name", ["minilm", "minilm_tokens"])

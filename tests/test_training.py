@@ -59,7 +59,7 @@ class Scripted(nn.Module):
         self.logits = nn.Parameter(torch.zeros(2))
 
     def forward(self, batch) -> Judgement:
-        return Judgement(self.logits + batch.states["speech"][:, -1, 0, 0, :2], None)
+        return Judgement(self.logits + batch.states["speech"][:, -1, 0, 0, :2], None, None)
 
 
 def test_returns_the_weights_of_the_epoch_that_was_best_on_valid(echo):

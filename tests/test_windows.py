@@ -69,8 +69,8 @@ def test_unlabelled_turns_are_heard_but_not_judged():
 
 def test_windows_stay_inside_their_dialogue():
     table = build_utterances(
-        pd.concat([talk("AB", "d"), talk("AB", "e")]).to_dict("records"),
-        "toy",  # type: ignore[arg-type]
+        pd.concat([talk("AB", "d"), talk("AB", "e")]).to_dict("records"),  # type: ignore[arg-type]
+        "toy",
     )
     assert heard(build_windows(table, np.zeros(4, int))) == {1: [0], 3: [2]}
 

@@ -30,26 +30,45 @@ ASSUMED_SECONDS = 4.0
 """Length of an utterance in the size estimate where the corpus does not tell."""
 
 
-class SpeechEncoder(Protocol):
+class Encoder(Protocol):
+    """What speech and text encoders have in common."""
+
+    @property
+    def identity(self) -> str:
+        """Everything that the features depend on."""
+        ...
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of hidden states (L)."""
+        ...
+
+    @property
+    def hidden_size(self) -> int:
+        """Features of a frame or token (D)."""
+        ...
+
+
+class SpeechEncoder(Encoder, Protocol):
     """Waveforms in, hidden states of all layers out."""
 
-    identity: str
-    num_layers: int
-    hidden_size: int
-    frame_rate: float
-    min_samples: int
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        ...
+
+    @property
+    def min_samples(self) -> int:
+        """Samples of the shortest clip that gives a frame."""
+        ...
 
     def __call__(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes (B, S) samples at 16 kHz of (B,) lengths -> (B, L, T, D), (B,) frames."""
         ...
 
 
-class TextEncoder(Protocol):
+class TextEncoder(Encoder, Protocol):
     """Texts in, hidden states of all layers out."""
-
-    identity: str
-    num_layers: int
-    hidden_size: int
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Encodes B texts -> (B, L, T, D), (B,) tokens."""
@@ -273,9 +292,7 @@ def _known_seconds(utterances: pd.DataFrame, ids: set[str]) -> float:
     return float(known.fillna(ASSUMED_SECONDS).clip(lower=0).sum())
 
 
-def _announce(
-    store: FeatureStore, num_new: int, num_frames: int, encoder: SpeechEncoder | TextEncoder
-) -> None:
+def _announce(store: FeatureStore, num_new: int, num_frames: int, encoder: Encoder) -> None:
     """Says how much will be written, and refuses what cannot fit."""
     key = store.key
     num_layers = encoder.num_layers if key.layers == "all" else 1
