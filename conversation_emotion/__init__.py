@@ -7,6 +7,7 @@ Tensor shapes are written with one alphabet throughout the suite:
     L  layers of an encoder            D  features
     C  emotion classes                 H  hidden units
     K  folds x seeds                   N  judged utterances
+    M  real utterances of a batch, those of all its windows one after another
 
 A mask is boolean and ``True`` marks what is real; padding is ``False``.
 """

@@ -1,4 +1,4 @@
-"""Batches: the features of the utterances in some windows, padded, with masks that say so."""
+"""Batches: the utterances of some windows, and the features of those that are real."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -18,9 +18,9 @@ class Batch(NamedTuple):
     """Some windows, ready for a model.
 
     Attributes:
-        states: Hidden states of each modality: (B, U, L, T, D).
-        frames: Real frames of each modality; none where an utterance lacks it: (B, U, T).
-        mask: Real utterances: (B, U).
+        states: Hidden states of each modality, for the M real utterances: (M, L, T, D).
+        frames: Real frames of each modality; none where an utterance lacks it: (M, T).
+        mask: Real utterances, M in all, which are counted row by row: (B, U).
         roles: Who speaks each, `PADDING` where padded: (B, U).
         turns_back: Turns between each and the judged one, `PADDING` where padded: (B, U).
         heard_classes: Emotion of each utterance heard, `IGNORED` where unknown: (B, U). It is a
@@ -73,17 +73,17 @@ class ModalityArrays:
         return torch.from_numpy(np.stack(rows).astype(np.float32))
 
     def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Gathers windows of rows: (B, U) -> (B, U, L, T, D), real frames (B, U, T)."""
-        num_frames = torch.where(rows == PADDING, 0, self.num_frames[rows.clamp(min=0)])
+        """Gathers utterances by row number: (M,) -> (M, L, T, D), real frames (M, T)."""
+        num_frames = self.num_frames[rows]
         width = max(1, int(num_frames.max()))
         frames = torch.arange(width) < num_frames.unsqueeze(-1)
         if self._dense is not None:
-            return self._dense[rows.clamp(min=0)] * frames[:, :, None, :, None], frames
-        states = torch.zeros(*rows.shape, self.num_layers, width, self.size)
-        for place in zip(*torch.nonzero(num_frames, as_tuple=True), strict=True):
-            found = self._states[int(rows[place])]
-            assert found is not None
-            states[place][:, : found.shape[1]] = torch.from_numpy(found.astype(np.float32))
+            return self._dense[rows], frames
+        states = torch.zeros(len(rows), self.num_layers, width, self.size)
+        for place, row in enumerate(rows.tolist()):
+            found = self._states[row]
+            if found is not None:
+                states[place, :, : found.shape[1]] = torch.from_numpy(found.astype(np.float32))
         return states, frames
 
     def stack_frames(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -135,8 +135,8 @@ def gather_batch(
     """Gathers the windows of the given numbers, cut to the longest of them."""
     width = int((windows.rows[numbers] != PADDING).sum(axis=1).max())
     rows = torch.from_numpy(windows.rows[numbers, :width])
-    gathered = {name: array.gather(rows) for name, array in arrays.items()}
     mask = rows != PADDING
+    gathered = {name: array.gather(rows[mask]) for name, array in arrays.items()}
     heard = torch.tensor(classes)[rows.clamp(min=0)]
     return Batch(
         states={name: states for name, (states, _) in gathered.items()},

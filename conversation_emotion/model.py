@@ -76,8 +76,9 @@ class Stream(nn.Module):
         self.dialogue = dialogue
 
     def forward(self, heard: Tensor, batch: Batch) -> DialogueState:
-        """Reads utterances of shape (B, U, D)."""
-        placed = self.projection(heard) + self.place(batch.roles, batch.turns_back)
+        """Reads the real utterances of a batch: (M, D)."""
+        placed = self.place(batch.roles, batch.turns_back)
+        placed = placed.index_put((batch.mask,), self.projection(heard), accumulate=True)
         state: DialogueState = self.dialogue(placed, batch.mask, batch.roles)
         return state
 
@@ -144,7 +145,7 @@ class ConversationModel(nn.Module):
         }
         told = []
         if self.history_labels is not None:
-            told = [self.history_labels(batch.heard_classes, batch.is_judged)]
+            told = [self.history_labels(batch.heard_classes, batch.is_judged)[batch.mask]]
         states: list[DialogueState] = []
         for stream in self.streams:
             assert isinstance(stream, Stream)

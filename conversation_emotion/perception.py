@@ -46,7 +46,7 @@ class Standardisation(nn.Module):
         return self.scale.size(-1)
 
     def forward(self, states: Tensor) -> Tensor:
-        """Standardises every frame: (B, U, L, T, D) -> (B, U, L, T, E)."""
+        """Standardises every frame: (..., L, T, D) -> (..., L, T, E)."""
         centred = states - self.centre.unsqueeze(-2)
         if self.components is not None:
             centred = centred @ self.components
@@ -101,10 +101,10 @@ class LayerSum(nn.Module):
         self.scores = nn.Parameter(torch.zeros(num_layers), requires_grad=num_layers > 1)
 
     def forward(self, states: Tensor) -> Tensor:
-        """Sums the layers: (B, U, L, T, D) -> (B, U, T, D)."""
+        """Sums the layers: (..., L, T, D) -> (..., T, D)."""
         if self.scores.numel() == 1:
-            return states.squeeze(2)
-        return torch.einsum("bultd,l->butd", states, self.scores.softmax(dim=0))
+            return states.squeeze(-3)
+        return torch.einsum("...ltd,l->...td", states, self.scores.softmax(dim=0))
 
 
 class LayerJoin(nn.Module):
@@ -118,8 +118,8 @@ class LayerJoin(nn.Module):
         self.output_size = num_layers * input_size
 
     def forward(self, states: Tensor) -> Tensor:
-        """Joins the layers: (B, U, L, T, D) -> (B, U, T, L D)."""
-        return states.transpose(2, 3).flatten(3)
+        """Joins the layers: (..., L, T, D) -> (..., T, L D)."""
+        return states.transpose(-3, -2).flatten(-2)
 
 
 LAYER_MIXTURES = {"sum": LayerSum, "join": LayerJoin}
@@ -203,7 +203,7 @@ class Perception(nn.Module):
         self.output_size = int(aggregator.output_size) + 1  # type: ignore[arg-type]
 
     def forward(self, states: Tensor, frames: Tensor) -> Tensor:
-        """Perceives: (B, U, L, T, D), real frames (B, U, T) -> (B, U, D' + 1)."""
+        """Perceives: (..., L, T, D), real frames (..., T) -> (..., D' + 1)."""
         is_present = frames.any(dim=-1, keepdim=True)
         pooled = self.aggregator(self.mixture(self.standardisation(states)), frames)
         return torch.cat([pooled * is_present, is_present.to(pooled.dtype)], dim=-1)

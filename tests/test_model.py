@@ -144,8 +144,16 @@ def test_a_corpus_without_the_modality_is_an_error():
 
 
 def test_padding_of_frames_is_marked_and_zero(arrays):
-    states, frames = arrays["speech"].gather(torch.tensor([[0, 2, -1]]))
-    # Row 0 has one frame, row 2 three, the padded place none.
-    assert frames.sum(dim=-1).tolist() == [[1, 3, 0]]
-    assert (states[~frames[:, :, None, :].expand(-1, -1, 2, -1)] == 0).all()
-    np.testing.assert_array_equal(states[0, 1].numpy(), arrays["speech"]._states[2])
+    states, frames = arrays["speech"].gather(torch.tensor([0, 2]))
+    # Row 0 has one frame, row 2 three.
+    assert frames.tolist() == [[True, False, False], [True, True, True]]
+    assert (states[0, :, 1:] == 0).all()
+    np.testing.assert_array_equal(states[1].numpy(), arrays["speech"]._states[2])
+
+
+def test_a_batch_holds_the_features_of_its_real_utterances_alone(table, classes, arrays):
+    windows = make_windows(table, classes)
+    batch = gather_batch(windows, arrays, classes, np.array([0, 4]))
+    # The first window hears one utterance, the fifth of a dialogue of nine turns five.
+    assert batch.mask.sum(dim=1).tolist() == [1, 5]
+    assert len(batch.states["speech"]) == 6

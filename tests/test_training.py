@@ -52,14 +52,14 @@ def test_learns_what_only_the_speakers_own_past_tells(echo, dialogue, fusion):
 
 
 class Scripted(nn.Module):
-    """Predicts class 0 with a margin that a schedule of steps decides."""
+    """Says the same of every window."""
 
     def __init__(self) -> None:
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(2))
 
     def forward(self, batch) -> Judgement:
-        return Judgement(self.logits + batch.states["speech"][:, -1, 0, 0, :2], None, None)
+        return Judgement(self.logits.expand(len(batch.targets), 2), None, None)
 
 
 def test_returns_the_weights_of_the_epoch_that_was_best_on_valid(echo):

@@ -48,7 +48,9 @@ class SentenceEncoder:
         """Encodes texts: B texts -> (B, L, 1, D), (B,); see `TextEncoder`."""
         check_texts(texts)
         order = sorted(range(len(texts)), key=lambda position: len(texts[position]))
-        batches = [order[first : first + _BATCH_SIZE] for first in range(0, len(order), _BATCH_SIZE)]
+        batches = [
+            order[first : first + _BATCH_SIZE] for first in range(0, len(order), _BATCH_SIZE)
+        ]
         found = torch.cat([self._encode([texts[place] for place in batch]) for batch in batches])
         layers = torch.empty_like(found)
         layers[order] = found
