@@ -1,8 +1,5 @@
 """Reads any audio or video file as the mono 16 kHz waveform that the encoders take."""
 
-import functools
-import hashlib
-import json
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -84,33 +81,6 @@ def read_audio(
             "write the file again"
         )
     return _resample(mono, audio.rate)
-
-
-def content_digest(
-    path: str | Path, offset: float | None, duration: float | None, channel: int | None
-) -> str:
-    """Digests what `read_audio` would read: SHA-256 of the file's bytes and the slice, in hex.
-
-    Raises:
-        AudioError: The file is missing.
-    """
-    path = Path(path)
-    _check_file(path)
-    state = path.stat()
-    part = [
-        _digest_file(path, state.st_size, state.st_mtime_ns),
-        float(offset or 0.0),
-        None if duration is None else float(duration),
-        None if channel is None else int(channel),
-    ]
-    return hashlib.sha256(json.dumps(part).encode()).hexdigest()
-
-
-@functools.lru_cache(maxsize=64)
-def _digest_file(path: Path, size: int, modified: int) -> str:
-    """Digests a file once for all slices of it; size and time tell that it has changed."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_file(path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from conversation_emotion.audio import MIN_SECONDS, SAMPLE_RATE, AudioError, content_digest
+from conversation_emotion.audio import MIN_SECONDS, SAMPLE_RATE, AudioError
 from conversation_emotion.audio import read_audio as read
 
 DATA = Path(
@@ -223,34 +223,6 @@ def test_a_duration_must_be_positive(tmp_path, duration):
     soundfile.write(tmp_path / "clip.wav", np.zeros(16_000), SAMPLE_RATE)
     with pytest.raises(AudioError, match=rf"duration is {duration} s, expected more than 0 s"):
         read(tmp_path / "clip.wav", duration=duration)
-
-
-def test_the_digest_tells_contents_and_slices_apart(tmp_path):
-    for name, content in {"a.wav": b"one", "same.wav": b"one", "other.wav": b"two"}.items():
-        (tmp_path / name).write_bytes(content)
-    original = content_digest(tmp_path / "a.wav", None, None, None)
-    assert content_digest(tmp_path / "same.wav", 0.0, None, None) == original
-    others = {
-        content_digest(tmp_path / "other.wav", None, None, None),
-        content_digest(tmp_path / "a.wav", 1.0, None, None),
-        content_digest(tmp_path / "a.wav", None, 1.0, None),
-        content_digest(tmp_path / "a.wav", None, None, 0),
-        content_digest(tmp_path / "a.wav", None, None, 1),
-    }
-    assert len(others | {original}) == 6
-
-
-def test_the_digest_notices_that_a_file_was_rewritten(tmp_path):
-    path = tmp_path / "clip.wav"
-    path.write_bytes(b"before")
-    before = content_digest(path, None, None, None)
-    path.write_bytes(b"now longer")
-    assert content_digest(path, None, None, None) != before
-
-
-def test_the_digest_of_a_missing_file_is_an_error(tmp_path):
-    with pytest.raises(AudioError, match=r"gone\.wav: does not exist"):
-        content_digest(tmp_path / "gone.wav", None, None, None)
 
 
 def test_a_real_clip_that_does_not_decode_is_named():

@@ -86,6 +86,7 @@ def test_the_choices_on_the_command_line_are_those_that_exist():
     assert choices(CorpusSettings, "split") == {"auto", *SPLITS}
     assert choices(EPCConfig, "dialogue_model") == set(DIALOGUE_MODELS)
     assert choices(EPCConfig, "fusion") == set(get_args(model.Fusion))
+    assert choices(FeatureSettings, "layer_mixture") == set(perception.LAYER_MIXTURES)
     assert choices(FeatureSettings, "aggregator") == set(perception.AGGREGATORS)
     assert choices(FeatureSettings, "speech_pooling") == set(get_args(key.Pooling))
 
@@ -213,7 +214,7 @@ def test_an_interrupted_command_is_killed_and_the_same_command_resumes(
     [
         {"horizon": 0, "dialogue_model": "single"},
         {"horizon": 2, "dialogue_model": "two-role", "fusion": "late"},
-        {"history_labels": "gold", "history": 2},
+        {"history_labels": "gold", "history": 2, "learn_from": "judged"},
     ],
 )
 def test_every_task_and_variant_runs_to_its_table(workplace, capsys, more):

@@ -122,6 +122,18 @@ def test_changed_audio_is_encoded_anew(tmp_path, clips, digests):
     assert features.states[1][0, 0, 0] == pytest.approx(0.9, rel=1e-4)
 
 
+def test_slices_and_channels_of_one_recording_are_told_apart(tmp_path, digests):
+    samples = np.zeros((16_000, 2), dtype=np.float32)
+    samples[:8000], samples[8000:] = (0.1, 0.3), (0.2, 0.4)
+    soundfile.write(tmp_path / "dialogue.wav", samples, 16_000, "FLOAT")
+    table = table_of([tmp_path / "dialogue.wav"] * 4).assign(
+        offset=[0.0, 0.5, 0.0, 0.5], duration=0.5, channel=[0.0, 0.0, 1.0, np.nan]
+    )
+    features = extract_speech(table, FakeSpeechEncoder(), FeatureStore(KEY, tmp_path), digests)
+    levels = [states[0, 0, 0] for states in features.states if states is not None]
+    np.testing.assert_allclose(levels, [0.1, 0.2, 0.3, 0.3], rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -131,6 +131,16 @@ def test_the_content_of_a_missing_modality_is_masked(table, classes):
     assert not torch.allclose(full, judgements[0])
 
 
+def test_who_spoke_and_how_long_ago_changes_the_judgement(table, classes, arrays):
+    torch.manual_seed(0)
+    model = make_model(arrays, np.arange(len(table)), dialogue="single")
+    batch = gather_batch(make_windows(table, classes), arrays, classes, np.array([4]))
+    before = judge(model, batch)
+    swapped = torch.where(batch.roles == 0, 1, 0)
+    assert not torch.allclose(before, judge(model, batch._replace(roles=swapped)))
+    assert not torch.allclose(before, judge(model, batch._replace(turns_back=batch.turns_back + 1)))
+
+
 def test_early_fusion_has_one_dialogue_model_and_late_fusion_one_each(table, arrays):
     rows = np.arange(len(table))
     assert len(make_model(arrays, rows, fusion="early").streams) == 1

@@ -7,6 +7,7 @@ from sklearn.decomposition import PCA
 
 from conversation_emotion.perception import (
     AGGREGATORS,
+    LayerJoin,
     LayerSum,
     MeanPooling,
     Perception,
@@ -51,6 +52,13 @@ def test_impossible_components_are_refused(shape, message):
 def test_layers_are_averaged_before_anything_is_learnt():
     states = torch.randn(2, 3, 4, 5, 6)
     torch.testing.assert_close(LayerSum(4, 6)(states), states.mean(dim=2))
+
+
+def test_joined_layers_stand_beside_each_other():
+    states = torch.arange(12.0).reshape(1, 2, 3, 2)  # one utterance, L = 2, T = 3, D = 2
+    joined = LayerJoin(2, 2)(states)
+    assert joined.shape == (1, 3, 4)
+    assert joined[0, 0].tolist() == [0.0, 1.0, 6.0, 7.0]
 
 
 def test_statistics_are_those_of_the_real_frames():

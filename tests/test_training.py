@@ -146,6 +146,24 @@ def test_recognition_learns_the_emotions_heard_without_changing_what_is_judged(e
     assert (recognised == batch.heard_classes)[batch.mask].float().mean() > 0.9
 
 
+def test_emotions_outside_the_classes_are_learnt_to_be_foreseen(echo):
+    arrays, _, valid, num_rows = echo
+    torch.manual_seed(0)
+    model = make_model(arrays, np.arange(num_rows))
+    settings = FitSettings(epochs=8, learning_rate=0.02, emotion_weight=1.0)
+    # No class is known, so that all there is to learn from is the emotion itself.
+    nameless = dataclasses.replace(
+        make_windows(make_dialogues(150, 6), np.zeros(num_rows, dtype=np.int64)),
+        targets=np.full(150 * 5, IGNORED),
+    )
+    echoed = np.where(np.arange(num_rows) % 2, 1, 0)
+    learning = make_loader(nameless, arrays, echoed, batch_size=64, seed=0)
+    fitted = fit(model, learning, valid, settings, class_weights=EQUAL).eval()
+    batch = next(iter(learning))
+    foreseen = fitted(batch).emotions.argmax(dim=-1)
+    assert (foreseen == batch.emotions).float().mean() > 0.9
+
+
 def test_a_loss_that_explodes_is_an_error(echo):
     _, train, valid, _ = echo
     model = Scripted()

@@ -13,6 +13,7 @@ from conversation_emotion.windows import (
     SPECTATOR,
     assign_roles,
     build_windows,
+    learn_more,
 )
 
 
@@ -73,6 +74,25 @@ def test_windows_stay_inside_their_dialogue():
         "toy",
     )
     assert heard(build_windows(table, np.zeros(4, int))) == {1: [0], 3: [2]}
+
+
+def test_later_utterances_of_a_turn_are_learnt_from_its_earlier_ones_too():
+    windows = build_windows(talk("ABBA"), np.zeros(4, int), every_utterance=True)
+    assert heard(windows) == {1: [0], 2: [0, 1], 3: [0, 1, 2]}
+    assert windows.turns_back[1].tolist() == [1, 0, PADDING]
+
+
+def test_a_wider_horizon_learns_a_whole_turn_from_the_same_past():
+    windows = build_windows(talk("ABAA"), np.zeros(4, int), horizon=2, every_utterance=True)
+    assert heard(windows) == {2: [0], 3: [0]}
+
+
+def test_more_is_learnt_than_is_judged_but_with_no_class():
+    table, classes = talk("ABAB"), np.array([0, IGNORED, 1, 0])
+    emotions = np.array([4, 5, 6, 4])
+    windows = learn_more(table, classes, emotions, history=6, horizon=1)
+    assert windows.judged.tolist() == [1, 2, 3]
+    assert windows.targets.tolist() == [IGNORED, 1, 0]
 
 
 def test_selection_keeps_the_windows_of_a_part():
