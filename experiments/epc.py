@@ -114,7 +114,7 @@ def run(config: EPCConfig) -> None:
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    run(_cli.parse(EPCConfig))
+    _cli.launch(run, EPCConfig)
 
 
 if __name__ == "__main__":

@@ -251,6 +251,28 @@ def test_a_wrong_root_says_what_was_looked_for_and_where(workplace):
         run(quick(data=data))
 
 
+def test_what_the_user_can_mend_ends_with_a_message(workplace, monkeypatch, capsys):
+    from experiments.epc import main
+
+    flags = ["epc", "--corpus", "meld", "--root", str(workplace / "nowhere")]
+    monkeypatch.setattr("sys.argv", flags)
+    with pytest.raises(SystemExit, match=r"error: .*nowhere.*\n\(CONVERSATION_EMOTION_DEBUG=1"):
+        main()
+    monkeypatch.setenv("CONVERSATION_EMOTION_DEBUG", "1")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        main()
+
+
+def test_an_interrupt_ends_with_its_own_status(monkeypatch, capsys):
+    def interrupt(config):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["epc"])
+    with pytest.raises(SystemExit, match="130"):
+        _cli.launch(interrupt, EPCConfig)
+    assert "the same command takes it up" in capsys.readouterr().err
+
+
 def test_the_command_runs_from_any_folder_and_writes_there(workplace):
     began = time.time()
     command = [sys.executable, "-m", "experiments.epc", "--epochs", "1", "--modality", "text"]
