@@ -12,7 +12,9 @@ Tensor shapes are written with one alphabet:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -70,13 +72,17 @@ def load_speech_encoder(name: str, *, device: str = "cpu") -> SpeechEncoder:
 
     Args:
         name: A name in `BUILDERS`; else a Hugging Face hub id or a local folder of a wav2vec 2.0,
-            HuBERT, WavLM, data2vec-audio or Whisper checkpoint, of Whisper only the encoder.
+            HuBERT, WavLM, data2vec-audio or Whisper checkpoint, of Whisper only the encoder; for
+            emotion2vec a released ``.pt`` file or a converted folder, with ``emotion2vec:`` before
+            a hub id.
         device: Where it computes, for instance ``cpu`` or ``cuda:0``.
 
     Raises:
         FileNotFoundError: The checkpoint is neither here nor to be had from the hub.
         ValueError: The checkpoint is of another model family, or lacks weights.
     """
+    if name.startswith("emotion2vec:") or _is_emotion2vec(Path(name).expanduser()):
+        return _build_emotion2vec(name, device)
     return BUILDERS.get(name, _build_pretrained)(name, device)
 
 
@@ -92,8 +98,23 @@ def _build_pretrained(name: str, device: str) -> SpeechEncoder:
     return load_pretrained(name, device)
 
 
+def _is_emotion2vec(path: Path) -> bool:
+    """Tells a released file or a converted folder of emotion2vec from other checkpoints."""
+    config = path / "config.json"
+    if config.is_file():
+        return json.loads(config.read_text()).get("model_type") == "emotion2vec"
+    return path.suffix == ".pt"
+
+
+def _build_emotion2vec(name: str, device: str) -> SpeechEncoder:
+    from speech_encoders.emotion2vec import load_emotion2vec
+
+    return load_emotion2vec(name, device)
+
+
 BUILDERS: dict[str, Callable[[str, str], SpeechEncoder]] = {
     "fbank": _build_spectral,
     "mfcc": _build_spectral,
+    "emotion2vec": _build_emotion2vec,
 }
 """Builders of the encoders that have a name of their own: (name, device) -> encoder."""
