@@ -1,0 +1,68 @@
+"""Converts released emotion2vec files into folders that ``from_pretrained`` reads.
+
+    python -m speech_encoders.emotion2vec.convert emotion2vec_base.pt --out emotion2vec_base
+    python -m speech_encoders.emotion2vec.convert plus/model.pt --out emotion2vec_plus_base
+
+Every weight of the file is accounted for; what else a training run left in it is named and left
+behind. The classes of an emotion2vec+ model are named by the tokens.txt beside it.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from speech_encoders.emotion2vec.feature_extraction import Emotion2vecFeatureExtractor
+from speech_encoders.emotion2vec.released import Released, read_released
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convert:
+    """Settings of a conversion."""
+
+    file: tyro.conf.Positional[Path]
+    """Released file, such as emotion2vec_base.pt or the model.pt of an emotion2vec+ model."""
+
+    out: Path
+    """Folder to write, for from_pretrained and load_speech_encoder."""
+
+    labels: tuple[str, ...] = ()
+    """Names of a classifier's classes in their order; read from tokens.txt beside the file if not
+    given."""
+
+
+def convert(path: Path, folder: Path, labels: Sequence[str] = ()) -> Released:
+    """Reads a released file and saves model and feature extractor into a folder.
+
+    Raises:
+        FileNotFoundError: As `read_released`.
+        ValueError: As `read_released`.
+    """
+    released = read_released(path, labels)
+    released.model.save_pretrained(folder)
+    Emotion2vecFeatureExtractor().save_pretrained(folder)
+    return released
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command line; what cannot be converted ends it with the reason."""
+    settings = tyro.cli(
+        Convert,
+        prog="python -m speech_encoders.emotion2vec.convert",
+        description=__doc__,
+        args=argv,
+    )
+    try:
+        released = convert(settings.file, settings.out, settings.labels)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    num_parameters = sum(parameter.numel() for parameter in released.model.parameters())
+    print(f"{settings.out}: {type(released.model).__name__}, {num_parameters:,} parameters")
+    if released.left_behind:
+        print(f"left behind: {', '.join(released.left_behind)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Where a frame stands: stacked convolutions added to the frames, and ALiBi on the attention."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from speech_encoders.emotion2vec.configuration import Emotion2vecConfig
+
+
+class PositionalConvolutions(nn.Module):
+    """Grouped convolutions, each with a layer norm and a GELU, that tell a frame its surroundings.
+
+    Args:
+        config: Gives ``hidden_size`` and the settings that begin with ``conv_pos``.
+    """
+
+    def __init__(self, config: Emotion2vecConfig) -> None:
+        super().__init__()
+        self.eps = config.layer_norm_eps
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(
+                config.hidden_size,
+                config.hidden_size,
+                config.conv_pos_kernel,
+                padding=config.conv_pos_kernel // 2,
+                groups=config.conv_pos_groups,
+            )
+            for _ in range(config.conv_pos_layers)
+        )
+
+    def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Gives what is to be added to the frames: (B, T, D), (B, T) -> (B, T, D).
+
+        Padded frames are zeroed before every convolution, which is what a clip alone has behind its
+        end, so that padding changes no frame.
+        """
+        for convolution in self.convolutions:
+            if mask is not None:
+                frames = frames.masked_fill(~mask[..., None], 0.0)
+            frames = convolve_frames(frames, convolution)
+            frames = F.gelu(F.layer_norm(frames, frames.shape[-1:], eps=self.eps))
+        return frames
+
+
+def convolve_frames(frames: Tensor, convolution: nn.Module) -> Tensor:
+    """Applies an `nn.Conv1d` over time without a transposition: (B, T, D) -> (B, T, D').
+
+    Frames with their features side by side are an image of width 1 in the channels-last layout,
+    for which grouped convolutions are also faster.
+    """
+    assert isinstance(convolution, nn.Conv1d)
+    output = F.conv2d(
+        frames.unsqueeze(2).permute(0, 3, 1, 2),
+        convolution.weight.unsqueeze(3),
+        convolution.bias,
+        padding=(int(convolution.padding[0]), 0),
+        groups=convolution.groups,
+    )
+    return output.permute(0, 2, 3, 1).flatten(2)
+
+
+def alibi_slopes(num_heads: int) -> Tensor:
+    """Gives how fast each head's attention falls with distance: (heads,) (Press et al., 2022).
+
+    For a power of two a geometric series that ends with 2^-8; for other numbers the series of the
+    power of two below, filled up with every second slope of the power of two above.
+    """
+    below = 2 ** int(math.log2(num_heads))
+    slopes = [2.0 ** (-8 * (head + 1) / below) for head in range(below)]
+    between = [2.0 ** (-8 * (head + 1) / (2 * below)) for head in range(0, 2 * below, 2)]
+    return torch.tensor(slopes + between[: num_heads - below])
+
+
+def alibi_bias(
+    positions: Tensor, slopes: Tensor, *, num_extra_tokens: int = 0, mask: Tensor | None = None
+) -> Tensor:
+    """Gives what symmetric ALiBi adds to the logits of attention, the same in every block.
+
+    Args:
+        positions: Position of each frame, shape (T,) or, where clips differ, (B, T).
+        slopes: Fall per frame of distance, shape (heads,); below 0 counts as 0.
+        num_extra_tokens: Tokens before the frames (E); they are equally far from everything.
+        mask: Real frames, boolean of shape (B, T); no frame attends to a padded one.
+
+    Returns:
+        Bias of shape (1 or B, heads, E + T, E + T) in the type of ``slopes``.
+    """
+    positions = positions.to(slopes.dtype)
+    distances = (positions[..., :, None] - positions[..., None, :]).abs()
+    distances = F.pad(distances, (num_extra_tokens, 0, num_extra_tokens, 0))
+    bias = distances.unsqueeze(-3) * -slopes.clamp_min(0.0)[:, None, None]
+    if bias.ndim == 3:
+        bias = bias[None]
+    if mask is not None:
+        padded = F.pad(~mask, (num_extra_tokens, 0), value=False)
+        bias = bias.masked_fill(padded[:, None, None, :], -torch.inf)
+    return bias
