@@ -4,6 +4,8 @@ Importing this package makes the library's ``AutoConfig``, ``AutoModel``, ``Auto
 and their kin know the model. Released files become folders for ``from_pretrained`` with::
 
     python -m speech_encoders.emotion2vec.convert emotion2vec_base.pt --out emotion2vec_base
+
+`iterate_windows` reads recordings of any length; `frame_times` says when each frame is.
 """
 
 from transformers import (
@@ -15,15 +17,14 @@ from transformers import (
     AutoModelForSequenceClassification,
 )
 
+from speech_encoders.emotion2vec.classification import Emotion2vecForSequenceClassification
 from speech_encoders.emotion2vec.configuration import Emotion2vecConfig
 from speech_encoders.emotion2vec.encoder import Emotion2vecEncoder, load_emotion2vec
 from speech_encoders.emotion2vec.feature_extraction import Emotion2vecFeatureExtractor
-from speech_encoders.emotion2vec.modeling import (
-    Emotion2vecForSequenceClassification,
-    Emotion2vecModel,
-    Emotion2vecOutput,
-)
+from speech_encoders.emotion2vec.front_end import frame_times
+from speech_encoders.emotion2vec.modeling import Emotion2vecModel, Emotion2vecOutput
 from speech_encoders.emotion2vec.pretraining import Emotion2vecForPreTraining
+from speech_encoders.emotion2vec.windows import iterate_windows, normalize
 
 __all__ = [
     "Emotion2vecConfig",
@@ -33,7 +34,10 @@ __all__ = [
     "Emotion2vecForSequenceClassification",
     "Emotion2vecModel",
     "Emotion2vecOutput",
+    "frame_times",
+    "iterate_windows",
     "load_emotion2vec",
+    "normalize",
 ]
 
 AutoConfig.register(Emotion2vecConfig.model_type, Emotion2vecConfig, exist_ok=True)

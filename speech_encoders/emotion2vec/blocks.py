@@ -1,4 +1,4 @@
-"""The Transformer blocks of emotion2vec: post-norm, one bias of attention for all of them."""
+"""The Transformer blocks of emotion2vec: post-norm, attending all in one way."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from speech_encoders.emotion2vec.attention import Attend
 from speech_encoders.emotion2vec.configuration import Emotion2vecConfig
 
 
 class Attention(nn.Module):
-    """Self-attention with a bias on its logits, computed by PyTorch's fused kernels.
+    """Self-attention; how it attends is decided once for all blocks.
 
     Args:
         config: Gives ``hidden_size``, ``num_attention_heads`` and the dropouts.
@@ -24,17 +25,11 @@ class Attention(nn.Module):
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
         self.output_dropout = nn.Dropout(config.hidden_dropout)
 
-    def forward(self, states: Tensor, bias: Tensor) -> Tensor:
-        """Attends: (B, N, D), (1 or B, heads, N, N) -> (B, N, D)."""
+    def forward(self, states: Tensor, attend: Attend) -> Tensor:
+        """Attends: (B, N, D) -> (B, N, D)."""
         projected = self.query_key_value(states).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = projected.permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=bias.to(query.dtype),
-            dropout_p=self.dropout if self.training else 0.0,
-        )
+        attended = attend(query, key, value, self.dropout if self.training else 0.0)
         return self.output_dropout(self.output(attended.transpose(1, 2).flatten(2)))
 
 
@@ -55,9 +50,9 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout)
         self.output_norm = nn.LayerNorm(size, eps=config.layer_norm_eps)
 
-    def forward(self, states: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, states: Tensor, attend: Attend) -> tuple[Tensor, Tensor]:
         """Transforms the states: (B, N, D) -> (B, N, D), and its feed-forward output (B, N, D)."""
-        residual = self.attention_norm(states + self.attention(states, bias))
+        residual = self.attention_norm(states + self.attention(states, attend))
         feed_forward = self.down(F.gelu(self.up(residual)))
         return self.output_norm(residual + self.dropout(feed_forward)), feed_forward
 
@@ -95,17 +90,17 @@ class Blocks(nn.Module):
     def forward(
         self,
         states: Tensor,
-        bias: Tensor,
+        attend: Attend,
         *,
         with_states: bool = False,
         with_feed_forward: bool = False,
     ) -> BlockOutputs:
-        """Runs all blocks: (B, N, D), (1 or B, heads, N, N)."""
+        """Runs all blocks: (B, N, D)."""
         states = self.dropout(self.norm(states))
         all_states, all_feed_forward = [states], []
         for block in self.blocks:
             if not self._is_left_out():
-                states, feed_forward = block(states, bias)
+                states, feed_forward = block(states, attend)
                 if with_feed_forward:
                     all_feed_forward.append(feed_forward)
             if with_states:

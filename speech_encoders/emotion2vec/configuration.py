@@ -95,7 +95,7 @@ class Emotion2vecConfig(PreTrainedConfig):
         """Gives the settings of a size, ``settings`` changed.
 
         Args:
-            size: ``mini`` has 8 million parameters, ``base`` 94, ``large`` 165.
+            size: ``mini`` has 8 million parameters, ``base`` 94, ``large`` 163.
             settings: Settings by name, those of every transformers configuration included.
 
         Raises:

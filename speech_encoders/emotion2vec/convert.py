@@ -38,8 +38,10 @@ def convert(path: Path, folder: Path, labels: Sequence[str] = ()) -> Released:
 
     Raises:
         FileNotFoundError: As `read_released`.
-        ValueError: As `read_released`.
+        ValueError: As `read_released`, or the folder is a file.
     """
+    if folder.is_file():
+        raise ValueError(f"{folder}: is a file; pass a folder to write")
     released = read_released(path, labels)
     released.model.save_pretrained(folder)
     Emotion2vecFeatureExtractor().save_pretrained(folder)

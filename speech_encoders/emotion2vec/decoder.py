@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from speech_encoders.emotion2vec.configuration import Emotion2vecConfig
+from speech_encoders.emotion2vec.front_end import Projection
 from speech_encoders.emotion2vec.positions import convolve_frames
 
 
@@ -29,7 +30,7 @@ class Decoder(nn.Module):
             )
             for layer in range(config.decoder_layers)
         )
-        self.projection = nn.Linear(config.decoder_dim, config.hidden_size)
+        self.projection = Projection(config.decoder_dim, config.hidden_size)
 
     def forward(self, states: Tensor, positions: Tensor, filling: Tensor) -> Tensor:
         """Predicts all frames.

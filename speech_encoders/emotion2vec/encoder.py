@@ -1,6 +1,7 @@
 """emotion2vec as a speech encoder: clips and recordings in, hidden states of all layers out."""
 
 import hashlib
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,8 @@ _PREFIX = "emotion2vec:"
 
 class Emotion2vecEncoder:
     """The input of the first block and the output of each; frames at 50 Hz.
+
+    `speech_encoders.emotion2vec.frame_times` gives the seconds of the frames.
 
     Clips of similar length are encoded together, padded and masked; longer ones than a window as
     `speech_encoders.emotion2vec.windows` says. An instance is a `speech_encoders.SpeechEncoder`.
@@ -110,6 +113,9 @@ def load_emotion2vec(name: str, device: str) -> Emotion2vecEncoder:
     path = Path(source).expanduser()
     model = read_released(path).encoder if path.suffix == ".pt" else _load_folder(source)
     nn.Module.to(model.eval(), device)
+    # Triton compiles FlexAttention; it comes with PyTorch for Linux.
+    if model.device.type == "cuda" and importlib.util.find_spec("triton"):
+        model.config._attn_implementation = "flex_attention"
     return Emotion2vecEncoder(model)
 
 

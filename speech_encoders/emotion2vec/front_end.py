@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from speech_encoders.emotion2vec.configuration import Emotion2vecConfig
+from speech_encoders.waveforms import SAMPLE_RATE
 
 HOP = 320
 """Samples from one frame to the next."""
@@ -30,6 +31,32 @@ def count_frames(num_samples: int) -> int:
     return max(0, (num_samples - RECEPTIVE_FIELD) // HOP + 1)
 
 
+def frame_times(num_frames: int, first: int = 0) -> Tensor:
+    """Gives the middle of the 25 ms that each frame sees.
+
+    Args:
+        num_frames: How many frames.
+        first: Number of the first of them in the recording.
+
+    Returns:
+        Seconds from the beginning of the recording, float64 of shape (T,).
+    """
+    frames = torch.arange(first, first + num_frames, dtype=torch.float64)
+    return (frames * HOP + RECEPTIVE_FIELD / 2) / SAMPLE_RATE
+
+
+class Convolution(nn.Linear):
+    """A convolution without bias, as the matrix that maps the frames under its kernel."""
+
+    def reset_parameters(self) -> None:
+        """Begins with weights that keep the variance behind a ReLU (He et al., 2015)."""
+        nn.init.kaiming_normal_(self.weight)
+
+
+class Projection(nn.Linear):
+    """A linear map that begins as PyTorch's do, unlike those of the blocks."""
+
+
 class FrontEnd(nn.Module):
     """Turns waveforms into frames: (B, S) -> (B, T, D).
 
@@ -41,13 +68,13 @@ class FrontEnd(nn.Module):
         super().__init__()
         sizes = [FIRST_KERNEL, *(kernel * config.conv_dim for kernel in KERNELS)]
         self.convolutions = nn.ModuleList(
-            nn.Linear(size, config.conv_dim, bias=False) for size in sizes
+            Convolution(size, config.conv_dim, bias=False) for size in sizes
         )
         self.norms = nn.ModuleList(
             nn.LayerNorm(config.conv_dim, eps=config.layer_norm_eps) for _ in sizes
         )
         self.projection_norm = nn.LayerNorm(config.conv_dim, eps=config.layer_norm_eps)
-        self.projection = nn.Linear(config.conv_dim, config.hidden_size)
+        self.projection = Projection(config.conv_dim, config.hidden_size)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Extracts and projects: (B, S) -> (B, T, D)."""

@@ -1,21 +1,26 @@
-"""emotion2vec (Ma et al., 2024) in the shape of the transformers library."""
+"""The encoder of emotion2vec (Ma et al., 2024) in the shape of the transformers library."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils.generic import ModelOutput
 
+from speech_encoders.emotion2vec.attention import Alibi, choose_attention
 from speech_encoders.emotion2vec.blocks import BlockOutputs, Blocks
 from speech_encoders.emotion2vec.configuration import Emotion2vecConfig
-from speech_encoders.emotion2vec.decoder import Decoder
-from speech_encoders.emotion2vec.front_end import HOP, RECEPTIVE_FIELD, FrontEnd, count_frames
-from speech_encoders.emotion2vec.positions import PositionalConvolutions, alibi_bias, alibi_slopes
+from speech_encoders.emotion2vec.front_end import (
+    HOP,
+    RECEPTIVE_FIELD,
+    Convolution,
+    FrontEnd,
+    Projection,
+    count_frames,
+    frame_times,
+)
+from speech_encoders.emotion2vec.positions import PositionalConvolutions, alibi_slopes
 
 
 @dataclass
@@ -25,6 +30,7 @@ class Emotion2vecOutput(ModelOutput):
     Attributes:
         last_hidden_state: Frames, (B, T, D); padded ones hold nothing of meaning.
         frame_mask: Real frames, boolean (B, T).
+        frame_times: Seconds from the beginning of a clip to the middle of each frame, (T,).
         extra_tokens: Output at the learned tokens, (B, E, D).
         hidden_states: Input of the first block and output of each, (B, T, D) each; None if not
             asked for.
@@ -34,6 +40,7 @@ class Emotion2vecOutput(ModelOutput):
 
     last_hidden_state: Tensor | None = None
     frame_mask: Tensor | None = None
+    frame_times: Tensor | None = None
     extra_tokens: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     feed_forward_states: tuple[Tensor, ...] | None = None
@@ -47,23 +54,18 @@ class Emotion2vecPreTrainedModel(PreTrainedModel):
     base_model_prefix = "emotion2vec"
     main_input_name = "input_values"
     _supports_sdpa = True
+    _supports_flex_attn = True
     _no_split_modules = ["Block"]  # noqa: RUF012 (an attribute of the library)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Linear):
+        # The library passes only modules with parameters of their own: no FrontEnd, no Decoder.
+        if isinstance(module, (Convolution, Projection, nn.Conv1d, nn.LayerNorm)):
+            module.reset_parameters()
+        elif isinstance(module, nn.Linear):
             init.normal_(module.weight, std=self.config.initializer_range)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, (nn.Conv1d, nn.LayerNorm)):
-            module.reset_parameters()
-        elif isinstance(module, FrontEnd):
-            for convolution in module.convolutions:
-                assert isinstance(convolution, nn.Linear)
-                init.kaiming_normal_(convolution.weight)
-            module.projection.reset_parameters()
-        elif isinstance(module, Decoder):
-            module.projection.reset_parameters()
         elif isinstance(module, Emotion2vecModel):
             tokens = torch.randn_like(module.extra_tokens)
             tokens[:1] = 0.0
@@ -73,6 +75,10 @@ class Emotion2vecPreTrainedModel(PreTrainedModel):
 
 class Emotion2vecModel(Emotion2vecPreTrainedModel):
     """The encoder: waveforms in, frames at 50 Hz out.
+
+    Attention reads ALiBi from a bias tensor (``attn_implementation="sdpa"``, the default) or, in
+    evaluation without gradients, computes it in a kernel (``"flex_attention"``), see
+    `speech_encoders.emotion2vec.attention`.
 
     Args:
         config: Its shape.
@@ -97,7 +103,9 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
         output_feed_forward: bool = False,
         return_dict: bool = True,
     ) -> Emotion2vecOutput | tuple[Tensor, ...]:
-        """Encodes normalised clips.
+        """Encodes normalised clips; memory grows with the square of their length.
+
+        Recordings beyond half a minute are better read by `iterate_windows`.
 
         Args:
             input_values: Clips at 16 kHz, each of zero mean and unit variance, shape (B, S).
@@ -130,6 +138,7 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
             frame_mask=frames.new_ones(frames.shape[:2], dtype=torch.bool)
             if mask is None
             else mask,
+            frame_times=frame_times(frames.size(1)).to(frames.device, torch.float32),
             extra_tokens=outputs.last[:, :num_tokens],
             hidden_states=tuple(s[:, num_tokens:] for s in outputs.states) or None,
             feed_forward_states=tuple(s[:, num_tokens:] for s in outputs.feed_forward) or None,
@@ -157,97 +166,32 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
         """
         if positions is None:
             positions = torch.arange(frames.size(1), device=frames.device)
-        slopes = alibi_slopes(self.config.num_attention_heads).to(self.alibi_scale)
-        # All blocks share the scale of ALiBi, hence its bias, the largest tensor of a long clip. A
-        # kernel that computes the bias from positions instead of reading it (FlexAttention) would
-        # take positions and slopes from here.
-        bias = alibi_bias(
-            positions,
-            slopes * self.alibi_scale,
-            num_extra_tokens=self.config.num_extra_tokens,
-            mask=mask,
+        # In float32 whatever the weights are: half precision cannot tell far positions apart.
+        slopes = alibi_slopes(self.config.num_attention_heads).to(frames.device)
+        attend = choose_attention(
+            Alibi(
+                positions if positions.ndim == 2 else positions[None],
+                slopes * self.alibi_scale.float(),
+                self.config.num_extra_tokens,
+                mask,
+            ),
+            _operand_type(frames),
+            use_flex=self.config._attn_implementation == "flex_attention",
+            training=self.training,
         )
         tokens = self.extra_tokens.to(frames.dtype).expand(len(frames), -1, -1)
         return self.encoder(
             torch.cat([tokens, frames], dim=1),
-            bias,
+            attend,
             with_states=with_states,
             with_feed_forward=with_feed_forward,
         )
 
 
-class Emotion2vecForSequenceClassification(Emotion2vecPreTrainedModel):
-    """A linear head on the mean of the frames; the configuration names its classes (``id2label``).
-
-    Args:
-        config: Shape of the encoder, names of the classes, and the labels never to answer.
-    """
-
-    _keys_to_ignore_on_load_unexpected = [r"^decoder\."]  # noqa: RUF012
-
-    def __init__(self, config: Emotion2vecConfig) -> None:
-        super().__init__(config)
-        self.emotion2vec = Emotion2vecModel(config)
-        self.classifier = nn.Linear(config.hidden_size, len(config.id2label or {}))
-        self.post_init()
-
-    def forward(
-        self,
-        input_values: Tensor,
-        attention_mask: Tensor | None = None,
-        labels: Tensor | None = None,
-        masked_labels: Sequence[str] | None = None,
-        output_hidden_states: bool | None = None,
-    ) -> SequenceClassifierOutput:
-        """Classifies normalised clips.
-
-        Args:
-            input_values: Clips as `Emotion2vecModel.forward` takes them, (B, S).
-            attention_mask: Real samples, (B, S); None if all are.
-            labels: Right classes, shape (B,), for the cross-entropy; it counts all classes.
-            masked_labels: Labels that get the logit -inf in evaluation mode; None takes those of
-                the configuration.
-            output_hidden_states: Whether to keep the states between the blocks.
-
-        Returns:
-            Logits of shape (B, classes) and, if asked for, loss and hidden states.
-
-        Raises:
-            ValueError: A clip is too short, or a masked label is no label of the model.
-        """
-        output = self.emotion2vec(input_values, attention_mask, output_hidden_states)
-        logits = self.classifier(mean_frames(output.last_hidden_state, output.frame_mask))
-        loss = None if labels is None else F.cross_entropy(logits, labels)
-        if not self.training and (classes := masked_classes(self.config, masked_labels)):
-            logits = logits.index_fill(1, torch.tensor(classes, device=logits.device), -torch.inf)
-        return SequenceClassifierOutput(
-            loss=loss, logits=logits, hidden_states=output.hidden_states
-        )
-
-
-def masked_classes(config: Emotion2vecConfig, labels: Sequence[str] | None = None) -> list[int]:
-    """Finds the classes that are never answered.
-
-    Args:
-        config: Names the classes, and the masked ones where ``labels`` is None; where it is silent
-            too, these are ``<unk>`` and the labels that begin with ``unuse``.
-        labels: Labels to mask.
-
-    Raises:
-        ValueError: A masked label is no label of the model, or nothing else is left.
-    """
-    names = config.id2label or {}
-    labels = config.masked_labels if labels is None else labels
-    if labels is None:
-        labels = [name for name in names.values() if name == "<unk>" or name.startswith("unuse")]
-    if unknown := sorted(set(labels) - set(names.values())):
-        raise ValueError(
-            f"masked labels {unknown} are not among the model's labels {list(names.values())}"
-        )
-    classes = [int(index) for index, name in names.items() if name in labels]
-    if names and len(classes) == len(names):
-        raise ValueError(f"all labels {list(names.values())} are masked; leave one or more")
-    return classes
+def _operand_type(states: Tensor) -> torch.dtype:
+    """Gives the type in which attention multiplies."""
+    kind = states.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
 
 
 def mean_frames(frames: Tensor, mask: Tensor) -> Tensor:

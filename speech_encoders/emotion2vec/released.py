@@ -5,6 +5,7 @@ left in the file (an optimiser's state, its settings) is named and left behind.
 """
 
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,16 +14,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from speech_encoders.emotion2vec.modeling import (
-    Emotion2vecForSequenceClassification,
-    Emotion2vecModel,
-    Emotion2vecPreTrainedModel,
-)
+from speech_encoders.emotion2vec.classification import Emotion2vecForSequenceClassification
+from speech_encoders.emotion2vec.modeling import Emotion2vecModel, Emotion2vecPreTrainedModel
 from speech_encoders.emotion2vec.pretraining import Emotion2vecForPreTraining
-from speech_encoders.emotion2vec.released_weights import Layout, read_layout, rename
+from speech_encoders.emotion2vec.released_weights import (
+    DECODER,
+    HEAD,
+    Layout,
+    read_layout,
+    rename,
+)
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-_CLASSIFIER_PREFIX = "d2v_model."
+_PREFIX = "d2v_model."
 _NESTED_TEACHER = "_ema"
 
 
@@ -59,16 +63,20 @@ def read_released(path: Path, labels: Sequence[str] = ()) -> Released:
     """
     content = _load(path)
     state, left_behind = _unwrap(content)
-    tensors = _take_tensors(path, state)
-    left_behind += [name for name in state if _is_nested_teacher(name)]
     try:
+        tensors = _take_tensors(state)
+        left_behind += [name for name in state if name.removeprefix(_PREFIX) not in tensors]
         layout = read_layout(tensors)
-        weights = rename(tensors, layout)
-        layout.config.id2label = _name_classes(path, layout.num_classes, labels)
-        model = _build(layout)
-        _fill(model, weights)
+        with torch.device("meta"):  # no random weights, which would change later random numbers
+            model = _build(layout)
+        shapes = {name: weight.shape for name, weight in model.state_dict().items()}
+        model.load_state_dict(rename(tensors, layout, shapes), assign=True)
     except ValueError as error:
         raise ValueError(f"{path}: {error}; pass a released emotion2vec file") from error
+    if layout.num_classes:
+        names = _name_classes(path, layout.num_classes, labels)
+        model.config.id2label = dict(enumerate(names))
+        model.config.label2id = {name: number for number, name in enumerate(names)}
     return Released(model.eval(), sorted(left_behind))
 
 
@@ -78,12 +86,15 @@ def _load(path: Path) -> Mapping[str, object]:
     is_mappable = zipfile.is_zipfile(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_mappable)
-    except pickle.UnpicklingError as error:
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            raise ValueError(
+                f"{path}: holds more than weights, a {found[1]}, which could run code; if you "
+                "trust its source, keep the weights and convert those: torch.save({'model': "
+                f"torch.load('{path.name}', weights_only=False)['model']}}, 'weights.pt')"
+            ) from error
         raise ValueError(
-            f"{path}: is no file of weights, or holds other objects, which could run code "
-            f"({str(error).splitlines()[0][:200]}); if you trust its source, keep the weights and "
-            "convert those: torch.save({'model': torch.load("
-            f"'{path.name}', weights_only=False)['model']}}, 'weights.pt')"
+            f"{path}: is no file of weights, or a damaged one; download it again"
         ) from error
     if not isinstance(content, Mapping):
         raise ValueError(f"{path}: holds a {type(content).__name__}, expected weights by name")
@@ -96,27 +107,32 @@ def _unwrap(content: Mapping[str, object]) -> tuple[Mapping[str, object], list[s
     for wrapper in _WRAPPERS:
         inner = content.get(wrapper)
         if isinstance(inner, Mapping):
-            left_behind += [name for name in content if name != wrapper]
+            left_behind += [str(name) for name in content if name != wrapper]
             content = inner
     return content, left_behind
 
 
-def _is_nested_teacher(name: str) -> bool:
-    return name.removeprefix(_CLASSIFIER_PREFIX).split(".")[0] == _NESTED_TEACHER
+def _take_tensors(state: Mapping[str, object]) -> dict[str, Tensor]:
+    """Keeps the model's weights under bare names.
 
+    A nested moving average stays behind, and a decoder beside a classifier's head.
 
-def _take_tensors(path: Path, state: Mapping[str, object]) -> dict[str, Tensor]:
-    """Keeps the weights under bare names; a nested moving average (``_ema``) stays behind."""
+    Raises:
+        ValueError: An entry is no tensor, or two have the same name.
+    """
+    if unnamed := [name for name in state if not isinstance(name, str)]:
+        raise ValueError(f"an entry has the name {unnamed[0]!r}, expected weights by name")
+    has_head = f"{HEAD}.weight" in state
     tensors: dict[str, Tensor] = {}
     for name, value in state.items():
-        if _is_nested_teacher(name):
+        bare = name.removeprefix(_PREFIX)
+        if bare.split(".")[0] == _NESTED_TEACHER or (has_head and bare.startswith(f"{DECODER}.")):
             continue
         if not isinstance(value, Tensor):
-            raise ValueError(
-                f"{path}: {name!r} is a {type(value).__name__}, expected a tensor; pass a released "
-                "emotion2vec file"
-            )
-        tensors[name.removeprefix(_CLASSIFIER_PREFIX)] = value
+            raise ValueError(f"{name!r} is a {type(value).__name__}, expected a tensor")
+        if bare in tensors:
+            raise ValueError(f"weight {bare!r} is there twice, with {_PREFIX!r} and without")
+        tensors[bare] = value
     return tensors
 
 
@@ -128,40 +144,22 @@ def _build(layout: Layout) -> Emotion2vecPreTrainedModel:
     return Emotion2vecModel(layout.config)
 
 
-def _fill(model: Emotion2vecPreTrainedModel, weights: dict[str, Tensor]) -> None:
-    """Loads the weights; the encoder's own names lack its prefix in an encoder alone.
-
-    Raises:
-        ValueError: A weight has another shape than the model's.
-    """
-    prefix = "emotion2vec." if isinstance(model, Emotion2vecModel) else ""
-    expected = model.state_dict()
-    filled = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
-    for name, tensor in filled.items():
-        if tensor.shape != expected[name].shape:
-            raise ValueError(
-                f"weight {name!r} has shape {tuple(tensor.shape)}, "
-                f"expected {tuple(expected[name].shape)}"
-            )
-    model.load_state_dict(filled)
-
-
-def _name_classes(path: Path, num_classes: int, labels: Sequence[str]) -> dict[int, str] | None:
-    """Finds the names of a classifier's classes; None if there is no classifier."""
-    if not num_classes:
-        return None
+def _name_classes(path: Path, num_classes: int, labels: Sequence[str]) -> list[str]:
+    """Finds the names of a classifier's classes."""
     tokens = path.with_name("tokens.txt")
-    if not labels and not tokens.is_file():
-        raise FileNotFoundError(
-            f"{tokens}: no such file, but it names the {num_classes} classes of {path.name}; "
-            "put it there, or pass --labels"
-        )
-    # A released line holds the Chinese name, a slash, and the English one.
-    lines = labels or tokens.read_text(encoding="utf-8").split()
-    names = [line.rsplit("/", 1)[-1] for line in lines]
+    names = list(labels)
+    if not names:
+        if not tokens.is_file():
+            raise FileNotFoundError(
+                f"{tokens}: no such file, but it names the {num_classes} classes of {path.name}; "
+                "put it there, or pass --labels"
+            )
+        # A released line holds the Chinese name, a slash, and the English one.
+        lines = tokens.read_text(encoding="utf-8").splitlines()
+        names = [line.strip().rsplit("/", 1)[-1] for line in lines if line.strip()]
     if len(names) != num_classes or len(set(names)) != len(names):
         raise ValueError(
-            f"the classifier has {num_classes} classes, but the labels are {names}, "
-            "expected one name for each"
+            f"{path}: the classifier has {num_classes} classes, but the labels are {names}; give "
+            "each its name in tokens.txt or --labels"
         )
-    return dict(enumerate(names))
+    return names

@@ -22,9 +22,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from speech_encoders.emotion2vec.front_end import HOP, RECEPTIVE_FIELD, count_frames
+from speech_encoders.emotion2vec.front_end import (
+    HOP,
+    RECEPTIVE_FIELD,
+    count_frames,
+    frame_times,
+)
 from speech_encoders.emotion2vec.modeling import Emotion2vecModel
-from speech_encoders.waveforms import SAMPLE_RATE
 
 WINDOW_FRAMES = 1_500
 """Frames of the longest window."""
@@ -57,7 +61,7 @@ class WindowStates(NamedTuple):
     Attributes:
         first_frame: Number of its first frame in the recording.
         states: Hidden states, (L, t, D), or frames of the last layer alone, (1, t, D).
-        times: Seconds of the middle of each frame, (t,).
+        times: Seconds of the middle of each frame in the recording, (t,).
     """
 
     first_frame: int
@@ -68,12 +72,6 @@ class WindowStates(NamedTuple):
 def normalize(waveform: Tensor) -> Tensor:
     """Gives a whole recording zero mean and unit variance: (S,) -> (S,)."""
     return F.layer_norm(waveform, waveform.shape, eps=_NORM_EPS)
-
-
-def frame_times(num_frames: int, first: int = 0) -> Tensor:
-    """Gives the middle of the 25 ms that each frame sees, in seconds: -> (T,), float64."""
-    frames = torch.arange(first, first + num_frames, dtype=torch.float64)
-    return (frames * HOP + RECEPTIVE_FIELD / 2) / SAMPLE_RATE
 
 
 def plan_windows(
@@ -90,13 +88,13 @@ def plan_windows(
         context_frames: Context at each inner border of a window.
 
     Raises:
-        ValueError: The window is no longer than the context on its two sides.
+        ValueError: The window is no longer than the context on its two sides, or that is negative.
     """
     inner = window_frames - 2 * context_frames
-    if inner < 1:
+    if inner < 1 or context_frames < 0:
         raise ValueError(
             f"a window of {window_frames} frames has no middle between two contexts of "
-            f"{context_frames}; make it longer than {2 * context_frames}"
+            f"{context_frames}; make it longer than both, and the context 0 or more"
         )
     if num_frames <= window_frames:
         return [Window(0, num_frames, 0, num_frames)]
