@@ -83,6 +83,34 @@ def read_audio(
     return _resample(mono, audio.rate)
 
 
+def measure_seconds(path: str | Path) -> float:
+    """Reads the length of a file off its header; only one without a length there is decoded.
+
+    Raises:
+        AudioError: The file is missing, does not open as audio or has no audio.
+    """
+    path = Path(path)
+    _check_file(path)
+    if path.suffix.lower() in _SOUNDFILE_SUFFIXES:
+        try:
+            return float(soundfile.info(str(path)).duration)
+        except soundfile.SoundFileError:
+            pass  # as in `_decode`
+    try:
+        with av.open(str(path), metadata_errors="ignore") as container:
+            if container.streams.audio:
+                seconds = _promised_seconds(container, container.streams.audio[0])
+                if seconds is not None:
+                    return seconds
+    except FFmpegError as error:
+        raise AudioError(
+            f"{path}: does not open as audio ({error.strerror}, {path.stat().st_size} bytes); "
+            "fetch the file again or leave the clip out"
+        ) from error
+    audio = _decode(path, 0.0, None)
+    return audio.samples.shape[1] / audio.rate
+
+
 def _check_file(path: Path) -> None:
     if not path.is_file():
         kind = "is a folder" if path.is_dir() else "does not exist"

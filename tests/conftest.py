@@ -1,5 +1,29 @@
-"""Keeps every test away from the network; the hub's client reads this once, at its import."""
+"""Keeps every test away from the network and from what the test before it set for the process."""
 
 import os
+import sys
+from collections.abc import Iterator
 
-os.environ["HF_HUB_OFFLINE"] = "1"
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads this once, at its import
+
+
+@pytest.fixture(autouse=True)
+def forget_the_accelerator() -> Iterator[None]:
+    """Lets every test choose its own precision; accelerate keeps the first for the process."""
+    yield
+    if "accelerate" in sys.modules:
+        from accelerate.state import AcceleratorState
+
+        AcceleratorState._reset_state()
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A folder to run in, with a cache that the tests of this process share."""
+    shared = tmp_path.parent / "shared-cache"
+    monkeypatch.setenv("CONVERSATION_EMOTION_CACHE", str(shared))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

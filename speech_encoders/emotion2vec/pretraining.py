@@ -1,10 +1,9 @@
 """The masked student of emotion2vec's pre-training: hears half of the frames, predicts all."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers.utils.generic import ModelOutput
 
 from speech_encoders.emotion2vec.configuration import Emotion2vecConfig
 from speech_encoders.emotion2vec.decoder import Decoder
@@ -13,8 +12,7 @@ from speech_encoders.emotion2vec.modeling import Emotion2vecModel, Emotion2vecPr
 _NOISE_DEVIATION = 0.01
 
 
-@dataclass
-class Emotion2vecStudentOutput(ModelOutput):
+class Emotion2vecStudentOutput(NamedTuple):
     """What the student makes of the frames it may hear.
 
     Attributes:
@@ -24,10 +22,10 @@ class Emotion2vecStudentOutput(ModelOutput):
         positions: Where the kept frames stand, int64 (B, K).
     """
 
-    predictions: Tensor | None = None
-    extra_tokens: Tensor | None = None
-    last_hidden_state: Tensor | None = None
-    positions: Tensor | None = None
+    predictions: Tensor
+    extra_tokens: Tensor
+    last_hidden_state: Tensor
+    positions: Tensor
 
 
 class Emotion2vecForPreTraining(Emotion2vecPreTrainedModel):

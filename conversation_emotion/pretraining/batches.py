@@ -1,0 +1,203 @@
+"""Batches of unlabelled clips of one length, in an order that the step number alone decides.
+
+Clips of similar length share a batch that is filled by seconds, not by number (lhotse); all are
+cropped at random places to the shortest, so that nothing is padded. Every choice of chance (order,
+crop, augmentation) comes from the seed, the epoch and the batch's number: training can stop
+anywhere and go on as if it had not.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from lhotse import CutSet, MonoCut
+from lhotse.dataset.sampling import BucketingSampler
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from conversation_emotion.audio import SAMPLE_RATE, AudioError, read_audio
+from conversation_emotion.pretraining.augmentation import Augmentation
+from conversation_emotion.pretraining.recordings import Clip, Recordings
+
+_NUM_BUCKETS = 30
+
+
+class ClipBatch(NamedTuple):
+    """Clips to hear together.
+
+    Attributes:
+        waveforms: Speech at 16 kHz without padding, (B, S).
+        seed: Of whatever else is left to chance in this step.
+        broken: Why a clip could not be heard, by path.
+    """
+
+    waveforms: Tensor
+    seed: int
+    broken: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamSettings:
+    """How batches are made.
+
+    Attributes:
+        batch_seconds: Audio of a batch at most.
+        min_seconds: Clips that augmentation makes shorter than this are repeated up to it.
+        weights: Share of the clips of an epoch from each source; empty takes every clip once.
+        augmentation: Changes of the clips.
+        seed: Of order, crops and augmentation.
+        num_workers: Processes that read ahead; 0 reads when asked.
+    """
+
+    batch_seconds: float = 62.5
+    min_seconds: float = 0.5
+    weights: tuple[float, ...] = ()
+    augmentation: Augmentation = Augmentation()  # noqa: RUF009 (frozen)
+    seed: int = 0
+    num_workers: int = 0
+
+
+class ClipStream:
+    """Endless batches whose place can be kept and taken up again.
+
+    Args:
+        sources: Clips to hear.
+        settings: How batches are made.
+        rank: Number of this process.
+        world_size: Processes that share the clips.
+
+    Attributes:
+        epoch: Epoch of the next batch.
+        position: Number of the next batch in its epoch.
+
+    Raises:
+        ValueError: There are no clips, or not a weight for each source.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Recordings],
+        settings: StreamSettings,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if not any(source.clips for source in sources):
+            raise ValueError("there are no clips to hear; pass other sources")
+        if settings.weights and len(settings.weights) != len(sources):
+            raise ValueError(
+                f"{len(settings.weights)} weights for {len(sources)} sources; pass one for each"
+            )
+        self.sources = sources
+        self.settings = settings
+        self.rank, self.world_size = rank, world_size
+        self.epoch = self.position = 0
+
+    def __iter__(self) -> Iterator[ClipBatch]:
+        while True:
+            plan = self._plan_epoch()[self.position :]
+            batches = _Batches(plan, self.settings, [self.epoch, self.rank], self.position)
+            loader = DataLoader(
+                batches, batch_size=None, num_workers=self.settings.num_workers, shuffle=False
+            )
+            for batch in loader:
+                self.position += 1
+                yield batch
+            self.epoch, self.position = self.epoch + 1, 0
+
+    def _plan_epoch(self) -> list[list[Clip]]:
+        """Divides the clips of an epoch into batches, as many for every process."""
+        clips = choose_clips(self.sources, self.settings.weights, self.settings.seed, self.epoch)
+        cuts = CutSet.from_cuts(
+            MonoCut(id=str(number), start=0.0, duration=clip.seconds, channel=0)
+            for number, clip in enumerate(clips)
+        )
+        sampler = BucketingSampler(
+            cuts,
+            max_duration=self.settings.batch_seconds,
+            num_buckets=max(1, min(_NUM_BUCKETS, len(clips) // 8)),
+            shuffle=True,
+            seed=self.settings.seed,
+            rank=self.rank,
+            world_size=self.world_size,
+        )
+        sampler.set_epoch(self.epoch)
+        return [[clips[int(cut.id)] for cut in batch] for batch in sampler]
+
+
+def choose_clips(
+    sources: Sequence[Recordings], weights: Sequence[float], seed: int, epoch: int
+) -> list[Clip]:
+    """Chooses the clips of an epoch: each once, or from each source its share of as many."""
+    if not weights:
+        return [clip for source in sources for clip in source.clips]
+    rng = np.random.default_rng([seed, epoch])
+    total = sum(len(source.clips) for source in sources)
+    chosen: list[Clip] = []
+    for source, weight in zip(sources, weights, strict=True):
+        count = round(total * weight / sum(weights))
+        repeats = math.ceil(count / max(1, len(source.clips)))
+        drawn = np.concatenate([rng.permutation(len(source.clips)) for _ in range(repeats)] or [[]])
+        chosen += [source.clips[int(number)] for number in drawn[:count]]
+    return chosen
+
+
+class _Batches(Dataset[ClipBatch]):
+    """The batches of (the rest of) an epoch, each made from its number alone."""
+
+    def __init__(
+        self, plan: list[list[Clip]], settings: StreamSettings, seeds: list[int], first: int
+    ) -> None:
+        self.plan = plan
+        self.settings = settings
+        self.seeds = [settings.seed, *seeds]
+        self.first = first
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, number: int) -> ClipBatch:
+        if not 0 <= number < len(self.plan):
+            raise IndexError(number)
+        rng = np.random.default_rng([*self.seeds, self.first + number])
+        waveforms, broken = [], {}
+        for clip in self.plan[number]:
+            try:
+                heard = _hear(clip)
+            except AudioError as error:
+                broken[clip.path] = str(error)
+                continue
+            waveforms.append(self._repeat(self.settings.augmentation(heard, rng)))
+        if not waveforms:
+            raise AudioError(
+                f"every clip of a batch is broken, first {next(iter(broken.values()))}"
+            )
+        size = min(len(waveform) for waveform in waveforms)
+        cropped = [_crop(waveform, size, rng) for waveform in waveforms]
+        return ClipBatch(torch.stack(cropped), int(rng.integers(2**31)), broken)
+
+    def _repeat(self, waveform: Tensor) -> Tensor:
+        """Repeats a clip that is too short."""
+        least = round(self.settings.min_seconds * SAMPLE_RATE)
+        return waveform.repeat(-(-least // len(waveform)))
+
+
+def _hear(clip: Clip) -> Tensor:
+    # A whole file is read without a slice: its header may promise a little more than it holds.
+    is_whole = clip.offset == 0
+    return torch.from_numpy(
+        read_audio(
+            clip.path,
+            offset=None if is_whole else clip.offset,
+            duration=clip.seconds,
+            channel=clip.channel,
+        )
+    )
+
+
+def _crop(waveform: Tensor, size: int, rng: np.random.Generator) -> Tensor:
+    start = int(rng.integers(len(waveform) - size + 1))
+    return waveform[start : start + size]

@@ -1,0 +1,54 @@
+"""Watches a self-taught training for collapse: answers that are the same for everything heard."""
+
+from collections.abc import Mapping
+
+
+class CollapseError(ArithmeticError):
+    """Targets or predictions no longer differ; further training cannot help."""
+
+
+class CollapseMonitor:
+    """Follows deviations over time and over clips, and stops a training in which one vanishes.
+
+    Args:
+        least: Least deviation by the name of its metric; those that are not measured are not
+            watched.
+        grace: Updates in which nothing is asked yet; predictions begin the same everywhere.
+        memory: Share of the running mean that stays at each update.
+    """
+
+    def __init__(
+        self, least: Mapping[str, float], *, grace: int = 200, memory: float = 0.98
+    ) -> None:
+        self.least = dict(least)
+        self.grace = grace
+        self.memory = memory
+        self.means: dict[str, float] = {}
+
+    def watch(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Takes note of an update.
+
+        Raises:
+            CollapseError: A running mean lies below its least value.
+        """
+        for name in self.least.keys() & metrics.keys():
+            before = self.means.get(name, metrics[name])
+            self.means[name] = self.memory * before + (1 - self.memory) * metrics[name]
+        if step < self.grace:
+            return
+        for name, mean in sorted(self.means.items()):
+            if mean < self.least[name]:
+                what, _, where = name.partition("_over_")
+                raise CollapseError(
+                    f"collapse at step {step}: the deviation of the {what}s over {where} is "
+                    f"{mean:.2g}, expected {self.least[name]:g} or more; lower --learning-rate, "
+                    "let the teacher move slower (--tau-start), or hide less"
+                )
+
+    def state_dict(self) -> dict[str, float]:
+        """Returns the running means."""
+        return dict(self.means)
+
+    def load_state_dict(self, means: Mapping[str, float]) -> None:
+        """Takes the running means of a checkpoint."""
+        self.means = dict(means)

@@ -1,0 +1,258 @@
+"""Pre-training on unlabelled clips: one loop for every objective, to stop and go on anywhere.
+
+An objective is a module that holds all it learns, a teacher or running statistics included, and
+answers a batch with a loss. What a step does depends on its number alone: order, crops, masks and
+dropout come from seeds, the step size from the schedule. A run that was killed goes on from its
+last checkpoint to the losses that it would have had.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import cast
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import Tensor, nn
+
+from conversation_emotion.pretraining.batches import SAMPLE_RATE, ClipBatch, ClipStream
+from conversation_emotion.pretraining.checkpoint import (
+    ProgressFields,
+    read_checkpoint,
+    write_checkpoint,
+)
+from conversation_emotion.pretraining.collapse import CollapseMonitor
+from conversation_emotion.pretraining.contract import (
+    Objective,
+    ObjectiveOutput,
+    PretrainingSettings,
+    Progress,
+    StepReport,
+)
+from conversation_emotion.pretraining.optimisation import parameter_groups, schedule
+from conversation_emotion.pretraining.throughput import count_flops
+
+
+class TooManyBrokenError(ValueError):
+    """More clips than allowed turned out to be broken."""
+
+
+def pretrain(
+    objective: Objective,
+    stream: ClipStream,
+    settings: PretrainingSettings,
+    folder: Path,
+    *,
+    monitor: CollapseMonitor,
+    accelerator: Accelerator,
+    broken: dict[str, str] | None = None,
+    on_step: Callable[[StepReport], None] = lambda report: None,
+    on_checkpoint: Callable[[], None] = lambda: None,
+) -> Progress:
+    """Trains an objective in place, from the folder's checkpoint if there is one.
+
+    Args:
+        objective: What learns.
+        stream: Batches; its place is kept with the checkpoint.
+        settings: How to train.
+        folder: Where the checkpoint appears, whole or not at all.
+        monitor: Stops a training that has collapsed.
+        accelerator: Device, precision and processes.
+        broken: Files already known as broken, by path; more are added as they turn up.
+        on_step: Called after each update.
+        on_checkpoint: Called after each checkpoint.
+
+    Raises:
+        CollapseError: Targets or predictions no longer differ.
+        FloatingPointError: The loss is not finite.
+        TooManyBrokenError: More clips are broken than allowed.
+    """
+    trainer = _Trainer(objective, stream, settings, folder, monitor, accelerator)
+    trainer.broken.update(broken or {})
+    trainer.restore()
+    if not trainer.progress.num_steps:
+        trainer.plan()
+    batches = iter(stream)
+    saved = started = time.monotonic()
+    before = trainer.progress.seconds
+    try:
+        while trainer.progress.step < trainer.progress.num_steps:
+            report = trainer.take_step(batches)
+            trainer.progress.seconds = before + time.monotonic() - started
+            on_step(report)
+            if settings.minutes and trainer.progress.seconds >= 60 * settings.minutes:
+                break
+            if time.monotonic() - saved >= 60 * settings.checkpoint_minutes:
+                trainer.save()
+                on_checkpoint()
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        trainer.save()
+        on_checkpoint()
+        raise
+    trainer.save()
+    on_checkpoint()
+    return trainer.progress
+
+
+class _Trainer:
+    """All that an update needs and a checkpoint keeps."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        stream: ClipStream,
+        settings: PretrainingSettings,
+        folder: Path,
+        monitor: CollapseMonitor,
+        accelerator: Accelerator,
+    ) -> None:
+        module = cast(nn.Module, objective)
+        self.objective = objective
+        self.module = module
+        self.stream = stream
+        self.settings = settings
+        self.path = folder / "checkpoint.pt"
+        self.monitor = monitor
+        self.accelerator = accelerator
+        self.progress = Progress()
+        self.broken: dict[str, str] = {}
+        self.num_clips = sum(len(source.clips) for source in stream.sources)
+        self.optimizer = torch.optim.AdamW(
+            cast(
+                list[dict[str, object]],
+                parameter_groups(module, settings.weight_decay, settings.no_decay),
+            ),
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            eps=1e-6,
+            fused=accelerator.device.type == "cuda",
+        )
+        self.prepared, self.optimizer = accelerator.prepare(module, self.optimizer)
+        if settings.is_compiled:
+            self.prepared = torch.compile(self.prepared, dynamic=True)
+
+    def restore(self) -> None:
+        """Takes up the checkpoint, if there is one."""
+        state = read_checkpoint(self.path)
+        if state is None:
+            return
+        self.module.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+        self.stream.epoch, self.stream.position = state["place"]
+        self.monitor.load_state_dict(state["monitor"])
+        self.broken.update(state["broken"])
+
+    def save(self) -> None:
+        """Writes the checkpoint; one process does."""
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            write_checkpoint(
+                self.path,
+                {
+                    "objective": self.module.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "progress": cast(ProgressFields, dict(vars(self.progress))),
+                    "place": (self.stream.epoch, self.stream.position),
+                    "monitor": self.monitor.state_dict(),
+                    "broken": self.broken,
+                },
+            )
+
+    def plan(self) -> None:
+        """Counts the operations of a batch and, where only minutes are given, fits the steps.
+
+        The batch is heard again later: nothing is learnt here.
+        """
+        self.module.train()
+        place = self.stream.epoch, self.stream.position
+        batch = next(iter(self.stream))
+        state = {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
+        flops = count_flops(lambda: self._hear(batch))
+        started = time.monotonic()
+        for _ in range(2):
+            self._hear(batch)
+        seconds = (time.monotonic() - started) / 2
+        self.module.load_state_dict(state)
+        self.optimizer.zero_grad()
+        self.stream.epoch, self.stream.position = place
+        self.progress.flops_per_audio_second = flops / _seconds(batch)
+        steps = self.settings.steps
+        if steps is None:
+            fitting = 60 * cast(float, self.settings.minutes) / seconds / self.settings.accumulate
+            steps = max(1, round(fitting))
+        self.progress.num_steps = int(self._agree(steps))
+        self.save()
+
+    def take_step(self, batches: Iterator[ClipBatch]) -> StepReport:
+        """Updates the weights once."""
+        started = time.monotonic()
+        size = self._set_learning_rate()
+        self.module.train()
+        metrics: dict[str, Tensor] = {}
+        audio = 0.0
+        for number in range(self.settings.accumulate):
+            batch = next(batches)
+            self._note_broken(batch)
+            torch.manual_seed(self.settings.seed + batch.seed)
+            is_last = number == self.settings.accumulate - 1
+            with nullcontext() if is_last else self.accelerator.no_sync(self.prepared):
+                output = self._hear(batch)
+            audio += _seconds(batch) * self.accelerator.num_processes
+            for name, value in output.metrics.items():
+                share = value.detach() / self.settings.accumulate
+                metrics[name] = metrics[name] + share if name in metrics else share
+        norm = self.accelerator.clip_grad_norm_(
+            self.module.parameters(), self.settings.max_gradient_norm
+        )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.progress.step += 1
+        self.progress.audio_seconds += audio
+        self.objective.after_step(self.progress.share)
+        told = {name: float(value) for name, value in metrics.items()}
+        told |= {"learning_rate": size, "gradient_norm": float(cast(Tensor, norm))}
+        if not all(math.isfinite(value) for value in told.values()):
+            raise FloatingPointError(
+                f"step {self.progress.step}: {told}; lower --learning-rate or --precision fp32"
+            )
+        self.monitor.watch(self.progress.step, told)
+        return StepReport(self.progress, told, audio / (time.monotonic() - started))
+
+    def _hear(self, batch: ClipBatch) -> ObjectiveOutput:
+        """Computes the gradients of a batch."""
+        waveforms = batch.waveforms.to(self.accelerator.device, non_blocking=True)
+        output: ObjectiveOutput = self.prepared(waveforms, batch.seed)
+        self.accelerator.backward(output.loss / self.settings.accumulate)
+        return output
+
+    def _set_learning_rate(self) -> float:
+        size = self.settings.learning_rate * schedule(
+            self.progress.step, self.progress.num_steps, self.settings.warmup
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = size
+        return size
+
+    def _note_broken(self, batch: ClipBatch) -> None:
+        for path, why in batch.broken.items():
+            if path not in self.broken:
+                self.broken[path] = why
+                print(f"passed over: {why}")
+        if len(self.broken) > self.settings.max_broken * self.num_clips:
+            raise TooManyBrokenError(
+                f"{len(self.broken)} of {self.num_clips} clips are broken, more than the "
+                f"{self.settings.max_broken:.1%} allowed; mend them, or raise --max-broken"
+            )
+
+    def _agree(self, number: int) -> int:
+        """Takes the first process' number everywhere."""
+        return int(broadcast_object_list([number])[0])
+
+
+def _seconds(batch: ClipBatch) -> float:
+    return batch.waveforms.numel() / SAMPLE_RATE

@@ -1,0 +1,137 @@
+"""Recordings to pre-train on: folder trees of audio and corpora of the suite, labels left aside."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from tqdm import tqdm
+
+from conversation_emotion.audio import AudioError, measure_seconds
+from conversation_emotion.corpora import CORPORA, load_corpus
+
+SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".sph"),
+    *(".m4a", ".aac", ".mp4", ".mkv", ".webm", ".wma"),
+)
+"""Endings of the files that a folder tree is searched for."""
+
+
+class Clip(NamedTuple):
+    """A piece of a recording.
+
+    Attributes:
+        path: File.
+        offset: Seconds into the file at which it begins.
+        seconds: Its length.
+        channel: Channel to hear, None for the mean of all.
+    """
+
+    path: str
+    offset: float
+    seconds: float
+    channel: int | None = None
+
+
+class Recordings(NamedTuple):
+    """What was found in one source.
+
+    Attributes:
+        name: The source as it was given.
+        clips: Pieces to hear, in an order that does not depend on the machine.
+        broken: Why a file cannot be used, by path.
+        num_short: Clips left out because they are too short.
+    """
+
+    name: str
+    clips: list[Clip]
+    broken: dict[str, str]
+    num_short: int
+
+    @property
+    def hours(self) -> float:
+        """Hours of audio."""
+        return sum(clip.seconds for clip in self.clips) / 3600
+
+
+def find_recordings(source: str, *, min_seconds: float, max_seconds: float) -> Recordings:
+    """Finds all clips of a source and measures them by their headers.
+
+    Args:
+        source: A folder, searched with all its subfolders; or ``NAME=ROOT`` with a name in
+            `conversation_emotion.corpora.CORPORA`, ``demo=`` for the corpus in the package.
+        min_seconds: Shorter clips are left out.
+        max_seconds: Longer ones are cut into equal pieces.
+
+    Raises:
+        FileNotFoundError: There is no such folder, or no audio in it.
+        ValueError: No corpus has this name, or its files break their format.
+    """
+    name, is_corpus, root = source.partition("=")
+    if is_corpus and name in CORPORA:
+        wanted = list(_read_corpus(load_corpus(name, root or None)))
+    else:
+        wanted = [Clip(str(path), 0.0, 0.0) for path in _search(Path(source).expanduser())]
+    if not wanted:
+        raise FileNotFoundError(
+            f"{source}: no audio found, expected files that end in {', '.join(SUFFIXES)}"
+        )
+    clips, broken, num_short = [], {}, 0
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        lengths = pool.map(_measure, wanted)
+        progress = tqdm(lengths, desc=f"measuring {source}", total=len(wanted), leave=False)
+        for clip, measured in zip(wanted, progress, strict=True):
+            if isinstance(measured, str):
+                broken[clip.path] = measured
+            elif measured < min_seconds:
+                num_short += 1
+            else:
+                clips += _cut(clip._replace(seconds=measured), max_seconds)
+    return Recordings(source, clips, broken, num_short)
+
+
+def _search(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder}: no such folder; pass a folder of audio, or NAME=ROOT with a corpus of "
+            f"{', '.join(CORPORA)}"
+        )
+    for path in sorted(folder.rglob("*")):
+        is_litter = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not is_litter:
+            yield path
+
+
+def _read_corpus(utterances: pd.DataFrame) -> Iterator[Clip]:
+    """Lists the utterances that have audio; a length of 0 is still to be measured."""
+    heard = utterances[utterances["audio"].notna()]
+    for row in heard[["audio", "offset", "duration", "channel"]].itertuples(index=False):
+        offset, seconds, channel = (0.0 if pd.isna(value) else float(value) for value in row[1:])
+        yield Clip(str(row[0]), offset, seconds, None if pd.isna(row[3]) else int(channel))
+
+
+def _measure(clip: Clip) -> float | str:
+    """Gives the seconds of a clip, or why it has none."""
+    try:
+        available = measure_seconds(clip.path) - clip.offset
+    except AudioError as error:
+        return str(error)
+    return min(clip.seconds or available, available)
+
+
+def _cut(clip: Clip, max_seconds: float) -> Iterable[Clip]:
+    """Cuts a clip into the fewest equal pieces of at most a length."""
+    num_pieces = max(1, -int(-clip.seconds // max_seconds))
+    seconds = clip.seconds / num_pieces
+    for number in range(num_pieces):
+        yield clip._replace(offset=clip.offset + number * seconds, seconds=seconds)
+
+
+def describe(recordings: Sequence[Recordings]) -> Iterator[str]:
+    """Says what was found and what is left out, a line for each source and each broken file."""
+    for source in recordings:
+        short = f", {source.num_short} too short" if source.num_short else ""
+        yield f"{source.name}: {len(source.clips):,} clips, {source.hours:.2f} hours{short}"
+        for why in source.broken.values():
+            yield f"  passed over: {why}"

@@ -1,0 +1,39 @@
+"""How fast a training is against what its device could do."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+_SECONDS = 0.3
+
+
+def count_flops(compute: Callable[[], object]) -> int:
+    """Counts the floating-point operations of matrix products, convolutions and attention.
+
+    A multiplication with its addition counts as two; element-wise work is not counted.
+    """
+    with FlopCounterMode(display=False) as counter:
+        compute()
+    return int(counter.get_total_flops())
+
+
+def measure_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Measures how many operations a second large matrix products reach on a device."""
+    size = 8192 if device.type == "cuda" else 1024
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+
+    def wait() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.monotonic()
+
+    torch.matmul(left, right)
+    best = 0.0
+    started = wait()
+    while time.monotonic() - started < _SECONDS:
+        before = wait()
+        torch.matmul(left, right)
+        best = max(best, 2 * size**3 / (wait() - before))
+    return best

@@ -1,0 +1,117 @@
+"""Settings that pre-training commands share: what to hear, how to train."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioSettings:
+    """Which speech to learn from."""
+
+    root: tuple[str, ...] = ("demo=",)
+    """Folders of audio, searched with their subfolders, or corpora as NAME=ROOT; demo= is built
+    in."""
+
+    weights: tuple[float, ...] = ()
+    """Share of each --root in an epoch; none hears every clip once."""
+
+    min_seconds: float = 0.5
+    """Shorter clips are left out."""
+
+    max_seconds: float = 20.0
+    """Longer ones are cut into equal pieces."""
+
+    batch_samples: int = 1_000_000
+    """Samples of a batch at most, on each device; 16,000 are a second."""
+
+    noise: float = 0.0
+    """Chance that a clip gets noise, 5 to 30 dB below the speech."""
+
+    speed: float = 0.0
+    """Chance that a clip is played 8 % to 14 % slower or faster."""
+
+    pitch: float = 0.0
+    """Chance that its pitch alone is shifted by as much."""
+
+    gain: float = 0.0
+    """Chance of a gain that glides over the clip within 6 dB."""
+
+    max_broken: float = 0.01
+    """Share of the clips that may be broken; they are named and passed over, more stop the
+    training."""
+
+    workers: int = 1
+    """Processes that read ahead."""
+
+    def __post_init__(self) -> None:
+        if not self.root:
+            raise ValueError("--root needs one folder or more")
+        if self.weights and len(self.weights) != len(self.root):
+            raise ValueError(
+                f"--weights has {len(self.weights)} numbers for {len(self.root)} of --root"
+            )
+        if any(weight < 0 for weight in self.weights) or (self.weights and not sum(self.weights)):
+            raise ValueError("--weights must be 0 or more, and one of them above 0")
+        if not 0.1 <= self.min_seconds <= self.max_seconds:
+            raise ValueError("--min-seconds must lie between 0.1 and --max-seconds")
+        if self.batch_samples < 16_000 * self.max_seconds:
+            raise ValueError(
+                f"--batch-samples {self.batch_samples} is less than a clip of --max-seconds "
+                f"{self.max_seconds:g} ({16_000 * self.max_seconds:.0f} samples)"
+            )
+        for name in ("noise", "speed", "pitch", "gain", "max_broken"):
+            if not 0 <= getattr(self, name) <= 1:
+                flag = "--" + name.replace("_", "-")
+                raise ValueError(f"{flag} must lie in [0, 1], got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopSettings:
+    """How to train on it."""
+
+    learning_rate: float | None = None
+    """Highest step size of Adam; none takes the model's own."""
+
+    weight_decay: float = 1e-2
+    """Decay of weights, not of biases and norms."""
+
+    warmup: float = 0.05
+    """Share of the training in which the step size rises; behind it falls as a cosine."""
+
+    max_gradient_norm: float = 10.0
+    """Longer gradients are shortened to this."""
+
+    accumulate: int = 1
+    """Batches of each update."""
+
+    steps: int | None = None
+    """Updates; none takes as many as fit into --max-minutes."""
+
+    max_minutes: float | None = None
+    """Minutes after which training ends, interruptions not counted; without --steps and this,
+    100,000 updates."""
+
+    checkpoint_minutes: float = 1.0
+    """Minutes from one checkpoint to the next."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the forward pass; auto takes bf16 where the device is built for it."""
+
+    compile: bool = False
+    """Compile the objective with torch.compile, worth its minute on a GPU."""
+
+    seed: int = 0
+    """Of weights, order, crops, masks and dropout."""
+
+    out: Path | None = None
+    """Folder for the encoder at the end; none puts it beside the checkpoint, under mlruns."""
+
+    def __post_init__(self) -> None:
+        for name in ("accumulate", "steps", "max_minutes", "checkpoint_minutes", "learning_rate"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                flag = "--" + name.replace("_", "-")
+                raise ValueError(f"{flag} must be above 0, got {value}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"--warmup must lie in [0, 1), got {self.warmup}")
