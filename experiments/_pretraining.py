@@ -118,7 +118,9 @@ def make_accelerator(training: LoopSettings) -> Accelerator:
     # A block that layerdrop leaves out has no gradient in that step.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     return Accelerator(
-        mixed_precision="bf16" if precision == "bf16" else "no", kwargs_handlers=[unused]
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        cpu=not torch.accelerator.is_available(),  # else processes would not know of each other
+        kwargs_handlers=[unused],
     )
 
 

@@ -134,7 +134,7 @@ def test_the_order_depends_on_the_seed_and_epoch_and_can_be_taken_up_anywhere(tm
 
 
 def test_processes_share_the_clips_of_an_epoch(tmp_path):
-    source = make_source("clip", [1.0 + 0.01 * number for number in range(64)])
+    source = make_source("clip", [1.0 + 0.1 * number for number in range(61)])
     plans = [
         ClipStream(
             [source], StreamSettings(batch_seconds=8.0), rank=rank, world_size=2

@@ -125,7 +125,9 @@ class ClipStream:
             world_size=self.world_size,
         )
         sampler.set_epoch(self.epoch)
-        return [[clips[int(cut.id)] for cut in batch] for batch in sampler]
+        # What is heard twice to give every process as many batches is named NUMBER_dupTIMES.
+        numbers = [[int(cut.id.partition("_")[0]) for cut in batch] for batch in sampler]
+        return [[clips[number] for number in batch] for batch in numbers]
 
 
 def choose_clips(

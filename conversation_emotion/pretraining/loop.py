@@ -172,7 +172,8 @@ class _Trainer:
         place = self.stream.epoch, self.stream.position
         batch = next(iter(self.stream))
         state = {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
-        flops = count_flops(lambda: self._hear(batch))
+        waveforms = batch.waveforms.to(self.accelerator.device)
+        flops = count_flops(lambda: self.objective(waveforms, batch.seed).loss.backward())
         started = time.monotonic()
         for _ in range(2):
             self._hear(batch)
