@@ -25,6 +25,17 @@ ARGUMENTS = ["--max-seconds=2", "--batch-samples=40000", "--num-clones=2", "--to
 ARGUMENTS += ["--workers=0"]
 
 
+ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+
+
+def start(*command: str) -> str:
+    """Runs a command to its end and returns what it prints."""
+    environment = {**os.environ, **ENVIRONMENT}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
 @pytest.fixture
 def recordings(tmp_path, monkeypatch) -> Path:
     """Ten clips of noise, a small model under the name mini, and an own place to write."""
@@ -79,19 +90,26 @@ def test_the_loss_falls_on_speech_that_has_a_pattern(recordings, tmp_path, capsy
     assert float(after) < 0.8 * float(before)
 
 
-def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(recordings, tmp_path):
+@pytest.fixture
+def command(recordings, tmp_path) -> list[str]:
+    """The command as a script of its own, with the small model under the name mini."""
     script = tmp_path / "command.py"
     script.write_text(
+        "import sys\n"
         "from experiments import _cli\n"
         "from experiments.pretrain_emotion2vec import PretrainConfig, run\n"
         "from speech_encoders.emotion2vec import configuration\n"
         f"configuration.SIZES['mini'] = {SETTINGS!r}\n"
-        "import sys\nrun(_cli.parse(PretrainConfig, sys.argv[1:]))\n"
+        "run(_cli.parse(PretrainConfig, sys.argv[1:]))\n"
     )
-    arguments = [str(script), "--root", str(recordings), *ARGUMENTS, "--steps", "60"]
-    command = [sys.executable, *arguments, "--checkpoint-minutes", "0.0001"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    process = subprocess.Popen(command, env=environment)
+    return [str(script), "--root", str(recordings), *ARGUMENTS]
+
+
+def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(command, recordings, tmp_path):
+    steps = ["--steps", "60", "--checkpoint-minutes", "0.0001"]
+    process = subprocess.Popen(
+        [sys.executable, *command, *steps], env={**os.environ, **ENVIRONMENT}
+    )
     while not (checkpoints := list(tmp_path.glob("mlruns/pretraining/*/checkpoint.pt"))):
         assert process.poll() is None
         time.sleep(0.02)
@@ -100,14 +118,24 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(recordings, tmp
     state = torch.load(checkpoints[0], weights_only=True)
     assert state["progress"]["step"] < 60
 
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert "resuming run" in told.stdout
-    assert "60 of 60 updates" in told.stdout
+    told = start(sys.executable, *command, *steps)
+    assert "resuming run" in told
+    assert "60 of 60 updates" in told
     (found,) = find_runs(tmp_path)
     assert found.info.status == "FINISHED"
     resumed = load_speech_encoder(str(checkpoints[0].parent / "encoder"))
     run(configure(recordings, "--steps", "60", "--out", str(tmp_path / "whole")))
     assert load_speech_encoder(str(tmp_path / "whole")).identity == resumed.identity
+
+
+def test_processes_learn_one_model_together(command, tmp_path):
+    together = ["-m", "torch.distributed.run", "--nproc_per_node", "2", *command]
+    told = start(sys.executable, *together, "--steps", "3", "--batch-samples", "32000")
+    assert told.count("3 of 3 updates") == 1  # one process tells, and tracks
+    (found,) = find_runs(tmp_path)
+    assert found.info.status == "FINISHED"
+    (encoder,) = tmp_path.glob("mlruns/pretraining/*/encoder")
+    assert load_speech_encoder(str(encoder)).num_layers == 4
 
 
 def test_a_collapse_ends_the_run_as_failed(recordings, tmp_path):
