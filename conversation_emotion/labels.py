@@ -48,6 +48,7 @@ class Targets(NamedTuple):
 
 FOUR_CLASSES = ("angry", "happy", "neutral", "sad")
 MELD_CLASSES = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
+EMODB_CLASSES = ("anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness")
 SENTIMENTS = ("negative", "neutral", "positive")
 
 _BY_NAME = {label: label for label in FOUR_CLASSES}
@@ -94,6 +95,12 @@ LABEL_MAPS: dict[tuple[str, str], LabelMap] = {
             label_set="7-class",
             labels=MELD_CLASSES,
             classes={label: label for label in MELD_CLASSES},
+        ),
+        LabelMap(
+            corpus="emodb",
+            label_set="7-class",
+            labels=EMODB_CLASSES,
+            classes={label: label for label in EMODB_CLASSES},
         ),
         LabelMap(corpus="demo", label_set="4-class", labels=FOUR_CLASSES, classes=_BY_NAME),
     )

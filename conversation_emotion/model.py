@@ -1,4 +1,4 @@
-"""The conversation model: perception, fusion, dialogue, head."""
+"""The models: perception, fusion, dialogue, head; or perception and head for one utterance."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -157,6 +157,45 @@ class ConversationModel(nn.Module):
             return Judgement(logits, None, None)
         utterances = self.dropout(torch.cat([state.utterances for state in states], dim=-1))
         return Judgement(logits, self.emotions(summary), self.recognition(utterances))
+
+
+class UtteranceModel(nn.Module):
+    """Judges the emotion of an utterance by itself: perception and two linear maps.
+
+    This is the probe of SUPERB (Yang et al., 2021), which maps every frame linearly to 256 units,
+    averages the frames and maps the average to the classes. What is linear can be averaged before
+    as well as after, so that utterances averaged beforehand give the same function.
+
+    Args:
+        perceptions: One per modality.
+        hidden_size: Units between the maps.
+        num_classes: Classes to judge (C).
+        dropout: On what is perceived.
+    """
+
+    def __init__(
+        self,
+        perceptions: Mapping[str, Perception],
+        hidden_size: int,
+        num_classes: int,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.perceptions = nn.ModuleDict(perceptions)
+        self.dropout = nn.Dropout(dropout)
+        input_size = sum(perception.output_size for perception in perceptions.values())
+        self.projection = nn.Linear(input_size, hidden_size)
+        self.head = nn.Linear(hidden_size, num_classes)
+
+    def forward(self, batch: Batch) -> Judgement:
+        """Judges a batch in which each window is one utterance; see `Judgement` for the shapes."""
+        assert batch.mask.size(1) == 1, "an utterance model hears no context"
+        perceived = [
+            perception(batch.states[name], batch.frames[name])
+            for name, perception in self.perceptions.items()
+        ]
+        heard = self.dropout(torch.cat(perceived, dim=-1))
+        return Judgement(self.head(self.projection(heard)), None, None)
 
 
 def partition_modalities(modalities: Sequence[str], fusion: Fusion) -> list[tuple[str, ...]]:

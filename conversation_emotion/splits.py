@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -57,12 +58,15 @@ class SplitOptions:
 
     Args:
         num_folds: Folds of ``speaker-k-fold``.
+        valid: What selects the epoch where a split leaves it open: a ``share`` of the train
+            dialogues, or all those of one train ``speaker``.
         valid_share: Share of the train dialogues that select the epoch.
         seed: Seed of the draw of validation dialogues and speaker groups.
         superb_folds: s3prl's ``meta_data`` folder with ``Session*/{train,test}_meta_data.json``.
     """
 
     num_folds: int = 5
+    valid: Literal["share", "speaker"] = "share"
     valid_share: float = 0.2
     seed: int = 0
     superb_folds: Path | None = None
@@ -144,7 +148,7 @@ def _official(utterances: pd.DataFrame, options: SplitOptions) -> Split:
     train, valid, test = (_rows(split == part) for part in ("train", "valid", "test"))
     validation = "the corpus' own valid part"
     if not len(valid):
-        train, valid = _hold_out(utterances, train, options)
+        train, valid = _hold_out(utterances, train, test, options)
         validation = _describe_hold_out(options)
     fold = Fold(name="official", train=train, valid=valid, test=test)
     return Split(name="official", folds=(fold,), validation=validation)
@@ -226,19 +230,32 @@ def _fold(utterances: pd.DataFrame, name: str, test: Rows, options: SplitOptions
     learning = _rows(~utterances["dialogue_id"].isin(dialogues))
     if not len(learning):
         raise ValueError(f"fold {name!r}: every dialogue has a speaker of the test part")
-    train, valid = _hold_out(utterances, learning, options)
+    train, valid = _hold_out(utterances, learning, test, options)
     return Fold(name=name, train=train, valid=valid, test=test)
 
 
-def _hold_out(utterances: pd.DataFrame, learning: Rows, options: SplitOptions) -> tuple[Rows, Rows]:
-    """Draws whole dialogues until they hold the share of utterances that is to validate."""
+def _hold_out(
+    utterances: pd.DataFrame, learning: Rows, test: Rows, options: SplitOptions
+) -> tuple[Rows, Rows]:
+    """Validates on whole dialogues: a share of them, or the next speaker's after the tested."""
     dialogues = utterances["dialogue_id"].iloc[learning]
+    if options.valid == "speaker":
+        speakers = utterances["speaker"].iloc[learning].astype(str)
+        last = max(utterances["speaker"].iloc[test].astype(str))
+        speaker = min(speakers[speakers > last], default=min(speakers))
+        chosen = dialogues[speakers == speaker]
+    else:
+        chosen = _draw_share(dialogues, options)
+    is_valid = dialogues.isin(chosen).to_numpy()
+    return learning[~is_valid], learning[is_valid]
+
+
+def _draw_share(dialogues: pd.Series, options: SplitOptions) -> pd.Index:
+    """Draws dialogues until they hold the share of utterances that is to validate."""
     sizes = dialogues.value_counts(sort=False).sort_index()
     order = np.random.default_rng(options.seed).permutation(len(sizes))
     filled = sizes.iloc[order].cumsum() - sizes.iloc[order]
-    chosen = sizes.index[order][filled.to_numpy() < options.valid_share * len(learning)]
-    is_valid = dialogues.isin(chosen).to_numpy()
-    return learning[~is_valid], learning[is_valid]
+    return sizes.index[order][filled.to_numpy() < options.valid_share * len(dialogues)]
 
 
 def _with_hold_out(name: str, folds: list[Fold], options: SplitOptions) -> Split:
@@ -246,6 +263,8 @@ def _with_hold_out(name: str, folds: list[Fold], options: SplitOptions) -> Split
 
 
 def _describe_hold_out(options: SplitOptions) -> str:
+    if options.valid == "speaker":
+        return "the dialogues of one train speaker, the next after the tested"
     return f"{options.valid_share:.0%} of the train dialogues, seed {options.seed}"
 
 

@@ -132,6 +132,30 @@ def build_windows(
     return _pack(windows, speakers, classes)
 
 
+def single_utterances(classes: NDArray[np.int64]) -> Windows:
+    """Finds every utterance to judge by itself, with no context: utterance emotion recognition.
+
+    Args:
+        classes: Class of each row, `IGNORED` where there is none.
+
+    Raises:
+        ValueError: Nothing can be judged.
+    """
+    judged = np.flatnonzero(classes != IGNORED).astype(np.int64)
+    if not len(judged):
+        raise ValueError(
+            f"none of {len(classes)} utterances has an emotion that is a class; choose another "
+            "--labels, or check the column emotion"
+        )
+    return Windows(
+        rows=judged[:, None],
+        roles=np.full((len(judged), 1), SPEAKER),
+        turns_back=np.zeros((len(judged), 1), dtype=np.int64),
+        judged=judged,
+        targets=classes[judged],
+    )
+
+
 def split_into_turns(
     rows: NDArray[np.int64], speakers: NDArray[np.object_]
 ) -> list[NDArray[np.int64]]:

@@ -48,7 +48,7 @@ def launch(run: Callable[[Config], None], config: type[Config]) -> None:
             file=sys.stderr,
         )
         sys.exit(130)
-    except (OSError, ValueError) as error:
+    except (ModuleNotFoundError, OSError, ValueError) as error:
         if os.environ.get(DEBUG):
             raise
         sys.exit(f"error: {error}\n({DEBUG}=1 shows where)")

@@ -1,266 +1,117 @@
-"""Conversation experiments, step by step: prepare a corpus, fit each fold and seed, predict."""
+"""Conversation experiments, step by step: prepare a corpus, train each fold and seed, report."""
 
-import hashlib
-from typing import NamedTuple
+from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
-from accelerate import Accelerator
-from accelerate.utils import set_seed
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from conversation_emotion.baselines import predict_last_emotion, predict_majority
-from conversation_emotion.batching import ModalityArrays, make_loader
-from conversation_emotion.corpora import load_corpus
-from conversation_emotion.corpora.iemocap import select_scenario
-from conversation_emotion.figures import draw_confusions
-from conversation_emotion.labels import LabelMap, Targets, find_label_map, map_labels
-from conversation_emotion.metrics import count_confusions, unweighted_average_recall
-from conversation_emotion.splits import Fold, Split, SplitOptions, make_split
-from conversation_emotion.training import (
-    Predictions,
-    balanced_class_weights,
-    fit,
-    predict,
-)
+from conversation_emotion.model import ConversationModel
 from conversation_emotion.windows import Windows, build_windows, learn_more
+from experiments import _published, _report
+from experiments._corpus import read_corpus
 from experiments._features import extract_features
+from experiments._folds import Prepared, Recipe, prepare_windows
 from experiments._models import ConversationConfig, build_model, fit_settings
-from experiments._settings import CorpusSettings
-from experiments._tracking import ParentRun, TrackedRun
+from experiments._published import Published
+from experiments._report import MODEL, Row, Scores
+from experiments._tracking import TrackedRun
 
-AUTOMATIC_SPLITS = {
-    "demo": "leave-one-session-out",
-    "iemocap": "leave-one-speaker-out",
-    "meld": "official",
+BASELINES = {
+    "last_emotion": "same emotion as the last turn (knows its gold label)",
+    "majority": "majority",
 }
-"""The protocol of each corpus where none is named."""
-
-PREDICTIONS = "predictions.parquet"
-
-
-class Prepared(NamedTuple):
-    """A corpus ready for training.
-
-    Attributes:
-        utterances: The utterance table.
-        label_map: Classes to judge.
-        targets: Class of every utterance among them.
-        heard_labels: All emotions that the corpus names (R), for auxiliary recognition.
-        heard_classes: Class of every utterance among those.
-        split: Audited folds.
-        windows: Every judged emotion with its context.
-        learning: What the train part may learn from, see ``--learn-from``.
-        arrays: Hidden states of each modality.
-        failures: Clips that could not be used.
-        fingerprint: Digest of all of this.
-    """
-
-    utterances: pd.DataFrame
-    label_map: LabelMap
-    targets: Targets
-    heard_labels: tuple[str, ...]
-    heard_classes: NDArray[np.int64]
-    split: Split
-    windows: Windows
-    learning: Windows
-    arrays: dict[str, ModalityArrays]
-    failures: dict[str, str]
-    fingerprint: str
-
-
-class _Part(NamedTuple):
-    windows: Windows
-    loader: DataLoader[int]
+"""What stands beside the model, by column of the predictions."""
 
 
 def prepare(config: ConversationConfig) -> Prepared:
-    """Reads the corpus, maps its labels, splits it and finds the features of its utterances."""
-    utterances = load_utterances(config.data)
-    label_map = find_label_map(config.data.corpus, config.data.labels, utterances["emotion"])
-    targets = map_labels(utterances["emotion"], label_map)
-    heard_map = find_label_map(config.data.corpus, "all", utterances["emotion"])
-    heard_classes = map_labels(utterances["emotion"], heard_map).classes.to_numpy()
-    split = choose_split(utterances, config.data)
-    windows = build_windows(
-        utterances, targets.classes.to_numpy(), history=config.history, horizon=config.horizon
-    )
+    """Reads the corpus, finds what may be heard of each emotion, and the features of all that."""
+    corpus = read_corpus(config.data)
+    utterances, classes = corpus.utterances, corpus.classes()
+    windows = build_windows(utterances, classes, history=config.history, horizon=config.horizon)
     learning = windows
     if config.learn_from == "every":
         learning = learn_more(
             utterances,
-            targets.classes.to_numpy(),
-            heard_classes,
+            classes,
+            corpus.heard_classes,
             history=config.history,
             horizon=config.horizon,
         )
-    found = extract_features(utterances, config.features, strict=config.data.strict)
-    arrays = {name: ModalityArrays(features, name) for name, features in found.items()}
-    failures = {key: why for features in found.values() for key, why in features.failures.items()}
-    fingerprint = _fingerprint(utterances, failures)
-    return Prepared(
-        utterances,
-        label_map,
-        targets,
-        heard_map.labels,
-        heard_classes,
-        split,
-        windows,
-        learning,
-        arrays,
-        failures,
-        fingerprint,
-    )
+    found = extract_features(corpus.utterances, config.features, strict=config.data.strict)
+    return prepare_windows(corpus, windows, learning, found)
 
 
-def load_utterances(settings: CorpusSettings) -> pd.DataFrame:
-    """Reads the corpus that the settings name, and says how much of it was found."""
-    utterances = load_corpus(settings.corpus, settings.root)
-    if settings.corpus == "iemocap":
-        utterances = select_scenario(utterances, settings.scenario)
-    print(
-        f"{settings.corpus}: {len(utterances):,} utterances read, "
-        f"{utterances['dialogue_id'].nunique():,} dialogues, "
-        f"{utterances['speaker'].nunique()} speakers"
-    )
-    return utterances
+def make_recipe(config: ConversationConfig, prepared: Prepared) -> Recipe:
+    """Says how the model of a conversation is built and fitted."""
+    corpus = prepared.corpus
 
-
-def choose_split(utterances: pd.DataFrame, settings: CorpusSettings) -> Split:
-    """Makes the split that is named, or the one that suits the corpus."""
-    name = settings.split
-    if name == "auto":
-        own = "official" if utterances["split"].notna().any() else "speaker-k-fold"
-        name = AUTOMATIC_SPLITS.get(settings.corpus, own)
-    options = SplitOptions(num_folds=settings.num_folds, superb_folds=settings.superb_folds)
-    return make_split(name, utterances, options)
-
-
-def run_folds(config: ConversationConfig, prepared: Prepared, parent: ParentRun) -> pd.DataFrame:
-    """Trains each fold with each seed and returns all predictions on valid and test.
-
-    The table has a row per judged utterance and training, with the columns of
-    `_tabulate_predictions`. What the run had finished before it was interrupted is read back.
-    """
-    jobs = [(fold, seed) for fold in prepared.split.folds for seed in range(config.training.seeds)]
-    tables = []
-    for fold, seed in tqdm(jobs, desc="folds x seeds", unit="training", leave=False):
-        name = f"{fold.name}-seed{seed}"
-        table = parent.read_finished(name, PREDICTIONS)
-        if table is None:
-            table = _run_fold(config, prepared, fold, seed, parent, name)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
-
-
-def _run_fold(
-    config: ConversationConfig,
-    prepared: Prepared,
-    fold: Fold,
-    seed: int,
-    parent: ParentRun,
-    name: str,
-) -> pd.DataFrame:
-    """Trains one fold with one seed, and keeps its curves, predictions and confusions."""
-    with parent.open_child(name, {"fold": fold.name, "seed": seed}) as child:
-        set_seed(seed)
-        parts = _make_parts(config, prepared, fold, seed)
-        model = build_model(
+    def build(train: Windows) -> ConversationModel:
+        return build_model(
             config,
             prepared.arrays,
-            parts["learning"].windows,
-            num_classes=len(prepared.label_map.labels),
-            num_emotions=len(prepared.heard_labels),
+            train,
+            num_classes=len(corpus.label_map.labels),
+            num_emotions=len(corpus.heard_labels),
         )
-        accelerator = Accelerator()
-        fitted = fit(
-            model,
-            parts["learning"].loader,
-            parts["valid"].loader,
-            fit_settings(config),
-            class_weights=balanced_class_weights(
-                parts["train"].windows.targets, prepared.label_map.labels
-            ),
-            accelerator=accelerator,
-            on_epoch=child.log_step,
-        )
-        table = pd.concat(
-            [
-                _tabulate_predictions(
-                    predict(fitted, accelerator.prepare(parts[part].loader), accelerator),
-                    prepared,
-                    parts["train"].windows,
-                    parts[part].windows,
-                ).assign(fold=fold.name, seed=seed, part=part)
-                for part in ("valid", "test")
-            ],
-            ignore_index=True,
-        )
-        child.log_table(table, PREDICTIONS)
-        _log_confusions(child, table, prepared.label_map.labels, name)
-    return table
 
+    def last_emotion(train: Windows, test: Windows) -> NDArray:
+        return predict_last_emotion(train, test, corpus.classes())
 
-def _make_parts(
-    config: ConversationConfig, prepared: Prepared, fold: Fold, seed: int
-) -> dict[str, _Part]:
-    """Cuts the windows into the parts of a fold; only what is learnt from is shuffled."""
-    parts = {}
-    for part in ("train", "valid", "test", "learning"):
-        source = prepared.learning if part == "learning" else prepared.windows
-        windows = source.select(fold.train if part == "learning" else getattr(fold, part))
-        if not len(windows):
-            raise ValueError(
-                f"{prepared.split.name}: nothing to judge in the {part} part of fold {fold.name!r}"
-            )
-        loader = make_loader(
-            windows,
-            prepared.arrays,
-            prepared.heard_classes,
-            batch_size=config.training.batch_size if part == "learning" else 256,
-            seed=seed if part == "learning" else None,
-        )
-        parts[part] = _Part(windows, loader)
-    return parts
-
-
-def _tabulate_predictions(
-    predictions: Predictions, prepared: Prepared, train: Windows, windows: Windows
-) -> pd.DataFrame:
-    """Puts a model's judgements beside those of the baselines, a row per judged utterance."""
-    assert (predictions.judged == windows.judged).all(), "predictions out of order"
-    judged = prepared.utterances.iloc[predictions.judged]
-    table = pd.DataFrame(
-        {
-            "utterance_id": judged["utterance_id"].to_numpy(),
-            "dialogue_id": judged["dialogue_id"].to_numpy(),
-            "speaker": judged["speaker"].to_numpy(),
-            "target": predictions.targets,
-            "predicted": predictions.probabilities.argmax(axis=1),
-            "majority": predict_majority(train, windows),
-            "last_emotion": predict_last_emotion(
-                train, windows, prepared.targets.classes.to_numpy()
-            ),
-        }
+    baselines = {"majority": predict_majority, "last_emotion": last_emotion}
+    settings = fit_settings(
+        config.training,
+        recognition_weight=config.recognition_weight,
+        emotion_weight=config.emotion_weight,
     )
-    for number, label in enumerate(prepared.label_map.labels):
-        table[f"p_{label}"] = predictions.probabilities[:, number]
-    return table
+    return Recipe(build, settings, config.training, baselines)
 
 
-def _log_confusions(
-    child: TrackedRun, table: pd.DataFrame, labels: tuple[str, ...], title: str
+def report(
+    config: ConversationConfig, prepared: Prepared, predictions: pd.DataFrame, run: TrackedRun
 ) -> None:
-    test = table[table["part"] == "test"]
-    confusions = count_confusions(
-        test["target"].to_numpy(), test["predicted"].to_numpy(), len(labels)
+    """Scores all predictions, keeps them with the run, and prints the table."""
+    scores = _report.score(
+        prepared,
+        predictions,
+        run,
+        baselines=BASELINES,
+        num_resamples=config.training.resamples,
     )
-    child.log_metrics({"test/uar": float(unweighted_average_recall(confusions))})
-    child.log_figure(draw_confusions(confusions, labels, title), "confusions.png")
+    task = "recognition" if config.horizon == 0 else f"prediction, {config.horizon} turn(s) ahead"
+    published = _find_published(config, prepared)
+    _report.print_table(
+        f"Emotion in conversation: {task}; {config.data.corpus}, {config.features.modality}",
+        _rows(config, scores, published),
+        _captions(config, prepared, scores, published),
+        [run],
+    )
 
 
-def _fingerprint(utterances: pd.DataFrame, failures: dict[str, str]) -> str:
-    rows = pd.util.hash_pandas_object(utterances.astype(str), index=False).to_numpy()
-    return hashlib.sha256(rows.tobytes() + repr(sorted(failures)).encode()).hexdigest()[:32]
+def _find_published(config: ConversationConfig, prepared: Prepared) -> list[Published]:
+    if config.horizon != 1 or prepared.corpus.label_map.label_set != "4-class":
+        return []
+    return _published.EPC.get((config.data.corpus, config.features.modality), [])
+
+
+def _rows(config: ConversationConfig, scores: Scores, published: list[Published]) -> Iterator[Row]:
+    told = ", told the past" if config.history_labels == "gold" else ""
+    name = f"{config.dialogue_model} GRU, {config.fusion} fusion{told}"
+    yield _report.scored_row(name, scores[MODEL])
+    yield from (_report.scored_row(title, scores[system]) for system, title in BASELINES.items())
+    if config.data.corpus == "demo" and config.horizon == 1:
+        from conversation_emotion.corpora.demo import CEILING_UAR
+
+        yield Row("ceiling: knows the process and the gold past", (f"{CEILING_UAR:.1%}"[:-1],))
+    yield from map(_report.published_row, published)
+
+
+def _captions(
+    config: ConversationConfig, prepared: Prepared, scores: Scores, published: list[Published]
+) -> Iterator[str]:
+    num_judged = scores[MODEL]["uar"].num_judged
+    yield from _report.describe_protocol(prepared.corpus, config.training, num_judged)
+    if config.history_labels == "gold":
+        yield "variant --history-labels gold: the model is told the gold emotions of the past"
+    yield from _report.describe_failures(prepared.failures)
+    yield from _report.describe_sources(published)

@@ -29,8 +29,9 @@ def _extract_speech(utterances: pd.DataFrame, settings: FeatureSettings, strict:
     digests = FileDigests(cache_folder() / "digests.db")
     features = extract_speech(utterances, encoder, FeatureStore(key), digests, strict=strict)
     for utterance_id, why in features.failures.items():
-        print(f"  clip of {utterance_id} is kept as context without speech: {why}")
-    print(f"speech: {_describe(features, utterances)}; {len(features.failures)} clips failed")
+        print(f"  clip of {utterance_id} cannot be used, its utterance stays: {why}")
+    found = _describe(features, utterances)
+    print(f"speech, {settings.speech_encoder}: {found}; {len(features.failures)} clips failed")
     return features
 
 
@@ -46,7 +47,7 @@ def _extract_text(utterances: pd.DataFrame, settings: FeatureSettings, strict: b
         half_precision=settings.half_precision,
     )
     features = extract_text(utterances, encoder, FeatureStore(key))
-    print(f"text: {_describe(features, utterances)}")
+    print(f"text, {settings.text_encoder}: {_describe(features, utterances)}")
     return features
 
 

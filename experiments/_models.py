@@ -115,14 +115,16 @@ def fit_perceptions(
     return perceptions
 
 
-def fit_settings(config: ConversationConfig) -> FitSettings:
-    """Collects what `fit` needs."""
+def fit_settings(
+    training: TrainingSettings, *, recognition_weight: float = 0.0, emotion_weight: float = 0.0
+) -> FitSettings:
+    """Collects what `fit` needs; the weights are those of the auxiliary tasks."""
     return FitSettings(
-        epochs=config.training.epochs,
-        patience=config.training.patience,
-        learning_rate=config.training.learning_rate,
-        weight_decay=config.training.weight_decay,
-        recognition_weight=config.recognition_weight,
-        emotion_weight=config.emotion_weight,
-        average_best=config.training.average_best,
+        epochs=training.epochs,
+        patience=training.patience,
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        recognition_weight=recognition_weight,
+        emotion_weight=emotion_weight,
+        average_best=training.average_best,
     )

@@ -1,7 +1,7 @@
-"""The end of a conversation experiment: scores, baselines and published figures in one table."""
+"""The end of every experiment: scores with their baselines, kept with the run, and one table."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -11,46 +11,62 @@ from rich.table import Table
 
 from conversation_emotion.figures import draw_confusions
 from conversation_emotion.metrics import METRICS, Interval, count_confusions, score_predictions
-from experiments import _published
-from experiments._conversation import ConversationConfig, Prepared
+from experiments._corpus import Corpus
+from experiments._folds import PREDICTIONS, Prepared
+from experiments._published import Published
+from experiments._settings import TrainingSettings
 from experiments._tracking import TrackedRun
 
 TITLES = {"uar": "UAR", "macro_f1": "macro F1", "wa": "WA", "weighted_f1": "weighted F1"}
 
+MODEL = "model"
+"""The system that was trained, among the baselines beside it."""
 
-class _Row(NamedTuple):
+Scores = dict[str, dict[str, Interval]]
+"""Each system's intervals by metric."""
+
+
+class Row(NamedTuple):
+    """A line of the table: a system and its cells, in the order of `METRICS`."""
+
     system: str
     cells: tuple[str, ...]
 
 
-def finish(
-    config: ConversationConfig, prepared: Prepared, predictions: pd.DataFrame, run: TrackedRun
-) -> None:
-    """Scores all predictions, keeps them with the run, and prints the table."""
-    num_classes = len(prepared.label_map.labels)
+def score(
+    prepared: Prepared,
+    predictions: pd.DataFrame,
+    run: TrackedRun,
+    *,
+    baselines: Iterable[str],
+    num_resamples: int,
+) -> Scores:
+    """Scores the model and its baselines on test, the model on valid, and keeps all with the run.
+
+    Args:
+        prepared: What was trained on.
+        predictions: All predictions of `run_folds`.
+        run: Where metrics and artifacts are kept.
+        baselines: Columns of the predictions that judge beside the model.
+        num_resamples: Bootstrap resamples behind each interval.
+    """
+    num_classes = len(prepared.corpus.label_map.labels)
     test = predictions[predictions["part"] == "test"]
     valid = predictions[predictions["part"] == "valid"]
+    columns = {MODEL: "predicted", **{name: name for name in baselines}}
     scores = {
         system: score_predictions(
-            test.assign(predicted=test[column]),
-            num_classes,
-            num_resamples=config.training.resamples,
+            test.assign(predicted=test[column]), num_classes, num_resamples=num_resamples
         )
-        for system, column in (
-            ("model", "predicted"),
-            ("last_emotion", "last_emotion"),
-            ("majority", "majority"),
-        )
+        for system, column in columns.items()
     }
-    selected = score_predictions(valid, num_classes, num_resamples=config.training.resamples)
-    run.log_metrics(
-        {**_metrics("test", scores["model"]), **_metrics("valid", selected)}
-        | _metrics("baseline_last_emotion", scores["last_emotion"])
-        | _metrics("baseline_majority", scores["majority"])
-    )
+    metrics = _metrics("test", scores[MODEL])
+    metrics |= _metrics("valid", score_predictions(valid, num_classes, num_resamples=num_resamples))
+    for name in baselines:
+        metrics |= _metrics(f"baseline_{name}", scores[name])
+    run.log_metrics(metrics)
     _keep(prepared, predictions, test, run)
-    table = _lay_out(config, prepared, scores)
-    _print(table, run)
+    return scores
 
 
 def _metrics(part: str, scores: dict[str, Interval]) -> dict[str, float]:
@@ -67,15 +83,16 @@ def _keep(
     prepared: Prepared, predictions: pd.DataFrame, test: pd.DataFrame, run: TrackedRun
 ) -> None:
     """Keeps predictions, label map, failing clips and the pooled confusions as artifacts."""
-    labels = prepared.label_map.labels
-    run.log_table(predictions, "predictions.parquet")
+    corpus = prepared.corpus
+    labels = corpus.label_map.labels
+    run.log_table(predictions, PREDICTIONS)
     label_map = {
-        "corpus": prepared.label_map.corpus,
-        "label_set": prepared.label_map.label_set,
+        "corpus": corpus.label_map.corpus,
+        "label_set": corpus.label_map.label_set,
         "labels": labels,
-        "classes": prepared.label_map.classes,
-        "dropped": prepared.targets.num_dropped,
-        "unlabelled": prepared.targets.num_unlabelled,
+        "classes": corpus.label_map.classes,
+        "dropped": corpus.targets.num_dropped,
+        "unlabelled": corpus.targets.num_unlabelled,
     }
     run.log_text(json.dumps(label_map, indent=2), "label_map.json")
     run.log_text(json.dumps(prepared.failures, indent=2), "failed_clips.json")
@@ -85,15 +102,57 @@ def _keep(
     run.log_figure(draw_confusions(confusions, labels, "test, all folds"), "confusions.png")
 
 
-def _lay_out(
-    config: ConversationConfig, prepared: Prepared, scores: dict[str, dict[str, Interval]]
-) -> Table:
-    uar = scores["model"]["uar"]
-    num_folds = len(prepared.split.folds)
-    task = "recognition" if config.horizon == 0 else f"prediction, {config.horizon} turn(s) ahead"
+def scored_row(system: str, scores: dict[str, Interval]) -> Row:
+    """Lays out what was measured."""
+    return Row(system, tuple(_cell(scores[metric]) for metric in METRICS))
+
+
+def published_row(published: Published) -> Row:
+    """Lays out what was published; what was not is left empty."""
+    scores = (getattr(published, metric) for metric in METRICS)
+    cells = tuple("" if score is None else f"{score:.2f}" for score in scores)
+    return Row(f"published: {published.system}", cells)
+
+
+def describe_protocol(corpus: Corpus, training: TrainingSettings, num_judged: int) -> Iterator[str]:
+    """Says how the scores came about: protocol by name, n, classes, and what is not judged."""
+    yield (
+        f"mean ± deviation over {len(corpus.split.folds)} fold(s) x {training.seeds} seed(s) "
+        f"[95 % bootstrap interval over dialogues], n = {num_judged:,}"
+    )
+    yield f"protocol {corpus.split.name}; valid: {corpus.split.validation}"
+    yield from (f"note: {note}" for note in corpus.split.notes)
+    dropped = corpus.targets.num_dropped
+    left_out = ", ".join(f"{count} {name}" for name, count in dropped.items()) or "none"
+    yield (
+        f"classes: {', '.join(corpus.label_map.labels)}; not judged: {left_out}; "
+        f"{corpus.targets.num_unlabelled} unlabelled"
+    )
+
+
+def describe_failures(failures: dict[str, str]) -> Iterator[str]:
+    """Names the clips that could not be used, if there are any."""
+    if failures:
+        yield (
+            f"{len(failures)} clips could not be used and count as silence: "
+            + ", ".join(sorted(failures)[:10])
+            + (", ..." if len(failures) > 10 else "")
+        )
+
+
+def describe_sources(published: Iterable[Published]) -> Iterator[str]:
+    """Says where published figures come from."""
+    if sources := sorted({entry.source for entry in published}):
+        yield "published: " + "; ".join(sources)
+
+
+def print_table(
+    title: str, rows: Iterable[Row], captions: Iterable[str], runs: Sequence[TrackedRun]
+) -> None:
+    """Prints the table and keeps it with every run that it shows."""
     table = Table(
-        title=f"Emotion in conversation: {task}; {config.data.corpus}, {config.features.modality}",
-        caption="\n".join(_captions(config, prepared, num_folds, uar.num_judged)),
+        title=title,
+        caption="\n".join(captions),
         caption_justify="left",
         title_justify="left",
         box=box.SIMPLE_HEAD,
@@ -101,74 +160,21 @@ def _lay_out(
     table.add_column("in percent", overflow="fold")
     for name in METRICS:
         table.add_column(TITLES[name], justify="right", no_wrap=True)
-    for row in _rows(config, prepared, scores):
+    for row in rows:
         table.add_row(row.system, *row.cells)
-    return table
-
-
-def _rows(
-    config: ConversationConfig, prepared: Prepared, scores: dict[str, dict[str, Interval]]
-) -> Iterator[_Row]:
-    told = ", told the past" if config.history_labels == "gold" else ""
-    name = f"{config.dialogue_model} GRU, {config.fusion} fusion{told}"
-    yield _Row(name, tuple(_cell(scores["model"][metric]) for metric in METRICS))
-    for system, title in (
-        ("last_emotion", "same emotion as the last turn (knows its gold label)"),
-        ("majority", "majority"),
-    ):
-        yield _Row(title, tuple(_cell(scores[system][metric]) for metric in METRICS))
-    if config.data.corpus == "demo" and config.horizon == 1:
-        from conversation_emotion.corpora.demo import CEILING_UAR
-
-        yield _Row("ceiling: knows the process and the gold past", (f"{CEILING_UAR:.1%}"[:-1],))
-    if config.horizon == 1 and config.data.labels == "4-class":
-        key = (config.data.corpus, config.features.modality)
-        for published in _published.EPC.get(key, []):
-            cells = (f"{published.uar:.2f}", f"{published.macro_f1:.2f}")
-            yield _Row(f"published: {published.system}", cells)
-
-
-def _captions(
-    config: ConversationConfig, prepared: Prepared, num_folds: int, num_judged: int
-) -> Iterator[str]:
-    labels = ", ".join(prepared.label_map.labels)
-    yield (
-        f"mean ± deviation over {num_folds} fold(s) x {config.training.seeds} seed(s) "
-        f"[95 % bootstrap interval over dialogues], n = {num_judged:,}"
-    )
-    yield f"protocol {prepared.split.name}; valid: {prepared.split.validation}"
-    yield from (f"note: {note}" for note in prepared.split.notes)
-    if config.history_labels == "gold":
-        yield "variant --history-labels gold: the model is told the gold emotions of the past"
-    dropped = prepared.targets.num_dropped
-    left_out = ", ".join(f"{count} {name}" for name, count in dropped.items()) or "none"
-    yield (
-        f"classes: {labels}; not judged, kept as context: {left_out}; "
-        f"{prepared.targets.num_unlabelled} unlabelled"
-    )
-    if prepared.failures:
-        yield (
-            f"{len(prepared.failures)} clips could not be used and count as silence: "
-            + ", ".join(sorted(prepared.failures)[:10])
-            + (", ..." if len(prepared.failures) > 10 else "")
-        )
-    key = (config.data.corpus, config.features.modality)
-    sources = {published.source for published in _published.EPC.get(key, [])}
-    if sources and config.horizon == 1 and config.data.labels == "4-class":
-        yield "published: " + "; ".join(sorted(sources))
+    terminal = Console()
+    console = terminal if terminal.is_terminal else Console(width=160)
+    with console.capture() as capture:
+        console.print(table)
+    text = capture.get()
+    print(text, end="")
+    for run in runs:
+        run.log_text(text, "table.txt")
+    names = " ".join(run.run_id for run in runs)
+    store = runs[0].client.tracking_uri
+    print(f"run {names}; see it with: mlflow ui --backend-store-uri {store}")
 
 
 def _cell(interval: Interval) -> str:
     score, low, high, deviation = (100 * value for value in interval[:4])
     return f"{score:.1f} ± {deviation:.1f} [{low:.1f}, {high:.1f}]"
-
-
-def _print(table: Table, run: TrackedRun) -> None:
-    terminal = Console()
-    console = terminal if terminal.is_terminal else Console(width=140)
-    with console.capture() as capture:
-        console.print(table)
-    text = capture.get()
-    print(text, end="")
-    run.log_text(text, "table.txt")
-    print(f"run {run.run_id}; see it with: mlflow ui --backend-store-uri {run.client.tracking_uri}")

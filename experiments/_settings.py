@@ -9,14 +9,15 @@ from typing import Literal
 class CorpusSettings:
     """Which data, which classes, which protocol."""
 
-    corpus: Literal["demo", "iemocap", "manifest", "meld"] = "demo"
+    corpus: Literal["demo", "emodb", "iemocap", "manifest", "meld"] = "demo"
     """Corpus to train and test on; demo is built in, manifest is a table of your own."""
 
     root: Path | None = None
     """Folder of the corpus as distributed, or the manifest file; demo needs none."""
 
-    labels: Literal["4-class", "6-class", "7-class", "all"] = "4-class"
-    """Classes to judge; all takes every emotion that the corpus names."""
+    labels: Literal["auto", "4-class", "6-class", "7-class", "all"] = "auto"
+    """Classes to judge; auto is 7-class for emodb, else 4-class; all takes every emotion that the
+    corpus names."""
 
     scenario: Literal["all", "improvised", "scripted"] = "all"
     """Which dialogues of IEMOCAP to use."""
@@ -29,8 +30,12 @@ class CorpusSettings:
         "speaker-k-fold",
         "superb",
     ] = "auto"
-    """Protocol; auto is leave-one-speaker-out for iemocap, leave-one-session-out for demo, and the
-    official split for meld and for a manifest that has one, else speaker-k-fold."""
+    """Protocol; auto is leave-one-speaker-out for emodb and iemocap, leave-one-session-out for
+    demo, and the official split for meld and for a manifest that has one, else speaker-k-fold."""
+
+    valid: Literal["auto", "share", "speaker"] = "auto"
+    """What selects the epoch where the protocol leaves it open: a fifth of the train dialogues, or
+    all those of one train speaker; auto is speaker for emodb, else share."""
 
     num_folds: int = 5
     """Folds of speaker-k-fold."""
@@ -60,8 +65,8 @@ class FeatureSettings:
     """Modalities to hear and read."""
 
     speech_encoder: str = "fbank"
-    """fbank, mfcc, or a wav2vec 2.0, HuBERT, WavLM, data2vec or Whisper checkpoint: hub id or
-    folder."""
+    """fbank, mfcc, egemaps, or a checkpoint of wav2vec 2.0, HuBERT, WavLM, data2vec, Whisper or
+    emotion2vec: hub id or folder; untrained:NAME for random weights."""
 
     speech_layers: Literal["last", "last-4", "all"] | int = "last"
     """Layer to use: the last, the mean of the last four, a number, or all of them."""
@@ -105,6 +110,48 @@ class FeatureSettings:
     def modalities(self) -> tuple[str, ...]:
         """Returns the names of the modalities in order."""
         return tuple(self.modality.split("+"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings:
+    """Which speech encoders to compare, and what of them."""
+
+    encoders: tuple[str, ...] = ("fbank",)
+    """Encoders to compare: fbank, mfcc, egemaps, or checkpoints of wav2vec 2.0, HuBERT, WavLM,
+    data2vec, Whisper or emotion2vec, by hub id or folder; untrained:NAME for random weights."""
+
+    speech_layers: Literal["last", "last-4", "all"] | int = "last"
+    """Layer to use: the last, the mean of the last four, a number, or all of them."""
+
+    speech_pooling: Literal["mean", "statistics", "frames"] = "mean"
+    """Frames pooled before training to their mean, or mean and deviation; or all of them kept."""
+
+    layer_mixture: Literal["sum", "join"] = "sum"
+    """How several layers become one: a learned weighted sum, or beside each other."""
+
+    aggregator: Literal["mean", "statistics", "attention"] = "mean"
+    """What pools frames that were kept, within the model."""
+
+    half_precision: bool = False
+    """Keep features on disk in 16 instead of 32 bits."""
+
+    def __post_init__(self) -> None:
+        if not self.encoders:
+            raise ValueError("--encoders needs one encoder or more")
+        if repeated := sorted({name for name in self.encoders if self.encoders.count(name) > 1}):
+            raise ValueError(f"--encoders names {repeated[0]} more than once")
+
+    def of_encoder(self, name: str) -> FeatureSettings:
+        """Returns what to extract with one of the encoders."""
+        return FeatureSettings(
+            modality="speech",
+            speech_encoder=name,
+            speech_layers=self.speech_layers,
+            speech_pooling=self.speech_pooling,
+            layer_mixture=self.layer_mixture,
+            aggregator=self.aggregator,
+            half_precision=self.half_precision,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

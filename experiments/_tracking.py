@@ -16,8 +16,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
@@ -131,6 +131,17 @@ def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[Pare
         yield parent
 
 
+@contextmanager
+def open_runs(experiment: str, runs: Sequence[tuple[object, str]]) -> Iterator[list[ParentRun]]:
+    """Opens several runs of one command, each by its config and fingerprint; they end together.
+
+    A command that is interrupted during its last run thus takes all of them up again, and reads
+    the trainings that they finished back.
+    """
+    with ExitStack() as stack:
+        yield [stack.enter_context(open_run(experiment, *run)) for run in runs]
+
+
 def tracking_uri() -> str:
     """Returns ``MLFLOW_TRACKING_URI`` or a database under ``mlruns/`` of the current folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlruns/mlflow.db'}"
@@ -227,12 +238,18 @@ def _termination_as_interrupt() -> Iterator[None]:
 
 
 def _params(settings: Mapping[str, object]) -> list[Param]:
-    return [Param(name, str(value)) for name, value in settings.items()]
+    return [Param(name, _text(value)) for name, value in settings.items()]
 
 
 def _name(settings: Mapping[str, object]) -> str:
-    parts = (settings.get(name) for name in ("corpus", "modality", "dialogue_model", "fusion"))
-    return "-".join(str(part) for part in parts if part is not None)
+    names = ("corpus", "modality", "encoders", "dialogue_model", "fusion")
+    parts = (settings.get(name) for name in names)
+    return "-".join(_text(part) for part in parts if part is not None)
+
+
+def _text(value: object) -> str:
+    """Writes a setting as the command line does."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _versions() -> dict[str, str]:

@@ -104,12 +104,13 @@ def search_space(trial: "optuna.trial.BaseTrial", config: EPCConfig) -> EPCConfi
 
 def run(config: EPCConfig) -> None:
     """Prepares the corpus, trains each fold and seed, scores them, prints the table."""
-    from experiments import _conversation, _report, _tracking
+    from experiments import _conversation, _folds, _tracking
 
     prepared = _conversation.prepare(config)
     with _tracking.open_run("epc", config, prepared.fingerprint) as parent:
-        results = _conversation.run_folds(config, prepared, parent)
-        _report.finish(config, prepared, results, parent)
+        recipe = _conversation.make_recipe(config, prepared)
+        predictions = _folds.run_folds(prepared, recipe, parent)
+        _conversation.report(config, prepared, predictions, parent)
 
 
 def main() -> None:

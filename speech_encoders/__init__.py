@@ -74,13 +74,16 @@ def load_speech_encoder(name: str, *, device: str = "cpu") -> SpeechEncoder:
         name: A name in `BUILDERS`; else a Hugging Face hub id or a local folder of a wav2vec 2.0,
             HuBERT, WavLM, data2vec-audio or Whisper checkpoint, of Whisper only the encoder; for
             emotion2vec a released ``.pt`` file or a converted folder, with ``emotion2vec:`` before
-            a hub id.
+            a hub id; ``untrained:`` and a size or folder of emotion2vec for random weights.
         device: Where it computes, for instance ``cpu`` or ``cuda:0``.
 
     Raises:
         FileNotFoundError: The checkpoint is neither here nor to be had from the hub.
+        ModuleNotFoundError: The encoder needs a package that is not installed.
         ValueError: The checkpoint is of another model family, or lacks weights.
     """
+    if name.startswith("untrained:"):
+        return _build_untrained(name, device)
     if name.startswith("emotion2vec:") or _is_emotion2vec(Path(name).expanduser()):
         return _build_emotion2vec(name, device)
     return BUILDERS.get(name, _build_pretrained)(name, device)
@@ -90,6 +93,13 @@ def _build_spectral(name: str, device: str) -> SpeechEncoder:
     from speech_encoders.spectral import fbank, mfcc
 
     return {"fbank": fbank, "mfcc": mfcc}[name](device=device)
+
+
+def _build_egemaps(name: str, device: str) -> SpeechEncoder:
+    del name
+    from speech_encoders.egemaps import EgemapsEncoder
+
+    return EgemapsEncoder(device=device)
 
 
 def _build_pretrained(name: str, device: str) -> SpeechEncoder:
@@ -112,9 +122,16 @@ def _build_emotion2vec(name: str, device: str) -> SpeechEncoder:
     return load_emotion2vec(name, device)
 
 
+def _build_untrained(name: str, device: str) -> SpeechEncoder:
+    from speech_encoders.untrained import load_untrained
+
+    return load_untrained(name, device)
+
+
 BUILDERS: dict[str, Callable[[str, str], SpeechEncoder]] = {
     "fbank": _build_spectral,
     "mfcc": _build_spectral,
+    "egemaps": _build_egemaps,
     "emotion2vec": _build_emotion2vec,
 }
 """Builders of the encoders that have a name of their own: (name, device) -> encoder."""

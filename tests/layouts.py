@@ -112,6 +112,17 @@ def write_meld_clips(folder: Path, *names: str) -> None:
         (folder / name).touch()
 
 
+def write_emodb(root: Path, *names: str) -> Path:
+    """Writes empty recordings in the layout of EmoDB, with macOS litter and its other folders."""
+    for folder in ("wav", "lablaut", "silb"):
+        (root / folder).mkdir(parents=True)
+        (root / folder / "._.DS_Store").touch()
+    (root / "silb" / "03a01Fa.silb").touch()
+    for name in (*names, "._03a01Fa"):
+        (root / "wav" / f"{name}.wav").touch()
+    return root
+
+
 def find_data(name: str) -> Path:
     """Finds a folder of real data beside the project, or skips the test, saying so."""
     default = Path(__file__).resolve().parents[2] / "shared" / "data"

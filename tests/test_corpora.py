@@ -10,7 +10,7 @@ from conversation_emotion.utterances import COLUMNS
 
 
 def test_every_corpus_is_listed_under_its_name():
-    assert list(CORPORA) == ["iemocap", "meld", "manifest", "demo"]
+    assert list(CORPORA) == ["iemocap", "meld", "emodb", "manifest", "demo"]
 
 
 def test_corpus_is_loaded_from_a_path_or_its_text(tmp_path):
@@ -36,7 +36,7 @@ def test_demo_needs_no_root():
 
 def test_unknown_name_is_answered_with_the_closest_known():
     with pytest.raises(
-        ValueError, match=r"'iemocab', known are iemocap, meld, manifest, demo; .* 'iemocap'"
+        ValueError, match=r"'iemocab', known are iemocap, meld, emodb, manifest, demo; .* 'iemocap'"
     ):
         load_corpus("iemocab")
 
@@ -48,7 +48,12 @@ def test_name_unlike_any_other_gets_no_suggestion():
 
 @pytest.mark.parametrize(
     ("name", "root"),
-    [("iemocap", "IEMOCAP_full_release"), ("meld", "MELD.Raw"), ("manifest", ".csv, .jsonl")],
+    [
+        ("iemocap", "IEMOCAP_full_release"),
+        ("meld", "MELD.Raw"),
+        ("emodb", "EmoDB"),
+        ("manifest", ".csv, .jsonl"),
+    ],
 )
 def test_corpus_without_root_says_what_to_pass(name, root):
     with pytest.raises(ValueError, match=f"{name}: pass .*{root}.* with --root"):
@@ -62,7 +67,7 @@ def test_root_that_does_not_exist_is_named_in_full(name, tmp_path, monkeypatch):
         load_corpus(name, "nowhere")
 
 
-@pytest.mark.parametrize("name", ["iemocap", "meld", "manifest"])
+@pytest.mark.parametrize("name", ["iemocap", "meld", "emodb", "manifest"])
 def test_wrong_folder_says_where_was_looked(name, tmp_path):
     with pytest.raises(FileNotFoundError, match=f"{name}: .*{tmp_path}"):
         load_corpus(name, tmp_path)

@@ -11,16 +11,17 @@ from typing import get_args, get_type_hints
 import optuna
 import pandas as pd
 import pytest
-from mlflow import MlflowClient
 
 from conversation_emotion import model, perception
 from conversation_emotion.corpora import CORPORA
 from conversation_emotion.dialogue import DIALOGUE_MODELS
 from conversation_emotion.features import key
 from conversation_emotion.splits import SPLITS
-from experiments import _cli, _tracking
+from experiments import _cli
 from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
 from experiments.epc import EPCConfig, run, search_space
+from tests.command_line import choices, usage_error
+from tests.tracked import find_runs
 
 
 def test_flags_reach_the_config():
@@ -46,8 +47,9 @@ def test_help_shows_every_flag_with_its_explanation(capsys):
     assert "How many turns ahead to predict; 0 recognises the utterance just heard." in shown
 
 
-def test_help_answers_within_a_second():
-    command = [sys.executable, "-X", "importtime", "-m", "experiments.epc", "--help"]
+@pytest.mark.parametrize("name", ["epc", "ser"])
+def test_help_answers_within_a_second(name):
+    command = [sys.executable, "-X", "importtime", "-m", f"experiments.{name}", "--help"]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     loaded = set(re.findall(r"\|\s+(\w+)$", answer.stderr, re.MULTILINE))
     assert "tyro" in loaded
@@ -72,13 +74,7 @@ def test_help_answers_within_a_second():
     ],
 )
 def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        _cli.parse(EPCConfig, flags)
-    assert re.search(message, re.sub(r"[\s│]+", " ", capsys.readouterr().err))
-
-
-def choices(settings: type, name: str) -> set[str]:
-    return set(get_args(get_type_hints(settings)[name]))
+    assert re.search(message, usage_error(EPCConfig, flags, capsys))
 
 
 def test_the_choices_on_the_command_line_are_those_that_exist():
@@ -112,29 +108,9 @@ def test_search_leaves_the_rest_of_the_config_alone():
     )
 
 
-@pytest.fixture
-def workplace(tmp_path, monkeypatch):
-    """A folder to run in, with a cache that the tests of this process share."""
-    shared = tmp_path.parent / "shared-cache"
-    monkeypatch.setenv("CONVERSATION_EMOTION_CACHE", str(shared))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def quick(**more) -> EPCConfig:
     training = TrainingSettings(epochs=2, resamples=200)
     return EPCConfig(hidden_size=16, **{"training": training, **more})
-
-
-def parent_of(workplace: Path):
-    client = MlflowClient(_tracking.tracking_uri())
-    experiment = client.get_experiment_by_name("epc")
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
-    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
-    return client, parents, children
 
 
 def test_the_demo_runs_from_nothing_to_a_tracked_table(workplace, capsys):
@@ -149,7 +125,7 @@ def test_the_demo_runs_from_nothing_to_a_tracked_table(workplace, capsys):
         "5 fold(s) x 1 seed(s)",
     ):
         assert expected in printed
-    client, [parent], children = parent_of(workplace)
+    client, [parent], children = find_runs("epc")
     assert parent.info.status == "FINISHED"
     assert sorted(str(child.info.run_name) for child in children) == [
         f"Ses0{number}-seed0" for number in range(1, 6)
@@ -169,7 +145,7 @@ def test_the_demo_runs_from_nothing_to_a_tracked_table(workplace, capsys):
 
 def test_predictions_are_complete_and_their_score_is_the_one_reported(workplace):
     run(quick(features=FeatureSettings(modality="text")))
-    client, [parent], _ = parent_of(workplace)
+    client, [parent], _ = find_runs("epc")
     path = client.download_artifacts(parent.info.run_id, "predictions.parquet", str(workplace))
     test = pd.read_parquet(path).query("part == 'test'")
     assert not test["utterance_id"].duplicated().any()
@@ -183,9 +159,9 @@ def test_predictions_are_complete_and_their_score_is_the_one_reported(workplace)
 def test_an_interrupted_command_is_killed_and_the_same_command_resumes(
     workplace, capsys, monkeypatch
 ):
-    from experiments import _conversation
+    from experiments import _folds
 
-    config, real, trained = quick(features=FeatureSettings(modality="text")), _conversation.fit, []
+    config, real, trained = quick(features=FeatureSettings(modality="text")), _folds.fit, []
 
     def fit_two(*args, **kwargs):
         if len(trained) == 2:
@@ -193,17 +169,17 @@ def test_an_interrupted_command_is_killed_and_the_same_command_resumes(
         trained.append(1)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(_conversation, "fit", fit_two)
+    monkeypatch.setattr(_folds, "fit", fit_two)
     with pytest.raises(KeyboardInterrupt):
         run(config)
-    assert parent_of(workplace)[1][0].info.status == "KILLED"
+    assert find_runs("epc")[1][0].info.status == "KILLED"
     monkeypatch.setattr(
-        _conversation, "fit", lambda *args, **kwargs: trained.append(1) or real(*args, **kwargs)
+        _folds, "fit", lambda *args, **kwargs: trained.append(1) or real(*args, **kwargs)
     )
     run(config)
     assert "resuming run" in capsys.readouterr().out
     assert len(trained) == 5
-    _, [parent], children = parent_of(workplace)
+    _, [parent], children = find_runs("epc")
     assert parent.info.status == "FINISHED"
     statuses = sorted(child.info.status for child in children)
     assert statuses == ["FINISHED"] * 5 + ["KILLED"]

@@ -73,6 +73,22 @@ def test_a_fifth_of_the_train_dialogues_validates(dyads):
     assert len(one.train) == 56
 
 
+@pytest.mark.parametrize(("tested", "validates"), [("p0", "p1"), ("p2", "p3"), ("p3", "p0")])
+def test_the_next_speaker_validates_with_all_that_they_say(tested, validates):
+    rows = [
+        {"utterance_id": f"p{u % 4}-{u}", "dialogue_id": f"{u}", "order": 0, "speaker": f"p{u % 4}"}
+        for u in range(20)
+    ]
+    table = build_utterances(rows, "monologues")
+    split = make_split("leave-one-speaker-out", table, SplitOptions(valid="speaker"))
+    [one] = [one for one in split.folds if one.name == tested]
+    assert values(table, one.test, "speaker") == {tested}
+    assert values(table, one.valid, "speaker") == {validates}
+    assert len(one.valid) == 5
+    assert values(table, one.train, "speaker") == {"p0", "p1", "p2", "p3"} - {tested, validates}
+    assert split.validation == "the dialogues of one train speaker, the next after the tested"
+
+
 def test_speaker_folds_keep_partners_together(dyads):
     split = make_split("speaker-k-fold", dyads, SplitOptions(num_folds=4))
     groups = [values(dyads, one.test, "session") for one in split.folds]

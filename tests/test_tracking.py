@@ -139,6 +139,22 @@ def test_a_process_that_is_killed_leaves_a_run_that_resumes(client, signal, left
     assert sorted(status for _, status in statuses(client, signal)) == ["FINISHED", "KILLED"]
 
 
+def test_runs_of_one_command_end_together_and_are_taken_up_together(client):
+    commands = [(Toy(size=1), "data"), (Toy(size=2), "data")]
+    with (
+        pytest.raises(KeyboardInterrupt),
+        _tracking.open_runs("together", commands) as (first, second),
+    ):
+        with first.open_child("f-seed0", {}) as child:
+            child.log_table(TABLE, "predictions.parquet")
+        raise KeyboardInterrupt
+    assert {client.get_run(run.run_id).info.status for run in (first, second)} == {"KILLED"}
+    with _tracking.open_runs("together", commands) as resumed:
+        assert [run.run_id for run in resumed] == [first.run_id, second.run_id]
+        assert resumed[0].read_finished("f-seed0", "predictions.parquet") is not None
+    assert {client.get_run(run.run_id).info.status for run in resumed} == {"FINISHED"}
+
+
 def test_a_living_process_keeps_its_run(client):
     with _tracking.open_run("alive", Toy(), "data") as one:
         client.set_tag(one.run_id, "pid", str(os.getppid()))

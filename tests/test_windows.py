@@ -14,6 +14,7 @@ from conversation_emotion.windows import (
     assign_roles,
     build_windows,
     learn_more,
+    single_utterances,
 )
 
 
@@ -106,6 +107,20 @@ def test_the_partner_is_who_spoke_most_and_the_latest_of_equals():
     assert assign_roles(list("BCBA"), "A") == [INTERLOCUTOR, SPECTATOR, INTERLOCUTOR, SPEAKER]
     assert assign_roles(list("BC"), "A") == [SPECTATOR, INTERLOCUTOR]
     assert assign_roles(list("AA"), "A") == [SPEAKER, SPEAKER]
+
+
+def test_a_single_utterance_is_heard_alone_and_only_if_it_is_a_class():
+    windows = single_utterances(np.array([1, IGNORED, 0, 1]))
+    assert windows.rows.tolist() == [[0], [2], [3]]
+    assert windows.judged.tolist() == [0, 2, 3]
+    assert windows.targets.tolist() == [1, 0, 1]
+    assert windows.roles.tolist() == [[SPEAKER]] * 3
+    assert windows.turns_back.tolist() == [[0]] * 3
+
+
+def test_utterances_none_of_which_is_a_class_say_so():
+    with pytest.raises(ValueError, match="none of 2 utterances has an emotion that is a class"):
+        single_utterances(np.array([IGNORED, IGNORED]))
 
 
 def test_a_table_without_conversation_says_so():

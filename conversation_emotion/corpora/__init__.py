@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from conversation_emotion.corpora.demo import load_demo
+from conversation_emotion.corpora.emodb import load_emodb
 from conversation_emotion.corpora.iemocap import load_iemocap
 from conversation_emotion.corpora.manifest import load_manifest
 from conversation_emotion.corpora.meld import load_meld
@@ -14,6 +15,7 @@ from conversation_emotion.corpora.meld import load_meld
 CORPORA: dict[str, Callable[[Path], pd.DataFrame]] = {
     "iemocap": load_iemocap,
     "meld": load_meld,
+    "emodb": load_emodb,
     "manifest": load_manifest,
     "demo": load_demo,
 }
@@ -22,6 +24,7 @@ CORPORA: dict[str, Callable[[Path], pd.DataFrame]] = {
 _ROOTS = {
     "iemocap": "the IEMOCAP_full_release folder",
     "meld": "the MELD.Raw folder, or one with its three CSV files",
+    "emodb": "the EmoDB folder, the one that holds wav",
     "manifest": "a .csv, .jsonl or .parquet file, or a folder with one file named manifest",
     "demo": "the folder of a demo corpus, or nothing for the one that comes with the package",
 }

@@ -81,10 +81,12 @@ class Features(NamedTuple):
     Attributes:
         states: Arrays of shape (L, T, D); None where the utterance lacks the modality.
         failures: Why a clip that the table names could not be used, by utterance id.
+        key: Digest of what the states depend on beside the content, see `FeatureKey`.
     """
 
     states: list[NDArray[np.floating] | None]
     failures: dict[str, str]
+    key: str = ""
 
     def is_present(self) -> NDArray[np.bool_]:
         """Marks the utterances that have the modality: (rows,)."""
@@ -135,7 +137,8 @@ def extract_speech(
         if why := broken.get(clip.content):
             failures.setdefault(clip.utterance_id, why)
     content_of = {clip.utterance_id: clip.content for clip in clips}
-    return Features(_collect(utterances["utterance_id"].map(content_of), store), failures)
+    states = _collect(utterances["utterance_id"].map(content_of), store)
+    return Features(states, failures, store.key.digest())
 
 
 def extract_text(utterances: pd.DataFrame, encoder: TextEncoder, store: FeatureStore) -> Features:
@@ -156,7 +159,7 @@ def extract_text(utterances: pd.DataFrame, encoder: TextEncoder, store: FeatureS
                     store.add(text_digest(text), kept)
         finally:
             store.flush()
-    return Features(_collect(contents, store), {})
+    return Features(_collect(contents, store), {}, store.key.digest())
 
 
 def select_layers(states: Tensor, layers: Layers) -> Tensor:

@@ -1,0 +1,97 @@
+"""The corpus by the settings: its utterances, the classes to judge, the folds of its protocol."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from conversation_emotion.corpora import load_corpus
+from conversation_emotion.corpora.iemocap import select_scenario
+from conversation_emotion.labels import LabelMap, Targets, find_label_map, map_labels
+from conversation_emotion.splits import Split, SplitOptions, make_split
+from experiments._settings import CorpusSettings
+
+AUTOMATIC_LABELS = {"emodb": "7-class"}
+"""The label set of a corpus where none is named and it is not 4-class."""
+
+AUTOMATIC_SPLITS = {
+    "demo": "leave-one-session-out",
+    "emodb": "leave-one-speaker-out",
+    "iemocap": "leave-one-speaker-out",
+    "meld": "official",
+}
+"""The protocol of each corpus where none is named."""
+
+SPEAKER_VALIDATES = ("emodb",)
+"""Corpora in which, unless said otherwise, a speaker validates who is not in train."""
+
+
+class Corpus(NamedTuple):
+    """A corpus with its classes and folds.
+
+    Attributes:
+        utterances: The utterance table.
+        label_map: Classes to judge.
+        targets: Class of every utterance among them.
+        heard_labels: All emotions that the corpus names (R), for auxiliary recognition.
+        heard_classes: Class of every utterance among those.
+        split: Audited folds.
+    """
+
+    utterances: pd.DataFrame
+    label_map: LabelMap
+    targets: Targets
+    heard_labels: tuple[str, ...]
+    heard_classes: NDArray[np.int64]
+    split: Split
+
+    def classes(self) -> NDArray[np.int64]:
+        """Returns the class of every utterance, `IGNORED` where there is none."""
+        return self.targets.classes.to_numpy()
+
+
+def read_corpus(settings: CorpusSettings) -> Corpus:
+    """Reads the corpus, maps its labels and splits it."""
+    utterances = _load_utterances(settings)
+    emotions, name = utterances["emotion"], settings.corpus
+    label_set = settings.labels
+    if label_set == "auto":
+        label_set = AUTOMATIC_LABELS.get(name, "4-class")
+    label_map = find_label_map(name, label_set, emotions)
+    heard_map = find_label_map(name, "all", emotions)
+    return Corpus(
+        utterances,
+        label_map,
+        map_labels(emotions, label_map),
+        heard_map.labels,
+        map_labels(emotions, heard_map).classes.to_numpy(),
+        _choose_split(utterances, settings),
+    )
+
+
+def _load_utterances(settings: CorpusSettings) -> pd.DataFrame:
+    """Reads the corpus that the settings name, and says how much of it was found."""
+    utterances = load_corpus(settings.corpus, settings.root)
+    if settings.corpus == "iemocap":
+        utterances = select_scenario(utterances, settings.scenario)
+    print(
+        f"{settings.corpus}: {len(utterances):,} utterances read, "
+        f"{utterances['dialogue_id'].nunique():,} dialogues, "
+        f"{utterances['speaker'].nunique()} speakers"
+    )
+    return utterances
+
+
+def _choose_split(utterances: pd.DataFrame, settings: CorpusSettings) -> Split:
+    """Makes the split that is named, or the one that suits the corpus."""
+    name, valid = settings.split, settings.valid
+    if name == "auto":
+        own = "official" if utterances["split"].notna().any() else "speaker-k-fold"
+        name = AUTOMATIC_SPLITS.get(settings.corpus, own)
+    if valid == "auto":
+        valid = "speaker" if settings.corpus in SPEAKER_VALIDATES else "share"
+    options = SplitOptions(
+        num_folds=settings.num_folds, valid=valid, superb_folds=settings.superb_folds
+    )
+    return make_split(name, utterances, options)

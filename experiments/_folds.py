@@ -1,0 +1,209 @@
+"""Trains each fold with each seed, whatever the model, and keeps what it says of valid and test."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import pandas as pd
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from conversation_emotion.batching import ModalityArrays, make_loader
+from conversation_emotion.features.extract import Features
+from conversation_emotion.figures import draw_confusions
+from conversation_emotion.metrics import count_confusions, unweighted_average_recall
+from conversation_emotion.splits import Fold
+from conversation_emotion.training import (
+    FitSettings,
+    Predictions,
+    balanced_class_weights,
+    fit,
+    predict,
+)
+from conversation_emotion.windows import Windows
+from experiments._corpus import Corpus
+from experiments._settings import TrainingSettings
+from experiments._tracking import ParentRun, TrackedRun
+
+PREDICTIONS = "predictions.parquet"
+
+
+class Prepared(NamedTuple):
+    """A corpus ready for training.
+
+    Attributes:
+        corpus: Utterances, classes, folds.
+        windows: Every judged emotion with what may be heard for it.
+        learning: What the train part may learn from; the same windows or more.
+        arrays: Hidden states of each modality.
+        failures: Clips that could not be used.
+        fingerprint: Digest of the utterances and of what their features depend on.
+    """
+
+    corpus: Corpus
+    windows: Windows
+    learning: Windows
+    arrays: dict[str, ModalityArrays]
+    failures: dict[str, str]
+    fingerprint: str
+
+
+class Recipe(NamedTuple):
+    """How a model comes to be.
+
+    Attributes:
+        build: Makes an untrained model, with statistics of the windows it will learn from.
+        fit: How to fit it.
+        training: How often to train it, and on how many windows at a time.
+        baselines: Judgements to stand beside the model's, from the train and the test windows.
+    """
+
+    build: Callable[[Windows], nn.Module]
+    fit: FitSettings
+    training: TrainingSettings
+    baselines: Mapping[str, Callable[[Windows, Windows], NDArray]]
+
+
+class _Part(NamedTuple):
+    windows: Windows
+    loader: DataLoader[int]
+
+
+def prepare_windows(
+    corpus: Corpus, windows: Windows, learning: Windows, features: Mapping[str, Features]
+) -> Prepared:
+    """Puts windows and features of a corpus together."""
+    failures = {key: why for found in features.values() for key, why in found.failures.items()}
+    keys = {name: found.key for name, found in features.items()}
+    return Prepared(
+        corpus,
+        windows,
+        learning,
+        {name: ModalityArrays(found, name) for name, found in features.items()},
+        failures,
+        _fingerprint(corpus.utterances, failures, keys),
+    )
+
+
+def run_folds(prepared: Prepared, recipe: Recipe, parent: ParentRun) -> pd.DataFrame:
+    """Trains each fold with each seed and returns all predictions on valid and test.
+
+    The table has a row per judged utterance and training, with the columns of
+    `_tabulate_predictions`. What the run had finished before it was interrupted is read back.
+    """
+    seeds = range(recipe.training.seeds)
+    jobs = [(fold, seed) for fold in prepared.corpus.split.folds for seed in seeds]
+    tables = []
+    for fold, seed in tqdm(jobs, desc="folds x seeds", unit="training", leave=False):
+        name = f"{fold.name}-seed{seed}"
+        table = parent.read_finished(name, PREDICTIONS)
+        if table is None:
+            table = _run_fold(prepared, recipe, fold, seed, parent, name)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _run_fold(
+    prepared: Prepared, recipe: Recipe, fold: Fold, seed: int, parent: ParentRun, name: str
+) -> pd.DataFrame:
+    """Trains one fold with one seed, and keeps its curves, predictions and confusions."""
+    with parent.open_child(name, {"fold": fold.name, "seed": seed}) as child:
+        set_seed(seed)
+        labels = prepared.corpus.label_map.labels
+        parts = _make_parts(prepared, fold, seed, recipe.training.batch_size)
+        accelerator = Accelerator()
+        fitted = fit(
+            recipe.build(parts["learning"].windows),
+            parts["learning"].loader,
+            parts["valid"].loader,
+            recipe.fit,
+            class_weights=balanced_class_weights(parts["train"].windows.targets, labels),
+            accelerator=accelerator,
+            on_epoch=child.log_step,
+        )
+        tables = []
+        for part in ("valid", "test"):
+            batches = accelerator.prepare(parts[part].loader)
+            predictions = predict(fitted, batches, accelerator)
+            baselines = {
+                system: judge(parts["train"].windows, parts[part].windows)
+                for system, judge in recipe.baselines.items()
+            }
+            tables.append(
+                _tabulate_predictions(predictions, prepared, parts[part].windows, baselines).assign(
+                    fold=fold.name, seed=seed, part=part
+                )
+            )
+        table = pd.concat(tables, ignore_index=True)
+        child.log_table(table, PREDICTIONS)
+        _log_confusions(child, table, labels, name)
+    return table
+
+
+def _make_parts(prepared: Prepared, fold: Fold, seed: int, batch_size: int) -> dict[str, _Part]:
+    """Cuts the windows into the parts of a fold; only what is learnt from is shuffled."""
+    parts = {}
+    for part in ("train", "valid", "test", "learning"):
+        source = prepared.learning if part == "learning" else prepared.windows
+        windows = source.select(fold.train if part == "learning" else getattr(fold, part))
+        if not len(windows):
+            raise ValueError(
+                f"{prepared.corpus.split.name}: nothing to judge in the {part} part of fold "
+                f"{fold.name!r}"
+            )
+        loader = make_loader(
+            windows,
+            prepared.arrays,
+            prepared.corpus.heard_classes,
+            batch_size=batch_size if part == "learning" else 256,
+            seed=seed if part == "learning" else None,
+        )
+        parts[part] = _Part(windows, loader)
+    return parts
+
+
+def _tabulate_predictions(
+    predictions: Predictions,
+    prepared: Prepared,
+    windows: Windows,
+    baselines: Mapping[str, NDArray],
+) -> pd.DataFrame:
+    """Puts a model's judgements beside those of the baselines, a row per judged utterance."""
+    assert (predictions.judged == windows.judged).all(), "predictions out of order"
+    judged = prepared.corpus.utterances.iloc[predictions.judged]
+    table = pd.DataFrame(
+        {
+            "utterance_id": judged["utterance_id"].to_numpy(),
+            "dialogue_id": judged["dialogue_id"].to_numpy(),
+            "speaker": judged["speaker"].to_numpy(),
+            "target": predictions.targets,
+            "predicted": predictions.probabilities.argmax(axis=1),
+            **baselines,
+        }
+    )
+    for number, label in enumerate(prepared.corpus.label_map.labels):
+        table[f"p_{label}"] = predictions.probabilities[:, number]
+    return table
+
+
+def _log_confusions(
+    child: TrackedRun, table: pd.DataFrame, labels: tuple[str, ...], title: str
+) -> None:
+    test = table[table["part"] == "test"]
+    confusions = count_confusions(
+        test["target"].to_numpy(), test["predicted"].to_numpy(), len(labels)
+    )
+    child.log_metrics({"test/uar": float(unweighted_average_recall(confusions))})
+    child.log_figure(draw_confusions(confusions, labels, title), "confusions.png")
+
+
+def _fingerprint(
+    utterances: pd.DataFrame, failures: Mapping[str, str], keys: Mapping[str, str]
+) -> str:
+    rows = pd.util.hash_pandas_object(utterances.astype(str), index=False).to_numpy()
+    rest = repr((sorted(failures), sorted(keys.items())))
+    return hashlib.sha256(rows.tobytes() + rest.encode()).hexdigest()[:32]

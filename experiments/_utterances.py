@@ -1,0 +1,122 @@
+"""Experiments on single utterances, step by step: prepare, train with each encoder, report.
+
+Each encoder has a parent run of its own, so that the tracking compares encoders like any runs.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from conversation_emotion.baselines import predict_majority
+from conversation_emotion.model import UtteranceModel
+from conversation_emotion.windows import Windows, single_utterances
+from experiments import _published, _report
+from experiments._corpus import Corpus, read_corpus
+from experiments._features import extract_features
+from experiments._folds import Prepared, Recipe, prepare_windows, run_folds
+from experiments._models import fit_perceptions, fit_settings
+from experiments._published import Published
+from experiments._report import MODEL, Row, Scores
+from experiments._settings import CorpusSettings, EncoderSettings, FeatureSettings, TrainingSettings
+from experiments._tracking import ParentRun
+
+MAJORITY = "majority"
+
+
+class UtteranceConfig(Protocol):
+    """What an utterance experiment has to say; `experiments.ser.SERConfig` explains each."""
+
+    @property
+    def data(self) -> CorpusSettings: ...
+    @property
+    def features(self) -> EncoderSettings: ...
+    @property
+    def training(self) -> TrainingSettings: ...
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def dropout(self) -> float: ...
+
+
+def prepare(config: UtteranceConfig) -> dict[str, Prepared]:
+    """Reads the corpus and extracts its features with each encoder, before any training."""
+    corpus = read_corpus(config.data)
+    windows = single_utterances(corpus.classes())
+    prepared = {}
+    for encoder in config.features.encoders:
+        settings = config.features.of_encoder(encoder)
+        found = extract_features(corpus.utterances, settings, strict=config.data.strict)
+        prepared[encoder] = prepare_windows(corpus, windows, windows, found)
+    return prepared
+
+
+def train(
+    config: UtteranceConfig, prepared: Mapping[str, Prepared], parents: Sequence[ParentRun]
+) -> dict[str, Scores]:
+    """Trains each fold and seed with each encoder, and scores it under the encoder's run."""
+    scores = {}
+    for (encoder, data), parent in zip(prepared.items(), parents, strict=True):
+        recipe = make_recipe(config, data, config.features.of_encoder(encoder))
+        scores[encoder] = _report.score(
+            data,
+            run_folds(data, recipe, parent),
+            parent,
+            baselines=recipe.baselines,
+            num_resamples=config.training.resamples,
+        )
+    return scores
+
+
+def make_recipe(config: UtteranceConfig, prepared: Prepared, features: FeatureSettings) -> Recipe:
+    """Says how the model of an utterance is built and fitted."""
+
+    def build(train: Windows) -> UtteranceModel:
+        return UtteranceModel(
+            fit_perceptions(features, prepared.arrays, train),
+            config.hidden_size,
+            num_classes=len(prepared.corpus.label_map.labels),
+            dropout=config.dropout,
+        )
+
+    settings = fit_settings(config.training)
+    return Recipe(build, settings, config.training, {MAJORITY: predict_majority})
+
+
+def report(
+    config: UtteranceConfig,
+    prepared: Mapping[str, Prepared],
+    scores: Mapping[str, Scores],
+    runs: Sequence[ParentRun],
+) -> None:
+    """Prints one table with a row per encoder and keeps it with each run."""
+    first = next(iter(prepared.values()))
+    corpus = first.corpus
+    published = _published.SER.get((config.data.corpus, corpus.label_map.label_set), [])
+    failures = {key: why for data in prepared.values() for key, why in data.failures.items()}
+    _report.print_table(
+        f"Emotion of single utterances: linear probe of frozen encoders; {config.data.corpus}",
+        _rows(scores, published),
+        _captions(config, corpus, scores, failures, published),
+        runs,
+    )
+
+
+def _rows(scores: Mapping[str, Scores], published: list[Published]) -> Iterator[Row]:
+    for encoder, systems in scores.items():
+        yield _report.scored_row(encoder, systems[MODEL])
+    yield _report.scored_row(MAJORITY, next(iter(scores.values()))[MAJORITY])
+    yield from map(_report.published_row, published)
+
+
+def _captions(
+    config: UtteranceConfig,
+    corpus: Corpus,
+    scores: Mapping[str, Scores],
+    failures: dict[str, str],
+    published: list[Published],
+) -> Iterator[str]:
+    num_judged = next(iter(scores.values()))[MODEL]["uar"].num_judged
+    yield from _report.describe_protocol(corpus, config.training, num_judged)
+    features = config.features
+    yield f"layers {features.speech_layers}; frames to {features.speech_pooling}"
+    yield from _report.describe_failures(failures)
+    yield from _report.describe_sources(published)

@@ -1,0 +1,89 @@
+"""Speech emotion recognition: how much of an utterance's emotion does a frozen encoder hold?
+
+    python -m experiments.ser
+    python -m experiments.ser --corpus emodb --root EmoDB --encoders fbank mfcc egemaps --seeds 5
+    python -m experiments.ser --corpus emodb --root EmoDB --speech-layers all \
+        --encoders emotion2vec_base untrained:base
+
+The probe is SUPERB's (Yang et al., 2021): a linear map to 256 units, the mean of the frames, and a
+linear map to the classes, on features standardised with the statistics of train. --speech-layers
+all learns SUPERB's weighted sum of all layers. Every encoder gets the same settings. The first
+command needs no download; once features are extracted, fifty trainings on the 535 utterances of
+EmoDB take about a minute on two cores. Prints the table of the README's section on results, one row
+per encoder, and writes mlruns/, one parent run per encoder.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from experiments import _cli
+from experiments._settings import CorpusSettings, EncoderSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    import optuna
+
+
+@dataclass(frozen=True, kw_only=True)
+class SERConfig:
+    """Settings of one comparison of encoders."""
+
+    data: CorpusSettings = field(default_factory=CorpusSettings)
+
+    features: EncoderSettings = field(default_factory=EncoderSettings)
+
+    training: TrainingSettings = field(
+        default_factory=lambda: TrainingSettings(epochs=100, patience=20)
+    )
+
+    hidden_size: int = 256
+    """Units between the two linear maps."""
+
+    dropout: float = 0.0
+    """On the features, before the first linear map."""
+
+    def __post_init__(self) -> None:
+        if self.hidden_size < 1:
+            raise ValueError(f"--hidden-size must be 1 or more, got {self.hidden_size}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"--dropout must lie in [0, 1), got {self.dropout}")
+
+    def of_encoder(self, name: str) -> "SERConfig":
+        """Returns the settings of the run of one of the encoders."""
+        return dataclasses.replace(
+            self, features=dataclasses.replace(self.features, encoders=(name,))
+        )
+
+
+def search_space(trial: "optuna.trial.BaseTrial", config: SERConfig) -> SERConfig:
+    """Proposes the settings of one trial; everything else stays as configured."""
+    return dataclasses.replace(
+        config,
+        hidden_size=trial.suggest_categorical("hidden_size", [64, 128, 256]),
+        dropout=trial.suggest_float("dropout", 0.0, 0.6),
+        training=dataclasses.replace(
+            config.training,
+            learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+            weight_decay=trial.suggest_float("weight_decay", 1e-4, 0.9, log=True),
+        ),
+    )
+
+
+def run(config: SERConfig) -> None:
+    """Extracts each encoder's features, trains each fold and seed on them, prints the table."""
+    from experiments import _tracking, _utterances
+
+    prepared = _utterances.prepare(config)
+    commands = [(config.of_encoder(name), data.fingerprint) for name, data in prepared.items()]
+    with _tracking.open_runs("ser", commands) as parents:
+        scores = _utterances.train(config, prepared, parents)
+        _utterances.report(config, prepared, scores, parents)
+
+
+def main() -> None:
+    """Runs the experiment from the command line."""
+    _cli.launch(run, SERConfig)
+
+
+if __name__ == "__main__":
+    main()

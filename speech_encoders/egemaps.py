@@ -1,0 +1,76 @@
+"""eGeMAPSv02 (Eyben et al., 2016): 88 acoustic functionals of a clip, through openSMILE."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speech_encoders.waveforms import SAMPLE_RATE, check_waveforms
+
+if TYPE_CHECKING:
+    import opensmile
+
+FORMAT = 1
+"""Number in the identity; grows when the same settings give other features."""
+
+
+class EgemapsEncoder:
+    """One frame of 88 functionals per clip: pitch, loudness, spectrum, voice quality, tempo.
+
+    Clips are processed one by one on the processor. An instance is a
+    `speech_encoders.SpeechEncoder` with one layer.
+
+    Args:
+        device: Where the functionals are put.
+
+    Raises:
+        ModuleNotFoundError: openSMILE is not installed.
+    """
+
+    num_layers = 1
+    hidden_size = 88
+    frame_rate = 1.0
+    """A clip has one frame, however long; at most one per second for clips of a second or more."""
+    min_samples = 960
+    """The longest window of the set, 60 ms for the pitch."""
+
+    def __init__(self, *, device: str = "cpu") -> None:
+        self.device = device
+        self._smile = _load_smile()
+        self.identity = (
+            f"egemaps format={FORMAT} set=eGeMAPSv02 level=functionals opensmile={_version()}"
+        )
+
+    def __call__(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodes a batch: (B, S), (B,) -> (B, 1, 1, 88), (B,); see `SpeechEncoder`."""
+        check_waveforms(waveforms, lengths, self.min_samples)
+        functionals = [
+            self._smile(clip[:length].cpu().numpy(), SAMPLE_RATE)
+            for clip, length in zip(waveforms, lengths.tolist(), strict=True)
+        ]
+        states = torch.from_numpy(np.stack(functionals).astype(np.float32))
+        return (
+            states.view(-1, 1, 1, self.hidden_size).to(self.device),
+            torch.ones(len(lengths), dtype=torch.long, device=self.device),
+        )
+
+
+def _load_smile() -> "opensmile.Smile":
+    try:
+        import opensmile
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "egemaps: openSMILE is not installed; pip install 'conversation-emotion[egemaps]' "
+            "(its licence is for research)"
+        ) from error
+    return opensmile.Smile(
+        feature_set=opensmile.FeatureSet.eGeMAPSv02,
+        feature_level=opensmile.FeatureLevel.Functionals,
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("opensmile")

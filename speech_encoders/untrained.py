@@ -1,0 +1,54 @@
+"""An encoder whose weights are random: what its architecture gives before any training."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from speech_encoders.emotion2vec import Emotion2vecConfig, Emotion2vecEncoder, Emotion2vecModel
+from speech_encoders.emotion2vec.configuration import SIZES
+
+PREFIX = "untrained:"
+
+SEED = 0
+"""Seed of the random weights, so that the same name always means the same encoder."""
+
+
+def load_untrained(name: str, device: str) -> Emotion2vecEncoder:
+    """Builds emotion2vec with random weights.
+
+    Args:
+        name: A size of emotion2vec, or a folder with a configuration whose shape to take, with or
+            without ``untrained:`` before it.
+        device: Where to compute.
+
+    Raises:
+        FileNotFoundError: There is no such size and no such folder.
+        ValueError: The folder is of another model.
+    """
+    config = _find_config(name.removeprefix(PREFIX))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        model = Emotion2vecModel(config)
+    nn.Module.to(model.eval(), device)
+    return Emotion2vecEncoder(model)
+
+
+def _find_config(source: str) -> Emotion2vecConfig:
+    for size in SIZES:
+        if source == size:
+            return Emotion2vecConfig.of_size(size)
+    folder = Path(source).expanduser()
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"{PREFIX}{source}: no config.json in {folder}; pass a folder of emotion2vec, or one "
+            f"of its sizes: {', '.join(SIZES)}"
+        )
+    model_type = json.loads((folder / "config.json").read_text()).get("model_type")
+    if model_type != Emotion2vecConfig.model_type:
+        raise ValueError(
+            f"{PREFIX}{source}: model type {model_type!r} is not emotion2vec, the only one that "
+            "can be had untrained"
+        )
+    return Emotion2vecConfig.from_pretrained(folder, local_files_only=True)
