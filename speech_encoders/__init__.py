@@ -133,5 +133,6 @@ BUILDERS: dict[str, Callable[[str, str], SpeechEncoder]] = {
     "mfcc": _build_spectral,
     "egemaps": _build_egemaps,
     "emotion2vec": _build_emotion2vec,
+    "emotion2vec-mini": _build_emotion2vec,
 }
 """Builders of the encoders that have a name of their own: (name, device) -> encoder."""

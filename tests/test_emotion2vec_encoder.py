@@ -104,7 +104,7 @@ def test_a_recording_in_a_batch_is_read_in_windows(monkeypatch):
 
 
 def test_an_encoder_without_weights_says_where_to_get_them(tmp_path):
-    with pytest.raises(FileNotFoundError, match="emotion2vec: no weights come with this package"):
+    with pytest.raises(FileNotFoundError, match="names no weights; pass emotion2vec-mini"):
         load_speech_encoder("emotion2vec")
     with pytest.raises(FileNotFoundError, match="gone.pt: no such file; pass a released"):
         load_speech_encoder(str(tmp_path / "gone.pt"))

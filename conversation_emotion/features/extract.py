@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from conversation_emotion.audio import SAMPLE_RATE, AudioError, read_audio
+from conversation_emotion.features.encoders import Encoder, SpeechEncoder, TextEncoder
 from conversation_emotion.features.key import FileDigests, Layers, Pooling, text_digest
 from conversation_emotion.features.store import FeatureStore, StoreFullError
 from conversation_emotion.utterances import has_text
@@ -28,51 +29,6 @@ BATCH_SECONDS = 60.0
 
 ASSUMED_SECONDS = 4.0
 """Length of an utterance in the size estimate where the corpus does not tell."""
-
-
-class Encoder(Protocol):
-    """What speech and text encoders have in common."""
-
-    @property
-    def identity(self) -> str:
-        """Everything that the features depend on."""
-        ...
-
-    @property
-    def num_layers(self) -> int:
-        """Layers of hidden states (L)."""
-        ...
-
-    @property
-    def hidden_size(self) -> int:
-        """Features of a frame or token (D)."""
-        ...
-
-
-class SpeechEncoder(Encoder, Protocol):
-    """Waveforms in, hidden states of all layers out."""
-
-    @property
-    def frame_rate(self) -> float:
-        """Frames per second."""
-        ...
-
-    @property
-    def min_samples(self) -> int:
-        """Samples of the shortest clip that gives a frame."""
-        ...
-
-    def __call__(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Encodes (B, S) samples at 16 kHz of (B,) lengths -> (B, L, T, D), (B,) frames."""
-        ...
-
-
-class TextEncoder(Encoder, Protocol):
-    """Texts in, hidden states of all layers out."""
-
-    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Encodes B texts -> (B, L, T, D), (B,) tokens."""
-        ...
 
 
 class Features(NamedTuple):

@@ -2,6 +2,7 @@
 
     python -m speech_encoders.emotion2vec.convert emotion2vec_base.pt --out emotion2vec_base
     python -m speech_encoders.emotion2vec.convert plus/model.pt --out emotion2vec_plus_base
+    python -m speech_encoders.emotion2vec.convert pretrained --out small --half-precision
 
 Every weight of the file is accounted for; what else a training run left in it is named and left
 behind. The classes of an emotion2vec+ model are named by the tokens.txt beside it.
@@ -12,8 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 import tyro
+from torch import nn
 
+from speech_encoders.emotion2vec.encoder import read_encoder
 from speech_encoders.emotion2vec.feature_extraction import Emotion2vecFeatureExtractor
 from speech_encoders.emotion2vec.released import Released, read_released
 
@@ -23,7 +27,8 @@ class Convert:
     """Settings of a conversion."""
 
     file: tyro.conf.Positional[Path]
-    """Released file, such as emotion2vec_base.pt or the model.pt of an emotion2vec+ model."""
+    """Released file, such as emotion2vec_base.pt or the model.pt of an emotion2vec+ model; or a
+    folder that a pre-training of ours wrote, of which the encoder is kept."""
 
     out: Path
     """Folder to write, for from_pretrained and load_speech_encoder."""
@@ -32,17 +37,27 @@ class Convert:
     """Names of a classifier's classes in their order; read from tokens.txt beside the file if not
     given."""
 
+    half_precision: bool = False
+    """Write weights of 16 bits, half the size; features are computed in 32 all the same."""
 
-def convert(path: Path, folder: Path, labels: Sequence[str] = ()) -> Released:
-    """Reads a released file and saves model and feature extractor into a folder.
+
+def convert(
+    path: Path, folder: Path, labels: Sequence[str] = (), *, half_precision: bool = False
+) -> Released:
+    """Reads a released file, or a pre-trained folder, and saves it with its feature extractor.
 
     Raises:
-        FileNotFoundError: As `read_released`.
-        ValueError: As `read_released`, or the folder is a file.
+        FileNotFoundError: As `read_released` or `read_encoder`.
+        ValueError: As these, or the folder to write is a file.
     """
     if folder.is_file():
         raise ValueError(f"{folder}: is a file; pass a folder to write")
-    released = read_released(path, labels)
+    if path.is_dir():
+        released = Released(read_encoder(str(path)), [])
+    else:
+        released = read_released(path, labels)
+    if half_precision:
+        nn.Module.to(released.model, torch.float16)
     released.model.save_pretrained(folder)
     Emotion2vecFeatureExtractor().save_pretrained(folder)
     return released
@@ -57,7 +72,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         args=argv,
     )
     try:
-        released = convert(settings.file, settings.out, settings.labels)
+        released = convert(
+            settings.file,
+            settings.out,
+            settings.labels,
+            half_precision=settings.half_precision,
+        )
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"error: {error}")
     num_parameters = sum(parameter.numel() for parameter in released.model.parameters())

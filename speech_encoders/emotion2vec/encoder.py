@@ -25,7 +25,11 @@ from speech_encoders.waveforms import SAMPLE_RATE, check_waveforms, real_positio
 FORMAT = 1
 """Number in the identity; grows when the same weights give other features."""
 
+SHIPPED = "emotion2vec-mini"
+"""Name of the encoder whose weights come with the package; ``mini/README.md`` is its card."""
+
 _PREFIX = "emotion2vec:"
+_SHIPPED_FOLDER = Path(__file__).parent / "mini"
 
 
 class Emotion2vecEncoder:
@@ -95,8 +99,8 @@ def load_emotion2vec(name: str, device: str) -> Emotion2vecEncoder:
     """Loads emotion2vec in float32.
 
     Args:
-        name: A converted folder, a Hugging Face hub id, or a released ``.pt`` file, with or without
-            ``emotion2vec:`` before it.
+        name: `SHIPPED`; or a converted folder, a Hugging Face hub id, or a released ``.pt`` file,
+            with or without ``emotion2vec:`` before it.
         device: Where to compute.
 
     Raises:
@@ -106,12 +110,12 @@ def load_emotion2vec(name: str, device: str) -> Emotion2vecEncoder:
     source = name.removeprefix(_PREFIX)
     if source in ("", "emotion2vec"):
         raise FileNotFoundError(
-            f"{name}: no weights come with this package; pass 'emotion2vec:' and a released .pt "
-            "file, the folder that 'python -m speech_encoders.emotion2vec.convert' made of one, or "
-            "a hub id"
+            f"{name}: names no weights; pass {SHIPPED}, which comes with this package, or "
+            "'emotion2vec:' and a released .pt file, the folder that "
+            "'python -m speech_encoders.emotion2vec.convert' made of one, or a hub id"
         )
-    path = Path(source).expanduser()
-    model = read_released(path).encoder if path.suffix == ".pt" else _load_folder(source)
+    path = _SHIPPED_FOLDER if source == SHIPPED else Path(source).expanduser()
+    model = read_released(path).encoder if path.suffix == ".pt" else read_encoder(str(path))
     nn.Module.to(model.eval(), device)
     # Triton compiles FlexAttention; it comes with PyTorch for Linux.
     if model.device.type == "cuda" and importlib.util.find_spec("triton"):
@@ -119,7 +123,13 @@ def load_emotion2vec(name: str, device: str) -> Emotion2vecEncoder:
     return Emotion2vecEncoder(model)
 
 
-def _load_folder(name: str) -> Emotion2vecModel:
+def read_encoder(name: str) -> Emotion2vecModel:
+    """Reads the encoder of a folder or hub id in float32, whatever else is there.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: It lacks weights, or is of another model.
+    """
     folder = find_checkpoint(name)
     model_type = json.loads((folder / "config.json").read_text()).get("model_type")
     if model_type != "emotion2vec":
