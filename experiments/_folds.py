@@ -144,7 +144,14 @@ def _run_fold(
     return table
 
 
-def _make_parts(prepared: Prepared, fold: Fold, seed: int, batch_size: int) -> dict[str, _Part]:
+def choose_batch_size(num_windows: int) -> int:
+    """Chooses the windows of a batch by what is learnt from: many updates, and little noise."""
+    return min(max(num_windows // 32, 64), 256)
+
+
+def _make_parts(
+    prepared: Prepared, fold: Fold, seed: int, batch_size: int | None
+) -> dict[str, _Part]:
     """Cuts the windows into the parts of a fold; only what is learnt from is shuffled."""
     parts = {}
     for part in ("train", "valid", "test", "learning"):
@@ -155,11 +162,12 @@ def _make_parts(prepared: Prepared, fold: Fold, seed: int, batch_size: int) -> d
                 f"{prepared.corpus.split.name}: nothing to judge in the {part} part of fold "
                 f"{fold.name!r}"
             )
+        size = batch_size or choose_batch_size(len(windows))
         loader = make_loader(
             windows,
             prepared.arrays,
             prepared.corpus.heard_classes,
-            batch_size=batch_size if part == "learning" else 256,
+            batch_size=size if part == "learning" else 256,
             seed=seed if part == "learning" else None,
         )
         parts[part] = _Part(windows, loader)

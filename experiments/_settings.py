@@ -164,8 +164,8 @@ class TrainingSettings:
     weight_decay: float = 1e-2
     """Weight decay of AdamW."""
 
-    batch_size: int = 64
-    """Windows in a batch."""
+    batch_size: int | None = None
+    """Windows in a batch; none takes a thirty-second part of what is learnt from, 64 to 256."""
 
     epochs: int = 50
     """Passes over train at most."""
@@ -188,6 +188,7 @@ class TrainingSettings:
         if not 0 <= self.weight_decay < 1:
             raise ValueError(f"--weight-decay must lie in [0, 1), got {self.weight_decay}")
         for name in ("batch_size", "epochs", "patience", "average_best", "seeds", "resamples"):
-            if getattr(self, name) < 1:
+            number = getattr(self, name)
+            if number is not None and number < 1:
                 flag = "--" + name.replace("_", "-")
-                raise ValueError(f"{flag} must be 1 or more, got {getattr(self, name)}")
+                raise ValueError(f"{flag} must be 1 or more, got {number}")

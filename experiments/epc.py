@@ -28,7 +28,7 @@ class EPCConfig:
 
     features: FeatureSettings = field(default_factory=FeatureSettings)
 
-    training: TrainingSettings = field(default_factory=TrainingSettings)
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(learning_rate=5e-4))
 
     horizon: int = 1
     """How many turns ahead to predict; 0 recognises the utterance just heard."""

@@ -18,6 +18,7 @@ from conversation_emotion.dialogue import DIALOGUE_MODELS
 from conversation_emotion.features import key
 from conversation_emotion.splits import SPLITS
 from experiments import _cli
+from experiments._folds import choose_batch_size
 from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
 from experiments.epc import EPCConfig, run, search_space
 from tests.command_line import choices, usage_error
@@ -259,3 +260,8 @@ def test_the_command_runs_from_any_folder_and_writes_there(workplace):
     assert done.returncode == 0, done.stderr
     assert (workplace / "mlruns" / "mlflow.db").stat().st_mtime >= began - 1
     assert (workplace / "mlruns" / "artifacts" / "epc").is_dir()
+
+
+@pytest.mark.parametrize(("num_windows", "expected"), [(10, 64), (5_000, 156), (99_999, 256)])
+def test_batches_grow_with_what_is_learnt_from(num_windows, expected):
+    assert choose_batch_size(num_windows) == expected
