@@ -51,7 +51,45 @@ MELD_CLASSES = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surpri
 EMODB_CLASSES = ("anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness")
 SENTIMENTS = ("negative", "neutral", "positive")
 
+MSP_PODCAST_CLASSES = (
+    "anger",
+    "contempt",
+    "disgust",
+    "fear",
+    "happiness",
+    "neutral",
+    "sadness",
+    "surprise",
+)
+JL_PRIMARY_CLASSES = ("anger", "excitement", "happiness", "neutral", "sadness")
+
 _BY_NAME = {label: label for label in FOUR_CLASSES}
+_BY_NOUN = {"anger": "angry", "happiness": "happy", "neutral": "neutral", "sadness": "sad"}
+_BASIC = ("disgust", "fear", "surprise")
+_JL_SECONDARY = ("anxiety", "apology", "assertiveness", "concern", "encouragement")
+
+_DROPPED = {
+    "emodb": ("boredom", "disgust", "fear"),
+    "ravdess": ("calm", *_BASIC),
+    "ravdess-song": ("calm", "fear"),
+    "savee": _BASIC,
+    "crema-d": ("disgust", "fear"),
+    "tess": _BASIC,
+    "esd": ("surprise",),
+    "mead": ("contempt", *_BASIC),
+    "msp-podcast": ("contempt", "other", *_BASIC),
+    "msp-improv": ("other",),
+    "m3ed": _BASIC,
+    "subesco": _BASIC,
+    "cafe": _BASIC,
+    "emovo": _BASIC,
+    "shemo": ("fear", "surprise"),
+    "resd": ("disgust", "enthusiasm", "fear"),
+    "urdu": (),
+    "casia": ("fear", "surprise"),
+    "jl-corpus": ("excitement", *_JL_SECONDARY),
+}
+"""What the four classes leave out, of each corpus that names them by the nouns of `_BY_NOUN`."""
 
 LABEL_MAPS: dict[tuple[str, str], LabelMap] = {
     (label_map.corpus, label_map.label_set): label_map
@@ -102,7 +140,31 @@ LABEL_MAPS: dict[tuple[str, str], LabelMap] = {
             labels=EMODB_CLASSES,
             classes={label: label for label in EMODB_CLASSES},
         ),
+        LabelMap(
+            corpus="msp-podcast",
+            label_set="8-class",
+            labels=MSP_PODCAST_CLASSES,
+            classes={label: label for label in MSP_PODCAST_CLASSES},
+            dropped=("other",),
+        ),
+        LabelMap(
+            corpus="jl-corpus",
+            label_set="5-class",
+            labels=JL_PRIMARY_CLASSES,
+            classes={label: label for label in JL_PRIMARY_CLASSES},
+            dropped=_JL_SECONDARY,
+        ),
         LabelMap(corpus="demo", label_set="4-class", labels=FOUR_CLASSES, classes=_BY_NAME),
+        *(
+            LabelMap(
+                corpus=corpus,
+                label_set="4-class",
+                labels=FOUR_CLASSES,
+                classes=_BY_NOUN,
+                dropped=dropped,
+            )
+            for corpus, dropped in _DROPPED.items()
+        ),
     )
 }
 
@@ -112,7 +174,7 @@ def find_label_map(corpus: str, label_set: str, emotions: pd.Series) -> LabelMap
 
     Args:
         corpus: Name of the corpus.
-        label_set: ``4-class``, ``6-class``, ``7-class`` or ``all``.
+        label_set: ``4-class``, another of `LABEL_MAPS`, or ``all``.
         emotions: Emotions as the corpus names them, from which ``all`` takes its classes.
 
     Raises:

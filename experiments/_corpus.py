@@ -12,16 +12,34 @@ from conversation_emotion.labels import LabelMap, Targets, find_label_map, map_l
 from conversation_emotion.splits import Split, SplitOptions, make_split
 from experiments._settings import CorpusSettings
 
-AUTOMATIC_LABELS = {"emodb": "7-class"}
-"""The label set of a corpus where none is named and it is not 4-class."""
+AUTOMATIC_LABELS = {
+    "demo": "4-class",
+    "emodb": "7-class",
+    "iemocap": "4-class",
+    "jl-corpus": "5-class",
+    "manifest": "4-class",
+    "meld": "4-class",
+    "msp-improv": "4-class",
+    "msp-podcast": "8-class",
+}
+"""The label set of a corpus where none is named and it is not all."""
 
 AUTOMATIC_SPLITS = {
+    "aesdd": "leave-one-speaker-out",
+    "casia": "leave-one-speaker-out",
     "demo": "leave-one-session-out",
     "emodb": "leave-one-speaker-out",
+    "emovo": "leave-one-speaker-out",
+    "esd": "speaker-k-fold",
     "iemocap": "leave-one-speaker-out",
+    "jl-corpus": "leave-one-speaker-out",
     "meld": "official",
+    "msp-improv": "leave-one-session-out",
+    "savee": "leave-one-speaker-out",
+    "tess": "leave-one-speaker-out",
 }
-"""The protocol of each corpus where none is named."""
+"""The protocol of a corpus where none is named; without one it is the official split if there is
+one, else speaker-k-fold."""
 
 SPEAKER_VALIDATES = ("emodb",)
 """Corpora in which, unless said otherwise, a speaker validates who is not in train."""
@@ -57,7 +75,7 @@ def read_corpus(settings: CorpusSettings) -> Corpus:
     emotions, name = utterances["emotion"], settings.corpus
     label_set = settings.labels
     if label_set == "auto":
-        label_set = AUTOMATIC_LABELS.get(name, "4-class")
+        label_set = AUTOMATIC_LABELS.get(name, "all")
     label_map = find_label_map(name, label_set, emotions)
     heard_map = find_label_map(name, "all", emotions)
     return Corpus(

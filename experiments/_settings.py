@@ -4,20 +4,54 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+CorpusName = Literal[
+    "aesdd",
+    "audformat",
+    "cafe",
+    "casia",
+    "cmu-mosei",
+    "cmu-mosi",
+    "crema-d",
+    "demo",
+    "emodb",
+    "emovo",
+    "enterface",
+    "esd",
+    "huggingface",
+    "iemocap",
+    "jl-corpus",
+    "m3ed",
+    "manifest",
+    "mead",
+    "meld",
+    "msp-improv",
+    "msp-podcast",
+    "ravdess",
+    "ravdess-song",
+    "resd",
+    "savee",
+    "shemo",
+    "subesco",
+    "tess",
+    "urdu",
+]
+"""The corpora that can be read, those of `conversation_emotion.corpora.CORPORA`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSettings:
     """Which data, which classes, which protocol."""
 
-    corpus: Literal["demo", "emodb", "iemocap", "manifest", "meld"] = "demo"
+    corpus: CorpusName = "demo"
     """Corpus to train and test on; demo is built in, manifest is a table of your own."""
 
     root: Path | None = None
     """Folder of the corpus as distributed, or the manifest file; demo needs none."""
 
-    labels: Literal["auto", "4-class", "6-class", "7-class", "all"] = "auto"
-    """Classes to judge; auto is 7-class for emodb, else 4-class; all takes every emotion that the
-    corpus names."""
+    labels: Literal["auto", "4-class", "5-class", "6-class", "7-class", "8-class", "all"] = "auto"
+    """Classes to judge; all takes every emotion that the corpus names. auto is 4-class for demo,
+    iemocap, manifest, meld and msp-improv, 5-class for jl-corpus, 7-class for emodb, 8-class for
+    msp-podcast, else all."""
 
     scenario: Literal["all", "improvised", "scripted"] = "all"
     """Which dialogues of IEMOCAP to use."""
@@ -30,8 +64,9 @@ class CorpusSettings:
         "speaker-k-fold",
         "superb",
     ] = "auto"
-    """Protocol; auto is leave-one-speaker-out for emodb and iemocap, leave-one-session-out for
-    demo, and the official split for meld and for a manifest that has one, else speaker-k-fold."""
+    """Protocol; auto is leave-one-speaker-out for iemocap and for corpora of up to ten speakers,
+    leave-one-session-out for demo and msp-improv, and the official split where there is one; else,
+    and for esd, speaker-k-fold."""
 
     valid: Literal["auto", "share", "speaker"] = "auto"
     """What selects the epoch where the protocol leaves it open: a fifth of the train dialogues, or

@@ -123,6 +123,20 @@ def write_emodb(root: Path, *names: str) -> Path:
     return root
 
 
+def write_recordings(root: Path, *paths: str) -> Path:
+    """Writes empty recordings at paths below a root, and what macOS leaves beside them."""
+    for path in paths:
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        (file.parent / f"._{file.name}").touch()
+        (file.parent / ".DS_Store").touch()
+        archived = root / "__MACOSX" / path
+        archived.parent.mkdir(parents=True, exist_ok=True)
+        archived.touch()
+    return root
+
+
 def find_data(name: str) -> Path:
     """Finds a folder of real data beside the project, or skips the test, saying so."""
     default = Path(__file__).resolve().parents[2] / "shared" / "data"

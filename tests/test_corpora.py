@@ -3,14 +3,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import choices
 from layouts import write_iemocap_dialogue, write_meld
 
 from conversation_emotion.corpora import CORPORA, load_corpus
 from conversation_emotion.utterances import COLUMNS
+from experiments._settings import CorpusSettings
 
 
-def test_every_corpus_is_listed_under_its_name():
-    assert list(CORPORA) == ["iemocap", "meld", "emodb", "manifest", "demo"]
+def test_every_corpus_can_be_chosen_by_its_name():
+    assert choices(CorpusSettings, "corpus") == set(CORPORA)
 
 
 def test_corpus_is_loaded_from_a_path_or_its_text(tmp_path):
@@ -36,7 +38,7 @@ def test_demo_needs_no_root():
 
 def test_unknown_name_is_answered_with_the_closest_known():
     with pytest.raises(
-        ValueError, match=r"'iemocab', known are iemocap, meld, emodb, manifest, demo; .* 'iemocap'"
+        ValueError, match=r"'iemocab', known are iemocap, meld, .*, demo; .* 'iemocap'"
     ):
         load_corpus("iemocab")
 
@@ -60,6 +62,12 @@ def test_corpus_without_root_says_what_to_pass(name, root):
         load_corpus(name)
 
 
+@pytest.mark.parametrize("name", sorted(set(CORPORA) - {"demo"}))
+def test_every_corpus_has_words_for_its_root(name):
+    with pytest.raises(ValueError, match=f"^{name}: pass .+ with --root$"):
+        load_corpus(name)
+
+
 @pytest.mark.parametrize("name", CORPORA)
 def test_root_that_does_not_exist_is_named_in_full(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -67,7 +75,7 @@ def test_root_that_does_not_exist_is_named_in_full(name, tmp_path, monkeypatch):
         load_corpus(name, "nowhere")
 
 
-@pytest.mark.parametrize("name", ["iemocap", "meld", "emodb", "manifest"])
+@pytest.mark.parametrize("name", sorted(set(CORPORA) - {"demo"}))
 def test_wrong_folder_says_where_was_looked(name, tmp_path):
     with pytest.raises(FileNotFoundError, match=f"{name}: .*{tmp_path}"):
         load_corpus(name, tmp_path)

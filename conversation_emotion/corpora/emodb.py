@@ -13,11 +13,10 @@ A column behind the contract: ``sentence``, its code.
 """
 
 import re
+from functools import partial
 from pathlib import Path
 
-import pandas as pd
-
-from conversation_emotion.utterances import build_utterances
+from conversation_emotion.corpora.recordings import Layout, load_recordings
 
 EMOTIONS = {
     "W": "anger",
@@ -50,49 +49,27 @@ SENTENCES = {
 }
 """Words of each sentence."""
 
-_NAME = re.compile(
-    rf"(?P<speaker>{'|'.join(GENDERS)})(?P<sentence>{'|'.join(SENTENCES)})"
-    rf"(?P<emotion>[{''.join(EMOTIONS)}])[a-z]"
+_LAYOUT = Layout(
+    corpus="emodb",
+    root="the EmoDB folder, the one that holds wav",
+    places=("wav/*.wav",),
+    name=rf"(?P<speaker>{'|'.join(GENDERS)})(?P<sentence>{'|'.join(SENTENCES)})"
+    rf"(?P<emotion>[{''.join(EMOTIONS)}])[a-z]",
+    expected=f"a speaker ({', '.join(GENDERS)}), a sentence ({', '.join(SENTENCES)}), an emotion "
+    f"({', '.join(EMOTIONS)}) and a version, such as 03a01Fa",
 )
 
 
-def load_emodb(root: Path) -> pd.DataFrame:
-    """Reads the recordings under ``root`` into the utterance table.
-
-    Args:
-        root: The EmoDB folder, the one that holds ``wav``.
-
-    Raises:
-        FileNotFoundError: ``root`` has no folder ``wav``, or it holds no recording.
-        ValueError: The name of a recording is not one of this corpus.
-    """
-    recordings = sorted(
-        path for path in (root / "wav").glob("*.wav") if not path.name.startswith("._")
-    )
-    if not recordings:
-        raise FileNotFoundError(
-            f"emodb: no wav/*.wav under {root}; pass the EmoDB folder, the one that holds wav"
-        )
-    return build_utterances((_describe(path.resolve()) for path in recordings), "emodb")
-
-
-def _describe(path: Path) -> dict[str, object]:
-    match = _NAME.fullmatch(path.stem)
-    if not match:
-        raise ValueError(
-            f"emodb: {path} is named {path.stem!r}, expected a speaker ({', '.join(GENDERS)}), a "
-            f"sentence ({', '.join(SENTENCES)}), an emotion ({', '.join(EMOTIONS)}) and a version, "
-            "such as 03a01Fa; move away what is no recording of EmoDB"
-        )
+def _describe(name: re.Match[str], path: Path) -> dict[str, object]:
     return {
-        "utterance_id": path.stem,
-        "dialogue_id": path.stem,
-        "order": 0,
-        "speaker": match["speaker"],
-        "gender": GENDERS[match["speaker"]],
+        "speaker": name["speaker"],
+        "gender": GENDERS[name["speaker"]],
         "language": "de",
-        "text": SENTENCES[match["sentence"]],
-        "audio": str(path),
-        "emotion": EMOTIONS[match["emotion"]],
-        "sentence": match["sentence"],
+        "text": SENTENCES[name["sentence"]],
+        "emotion": EMOTIONS[name["emotion"]],
+        "sentence": name["sentence"],
     }
+
+
+load_emodb = partial(load_recordings, layout=_LAYOUT, describe=_describe)
+"""Reads the recordings under a root into the utterance table."""

@@ -1,0 +1,59 @@
+"""CMU-MOSI (Zadeh et al., 2016): English video reviews in segments, rated from -3 to 3.
+
+Reads the raw data and the label file of the CMU Multimodal SDK, both as distributed::
+
+    CMU_MOSI_Opinion_Labels.csd                        also in a folder labels
+    cmu_mosi_std_folds.py                              the SDK's lists of the standard split
+    Raw/Audio/WAV_16000/Segmented/VIDEO_1.wav          segments count from 1
+    Raw/Transcript/Segmented/VIDEO.annotprocessed      lines 1_DELIM_words
+
+Needs the package h5py for the labels. The n-th segment of a video in the label file is taken to be
+its n-th clip, as others read it. Without the lists ``split`` is missing, without a transcript
+``text`` is. A video is a dialogue of one speaker; nobody published who has several videos.
+``sentiment`` is the mean rating; there are no emotions.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from conversation_emotion.corpora.computational_sequences import (
+    Segment,
+    SegmentFiles,
+    load_segments,
+)
+
+_FILES = SegmentFiles(
+    "cmu-mosi", "CMU_MOSI_Opinion_Labels.csd", "Opinion Segment Labels", "cmu_mosi_std_folds.py"
+)
+_TRANSCRIPT = re.compile(r"^(?P<segment>\d+)_DELIM_(?P<text>.*)$", re.MULTILINE)
+
+
+def _describe_video(raw: Path, video: str, segments: list[Segment]) -> Iterator[dict[str, object]]:
+    texts = _read_texts(raw / "Transcript" / "Segmented" / f"{video}.annotprocessed")
+    clips = raw / "Audio" / "WAV_16000" / "Segmented"
+    for number, segment in enumerate(segments, start=1):
+        yield {
+            "utterance_id": f"{video}_{number}",
+            "dialogue_id": video,
+            "order": number - 1,
+            "start": segment.start,
+            "end": segment.end,
+            "speaker": video,
+            "language": "en",
+            "text": texts.get(number),
+            "audio": str(clips / f"{video}_{number}.wav") if clips.is_dir() else None,
+            "sentiment": f"{segment.labels[0]:.4g}",
+        }
+
+
+def _read_texts(path: Path) -> dict[int, str]:
+    if not path.is_file():
+        return {}
+    lines = _TRANSCRIPT.finditer(path.read_text(encoding="utf-8", errors="replace"))
+    return {int(line["segment"]): line["text"].strip() for line in lines}
+
+
+load_cmu_mosi = partial(load_segments, files=_FILES, describe=_describe_video)
+"""Reads the labelled segments under a root into the utterance table."""

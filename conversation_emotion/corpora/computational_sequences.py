@@ -1,0 +1,134 @@
+"""CMU's files of labelled segments (.csd) and of standard folds, which MOSI and MOSEI share.
+
+A .csd file is HDF5: a group with the name of the sequence, in it ``data``, in it a group for each
+video with ``features``, a row of labels for each segment, and ``intervals``, its begin and end in
+seconds. The folds are lists of videos in a Python file of the CMU Multimodal SDK, such as
+``cmu_mosi_std_folds.py``; it is parsed here, never run.
+"""
+
+import ast
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from conversation_emotion.utterances import build_utterances
+
+FOLDS = {
+    "standard_train_fold": "train",
+    "standard_valid_fold": "valid",
+    "standard_test_fold": "test",
+}
+"""Split of each list in a file of folds."""
+
+
+class Segment(NamedTuple):
+    """A labelled stretch of a video, in seconds."""
+
+    start: float
+    end: float
+    labels: tuple[float, ...]
+
+
+class SegmentFiles(NamedTuple):
+    """A corpus, its label file, the sequence in it, and its file of folds."""
+
+    corpus: str
+    labels: str
+    sequence: str
+    folds: str
+
+
+Describe = Callable[[Path, str, list[Segment]], Iterable[dict[str, object]]]
+"""From the folder Raw, a video and its segments to the columns of each."""
+
+
+def load_segments(root: Path, files: SegmentFiles, describe: Describe) -> pd.DataFrame:
+    """Reads the labelled segments under ``root`` into the utterance table.
+
+    Args:
+        root: The folder that holds ``Raw`` and the label file, or the latter's folder ``labels``.
+        files: Where the labels and the folds are.
+        describe: Columns of each segment of a video.
+
+    Raises:
+        FileNotFoundError: There is no label file.
+        ModuleNotFoundError: The package h5py is not installed.
+        ValueError: The label file or the lists of the split are not what they should be.
+    """
+    root, corpus = root.resolve(), files.corpus
+    segments = _read_segments(_find_file(root, files.labels, corpus), files.sequence, corpus)
+    splits = _read_folds(root / files.folds, corpus)
+    return build_utterances(
+        (
+            {**row, "split": splits.get(video)}
+            for video, entries in segments.items()
+            for row in describe(root / "Raw", video, entries)
+        ),
+        corpus,
+    )
+
+
+def _read_segments(path: Path, name: str, corpus: str) -> dict[str, list[Segment]]:
+    """Reads the segments of each video, in the order of the file."""
+    try:
+        import h5py
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            f"{corpus}: reading {path.name} needs the package h5py: "
+            "pip install 'conversation-emotion[csd]'"
+        ) from None
+    try:
+        with h5py.File(path, "r") as file:
+            videos = file[f"{name}/data"]
+            if not isinstance(videos, h5py.Group):
+                raise KeyError(f"{name}/data is no group")
+            return {
+                str(video): _join(
+                    np.asarray(videos[f"{video}/intervals"]),
+                    np.asarray(videos[f"{video}/features"]),
+                )
+                for video in videos
+            }
+    except OSError as error:
+        raise ValueError(f"{corpus}: {path} is no .csd file: {error}") from error
+    except KeyError as error:
+        raise ValueError(f"{corpus}: {path} lacks {error}, expected {name}/data/VIDEO") from error
+
+
+def _read_folds(path: Path, corpus: str) -> dict[str, str]:
+    """Reads the split of each video, nothing where the file is missing."""
+    if not path.is_file():
+        return {}
+    lists = {}
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            lists[statement.targets[0].id] = statement.value
+    if missing := [name for name in FOLDS if name not in lists]:
+        raise ValueError(f"{corpus}: {path} lacks the lists {missing}, it has {sorted(lists)}")
+    splits: dict[str, str] = {}
+    for name, split in FOLDS.items():
+        for video in ast.literal_eval(lists[name]):
+            if splits.setdefault(str(video), split) != split:
+                raise ValueError(f"{corpus}: {path} has {video!r} in {splits[video]} and {split}")
+    return splits
+
+
+def _find_file(root: Path, name: str, corpus: str) -> Path:
+    for place in (root / name, root / "labels" / name):
+        if place.is_file():
+            return place
+    raise FileNotFoundError(
+        f"{corpus}: no {name} in {root} or {root / 'labels'}; fetch it with the CMU Multimodal SDK"
+    )
+
+
+def _join(intervals: NDArray[np.float64], labels: NDArray[np.float64]) -> list[Segment]:
+    """Puts each segment's times and labels together: (N, 2), (N, L) -> N segments."""
+    return [
+        Segment(round(float(start), 3), round(float(end), 3), tuple(map(float, row)))
+        for (start, end), row in zip(intervals, labels, strict=True)
+    ]

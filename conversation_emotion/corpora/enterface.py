@@ -1,0 +1,48 @@
+"""eNTERFACE'05 (Martin et al., 2006): English sentences by people of many nations, six emotions.
+
+Reads the release as distributed, a folder for each subject, emotion and sentence::
+
+    subject 19/anger/sentence 4/s19_an_4.avi
+    subject 6/anger/s6_an.avi                    all sentences of subject 6 in one video
+
+also one folder further down. Folders say who speaks, with which emotion and which of its five
+sentences; the names of the files are not to be trusted with any of it: those of subject 11 begin
+with s12, some of subject 3 with s_3, two of subject 2 have each other's number, one ends in 3avi.
+The six videos of subject 6, one or two minutes long, are not cut into sentences; each is one
+utterance here. The sound is that of the video. ``gender`` and ``text`` are not in the release.
+
+A column behind the contract: ``sentence``.
+"""
+
+import re
+from functools import partial
+from pathlib import Path
+
+from conversation_emotion.corpora.recordings import Layout, load_recordings
+
+EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
+
+_LAYOUT = Layout(
+    corpus="enterface",
+    root="the eNTERFACE'05 folder, the one that holds 'subject 1' and so on",
+    places=("subject*/**/*.avi", "*/subject*/**/*.avi"),
+    name=rf"subject (?P<subject>\d+)/(?P<emotion>{'|'.join(EMOTIONS)})/"
+    r"(?:sentence (?P<sentence>\d)/)?[^/]+",
+    expected=f"a subject, an emotion ({', '.join(EMOTIONS)}) and a sentence, such as "
+    "'subject 19/anger/sentence 4/s19_an_4'",
+)
+
+
+def _describe(name: re.Match[str], path: Path) -> dict[str, object]:
+    fields = (name["subject"], name["emotion"], name["sentence"])
+    return {
+        "utterance_id": "s" + "_".join(field for field in fields if field),
+        "speaker": f"s{name['subject']}",
+        "language": "en",
+        "emotion": name["emotion"],
+        "sentence": name["sentence"],
+    }
+
+
+load_enterface = partial(load_recordings, layout=_LAYOUT, describe=_describe)
+"""Reads the recordings under a root into the utterance table."""

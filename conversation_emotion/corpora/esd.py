@@ -1,0 +1,93 @@
+"""ESD (Zhou et al., 2022): 350 sentences in five emotions by ten Mandarin and ten English speakers.
+
+Reads the release as distributed::
+
+    0011/0011.txt                             id, text and emotion, with tabs between them
+    0011/Angry/0011_000351.wav
+    0011/Angry/train/0011_000351.wav          the release with its parts
+
+Where the parts ``train``, ``evaluation`` and ``test`` are folders, they are the official split; all
+speakers speak in all of them. The text files of the Mandarin speakers name emotions in Chinese and
+some are not UTF-8, so the emotion is taken from the folder, and the text from files in UTF-8,
+UTF-16 or GB 18030. Speakers 0001 to 0010 speak Mandarin, 0011 to 0020 English. Which of them are
+women is not said in the files; ``gender`` is missing.
+"""
+
+import codecs
+import re
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from conversation_emotion.corpora.recordings import Layout, load_recordings
+
+EMOTIONS = {
+    "Angry": "anger",
+    "Happy": "happiness",
+    "Neutral": "neutral",
+    "Sad": "sadness",
+    "Surprise": "surprise",
+}
+"""Emotion of each folder."""
+
+_SPLITS = {"train": "train", "evaluation": "valid", "test": "test"}
+_LAYOUT = Layout(
+    corpus="esd",
+    root="the ESD folder, the one that holds 0001 to 0020",
+    places=("00[0-2][0-9]/*/**/*.wav", "*/00[0-2][0-9]/*/**/*.wav"),
+    name=rf"(?P<emotion>{'|'.join(EMOTIONS)})/(?:(?P<part>{'|'.join(_SPLITS)})/)?"
+    r"(?P<speaker>00[01]\d|0020)_\d{6}",
+    expected=f"an emotion ({', '.join(EMOTIONS)}) as folder, a speaker (0001 to 0020) and six "
+    "digits, such as Angry/0011_000351",
+)
+
+
+def load_esd(root: Path) -> pd.DataFrame:
+    """Reads the recordings under ``root`` into the utterance table.
+
+    Args:
+        root: The folder that holds ``0001`` to ``0020``, or one above it.
+
+    Raises:
+        FileNotFoundError: There is no recording where one is expected.
+        ValueError: The name of a recording is not one of this corpus, or a text cannot be decoded.
+    """
+    texts = {}
+    for pattern in ("00[0-2][0-9]/*.txt", "*/00[0-2][0-9]/*.txt"):
+        for path in sorted(root.glob(pattern)):
+            if path.stem == path.parent.name:
+                texts |= _read_texts(path)
+    return load_recordings(root, _LAYOUT, partial(_describe, texts=texts))
+
+
+def _read_texts(path: Path) -> dict[str, str]:
+    """Text of each utterance; a line without tabs has none."""
+    lines = [line.strip().split("\t") for line in _decode(path).splitlines()]
+    return {cells[0].strip(): cells[1].strip() for cells in lines if len(cells) > 1}
+
+
+def _decode(path: Path) -> str:
+    encoded = path.read_bytes()
+    if encoded.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return encoded.decode("utf-16")
+    try:
+        return encoded.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    try:
+        return encoded.decode("gb18030")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"esd: {path} is neither UTF-8, UTF-16 nor GB 18030 ({error}); fetch it again"
+        ) from error
+
+
+def _describe(name: re.Match[str], path: Path, *, texts: dict[str, str]) -> dict[str, object]:
+    return {
+        "speaker": name["speaker"],
+        "language": "zh" if int(name["speaker"]) <= 10 else "en",
+        "text": texts.get(path.stem),
+        "emotion": EMOTIONS[name["emotion"]],
+        "split": _SPLITS.get(name["part"]),
+    }

@@ -1,0 +1,132 @@
+"""M3ED (Zhao et al., 2022): dialogues of two from 56 Chinese television series, seven emotions.
+
+Reads the release as distributed::
+
+    annotation.json
+    splitInfo/movie_list_train.txt           and _val, _test: a series a line
+    modality_speech/A_shaonianpai_1_1.wav
+
+The annotation holds, for each series and each of its dialogues, the two speakers with their names,
+and the utterances with text, speaker and the emotion that the annotators agreed on
+(``final_main_emo``). A person is the same in a series wherever the name is. Utterance ids end in
+their number, which is the order; it has gaps. Where there is a folder of recordings, every
+utterance names its clip, even one that is missing there. Times are not read.
+
+A column behind the contract: ``series``.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from conversation_emotion.utterances import build_utterances
+
+EMOTIONS = {
+    "Anger": "anger",
+    "Disgust": "disgust",
+    "Fear": "fear",
+    "Happy": "happiness",
+    "Neutral": "neutral",
+    "Sad": "sadness",
+    "Surprise": "surprise",
+}
+"""Emotion of each label."""
+
+_ANNOTATION = "annotation.json"
+_SPLITS = {"train": "train", "val": "valid", "test": "test"}
+_GENDERS = {"female": "female", "male": "male", "女": "female", "男": "male"}
+
+
+def load_m3ed(root: Path) -> pd.DataFrame:
+    """Reads the annotation into the utterance table.
+
+    Args:
+        root: The folder that holds ``annotation.json``.
+
+    Raises:
+        FileNotFoundError: The annotation or a list of the split is missing.
+        ValueError: The annotation is no JSON, lacks a field, or names a label that is none; or a
+            series is in no part of the split.
+    """
+    root = root.resolve()
+    annotation = root / _ANNOTATION
+    if not annotation.is_file():
+        raise FileNotFoundError(
+            f"m3ed: no {_ANNOTATION} in {root}; pass the folder that holds it and splitInfo"
+        )
+    try:
+        series = json.loads(annotation.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"m3ed: {annotation} is no JSON in UTF-8: {error}") from error
+    clips = root / "modality_speech"
+    rows = _read_series(series, _read_splits(root), clips if clips.is_dir() else None)
+    return build_utterances(rows, "m3ed")
+
+
+def _read_splits(root: Path) -> dict[str, str]:
+    """Split of each series."""
+    splits = {}
+    for part, split in _SPLITS.items():
+        path = root / "splitInfo" / f"movie_list_{part}.txt"
+        if not path.is_file():
+            raise FileNotFoundError(f"m3ed: no {path}; fetch splitInfo of the release")
+        names = path.read_text(encoding="utf-8-sig").split("\n")
+        splits |= {name.strip(): split for name in names if name.strip()}
+    return splits
+
+
+def _read_series(
+    annotation: dict[str, dict], splits: dict[str, str], clips: Path | None
+) -> Iterator[dict[str, object]]:
+    for series, dialogues in annotation.items():
+        if series not in splits:
+            raise ValueError(
+                f"m3ed: the series {series!r} is in no list of splitInfo, known are "
+                f"{', '.join(sorted(splits))}"
+            )
+        for dialogue_id, dialogue in dialogues.items():
+            for row in _read_dialogue(dialogue_id, dialogue, clips):
+                speaker = f"{series}_{row['speaker']}"
+                yield {**row, "speaker": speaker, "split": splits[series], "series": series}
+
+
+def _read_dialogue(
+    dialogue_id: str, dialogue: dict, clips: Path | None
+) -> Iterator[dict[str, object]]:
+    try:
+        people = dialogue["SpeakerInfo"]
+        utterances = sorted(dialogue["Dialog"].items(), key=lambda item: _number(item[0]))
+        for order, (utterance_id, utterance) in enumerate(utterances):
+            role = utterance["Speaker"]
+            emotion = utterance["EmoAnnotation"]["final_main_emo"]
+            yield {
+                "utterance_id": utterance_id,
+                "dialogue_id": dialogue_id,
+                "order": order,
+                "speaker": people[role]["Name"],
+                "gender": _GENDERS.get(str(people[role].get("Gender", "")).strip().lower()),
+                "language": "zh",
+                "text": utterance["Text"],
+                "audio": str(clips / f"{role}_{utterance_id}.wav") if clips else None,
+                "emotion": _read_emotion(emotion, utterance_id),
+            }
+    except KeyError as error:
+        raise ValueError(f"m3ed: dialogue {dialogue_id!r} lacks the field {error}") from None
+
+
+def _number(utterance_id: str) -> int:
+    last = utterance_id.rpartition("_")[2]
+    if not last.isdecimal():
+        raise ValueError(f"m3ed: utterance {utterance_id!r} ends in {last!r}, expected its number")
+    return int(last)
+
+
+def _read_emotion(label: str, utterance_id: str) -> str:
+    if label not in EMOTIONS:
+        raise ValueError(
+            f"m3ed: utterance {utterance_id!r} has final_main_emo {label!r}, expected "
+            f"{', '.join(EMOTIONS)}"
+        )
+    return EMOTIONS[label]

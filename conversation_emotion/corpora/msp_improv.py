@@ -1,0 +1,108 @@
+"""MSP-IMPROV (Busso et al., 2017): twelve actors in six sessions, improvised, read and natural.
+
+Reads the release as distributed, whose label file is misspelt, with or without a folder Audio::
+
+    Evalution.txt                                       or Evaluation.txt
+    Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav
+
+Of the label file the lines of the consensus are read, which name the video::
+
+    UTD-IMPROV-S01A-F01-P-FM01.avi; A; A:3.0; V:2.1; D:3.5; N:4.2;
+
+The emotion is what raters perceived: the letter behind the name (A anger, H happiness, N neutral, S
+sadness, O other, X no agreement, which leaves the turn unlabelled), not the letter in S01A, which
+is the emotion that the scene aims at. ``F01`` is the speaker, a woman of session 1. The letter
+behind it is the condition; which is which is not said in the files, so it stays a letter. A is
+``arousal``, N ``naturalness``. In which order turns were spoken is not in the names, so each is its
+own dialogue.
+
+Columns behind the contract: ``scene``, ``target``, ``condition``, ``naturalness``.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from conversation_emotion.utterances import build_utterances
+
+EMOTIONS = {
+    "A": "anger",
+    "H": "happiness",
+    "N": "neutral",
+    "O": "other",
+    "S": "sadness",
+    "X": None,
+}
+"""Emotion of each letter."""
+
+_LABELS = ("Evalution.txt", "Evaluation.txt")
+_TARGETS = {"A": "anger", "H": "happiness", "N": "neutral", "S": "sadness"}
+_NUMBER = r"\s*([-\d.]+|nan)\s*"
+_LINE = re.compile(
+    r"UTD-IMPROV-(?P<name>(?P<scene>S\d\d)(?P<target>[AHNS])-(?P<speaker>[FM]0(?P<session>\d))-"
+    r"(?P<condition>[PRST])-\w+)\.avi\s*;\s*(?P<emotion>[A-Z])\s*;(?P<ratings>.*)"
+)
+_RATING = re.compile(rf"(?P<rating>[AVDN])\s*:{_NUMBER}(?:;|$)", re.IGNORECASE)
+
+
+def load_msp_improv(root: Path) -> pd.DataFrame:
+    """Reads the consensus of the raters into the utterance table.
+
+    Args:
+        root: The folder of the release, the one that holds ``Evalution.txt``.
+
+    Raises:
+        FileNotFoundError: There is no label file.
+        ValueError: A line that begins as one of the consensus is not one.
+    """
+    root = root.resolve()
+    labels = next((root / name for name in _LABELS if (root / name).is_file()), None)
+    if labels is None:
+        raise FileNotFoundError(
+            f"msp-improv: no {' or '.join(_LABELS)} under {root}; pass the folder of the release"
+        )
+    audio = root / "Audio" if (root / "Audio").is_dir() else root
+    return build_utterances(_read_lines(labels, audio), "msp-improv")
+
+
+def _read_lines(labels: Path, audio: Path) -> Iterator[dict[str, object]]:
+    lines = labels.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.startswith("UTD-IMPROV"):
+            continue
+        match = _LINE.fullmatch(line.strip())
+        if not match or match["emotion"] not in EMOTIONS:
+            raise ValueError(
+                f"msp-improv: {labels} line {number} is {line!r}, expected one such as "
+                f"'UTD-IMPROV-S01A-F01-P-FM01.avi; A; A:3.0; V:2.1;' with an emotion "
+                f"({', '.join(EMOTIONS)})"
+            )
+        yield _describe(match, audio)
+
+
+def _describe(line: re.Match[str], audio: Path) -> dict[str, object]:
+    utterance_id = f"MSP-IMPROV-{line['name']}"
+    session = f"session{line['session']}"
+    folder = audio / session / f"{line['scene']}{line['target']}" / line["condition"]
+    ratings = {rating.upper(): float(number) for rating, number in _RATING.findall(line["ratings"])}
+    return {
+        "utterance_id": utterance_id,
+        "dialogue_id": utterance_id,
+        "order": 0,
+        "speaker": line["speaker"],
+        "gender": "female" if line["speaker"].startswith("F") else "male",
+        "language": "en",
+        "audio": str(folder / f"{utterance_id}.wav"),
+        "emotion": EMOTIONS[line["emotion"]],
+        "valence": ratings.get("V"),
+        "arousal": ratings.get("A"),
+        "dominance": ratings.get("D"),
+        "session": session,
+        "scene": line["scene"],
+        "target": _TARGETS[line["target"]],
+        "condition": line["condition"],
+        "naturalness": ratings.get("N", math.nan),
+    }

@@ -1,0 +1,149 @@
+"""MSP-Podcast (Lotfian & Busso, 2019): turns of podcasts with perceived emotions and attributes.
+
+Reads a release as distributed; the folders' names changed over the releases, so did a spelling::
+
+    Labels/labels_consensus.csv                    or labels_concensus.csv
+    Audios/MSP-PODCAST_0023_0045.wav               or Audio/
+    Transcripts/MSP-PODCAST_0023_0045.txt          without the folder, text is missing
+
+Emotions are the consensus of the raters: anger, contempt, disgust, fear, happiness, neutral, other,
+sadness, surprise. Where they do not agree (X) the turn is unlabelled. Attributes lie on the
+corpus' scale of 1 to 7. Of the parts, Train is ``train``, Development (in earlier releases
+Validation) is ``valid`` and Test1 is ``test``; Test2 and Test3 are named in ``part`` and belong to
+no split. A speaker whom nobody identified is taken for a person of their own in every turn. Turns
+of a podcast are not all there, so each is its own dialogue.
+
+Columns behind the contract: ``part``, ``podcast``.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from conversation_emotion.utterances import build_utterances
+
+EMOTIONS = {
+    "A": "anger",
+    "C": "contempt",
+    "D": "disgust",
+    "F": "fear",
+    "H": "happiness",
+    "N": "neutral",
+    "O": "other",
+    "S": "sadness",
+    "U": "surprise",
+    "X": None,
+}
+"""Emotion of each letter."""
+
+PARTS = {
+    "Train": "train",
+    "Development": "valid",
+    "Validation": "valid",
+    "Test1": "test",
+    "Test2": None,
+    "Test3": None,
+}
+"""Split of each part."""
+
+_LABELS = ("Labels/labels_consensus.csv", "Labels/labels_concensus.csv")
+_AUDIO = ("Audios", "Audio")
+_COLUMNS = (
+    "FileName",
+    "EmoClass",
+    "EmoAct",
+    "EmoVal",
+    "EmoDom",
+    "SpkrID",
+    "Gender",
+    "Split_Set",
+)
+_FILE = re.compile(r"MSP-PODCAST_(?P<podcast>\d+)_.+\.wav")
+
+
+def load_msp_podcast(root: Path) -> pd.DataFrame:
+    """Reads the consensus labels into the utterance table.
+
+    Args:
+        root: The folder of the release, the one that holds ``Labels``.
+
+    Raises:
+        FileNotFoundError: There are no consensus labels, or no folder of recordings.
+        ValueError: A column is missing, or a row has an emotion, part or number that is none.
+    """
+    root = root.resolve()
+    labels = _find(root, _LABELS)
+    audio = _find(root, _AUDIO)
+    return build_utterances(_read_rows(labels, audio, root / "Transcripts"), "msp-podcast")
+
+
+def _find(root: Path, names: tuple[str, ...]) -> Path:
+    for name in names:
+        if (root / name).exists():
+            return root / name
+    raise FileNotFoundError(
+        f"msp-podcast: no {' or '.join(names)} under {root}; pass the folder of the release, the "
+        "one that holds Labels"
+    )
+
+
+def _read_rows(labels: Path, audio: Path, transcripts: Path) -> Iterator[dict[str, object]]:
+    with labels.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        columns = list(reader.fieldnames or [])
+        if missing := [column for column in _COLUMNS if column not in columns]:
+            raise ValueError(f"msp-podcast: {labels} lacks the columns {missing}, it has {columns}")
+        for row, cells in enumerate(reader, start=1):
+            yield _describe(cells, f"{labels} row {row}", audio, transcripts)
+
+
+def _describe(
+    cells: dict[str, str], place: str, audio: Path, transcripts: Path
+) -> dict[str, object]:
+    match = _FILE.fullmatch(cells["FileName"])
+    if not match:
+        raise ValueError(
+            f"msp-podcast: {place} has FileName {cells['FileName']!r}, expected one such as "
+            "MSP-PODCAST_0023_0045.wav"
+        )
+    utterance_id = cells["FileName"].removesuffix(".wav")
+    known = cells["SpkrID"].strip().lower() not in ("", "unknown")
+    gender = cells["Gender"].strip().lower()
+    transcript = transcripts / f"{utterance_id}.txt"
+    return {
+        "utterance_id": utterance_id,
+        "dialogue_id": utterance_id,
+        "order": 0,
+        "speaker": cells["SpkrID"].strip() if known else f"unknown in {utterance_id}",
+        "gender": gender if gender in ("female", "male") else None,
+        "language": "en",
+        "text": transcript.read_text(encoding="utf-8").strip() if transcript.is_file() else None,
+        "audio": str(audio / cells["FileName"]),
+        "emotion": _choose(EMOTIONS, cells["EmoClass"], "EmoClass", place),
+        "valence": _read_number(cells["EmoVal"], "EmoVal", place),
+        "arousal": _read_number(cells["EmoAct"], "EmoAct", place),
+        "dominance": _read_number(cells["EmoDom"], "EmoDom", place),
+        "split": _choose(PARTS, cells["Split_Set"], "Split_Set", place),
+        "part": cells["Split_Set"],
+        "podcast": match["podcast"],
+    }
+
+
+def _choose(choices: dict[str, str | None], cell: str, column: str, place: str) -> str | None:
+    if cell not in choices:
+        raise ValueError(
+            f"msp-podcast: {place} has {column} {cell!r}, expected {', '.join(choices)}"
+        )
+    return choices[cell]
+
+
+def _read_number(cell: str, column: str, place: str) -> float | None:
+    try:
+        return float(cell) if cell.strip() else None
+    except ValueError:
+        raise ValueError(
+            f"msp-podcast: {place} has {column} {cell!r}, expected a number or nothing"
+        ) from None

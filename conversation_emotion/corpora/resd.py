@@ -1,0 +1,85 @@
+"""RESD (Aniemore, 2022): acted Russian dialogues of two, each in an emotion, seven emotions.
+
+Reads the release as distributed, with its official split::
+
+    train.csv, test.csv               columns path and emotion, and text where it was transcribed
+    train/happiness_enthusiasm_32/32_happiness_enthusiasm_h_120.wav
+    test/03_disgust_neutral/03_disgust_neutral n_050.wav
+
+A name is the number of the
+dialogue, the emotions of the two, the first letter of the emotion of the one who speaks, and a
+number. Who is who across dialogues is not published: a speaker is one side of one dialogue. The
+official split has utterances of the same dialogue on both sides; for that reason each utterance is
+a dialogue of its own here, and a score on this split is not speaker-independent.
+
+A column behind the contract: ``scene``, the number of the dialogue.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from conversation_emotion.utterances import build_utterances
+
+EMOTIONS = ("anger", "disgust", "enthusiasm", "fear", "happiness", "neutral", "sadness")
+
+_NAME = re.compile(r"(?P<scene>\d+)_.+[ _](?P<side>[a-z])_\d+")
+
+
+def load_resd(root: Path) -> pd.DataFrame:
+    """Reads both parts of the split into the utterance table.
+
+    Args:
+        root: The folder that holds ``train.csv`` and ``test.csv``.
+
+    Raises:
+        FileNotFoundError: One of the tables is missing.
+        ValueError: A table lacks a column, or a row has an emotion or name that is none.
+    """
+    root = root.resolve()
+    return build_utterances(
+        (row for split in ("train", "test") for row in _read_split(root, split)), "resd"
+    )
+
+
+def _read_split(root: Path, split: str) -> Iterator[dict[str, object]]:
+    table = root / f"{split}.csv"
+    if not table.is_file():
+        raise FileNotFoundError(
+            f"resd: no {table.name} in {root}; pass the folder that holds train.csv and test.csv"
+        )
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        columns = list(reader.fieldnames or [])
+        if not {"path", "emotion"} <= set(columns):
+            raise ValueError(f"resd: {table} has the columns {columns}, expected path and emotion")
+        for row, cells in enumerate(reader, start=1):
+            yield {"split": split, **_describe(cells, f"{table} row {row}", root / split)}
+
+
+def _describe(cells: dict[str, str], place: str, folder: Path) -> dict[str, object]:
+    path = folder / cells["path"]
+    match = _NAME.fullmatch(path.stem)
+    if not match:
+        raise ValueError(
+            f"resd: {place} has path {cells['path']!r}, expected a name such as "
+            "32_happiness_enthusiasm_h_120.wav"
+        )
+    if cells["emotion"] not in EMOTIONS:
+        raise ValueError(
+            f"resd: {place} has emotion {cells['emotion']!r}, expected {', '.join(EMOTIONS)}"
+        )
+    return {
+        "utterance_id": path.stem,
+        "dialogue_id": path.stem,
+        "order": 0,
+        "speaker": f"{match['scene']}_{match['side']}",
+        "language": "ru",
+        "text": cells.get("text") or None,
+        "audio": str(path),
+        "emotion": cells["emotion"],
+        "scene": match["scene"],
+    }

@@ -1,0 +1,174 @@
+"""The report of a corpus check: a few lines to read at once, Markdown, and all of it as JSON."""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+from conversation_emotion.audio import MIN_SECONDS
+from experiments._corpus_check import Count, Findings, Recordings
+from experiments._corpus_facts import Facts
+
+NUM_NAMED = 20
+"""How many of a long list the Markdown names; the JSON has them all."""
+
+FEWEST_TO_DOUBT = 20
+"""How many recordings it takes to say that their lengths are odd."""
+
+EQUAL_SHARE = 0.25
+"""Share of recordings of one and the same length above which lengths are odd."""
+
+MOST_SPEAKERS = 100
+"""How many speakers the Markdown's table of classes has at most."""
+
+
+def write_report(findings: Findings, facts: Facts | None, folder: Path) -> None:
+    """Writes ``report.md`` and ``report.json`` into a folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "\n".join(describe(findings, facts))
+    (folder / "report.md").write_text(f"{text}\n", encoding="utf-8")
+    everything = {
+        "published": dataclasses.asdict(facts) if facts else None,
+        "found": dataclasses.asdict(findings),
+        "differences": findings.differences(),
+    }
+    (folder / "report.json").write_text(
+        json.dumps(everything, indent=2, ensure_ascii=False), encoding="utf-8"
+    )
+
+
+def summarise(findings: Findings, facts: Facts | None) -> Iterator[str]:
+    """Says in a few lines what was found."""
+    counts = ", ".join(
+        f"{_describe_count(count)} {name}" for name, count in findings.counts.items()
+    )
+    yield f"{findings.corpus}: {counts}, {findings.num_unlabelled:,} unlabelled"
+    if findings.absent:
+        yield f"absent speakers: {name_people(findings.absent)}"
+    if findings.unexpected:
+        yield f"speakers that are not published: {name_people(findings.unexpected)}"
+    yield from _describe_recordings(findings.recordings)
+    yield from _doubt_lengths(findings, facts)
+    if facts is None:
+        yield "no counts are published for this corpus"
+    elif differences := findings.differences():
+        yield f"other counts than published: {', '.join(differences)} (published by {facts.source})"
+    elif _is_compared(findings):
+        yield f"all counts are equal to the published ones ({facts.source})"
+
+
+def describe(findings: Findings, facts: Facts | None) -> Iterator[str]:
+    """Writes the report as Markdown, line by line."""
+    yield f"# {facts.title if facts else findings.corpus}"
+    yield ""
+    yield f"Copy: `{findings.root}`"
+    yield ""
+    yield from (f"- {line}" for line in summarise(findings, facts))
+    if facts:
+        yield f"- grade of the published counts: {facts.grade}"
+    yield ""
+    yield from _tabulate("Emotions", findings.emotions)
+    yield from _tabulate("Official split", findings.splits)
+    yield from _list_clips("Missing recordings", findings.recordings.missing)
+    broken = [f"{name}: {error}" for name, error in findings.recordings.broken.items()]
+    yield from _list_clips("Broken recordings", broken)
+    yield from _tabulate_balance(findings.balance)
+
+
+def name_people(people: Sequence[str]) -> str:
+    """Joins names by commas, and those that count on by "to": 13, 14, 15 become 13 to 15."""
+    runs: list[list[str]] = []
+    for name in people:
+        follows = runs and name.isdecimal() and runs[-1][-1].isdecimal()
+        if follows and int(name) == int(runs[-1][-1]) + 1:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    shown = [", ".join(run) if len(run) < 3 else f"{run[0]} to {run[-1]}" for run in runs]
+    if len(shown) > NUM_NAMED:
+        return f"{', '.join(shown[:NUM_NAMED])} and {len(shown) - NUM_NAMED} more"
+    return ", ".join(shown)
+
+
+def _is_compared(findings: Findings) -> bool:
+    counts = (*findings.counts.values(), *findings.emotions.values())
+    return any(count.published is not None for count in counts)
+
+
+def _describe_count(count: Count) -> str:
+    if count.differs:
+        return f"{count.found:,} of {count.published:,}"
+    return f"{count.found:,}"
+
+
+def _describe_recordings(recordings: Recordings) -> Iterator[str]:
+    manner = "decoded" if recordings.is_decoded else "by their headers"
+    if recordings.silent:
+        yield f"without a recording: {len(recordings.silent):,} utterances"
+    if not recordings.seconds:
+        return
+    seconds = recordings.seconds.values()
+    yield (
+        f"recordings, {manner}: {len(seconds):,} can be read, {recordings.hours:.2f} hours, "
+        f"{min(seconds):.2f} to {max(seconds):.2f} s, median {median(seconds):.2f} s; "
+        f"{len(recordings.missing):,} missing, {len(recordings.broken):,} broken"
+    )
+    if short := sorted(name for name, length in recordings.seconds.items() if length < MIN_SECONDS):
+        yield f"shorter than {1000 * MIN_SECONDS:.0f} ms: {_shorten(short)}"
+
+
+def _doubt_lengths(findings: Findings, facts: Facts | None) -> Iterator[str]:
+    """Says what lengths hint at: a copy whose recordings were cut or padded."""
+    recordings = findings.recordings
+    if len(recordings.seconds) < FEWEST_TO_DOUBT:
+        return
+    lengths = Counter(round(length, 3) for length in recordings.seconds.values())
+    length, count = lengths.most_common(1)[0]
+    if count > EQUAL_SHARE * len(recordings.seconds):
+        yield (
+            f"{count:,} of {len(recordings.seconds):,} recordings last {length:g} s to the "
+            "millisecond, as if they were cut or padded"
+        )
+    hours = facts.hours if facts and not findings.counts["utterances"].differs else None
+    if hours is not None and abs(recordings.hours - hours) > 0.05 + 0.05 * hours:
+        yield f"other hours than published: {recordings.hours:.2f} of {hours:.1f}"
+
+
+def _shorten(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NUM_NAMED:,} more" if len(names) > NUM_NAMED else ""
+    return ", ".join(names[:NUM_NAMED]) + more
+
+
+def _tabulate(title: str, counts: dict[str, Count]) -> Iterator[str]:
+    if counts:
+        yield from (f"## {title}", "", "| | found | published |", "|---|---:|---:|")
+        for name, count in counts.items():
+            published = "" if count.published is None else f"{count.published:,}"
+            yield f"| {name} | {count.found:,} | {published} |"
+        yield ""
+
+
+def _list_clips(title: str, clips: Sequence[str]) -> Iterator[str]:
+    if clips:
+        yield from (f"## {title}", "")
+        yield from (f"- {clip}" for clip in clips[:NUM_NAMED])
+        if len(clips) > NUM_NAMED:
+            yield f"- and {len(clips) - NUM_NAMED:,} more, all of them in report.json"
+        yield ""
+
+
+def _tabulate_balance(balance: dict[str, dict[str, int]]) -> Iterator[str]:
+    if not balance:
+        return
+    yield from ("## Classes of each speaker", "")
+    if len(balance) > MOST_SPEAKERS:
+        yield f"{len(balance):,} speakers, all of them in report.json."
+        return
+    emotions = list(next(iter(balance.values())))
+    yield f"| speaker | {' | '.join(emotions)} | all |"
+    yield f"|---|{'---:|' * (len(emotions) + 1)}"
+    for speaker, counts in balance.items():
+        cells = [f"{counts[emotion]:,}" for emotion in emotions]
+        yield f"| {speaker} | {' | '.join(cells)} | {sum(counts.values()):,} |"

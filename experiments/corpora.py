@@ -1,0 +1,93 @@
+"""The corpora that can be read, and whether a copy of one is whole.
+
+    python -m experiments.corpora
+    python -m experiments.corpora check --corpus ravdess --root RAVDESS
+    python -m experiments.corpora check --corpus meld --root MELD.Raw --decode
+
+The first command lists them: languages, hours, utterances, speakers, classes, licence, and where to
+ask for them. A check counts utterances, speakers, emotions and parts of the split, beside what is
+published, names speakers that are absent and recordings that are missing or broken, and says how
+long they are and how the classes are spread over the speakers. Reading headers takes seconds for a
+thousand recordings; --decode reads every sample of each.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from experiments import _cli
+from experiments._settings import CorpusName
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListSettings:
+    """Lists the corpora; this is what happens without a command."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckSettings:
+    """Checks a copy against the published counts, and looks at every recording."""
+
+    corpus: CorpusName
+    """Corpus to check."""
+
+    root: Path | None = None
+    """Folder of the corpus as distributed, or the manifest file; demo needs none."""
+
+    decode: bool = False
+    """Read every sample of each recording, not only the headers."""
+
+    out: Path | None = None
+    """Folder for report.md and report.json; without it, mlruns/corpora/ and the corpus' name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorporaConfig:
+    """What to do."""
+
+    command: (
+        Annotated[ListSettings, tyro.conf.subcommand("list", prefix_name=False)]
+        | Annotated[CheckSettings, tyro.conf.subcommand("check", prefix_name=False)]
+    ) = field(default_factory=ListSettings)
+
+
+def run(config: CorporaConfig) -> None:
+    """Lists the corpora, or checks a copy of one."""
+    if isinstance(config.command, CheckSettings):
+        _check(config.command)
+    else:
+        from experiments._corpus_facts import show_facts
+
+        show_facts()
+
+
+def _check(settings: CheckSettings) -> None:
+    """Reads the copy, checks it, writes the report and prints what was found."""
+    from conversation_emotion.corpora import load_corpus
+    from experiments._corpus_check import check_copy
+    from experiments._corpus_facts import load_facts
+    from experiments._corpus_report import summarise, write_report
+
+    facts = load_facts().get(settings.corpus)
+    findings = check_copy(
+        load_corpus(settings.corpus, settings.root),
+        facts,
+        corpus=settings.corpus,
+        root=str(settings.root or "in the package"),
+        decode=settings.decode,
+    )
+    folder = settings.out or Path("mlruns") / "corpora" / settings.corpus
+    write_report(findings, facts, folder)
+    print("\n".join(summarise(findings, facts)))
+    print(f"report: {folder / 'report.md'}, {folder / 'report.json'}")
+
+
+def main() -> None:
+    """Runs the command line."""
+    _cli.launch(run, CorporaConfig)
+
+
+if __name__ == "__main__":
+    main()
