@@ -108,7 +108,7 @@ def score_predictions(
                 resampled[name].append(metric(drawn))
     num_judged = len(predictions.drop_duplicates(["fold", "utterance_id"]))
     return {
-        name: _interval(points[name], np.mean(resampled[name], axis=0), num_judged)
+        name: summarise(points[name], np.mean(resampled[name], axis=0), num_judged)
         for name in METRICS
     }
 
@@ -121,7 +121,8 @@ def _count_by_dialogue(
     return counts
 
 
-def _interval(points: list[float], resampled: Scores, num_judged: int) -> Interval:
+def summarise(points: list[float], resampled: Scores, num_judged: int) -> Interval:
+    """Makes the interval of a score from that of each fold and seed, and from its resamples."""
     low, high = np.percentile(resampled, [2.5, 97.5])
     deviation = float(np.std(points, ddof=1)) if len(points) > 1 else 0.0
     return Interval(float(np.mean(points)), float(low), float(high), deviation, num_judged)

@@ -6,6 +6,13 @@ from typing import TYPE_CHECKING
 
 from accelerate.utils import set_seed
 
+from speech_encoders.cpc import (
+    ContrastivePrediction,
+    ContrastSettings,
+    CpcConfig,
+    CpcForPreTraining,
+    make_feature_extractor,
+)
 from speech_encoders.emotion2vec import (
     Emotion2vecConfig,
     Emotion2vecFeatureExtractor,
@@ -15,6 +22,7 @@ from speech_encoders.emotion2vec.distillation import DistillationSettings, Onlin
 from speech_encoders.emotion2vec.warm_start import start_from
 
 if TYPE_CHECKING:
+    from experiments.pretrain_cpc import CpcSettings
     from experiments.pretrain_emotion2vec import Emotion2vecSettings
 
 COLD_LEARNING_RATE = 7.5e-4
@@ -22,6 +30,9 @@ COLD_LEARNING_RATE = 7.5e-4
 
 WARM_LEARNING_RATE = 7.5e-5
 """Step size of emotion2vec (Ma et al., 2024), which starts from data2vec 2.0."""
+
+CPC_LEARNING_RATE = 2e-4
+"""Step size of Li et al. (2021)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,3 +95,34 @@ def build_emotion2vec(settings: "Emotion2vecSettings", seed: int) -> Emotion2vec
         objective=OnlineDistillation(student, distillation),
         learning_rate=COLD_LEARNING_RATE if settings.start is None else WARM_LEARNING_RATE,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CpcLearner:
+    """CPC with what its training needs; see `experiments._pretraining.Learner`."""
+
+    objective: ContrastivePrediction
+    learning_rate: float = CPC_LEARNING_RATE
+    no_decay: tuple[str, ...] = ()
+
+    @property
+    def least_deviations(self) -> dict[str, float]:
+        """Returns nothing: answers that are the same everywhere are no minimum of InfoNCE."""
+        return {}
+
+    def save(self, folder: Path) -> None:
+        """Writes the encoder, with its predictors, and the feature extractor."""
+        self.objective.model.save_pretrained(folder)
+        make_feature_extractor().save_pretrained(folder)
+
+
+def build_cpc(settings: "CpcSettings", seed: int) -> CpcLearner:
+    """Builds the encoder and its predictors from random weights."""
+    set_seed(seed)
+    model = CpcForPreTraining(CpcConfig(has_norms=settings.norms))
+    contrast = ContrastSettings(
+        num_negatives=settings.negatives,
+        source=settings.negatives_from,
+        temperature=settings.temperature,
+    )
+    return CpcLearner(objective=ContrastivePrediction(model, contrast))

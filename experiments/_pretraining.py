@@ -152,6 +152,7 @@ def _stream_settings(audio: AudioSettings, training: LoopSettings) -> StreamSett
     return StreamSettings(
         batch_seconds=audio.batch_samples / SAMPLE_RATE,
         min_seconds=audio.min_seconds,
+        crop_seconds=audio.crop_seconds,
         weights=audio.weights,
         augmentation=Augmentation(
             noise=audio.noise, speed=audio.speed, pitch=audio.pitch, gain=audio.gain
@@ -235,7 +236,8 @@ class _Teller:
         )
         if self.first is not None and self.last is not None:
             before, after = self.first.metrics, self.last.metrics
-            names = [name for name in after if name.endswith("loss") or "_over_" in name]
+            told = ("loss", "accuracy", "_over_")
+            names = [name for name in after if any(part in name for part in told)]
             for name in names:
                 print(f"  {name}: {before[name]:.3f} -> {after[name]:.3f}")
         self.run.log_metrics(

@@ -22,6 +22,10 @@ class AudioSettings:
     max_seconds: float = 20.0
     """Longer ones are cut into equal pieces."""
 
+    crop_seconds: float | None = None
+    """Cut or repeat every clip to this length, at a random place; none crops the clips of a batch
+    to the shortest of them."""
+
     batch_samples: int = 1_000_000
     """Samples of a batch at most, on each device; 16,000 are a second."""
 
@@ -55,10 +59,14 @@ class AudioSettings:
             raise ValueError("--weights must be 0 or more, and one of them above 0")
         if not 0.1 <= self.min_seconds <= self.max_seconds:
             raise ValueError("--min-seconds must lie between 0.1 and --max-seconds")
-        if self.batch_samples < 16_000 * self.max_seconds:
+        if self.crop_seconds is not None and self.crop_seconds < 0.1:
+            raise ValueError(f"--crop-seconds must be 0.1 or more, got {self.crop_seconds:g}")
+        flag = "--max-seconds" if self.crop_seconds is None else "--crop-seconds"
+        longest = self.crop_seconds or self.max_seconds
+        if self.batch_samples < 16_000 * longest:
             raise ValueError(
-                f"--batch-samples {self.batch_samples} is less than a clip of --max-seconds "
-                f"{self.max_seconds:g} ({16_000 * self.max_seconds:.0f} samples)"
+                f"--batch-samples {self.batch_samples} is less than a clip of {flag} "
+                f"{longest:g} ({16_000 * longest:.0f} samples)"
             )
         for name in ("noise", "speed", "pitch", "gain", "max_broken"):
             if not 0 <= getattr(self, name) <= 1:

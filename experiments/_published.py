@@ -66,3 +66,25 @@ SER: dict[tuple[str, str], list[Published]] = {
     ],
 }
 """Recognition of single utterances with a linear head on speech, by corpus and label set."""
+
+
+class PublishedConcordance(NamedTuple):
+    """CCC as printed, in the order of `conversation_emotion.concordance.DIMENSIONS`, and mean."""
+
+    system: str
+    dimensions: tuple[float, float, float]
+    mean: float
+    source: str
+
+
+_LI = "Li et al., ICASSP 2021, as readers of it report; its other rows were not to be had"
+
+DIMENSIONAL: dict[str, list[PublishedConcordance]] = {
+    "iemocap": [
+        PublishedConcordance("pre-trained CPC, five-fold", (0.752, 0.752, 0.691), 0.731, _LI),
+    ],
+    "msp-podcast": [
+        PublishedConcordance("pre-trained CPC", (0.706, 0.377, 0.639), 0.574, _LI),
+    ],
+}
+"""Activation, valence and dominance of single utterances, by corpus."""

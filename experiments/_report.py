@@ -147,7 +147,13 @@ def describe_sources(published: Iterable[Published]) -> Iterator[str]:
 
 
 def print_table(
-    title: str, rows: Iterable[Row], captions: Iterable[str], runs: Sequence[TrackedRun]
+    title: str,
+    rows: Iterable[Row],
+    captions: Iterable[str],
+    runs: Sequence[TrackedRun],
+    *,
+    columns: Sequence[str] = tuple(TITLES[name] for name in METRICS),
+    unit: str = "in percent",
 ) -> None:
     """Prints the table and keeps it with every run that it shows."""
     table = Table(
@@ -157,9 +163,9 @@ def print_table(
         title_justify="left",
         box=box.SIMPLE_HEAD,
     )
-    table.add_column("in percent", overflow="fold")
-    for name in METRICS:
-        table.add_column(TITLES[name], justify="right", no_wrap=True)
+    table.add_column(unit, overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(row.system, *row.cells)
     terminal = Console()

@@ -74,7 +74,8 @@ def load_speech_encoder(name: str, *, device: str = "cpu") -> SpeechEncoder:
         name: A name in `BUILDERS`; else a Hugging Face hub id or a local folder of a wav2vec 2.0,
             HuBERT, WavLM, data2vec-audio or Whisper checkpoint, of Whisper only the encoder; for
             emotion2vec a released ``.pt`` file or a converted folder, with ``emotion2vec:`` before
-            a hub id; ``untrained:`` and a size or folder of emotion2vec for random weights.
+            a hub id; a folder that CPC's pre-training wrote; ``untrained:`` and a size or folder of
+            emotion2vec for random weights.
         device: Where it computes, for instance ``cpu`` or ``cuda:0``.
 
     Raises:
@@ -86,6 +87,8 @@ def load_speech_encoder(name: str, *, device: str = "cpu") -> SpeechEncoder:
         return _build_untrained(name, device)
     if name.startswith("emotion2vec:") or _is_emotion2vec(Path(name).expanduser()):
         return _build_emotion2vec(name, device)
+    if name.startswith("cpc:") or _read_model_type(Path(name).expanduser()) == "cpc":
+        return _build_cpc(name, device)
     return BUILDERS.get(name, _build_pretrained)(name, device)
 
 
@@ -108,18 +111,35 @@ def _build_pretrained(name: str, device: str) -> SpeechEncoder:
     return load_pretrained(name, device)
 
 
+def _build_samples(name: str, device: str) -> SpeechEncoder:
+    del name, device
+    from speech_encoders.cpc.modeling import RECEPTIVE_FIELD
+    from speech_encoders.samples import SampleEncoder
+
+    return SampleEncoder(RECEPTIVE_FIELD)
+
+
 def _is_emotion2vec(path: Path) -> bool:
     """Tells a released file or a converted folder of emotion2vec from other checkpoints."""
+    return path.suffix == ".pt" or _read_model_type(path) == "emotion2vec"
+
+
+def _read_model_type(path: Path) -> str | None:
+    """Tells what model a folder holds, if it is one."""
     config = path / "config.json"
-    if config.is_file():
-        return json.loads(config.read_text()).get("model_type") == "emotion2vec"
-    return path.suffix == ".pt"
+    return json.loads(config.read_text()).get("model_type") if config.is_file() else None
 
 
 def _build_emotion2vec(name: str, device: str) -> SpeechEncoder:
     from speech_encoders.emotion2vec import load_emotion2vec
 
     return load_emotion2vec(name, device)
+
+
+def _build_cpc(name: str, device: str) -> SpeechEncoder:
+    from speech_encoders.cpc import load_cpc
+
+    return load_cpc(name, device)
 
 
 def _build_untrained(name: str, device: str) -> SpeechEncoder:
@@ -132,6 +152,7 @@ BUILDERS: dict[str, Callable[[str, str], SpeechEncoder]] = {
     "fbank": _build_spectral,
     "mfcc": _build_spectral,
     "egemaps": _build_egemaps,
+    "samples": _build_samples,
     "emotion2vec": _build_emotion2vec,
     "emotion2vec-mini": _build_emotion2vec,
 }

@@ -112,6 +112,23 @@ def test_clips_of_a_batch_have_one_length_and_fill_its_seconds(tmp_path):
     assert 0.8 * whole < heard <= whole
 
 
+def test_clips_are_cropped_to_a_length_of_their_own_and_short_ones_repeated(tmp_path):
+    seconds = [0.5, 0.75, 1.0, 2.0, 3.0, 3.0]
+    for number, length in enumerate(seconds):
+        samples = np.arange(round(length * 16_000)) % 8_192 / 8_192
+        soundfile.write(tmp_path / f"{number}.wav", samples, 16_000, subtype="FLOAT")
+    source = find_recordings(str(tmp_path), min_seconds=0.1, max_seconds=20)
+    settings = StreamSettings(batch_seconds=2.0, crop_seconds=1.0, augmentation=Augmentation())
+    batches = take(ClipStream([source], settings), 3)
+    heard = torch.cat([batch.waveforms for batch in batches])
+    assert [tuple(batch.waveforms.shape) for batch in batches] == [(2, 16_000)] * 3
+    assert len({float(clip[0]) for clip in heard}) > 3  # at random places
+    for lag in (8_000, 12_000):  # the clips of 0.5 and 0.75 s alone recur after their own length
+        assert sum(torch.equal(clip[lag:], clip[:-lag]) for clip in heard) == 1
+    sound = {round(float(value) * 8_192) % 8_192 for value in heard.flatten()}
+    assert sound == set(range(8_192))  # no silence put in, nothing but the clips
+
+
 def test_the_order_depends_on_the_seed_and_epoch_and_can_be_taken_up_anywhere(tmp_path):
     for number in range(12):
         write(tmp_path / f"{number}.wav", 0.5 + 0.1 * number, level=0.1 + 0.01 * number)

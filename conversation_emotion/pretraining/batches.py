@@ -1,7 +1,8 @@
 """Batches of unlabelled clips of one length, in an order that the step number alone decides.
 
 Clips of similar length share a batch that is filled by seconds, not by number (lhotse); all are
-cropped at random places to the shortest, so that nothing is padded. Every choice of chance (order,
+cropped at random places to the shortest, or to a length of their own for which short ones are
+repeated, so that nothing is padded. Every choice of chance (order,
 crop, augmentation) comes from the seed, the epoch and the batch's number: training can stop
 anywhere and go on as if it had not.
 """
@@ -46,6 +47,8 @@ class StreamSettings:
     Attributes:
         batch_seconds: Audio of a batch at most.
         min_seconds: Clips that augmentation makes shorter than this are repeated up to it.
+        crop_seconds: Length of every clip in every batch, the shorter repeated up to it; None crops
+            the clips of a batch to the shortest of them.
         weights: Share of the clips of an epoch from each source; empty takes every clip once.
         augmentation: Changes of the clips.
         seed: Of order, crops and augmentation.
@@ -54,6 +57,7 @@ class StreamSettings:
 
     batch_seconds: float = 62.5
     min_seconds: float = 0.5
+    crop_seconds: float | None = None
     weights: tuple[float, ...] = ()
     augmentation: Augmentation = Augmentation()  # noqa: RUF009 (frozen)
     seed: int = 0
@@ -111,14 +115,15 @@ class ClipStream:
     def _plan_epoch(self) -> list[list[Clip]]:
         """Divides the clips of an epoch into batches, as many for every process."""
         clips = choose_clips(self.sources, self.settings.weights, self.settings.seed, self.epoch)
+        crop = self.settings.crop_seconds
         cuts = CutSet.from_cuts(
-            MonoCut(id=str(number), start=0.0, duration=clip.seconds, channel=0)
+            MonoCut(id=str(number), start=0.0, duration=crop or clip.seconds, channel=0)
             for number, clip in enumerate(clips)
         )
         sampler = BucketingSampler(
             cuts,
             max_duration=self.settings.batch_seconds,
-            num_buckets=max(1, min(_NUM_BUCKETS, len(clips) // 8)),
+            num_buckets=1 if crop else max(1, min(_NUM_BUCKETS, len(clips) // 8)),
             shuffle=True,
             seed=self.settings.seed,
             rank=self.rank,
@@ -177,13 +182,14 @@ class _Batches(Dataset[ClipBatch]):
             raise AudioError(
                 f"every clip of a batch is broken, first {next(iter(broken.values()))}"
             )
-        size = min(len(waveform) for waveform in waveforms)
+        crop = self.settings.crop_seconds
+        size = round(crop * SAMPLE_RATE) if crop else min(map(len, waveforms))
         cropped = [_crop(waveform, size, rng) for waveform in waveforms]
         return ClipBatch(torch.stack(cropped), int(rng.integers(2**31)), broken)
 
     def _repeat(self, waveform: Tensor) -> Tensor:
         """Repeats a clip that is too short."""
-        least = round(self.settings.min_seconds * SAMPLE_RATE)
+        least = round((self.settings.crop_seconds or self.settings.min_seconds) * SAMPLE_RATE)
         return waveform.repeat(-(-least // len(waveform)))
 
 

@@ -77,6 +77,19 @@ def find_recordings(source: str, *, min_seconds: float, max_seconds: float) -> R
         raise FileNotFoundError(
             f"{source}: no audio found, expected files that end in {', '.join(SUFFIXES)}"
         )
+    return _measure_all(source, wanted, min_seconds, max_seconds)
+
+
+def utterance_recordings(
+    name: str, utterances: pd.DataFrame, *, min_seconds: float, max_seconds: float
+) -> Recordings:
+    """Does the same for the utterances of a table, for instance those of a train part."""
+    return _measure_all(name, list(_read_corpus(utterances)), min_seconds, max_seconds)
+
+
+def _measure_all(
+    source: str, wanted: Sequence[Clip], min_seconds: float, max_seconds: float
+) -> Recordings:
     clips, broken, num_short = [], {}, 0
     with ThreadPoolExecutor(max_workers=8) as pool:
         lengths = pool.map(_measure, wanted)

@@ -1,0 +1,133 @@
+"""What a recogniser of ratings hears in a fold: stored features, waveforms, or mini-CPC's own."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+from accelerate import Accelerator
+from torch import nn
+
+from conversation_emotion.batching import ModalityArrays
+from conversation_emotion.features.key import text_digest
+from conversation_emotion.perception import LayerSum, fit_standardisation
+from conversation_emotion.pretraining.batches import ClipStream, StreamSettings
+from conversation_emotion.pretraining.collapse import CollapseMonitor
+from conversation_emotion.pretraining.contract import PretrainingSettings
+from conversation_emotion.pretraining.loop import pretrain
+from conversation_emotion.pretraining.recordings import utterance_recordings
+from conversation_emotion.rating_model import FeatureFront, WaveformFront
+from conversation_emotion.splits import Fold, Rows
+from experiments import _objectives
+from experiments._features import extract_features
+from experiments.pretrain_cpc import CpcSettings
+from speech_encoders import load_speech_encoder
+from speech_encoders.cpc import CpcConfig, CpcModel
+from speech_encoders.cpc.modeling import RECEPTIVE_FIELD
+
+if TYPE_CHECKING:
+    from experiments.dimensional import DimensionalConfig, MiniSettings
+
+END_TO_END, MINI_CPC = "end-to-end", "mini-cpc"
+"""Rows that are no frozen encoder."""
+
+_MAX_SECONDS = 30.0
+
+
+class Heard(NamedTuple):
+    """The speech of a corpus as the recogniser of a fold hears it.
+
+    Attributes:
+        arrays: Hidden states or samples of every row of the table.
+        failures: Why a clip could not be used, by utterance id.
+    """
+
+    arrays: ModalityArrays
+    failures: dict[str, str]
+
+
+class Inputs:
+    """Hears a corpus with one of the encoders; what does not depend on the fold is heard once.
+
+    Args:
+        config: The experiment's settings.
+        utterances: The utterance table.
+        encoder: A row of the table to print.
+    """
+
+    def __init__(self, config: "DimensionalConfig", utterances: pd.DataFrame, encoder: str) -> None:
+        self.config = config
+        self.utterances = utterances
+        self.encoder = encoder
+        self._heard: Heard | None = None
+
+    def identity(self) -> str:
+        """Tells all that the encoder's states depend on, before any is extracted."""
+        if self.encoder in (END_TO_END, MINI_CPC):
+            return self.encoder
+        return load_speech_encoder(self.encoder).identity
+
+    def hear(self, fold: Fold) -> Heard:
+        """Extracts what the fold's recogniser hears."""
+        if self.encoder == MINI_CPC:
+            train = self.utterances.iloc[fold.train]
+            return self._extract(str(pretrain_mini(self.config.mini, train)))
+        if self._heard is None:
+            name = "samples" if self.encoder == END_TO_END else self.encoder
+            self._heard = self._extract(name)
+        return self._heard
+
+    def build_front(self, arrays: ModalityArrays, train: Rows) -> nn.Module:
+        """Builds the untrained first part of a model, with statistics of the train part."""
+        settings = self.config.ratings
+        if self.encoder == END_TO_END:
+            encoder = CpcModel(CpcConfig())
+            size = encoder.config.hidden_size
+            return WaveformFront(encoder, size, RECEPTIVE_FIELD, settings.stride)
+        standardisation = fit_standardisation(arrays.stack_frames(train))
+        mixture = LayerSum(arrays.num_layers, standardisation.output_size)
+        return FeatureFront(standardisation, mixture, settings.stride)
+
+    def _extract(self, encoder: str) -> Heard:
+        features = self.config.ratings.of_encoder(encoder)
+        found = extract_features(self.utterances, features, strict=self.config.data.strict)
+        return Heard(ModalityArrays(found["speech"], "speech"), found["speech"].failures)
+
+
+def pretrain_mini(settings: "MiniSettings", train: pd.DataFrame) -> Path:
+    """Pre-trains CPC on the speech of a train part, unless that was done -> the encoder's folder.
+
+    The same part and settings give the same folder; an interrupted pre-training goes on.
+    """
+    crop = settings.mini_crop_seconds
+    source = utterance_recordings(
+        MINI_CPC, train, min_seconds=min(0.5, crop), max_seconds=_MAX_SECONDS
+    )
+    digest = text_digest(repr((source.clips, settings)))[:16]
+    folder = Path.cwd() / "mlruns" / "pretraining" / f"{MINI_CPC}-{digest}"
+    encoder = folder / "encoder"
+    if (encoder / "preprocessor_config.json").is_file():
+        return encoder
+    learner = _objectives.build_cpc(CpcSettings(), seed=0)
+    stream = ClipStream(
+        [source], StreamSettings(batch_seconds=settings.mini_clips * crop, crop_seconds=crop)
+    )
+    progress = pretrain(
+        learner.objective,
+        stream,
+        PretrainingSettings(
+            learning_rate=learner.learning_rate, weight_decay=1e-5, steps=settings.mini_steps
+        ),
+        folder,
+        monitor=CollapseMonitor(learner.least_deviations),
+        accelerator=Accelerator(),
+        broken=source.broken,
+    )
+    print(f"mini-cpc: {progress.step} updates, {progress.audio_seconds / 3600:.2f} hours heard")
+    learner.save(encoder)
+    return encoder
+
+
+def rated_rows(ratings: np.ndarray) -> Rows:
+    """Finds the rows that have a rating in any dimension: (rows, D) -> (N,)."""
+    return np.flatnonzero(~np.isnan(ratings).all(axis=1)).astype(np.int64)

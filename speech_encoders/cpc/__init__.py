@@ -1,0 +1,49 @@
+"""Contrastive predictive coding for emotion (Li et al., 2021), in plain PyTorch.
+
+Importing this package makes the library's ``AutoConfig``, ``AutoModel`` and their kin know the
+model. A folder's feature extractor is the library's own of wav2vec 2.0, without normalisation.
+"""
+
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForPreTraining,
+    Wav2Vec2FeatureExtractor,
+)
+
+from speech_encoders.cpc.configuration import CpcConfig
+from speech_encoders.cpc.contrast import Contrast, contrast, draw_negatives
+from speech_encoders.cpc.encoder import CpcEncoder, load_cpc
+from speech_encoders.cpc.modeling import CpcModel, CpcOutput, frame_times
+from speech_encoders.cpc.pretraining import (
+    ContrastivePrediction,
+    ContrastSettings,
+    CpcForPreTraining,
+)
+
+__all__ = [
+    "Contrast",
+    "ContrastSettings",
+    "ContrastivePrediction",
+    "CpcConfig",
+    "CpcEncoder",
+    "CpcForPreTraining",
+    "CpcModel",
+    "CpcOutput",
+    "contrast",
+    "draw_negatives",
+    "frame_times",
+    "load_cpc",
+    "make_feature_extractor",
+]
+
+AutoConfig.register(CpcConfig.model_type, CpcConfig, exist_ok=True)
+AutoFeatureExtractor.register(CpcConfig, Wav2Vec2FeatureExtractor, exist_ok=True)
+AutoModel.register(CpcConfig, CpcModel, exist_ok=True)
+AutoModelForPreTraining.register(CpcConfig, CpcForPreTraining, exist_ok=True)
+
+
+def make_feature_extractor() -> Wav2Vec2FeatureExtractor:
+    """Makes the extractor that pads clips and marks what is real, and changes no sample."""
+    return Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)

@@ -1,0 +1,177 @@
+"""The encoder of contrastive predictive coding: waveforms in, latents and causal contexts out.
+
+Four convolutions turn 425 samples into a latent every 160 samples; a GRU reads the latents from
+left to right (van den Oord et al., 2018, in the sizes of Li et al., 2021).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.utils.generic import ModelOutput
+
+from speech_encoders.cpc.configuration import CpcConfig
+from speech_encoders.waveforms import SAMPLE_RATE, real_positions
+
+KERNELS, STRIDES = (10, 8, 8, 4), (5, 4, 4, 2)
+"""Of the convolutions."""
+
+HOP = 160
+"""Samples from one frame to the next."""
+
+RECEPTIVE_FIELD = 425
+"""Samples that a latent sees."""
+
+_CHUNK_FRAMES = 1_000  # in inference, so that memory does not grow with a recording's length
+
+
+def count_frames(num_samples: int) -> int:
+    """Frames that a clip gives; none below `RECEPTIVE_FIELD` samples."""
+    return max(0, (num_samples - RECEPTIVE_FIELD) // HOP + 1)
+
+
+def frame_times(num_frames: int) -> Tensor:
+    """Gives the seconds at which what each frame has heard ends, float64 of shape (T,)."""
+    frames = torch.arange(num_frames, dtype=torch.float64)
+    return (frames * HOP + RECEPTIVE_FIELD) / SAMPLE_RATE
+
+
+@dataclass
+class CpcOutput(ModelOutput):
+    """What the encoder hears in a batch of clips; frames are 10 ms apart.
+
+    Attributes:
+        last_hidden_state: Contexts, (B, T, D): what was heard up to each frame. Padded ones hold
+            nothing of meaning.
+        latents: What each frame alone holds, (B, T, C).
+        frame_mask: Real frames, boolean (B, T).
+    """
+
+    last_hidden_state: Tensor | None = None
+    latents: Tensor | None = None
+    frame_mask: Tensor | None = None
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Normalises the channels of every frame: (B, C, T) -> (B, C, T)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalises; the scale and shift of each channel are learnt."""
+        return super().forward(input.transpose(1, 2)).transpose(1, 2)
+
+
+class CpcPreTrainedModel(PreTrainedModel):
+    """What all CPC models share: their configuration and how weights begin."""
+
+    config_class = CpcConfig
+    config: CpcConfig
+    base_model_prefix = "cpc"
+    main_input_name = "input_values"
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        # The library passes only modules with parameters of their own, never a container.
+        if isinstance(module, nn.Conv1d):
+            # Biases other than zero: behind a norm, they alone tell loud from soft.
+            module.reset_parameters()
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        elif isinstance(module, (nn.GRU, nn.Linear, nn.LayerNorm)):
+            module.reset_parameters()
+
+
+class CpcModel(CpcPreTrainedModel):
+    """The encoder: waveforms in, contexts at 100 Hz out.
+
+    Args:
+        config: Its shape.
+    """
+
+    _keys_to_ignore_on_load_unexpected = [r"^predictors\."]  # noqa: RUF012
+
+    def __init__(self, config: CpcConfig) -> None:
+        super().__init__(config)
+        sizes = [1, *(config.conv_dim for _ in KERNELS)]
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(before, after, kernel, stride)
+            for before, after, kernel, stride in zip(
+                sizes[:-1], sizes[1:], KERNELS, STRIDES, strict=True
+            )
+        )
+        self.norms = nn.ModuleList(
+            ChannelNorm(config.conv_dim) if config.has_norms else nn.Identity() for _ in KERNELS
+        )
+        self.gru = nn.GRU(config.conv_dim, config.hidden_size, batch_first=True)
+        self.post_init()
+
+    def forward(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        return_dict: bool = True,
+    ) -> CpcOutput | tuple[Tensor, ...]:
+        """Encodes clips. No context depends on samples behind the field of its own frame.
+
+        Args:
+            input_values: Clips at 16 kHz in [-1, 1], shape (B, S).
+            attention_mask: Real samples, 1 or True, of shape (B, S); None if all are. What stands
+                at the others is never looked at.
+            return_dict: False gives a tuple.
+
+        Raises:
+            ValueError: A clip is too short for a frame, or padded before its end.
+        """
+        mask = None
+        if attention_mask is not None:
+            mask = frame_mask(attention_mask)
+            input_values = input_values.masked_fill(~attention_mask.bool(), 0.0)
+        latents = self.encode(input_values)
+        contexts, _ = self.gru(latents)
+        if mask is None:
+            mask = latents.new_ones(latents.shape[:2], dtype=torch.bool)
+        output = CpcOutput(last_hidden_state=contexts, latents=latents, frame_mask=mask)
+        return output if return_dict else output.to_tuple()
+
+    def encode(self, waveforms: Tensor) -> Tensor:
+        """Makes the latents: (B, S) -> (B, T, C); without gradients in pieces that leave no trace.
+
+        Raises:
+            ValueError: The clips are too short for a frame.
+        """
+        num_frames = count_frames(waveforms.size(1))
+        if not num_frames:
+            raise ValueError(
+                f"clips have {waveforms.size(1)} samples, expected {RECEPTIVE_FIELD} or more; "
+                "leave out shorter clips"
+            )
+        size = num_frames if torch.is_grad_enabled() else _CHUNK_FRAMES
+        pieces = [
+            self._convolve(waveforms[:, start * HOP : (start + size - 1) * HOP + RECEPTIVE_FIELD])
+            for start in range(0, num_frames, size)
+        ]
+        return torch.cat(pieces, dim=1)
+
+    def _convolve(self, waveforms: Tensor) -> Tensor:
+        frames = self.config.input_gain * waveforms[:, None]
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            frames = norm(convolution(frames)).relu()
+        return frames.transpose(1, 2)
+
+
+def frame_mask(attention_mask: Tensor) -> Tensor:
+    """Marks the frames that see only real samples: (B, S) -> (B, T), boolean.
+
+    Raises:
+        ValueError: Padding stands before real samples, or a clip is too short for a frame.
+    """
+    is_real = attention_mask.bool()
+    if bool((is_real[:, 1:] & ~is_real[:, :-1]).any()):
+        raise ValueError("attention_mask has padding before real samples; pad clips on the right")
+    lengths = is_real.sum(dim=1)
+    if (shortest := int(lengths.min())) < RECEPTIVE_FIELD:
+        raise ValueError(
+            f"a clip has {shortest} samples, expected {RECEPTIVE_FIELD} or more; "
+            "leave out shorter clips"
+        )
+    num_frames = (lengths - RECEPTIVE_FIELD) // HOP + 1
+    return real_positions(num_frames, count_frames(is_real.size(1)))
