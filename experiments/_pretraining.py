@@ -149,8 +149,10 @@ def _share(folder: Path | None) -> Path:
 
 
 def _stream_settings(audio: AudioSettings, training: LoopSettings) -> StreamSettings:
+    suited = 1_000_000 if torch.accelerator.is_available() else 320_000
+    suited = max(suited, round(SAMPLE_RATE * (audio.crop_seconds or audio.max_seconds)))
     return StreamSettings(
-        batch_seconds=audio.batch_samples / SAMPLE_RATE,
+        batch_seconds=(audio.batch_samples or suited) / SAMPLE_RATE,
         min_seconds=audio.min_seconds,
         crop_seconds=audio.crop_seconds,
         weights=audio.weights,

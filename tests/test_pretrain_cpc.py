@@ -92,7 +92,8 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(recordings, tmp
     (found,) = find_runs(tmp_path)
     assert found.info.status == "FINISHED"
     resumed = load_speech_encoder(str(checkpoints[0].parent / "encoder"))
-    run(configure(recordings, "--steps", "12", "--out", str(tmp_path / "whole")))
+    whole = [*command, "--out", str(tmp_path / "whole")]
+    subprocess.run(whole, env=environment, capture_output=True, check=True)
     assert load_speech_encoder(str(tmp_path / "whole")).identity == resumed.identity
 
 

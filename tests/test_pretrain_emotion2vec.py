@@ -105,7 +105,7 @@ def command(recordings, tmp_path) -> list[str]:
     return [str(script), "--root", str(recordings), *ARGUMENTS]
 
 
-def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(command, recordings, tmp_path):
+def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(command, tmp_path):
     steps = ["--steps", "60", "--checkpoint-minutes", "0.0001"]
     process = subprocess.Popen(
         [sys.executable, *command, *steps], env={**os.environ, **ENVIRONMENT}
@@ -124,7 +124,7 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(command, record
     (found,) = find_runs(tmp_path)
     assert found.info.status == "FINISHED"
     resumed = load_speech_encoder(str(checkpoints[0].parent / "encoder"))
-    run(configure(recordings, "--steps", "60", "--out", str(tmp_path / "whole")))
+    start(sys.executable, *command, *steps, "--out", str(tmp_path / "whole"))
     assert load_speech_encoder(str(tmp_path / "whole")).identity == resumed.identity
 
 
