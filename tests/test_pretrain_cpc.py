@@ -100,6 +100,7 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(recordings, tmp
 def test_the_defaults_are_those_of_the_paper():
     config = _cli.parse(PretrainConfig, [])
     assert config.audio.crop_seconds == 10
+    assert config.audio.batch_samples is not None
     clips = config.audio.batch_samples / 160_000 * config.training.accumulate
     learner = build_cpc(config.model, seed=0)
     settings = learner.objective.settings
