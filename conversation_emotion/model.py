@@ -1,7 +1,7 @@
 """The models: perception, fusion, dialogue, head; or perception and head for one utterance."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +10,6 @@ from conversation_emotion.batching import Batch
 from conversation_emotion.dialogue import DialogueState
 from conversation_emotion.labels import IGNORED
 from conversation_emotion.perception import Perception
-
-Fusion = Literal["early", "late"]
-"""Modalities are joined before the dialogue model, or each has its own and their states join."""
 
 
 class Judgement(NamedTuple):
@@ -51,34 +48,29 @@ class HistoryLabels(nn.Module):
 
 
 class Stream(nn.Module):
-    """Modalities heard together: joined, projected, placed in the dialogue, read.
+    """Modalities heard together: joined, placed in the dialogue, read.
 
     Args:
         modalities: Their names, in the order in which they are joined.
-        input_size: Features of an utterance when they are joined (D).
+        join: One of `fusion.JOINS` for their sizes.
         size: Features that the dialogue model reads.
         dialogue: One of `dialogue.DIALOGUE_MODELS` for that size.
-        dropout: On the joined features.
     """
 
     def __init__(
-        self,
-        modalities: Sequence[str],
-        input_size: int,
-        size: int,
-        dialogue: nn.Module,
-        dropout: float,
+        self, modalities: Sequence[str], join: nn.Module, size: int, dialogue: nn.Module
     ) -> None:
         super().__init__()
         self.modalities = tuple(modalities)
-        self.projection = nn.Sequential(nn.Dropout(dropout), nn.Linear(input_size, size), nn.GELU())
+        self.join = join
         self.place = Place(size)
         self.dialogue = dialogue
 
-    def forward(self, heard: Tensor, batch: Batch) -> DialogueState:
-        """Reads the real utterances of a batch: (M, D)."""
+    def forward(self, heard: Sequence[Tensor], batch: Batch) -> DialogueState:
+        """Reads the real utterances of a batch: (M, D) of each modality."""
         placed = self.place(batch.roles, batch.turns_back)
-        placed = placed.index_put((batch.mask,), self.projection(heard), accumulate=True)
+        joined = self.join(heard, batch.mask)
+        placed = placed.index_put((batch.mask,), joined, accumulate=True)
         state: DialogueState = self.dialogue(placed, batch.mask, batch.roles)
         return state
 
@@ -105,8 +97,8 @@ class Place(nn.Module):
 class ConversationModel(nn.Module):
     """Judges the emotion of a turn from what was heard before it.
 
-    Early fusion is one stream of all modalities; late fusion is one stream for each, and their
-    summaries are joined before the head.
+    Late fusion is one stream for each modality, whose summaries are joined before the head; all
+    other fusions are one stream, see `conversation_emotion.fusion`.
 
     Args:
         perceptions: One per modality.
@@ -149,7 +141,7 @@ class ConversationModel(nn.Module):
         states: list[DialogueState] = []
         for stream in self.streams:
             assert isinstance(stream, Stream)
-            heard = torch.cat([perceived[name] for name in stream.modalities] + told, dim=-1)
+            heard = [perceived[name] for name in stream.modalities] + told
             states.append(stream(heard, batch))
         summary = self.dropout(torch.cat([state.summary for state in states], dim=-1))
         logits = self.head(summary)
@@ -196,8 +188,3 @@ class UtteranceModel(nn.Module):
         ]
         heard = self.dropout(torch.cat(perceived, dim=-1))
         return Judgement(self.head(self.projection(heard)), None, None)
-
-
-def partition_modalities(modalities: Sequence[str], fusion: Fusion) -> list[tuple[str, ...]]:
-    """Tells which modalities are heard together: early fusion all, late fusion none."""
-    return [tuple(modalities)] if fusion == "early" else [(name,) for name in modalities]

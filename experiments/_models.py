@@ -7,13 +7,8 @@ import numpy as np
 
 from conversation_emotion.batching import ModalityArrays
 from conversation_emotion.dialogue import DIALOGUE_MODELS, DialogueModel
-from conversation_emotion.model import (
-    ConversationModel,
-    Fusion,
-    HistoryLabels,
-    Stream,
-    partition_modalities,
-)
+from conversation_emotion.fusion import JOINS, Fusion, partition_modalities
+from conversation_emotion.model import ConversationModel, HistoryLabels, Stream
 from conversation_emotion.perception import (
     AGGREGATORS,
     LAYER_MIXTURES,
@@ -79,15 +74,15 @@ def build_model(
     """
     perceptions = fit_perceptions(config.features, arrays, train)
     labels = HistoryLabels(num_emotions) if config.history_labels == "gold" else None
-    told_size = 0 if labels is None else labels.output_size
-    streams = []
+    told_sizes = [] if labels is None else [labels.output_size]
+    streams, size = [], config.hidden_size
     for names in partition_modalities(tuple(perceptions), config.fusion):
-        input_size = sum(perceptions[name].output_size for name in names) + told_size
-        size = config.hidden_size
+        input_sizes = [perceptions[name].output_size for name in names] + told_sizes
+        join = JOINS[config.fusion](input_sizes, size, config.input_dropout)
         dialogue = DIALOGUE_MODELS[config.dialogue_model](
             size, size, config.num_layers, config.dropout
         )
-        streams.append(Stream(names, input_size, size, dialogue, config.input_dropout))
+        streams.append(Stream(names, join, size, dialogue))
     return ConversationModel(
         perceptions,
         streams,

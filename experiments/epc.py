@@ -42,8 +42,9 @@ class EPCConfig:
     dialogue_model: Literal["hierarchical", "two-role", "single"] = "hierarchical"
     """Shi et al. 2023, Shi et al. 2020, or Shahriar and Kim 2019."""
 
-    fusion: Literal["early", "late"] = "early"
-    """Join modalities before the dialogue model, or the states of one dialogue model for each."""
+    fusion: Literal["early", "late", "gated", "cross-attention"] = "early"
+    """Join modalities before the dialogue model; or the states of one dialogue model for each; or
+    weigh them unit by unit by gates; or let each attend to the other's utterances so far."""
 
     hidden_size: int = 128
     """Units of each GRU; 256 in Shi et al. 2023."""
@@ -91,7 +92,7 @@ def search_space(trial: "optuna.trial.BaseTrial", config: EPCConfig) -> EPCConfi
         dialogue_model=trial.suggest_categorical(
             "dialogue_model", ["hierarchical", "two-role", "single"]
         ),
-        fusion=trial.suggest_categorical("fusion", ["early", "late"]),
+        fusion=trial.suggest_categorical("fusion", ["early", "late", "gated", "cross-attention"]),
         hidden_size=trial.suggest_categorical("hidden_size", [64, 128, 256]),
         dropout=trial.suggest_float("dropout", 0.1, 0.6),
         recognition_weight=trial.suggest_float("recognition_weight", 0.0, 1.0),

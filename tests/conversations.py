@@ -6,11 +6,11 @@ import pandas as pd
 from conversation_emotion.batching import ModalityArrays, gather_batch
 from conversation_emotion.dialogue import DIALOGUE_MODELS
 from conversation_emotion.features.extract import Features
+from conversation_emotion.fusion import JOINS, partition_modalities
 from conversation_emotion.model import (
     ConversationModel,
     HistoryLabels,
     Stream,
-    partition_modalities,
 )
 from conversation_emotion.perception import (
     AGGREGATORS,
@@ -84,10 +84,11 @@ def make_model(
     streams = [
         Stream(
             names,
-            sum(perceptions[name].output_size for name in names) + (32 if told else 0),
+            JOINS[fusion](
+                [perceptions[name].output_size for name in names] + [32] * told, 16, dropout
+            ),
             16,
             DIALOGUE_MODELS[dialogue](16, 16, 1, dropout),
-            dropout,
         )
         for names in partition_modalities(tuple(arrays), fusion)  # type: ignore[arg-type]
     ]

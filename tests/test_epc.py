@@ -12,7 +12,7 @@ import optuna
 import pandas as pd
 import pytest
 
-from conversation_emotion import model, perception
+from conversation_emotion import fusion, perception
 from conversation_emotion.corpora import CORPORA
 from conversation_emotion.dialogue import DIALOGUE_MODELS
 from conversation_emotion.features import key
@@ -82,7 +82,7 @@ def test_the_choices_on_the_command_line_are_those_that_exist():
     assert choices(CorpusSettings, "corpus") == set(CORPORA)
     assert choices(CorpusSettings, "split") == {"auto", *SPLITS}
     assert choices(EPCConfig, "dialogue_model") == set(DIALOGUE_MODELS)
-    assert choices(EPCConfig, "fusion") == set(get_args(model.Fusion))
+    assert choices(EPCConfig, "fusion") == set(get_args(fusion.Fusion))
     assert choices(FeatureSettings, "layer_mixture") == set(perception.LAYER_MIXTURES)
     assert choices(FeatureSettings, "aggregator") == set(perception.AGGREGATORS)
     assert choices(FeatureSettings, "speech_pooling") == set(get_args(key.Pooling))

@@ -17,7 +17,11 @@ from tests.conversations import (
 )
 
 KINDS = list(
-    product(["hierarchical", "two-role", "single"], ["early", "late"], ["mean", "attention"])
+    product(
+        ["hierarchical", "two-role", "single"],
+        ["early", "late", "gated", "cross-attention"],
+        ["mean", "attention"],
+    )
 )
 
 
