@@ -12,11 +12,17 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
+from conversation_emotion.ecapa import EcapaPooling
+
 Mixture = Literal["sum", "join"]
 """How several layers of an encoder become one: a learned weighted sum, or beside each other."""
 
-Aggregator = Literal["mean", "statistics", "attention"]
+Aggregator = Literal["mean", "statistics", "attention", "ecapa"]
 """How the frames of an utterance become one vector."""
+
+Head = Literal["superb", "emotion2vec", "gru"]
+"""What is learnt on the frames: `FRAME_MAPS` where it comes before pooling; superb's comes after,
+which is the same for a linear map and the mean."""
 
 TINY = 1e-5
 
@@ -178,7 +184,51 @@ AGGREGATORS = {
     "mean": MeanPooling,
     "statistics": StatisticsPooling,
     "attention": AttentionPooling,
+    "ecapa": EcapaPooling,
 }
+
+SIZED_AGGREGATORS = ("attention", "ecapa")
+"""Those with hidden units to choose."""
+
+
+class FrameProjection(nn.Module):
+    """A linear map and a ReLU on every frame (Ma et al., 2024).
+
+    Args:
+        input_size: Features per frame (D).
+        hidden_size: Units (H).
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.output_size = hidden_size
+        self.linear = nn.Linear(input_size, hidden_size)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Maps: (..., T, D) -> (..., T, H)."""
+        return self.linear(frames).relu()
+
+
+class FrameGRU(nn.Module):
+    """Two GRU layers over the frames, for tasks on sequences (Ma et al., 2024).
+
+    They read forward, so that padding behind the real frames does not reach them. The arguments
+    are those of `FrameProjection`.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.output_size = hidden_size
+        self.gru = nn.GRU(input_size, hidden_size, num_layers=2, batch_first=True)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Reads: (..., T, D) -> (..., T, H)."""
+        read, _ = self.gru(frames.flatten(0, -3))
+        return read.unflatten(0, frames.shape[:-2])
+
+
+FRAME_MAPS = {"emotion2vec": FrameProjection, "gru": FrameGRU}
+"""Heads that change the frames before they are pooled."""
 
 
 class Perception(nn.Module):
@@ -191,21 +241,28 @@ class Perception(nn.Module):
         standardisation: Fitted on the train part.
         mixture: Makes one layer of the encoder's.
         aggregator: Pools the frames.
+        frame_map: One of `FRAME_MAPS` before the aggregator, or none.
     """
 
     def __init__(
-        self, standardisation: Standardisation, mixture: nn.Module, aggregator: nn.Module
+        self,
+        standardisation: Standardisation,
+        mixture: nn.Module,
+        aggregator: nn.Module,
+        frame_map: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.standardisation = standardisation
         self.mixture = mixture
+        self.frame_map = frame_map or nn.Identity()
         self.aggregator = aggregator
         self.output_size = int(aggregator.output_size) + 1  # type: ignore[arg-type]
 
     def forward(self, states: Tensor, frames: Tensor) -> Tensor:
         """Perceives: (..., L, T, D), real frames (..., T) -> (..., D' + 1)."""
         is_present = frames.any(dim=-1, keepdim=True)
-        pooled = self.aggregator(self.mixture(self.standardisation(states)), frames)
+        mapped = self.frame_map(self.mixture(self.standardisation(states)))
+        pooled = self.aggregator(mapped, frames)
         return torch.cat([pooled * is_present, is_present.to(pooled.dtype)], dim=-1)
 
 

@@ -1,10 +1,6 @@
 """Splits by name, each audited for leaks: who trains, who selects, who is tested."""
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,63 +9,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import GroupKFold
 
-Rows = NDArray[np.int64]
-"""Row numbers of an utterance table."""
-
-
-class LeakageError(ValueError):
-    """Something of the test part can be learnt from the train part."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fold:
-    """Rows whose emotion is learnt, selected by and tested on.
-
-    An utterance outside a part may still be heard as context of one that is inside, within the
-    same dialogue; the audit therefore looks at whole dialogues.
-    """
-
-    name: str
-    train: Rows
-    valid: Rows
-    test: Rows
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """The folds of one protocol and what has to be said about it beside a result.
-
-    Attributes:
-        name: Name of the protocol.
-        folds: One or more folds.
-        validation: How the valid part was drawn, in words.
-        notes: What train and test share, in words; empty if nothing.
-    """
-
-    name: str
-    folds: tuple[Fold, ...]
-    validation: str
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitOptions:
-    """What some splits need beyond their name.
-
-    Args:
-        num_folds: Folds of ``speaker-k-fold``.
-        valid: What selects the epoch where a split leaves it open: a ``share`` of the train
-            dialogues, or all those of one train ``speaker``.
-        valid_share: Share of the train dialogues that select the epoch.
-        seed: Seed of the draw of validation dialogues and speaker groups.
-        superb_folds: s3prl's ``meta_data`` folder with ``Session*/{train,test}_meta_data.json``.
-    """
-
-    num_folds: int = 5
-    valid: Literal["share", "speaker"] = "share"
-    valid_share: float = 0.2
-    seed: int = 0
-    superb_folds: Path | None = None
+from conversation_emotion import published_splits
+from conversation_emotion.folds import Fold, LeakageError, Rows, Split, SplitOptions
 
 
 def make_split(name: str, utterances: pd.DataFrame, options: SplitOptions | None = None) -> Split:
@@ -96,11 +37,23 @@ def make_split(name: str, utterances: pd.DataFrame, options: SplitOptions | None
     )
 
 
+SHARED_DIALOGUES = {
+    "superb": {("train", "valid")},
+    "emotion2vec-session": {("train", "valid")},
+    "emotion2vec-speaker": {("valid", "test")},
+    "emobox": {("train", "valid"), ("train", "test"), ("valid", "test")},
+}
+"""Parts that hold utterances of the same dialogues in a published protocol; never elsewhere."""
+
+SHARED_SPEAKERS = ("official", "emobox")
+"""Splits whose test speakers may also be learnt from."""
+
+
 def audit_fold(utterances: pd.DataFrame, fold: Fold, split: str) -> list[str]:
     """Looks for speakers and dialogues on two sides of a fold: says what it allows, or raises.
 
-    Only the corpus' own split may share speakers, and only ``superb`` may validate on dialogues
-    that it trains on; both are then put into words.
+    What published protocols share is allowed to them alone, `SHARED_DIALOGUES` and
+    `SHARED_SPEAKERS`, and put into words.
 
     Raises:
         LeakageError: A dialogue or speaker is shared that must not be, or a part is empty.
@@ -112,24 +65,25 @@ def audit_fold(utterances: pd.DataFrame, fold: Fold, split: str) -> list[str]:
     notes = []
     for one, other in (("train", "test"), ("valid", "test"), ("train", "valid")):
         ids = _shared(dialogues, getattr(fold, one), getattr(fold, other))
-        if ids and not (split == "superb" and other == "valid"):
+        if ids and (one, other) not in SHARED_DIALOGUES.get(split, set()):
             raise LeakageError(
                 f"{split}: dialogue {ids[0]!r} is both in {one} and in {other} of fold "
                 f"{fold.name!r} ({len(ids)} such dialogues); a dialogue must stay on one side"
             )
         if ids:
-            notes.append("train and valid share dialogues and speakers, as published")
+            notes.append(f"{one} and {other} share dialogues, as published")
     learning = np.concatenate([fold.train, fold.valid])
     people = _shared(speakers, learning, fold.test)
-    if people and split != "official":
+    if people and split not in SHARED_SPEAKERS:
         raise LeakageError(
             f"{split}: speaker {people[0]!r} is both in train and in test of fold "
             f"{fold.name!r} ({len(people)} such speakers)"
         )
     if people:
+        whose = "the corpus' own split" if split == "official" else "as published"
         notes.append(
             f"{len(people)} of {speakers.iloc[fold.test].nunique()} test speakers also speak "
-            "in train (the corpus' own split)"
+            f"in train ({whose}): not speaker-independent"
         )
     return notes
 
@@ -189,33 +143,15 @@ def _speaker_k_fold(utterances: pd.DataFrame, options: SplitOptions) -> Split:
     return _with_hold_out("speaker-k-fold", folds, options)
 
 
-def _superb(utterances: pd.DataFrame, options: SplitOptions) -> Split:
-    """SUPERB's folds from s3prl's files; valid is drawn by utterance as s3prl draws it."""
-    folder = options.superb_folds
-    if folder is None:
-        raise ValueError("superb: pass s3prl's meta_data folder with --superb-folds")
-    files = sorted(folder.glob("Session*/test_meta_data.json"))
-    if not files:
-        raise FileNotFoundError(
-            f"superb: no Session*/test_meta_data.json under {folder}; pass the meta_data folder "
-            "of s3prl's downstream/emotion"
-        )
-    row_of = pd.Series(np.arange(len(utterances)), index=utterances["utterance_id"])
-    folds = []
-    for test_file in files:
-        learning = _superb_rows(test_file.with_name("train_meta_data.json"), row_of)
-        train, valid = _random_split_as_s3prl(learning)
-        test = _superb_rows(test_file, row_of)
-        folds.append(Fold(name=test_file.parent.name, train=train, valid=valid, test=test))
-    return Split(name="superb", folds=tuple(folds), validation="20 % of train by utterance, seed 0")
-
-
 SPLITS: dict[str, Callable[[pd.DataFrame, SplitOptions], Split]] = {
     "official": _official,
     "leave-one-session-out": _leave_one_session_out,
     "leave-one-speaker-out": _leave_one_speaker_out,
     "speaker-k-fold": _speaker_k_fold,
-    "superb": _superb,
+    "superb": published_splits.superb,
+    "emotion2vec-session": published_splits.emotion2vec_session,
+    "emotion2vec-speaker": published_splits.emotion2vec_speaker,
+    "emobox": published_splits.emobox,
 }
 
 
@@ -280,21 +216,3 @@ def _speaker_groups(utterances: pd.DataFrame, num_folds: int) -> NDArray[np.int6
     meetings = coo_matrix((np.ones(len(speakers)), (speakers, dialogues))).tocsr()
     num_circles, circles = connected_components(meetings @ meetings.T, directed=False)
     return (circles[speakers] if num_circles >= num_folds else speakers).astype(np.int64)
-
-
-def _superb_rows(file: Path, row_of: pd.Series) -> Rows:
-    ids = [Path(entry["path"]).stem for entry in json.loads(file.read_text())["meta_data"]]
-    if missing := [utterance_id for utterance_id in ids if utterance_id not in row_of.index]:
-        raise ValueError(
-            f"superb: {file} lists {len(missing)} utterances that the corpus lacks, "
-            f"first {missing[0]!r}"
-        )
-    return row_of.loc[ids].to_numpy().astype(np.int64)
-
-
-def _random_split_as_s3prl(learning: Rows) -> tuple[Rows, Rows]:
-    import torch
-
-    order = torch.randperm(len(learning), generator=torch.Generator().manual_seed(0)).numpy()
-    cut = int(0.8 * len(learning))
-    return learning[order[:cut]], learning[order[cut:]]

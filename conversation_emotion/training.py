@@ -1,8 +1,9 @@
 """Training: fits a conversation model on train, chooses its weights on valid, and predicts."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar, cast
+from itertools import chain, islice, repeat
+from typing import Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -14,10 +15,30 @@ from torch.utils.data import DataLoader
 from conversation_emotion.averaging import Weights, average_weights
 from conversation_emotion.batching import Batch
 from conversation_emotion.labels import IGNORED
-from conversation_emotion.metrics import count_confusions, unweighted_average_recall
+from conversation_emotion.metrics import (
+    count_confusions,
+    unweighted_average_recall,
+    weighted_accuracy,
+)
 from conversation_emotion.model import Judgement
 
 Model = TypeVar("Model", bound=nn.Module)
+
+SelectBy = Literal["uar", "wa"]
+OptimizerName = Literal["adamw", "adam", "rmsprop"]
+Schedule = Literal["constant", "cyclic"]
+
+
+def _rmsprop(parameters: Iterable[Tensor], **options: float) -> torch.optim.Optimizer:
+    return torch.optim.RMSprop(parameters, momentum=0.9, **options)
+
+
+OPTIMIZERS: dict[OptimizerName, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "rmsprop": _rmsprop,
+}
+"""Optimizers by name, made from parameters, ``lr`` and ``weight_decay``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,17 +47,28 @@ class FitSettings:
 
     Attributes:
         epochs: Passes over train at most.
-        patience: Epochs without a better valid UAR after which to stop.
-        learning_rate: Step size of AdamW.
-        weight_decay: Of AdamW.
+        updates: Updates in the place of passes; an epoch is then ``evaluate_every`` of them.
+        evaluate_every: Updates between two looks at valid, where updates are counted.
+        patience: Epochs without a better valid score after which to stop.
+        select_by: The score on valid that chooses the weights.
+        optimizer: One of `OPTIMIZERS`.
+        schedule: Step size from epoch to epoch: one for all, or up and down between it and twice
+            as much, ten epochs each way.
+        learning_rate: Step size.
+        weight_decay: Of the optimizer.
         recognition_weight: Weight of recognising the emotions of the utterances heard.
         emotion_weight: Weight of judging all emotions that the corpus names, not the classes alone.
-        average_best: Checkpoints, the best by valid UAR, whose weights are averaged.
+        average_best: Checkpoints, the best by the valid score, whose weights are averaged.
         max_gradient_norm: Longer gradients are shortened to this.
     """
 
     epochs: int = 50
+    updates: int | None = None
+    evaluate_every: int = 1000
     patience: int = 10
+    select_by: SelectBy = "uar"
+    optimizer: OptimizerName = "adamw"
+    schedule: Schedule = "constant"
     learning_rate: float = 1e-4
     weight_decay: float = 1e-2
     recognition_weight: float = 0.0
@@ -58,17 +90,22 @@ class Predictions(NamedTuple):
     targets: NDArray[np.int64]
     judged: NDArray[np.int64]
 
+    def scores(self) -> dict[str, float]:
+        """Returns UAR and WA of the most probable classes, those that can select."""
+        predicted = self.probabilities.argmax(axis=1)
+        confusions = count_confusions(self.targets, predicted, self.probabilities.shape[1])
+        return {
+            "uar": float(unweighted_average_recall(confusions)),
+            "wa": float(weighted_accuracy(confusions)),
+        }
+
     def uar(self) -> float:
         """Returns the unweighted average recall of the most probable classes."""
-        num_classes = self.probabilities.shape[1]
-        predicted = self.probabilities.argmax(axis=1)
-        return float(
-            unweighted_average_recall(count_confusions(self.targets, predicted, num_classes))
-        )
+        return self.scores()["uar"]
 
 
 class _Checkpoint(NamedTuple):
-    uar: float
+    score: float
     epoch: int
     weights: Weights
 
@@ -83,7 +120,7 @@ def fit(
     accelerator: Accelerator | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
 ) -> Model:
-    """Trains a model and returns it with its best weights by valid UAR, or the mean of the best.
+    """Trains a model and returns it with its best weights by valid, or the mean of the best.
 
     There is no test argument on purpose: choosing an epoch by its test score is the most common
     error in published code for this task.
@@ -101,19 +138,22 @@ def fit(
         FloatingPointError: The loss is not finite.
     """
     accelerator = accelerator or Accelerator()
-    optimizer = torch.optim.AdamW(
+    optimizer = OPTIMIZERS[settings.optimizer](
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
+    scheduler = _make_schedule(optimizer, settings)
     prepared, optimizer, train, valid = accelerator.prepare(model, optimizer, train, valid)
     class_weights = class_weights.to(accelerator.device)
     best: list[_Checkpoint] = []
     since_best = 0
-    for epoch in range(settings.epochs):
-        loss = _train_epoch(prepared, train, optimizer, class_weights, settings, accelerator)
-        uar = predict(prepared, valid, accelerator).uar()
-        on_epoch(epoch, {"train/loss": loss, "valid/uar": uar})
-        since_best = 0 if not best or uar > best[0].uar else since_best + 1
-        best = _keep_best(best, _Checkpoint(uar, epoch, _copy_weights(model)), settings)
+    for epoch, batches in enumerate(_rounds(train, settings)):
+        loss = _train_epoch(prepared, batches, optimizer, class_weights, settings, accelerator)
+        scheduler.step()
+        scores = predict(prepared, valid, accelerator).scores()
+        on_epoch(epoch, {"train/loss": loss, **{f"valid/{k}": v for k, v in scores.items()}})
+        score = scores[settings.select_by]
+        since_best = 0 if not best or score > best[0].score else since_best + 1
+        best = _keep_best(best, _Checkpoint(score, epoch, _copy_weights(model)), settings)
         if since_best >= settings.patience:
             break
     model.load_state_dict(average_weights([checkpoint.weights for checkpoint in best]))
@@ -162,6 +202,27 @@ def balanced_class_weights(classes: NDArray[np.int64], labels: tuple[str, ...]) 
             f"{dict(zip(labels, counts.tolist(), strict=True))}"
         )
     return torch.from_numpy(counts.sum() / (len(labels) * counts)).float()
+
+
+def _rounds(train: Iterable[Batch], settings: FitSettings) -> Iterator[Iterable[Batch]]:
+    """Yields what is learnt from between two looks at valid."""
+    if settings.updates is None:
+        yield from repeat(train, settings.epochs)
+        return
+    endless = chain.from_iterable(repeat(train))
+    for done in range(0, settings.updates, settings.evaluate_every):
+        yield islice(endless, min(settings.evaluate_every, settings.updates - done))
+
+
+def _make_schedule(
+    optimizer: torch.optim.Optimizer, settings: FitSettings
+) -> torch.optim.lr_scheduler.LRScheduler:
+    if settings.schedule == "cyclic":
+        low = settings.learning_rate
+        return torch.optim.lr_scheduler.CyclicLR(
+            optimizer, low, 2 * low, step_size_up=10, cycle_momentum="momentum" in optimizer.defaults
+        )
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)
 
 
 def _train_epoch(
@@ -213,8 +274,8 @@ def _cross_entropy(logits: Tensor, classes: Tensor, weights: Tensor | None = Non
 def _keep_best(
     best: list[_Checkpoint], new: _Checkpoint, settings: FitSettings
 ) -> list[_Checkpoint]:
-    """Keeps the best by valid UAR, the earlier epoch where two tie."""
-    ranked = sorted([*best, new], key=lambda checkpoint: (-checkpoint.uar, checkpoint.epoch))
+    """Keeps the best by the valid score, the earlier epoch where two tie."""
+    ranked = sorted([*best, new], key=lambda checkpoint: (-checkpoint.score, checkpoint.epoch))
     return ranked[: settings.average_best]
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from conversation_emotion.corpora import load_corpus
 from conversation_emotion.corpora.iemocap import select_scenario
-from conversation_emotion.labels import LabelMap, Targets, find_label_map, map_labels
+from conversation_emotion.labels import IGNORED, LabelMap, Targets, find_label_map, map_labels
 from conversation_emotion.splits import Split, SplitOptions, make_split
 from experiments._settings import CorpusSettings
 
@@ -78,13 +78,14 @@ def read_corpus(settings: CorpusSettings) -> Corpus:
         label_set = AUTOMATIC_LABELS.get(name, "all")
     label_map = find_label_map(name, label_set, emotions)
     heard_map = find_label_map(name, "all", emotions)
+    targets = map_labels(emotions, label_map)
     return Corpus(
         utterances,
         label_map,
-        map_labels(emotions, label_map),
+        targets,
         heard_map.labels,
         map_labels(emotions, heard_map).classes.to_numpy(),
-        _choose_split(utterances, settings),
+        _choose_split(utterances, settings, targets.classes.to_numpy() != IGNORED),
     )
 
 
@@ -101,7 +102,9 @@ def _load_utterances(settings: CorpusSettings) -> pd.DataFrame:
     return utterances
 
 
-def _choose_split(utterances: pd.DataFrame, settings: CorpusSettings) -> Split:
+def _choose_split(
+    utterances: pd.DataFrame, settings: CorpusSettings, is_judged: NDArray[np.bool_]
+) -> Split:
     """Makes the split that is named, or the one that suits the corpus."""
     name, valid = settings.split, settings.valid
     if name == "auto":
@@ -110,6 +113,10 @@ def _choose_split(utterances: pd.DataFrame, settings: CorpusSettings) -> Split:
     if valid == "auto":
         valid = "speaker" if settings.corpus in SPEAKER_VALIDATES else "share"
     options = SplitOptions(
-        num_folds=settings.num_folds, valid=valid, superb_folds=settings.superb_folds
+        num_folds=settings.num_folds,
+        valid=valid,
+        superb_folds=settings.superb_folds,
+        emobox_folds=settings.emobox_folds,
+        judged=np.flatnonzero(is_judged).astype(np.int64),
     )
     return make_split(name, utterances, options)

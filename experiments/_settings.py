@@ -63,10 +63,14 @@ class CorpusSettings:
         "leave-one-speaker-out",
         "speaker-k-fold",
         "superb",
+        "emotion2vec-session",
+        "emotion2vec-speaker",
+        "emobox",
     ] = "auto"
-    """Protocol; auto is leave-one-speaker-out for iemocap and for corpora of up to ten speakers,
-    leave-one-session-out for demo and msp-improv, and the official split where there is one; else,
-    and for esd, speaker-k-fold."""
+    """Protocol; the last four are those of single utterances, as published. auto is
+    leave-one-speaker-out for iemocap and for corpora of up to ten speakers, leave-one-session-out
+    for demo and msp-improv, and the official split where there is one; else, and for esd,
+    speaker-k-fold."""
 
     valid: Literal["auto", "share", "speaker"] = "auto"
     """What selects the epoch where the protocol leaves it open: a fifth of the train dialogues, or
@@ -77,6 +81,10 @@ class CorpusSettings:
 
     superb_folds: Path | None = None
     """s3prl's downstream/emotion/meta_data folder, which the split superb reads."""
+
+    emobox_folds: Path | None = None
+    """EmoBox's data/CORPUS folder, which the split emobox reads; without it the folds are drawn by
+    EmoBox's rule."""
 
     strict: bool = False
     """Stop at a clip that is missing or broken, instead of naming it and masking its speech."""

@@ -1,0 +1,70 @@
+"""Folds: who trains, who selects, who is tested, and what has to be said about it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int64]
+"""Row numbers of an utterance table."""
+
+
+class LeakageError(ValueError):
+    """Something of the test part can be learnt from the train part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Rows whose emotion is learnt, selected by and tested on.
+
+    An utterance outside a part may still be heard as context of one that is inside, within the
+    same dialogue; the audit therefore looks at whole dialogues.
+    """
+
+    name: str
+    train: Rows
+    valid: Rows
+    test: Rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """The folds of one protocol and what has to be said about it beside a result.
+
+    Attributes:
+        name: Name of the protocol.
+        folds: One or more folds.
+        validation: How the valid part was drawn, in words.
+        notes: What train and test share, in words; empty if nothing.
+    """
+
+    name: str
+    folds: tuple[Fold, ...]
+    validation: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """What some splits need beyond their name.
+
+    Args:
+        num_folds: Folds of ``speaker-k-fold``.
+        valid: What selects the epoch where a split leaves it open: a ``share`` of the train
+            dialogues, or all those of one train ``speaker``.
+        valid_share: Share of the train dialogues that select the epoch.
+        seed: Seed of the draw of validation dialogues and speaker groups.
+        superb_folds: s3prl's ``meta_data`` folder with ``Session*/{train,test}_meta_data.json``.
+        emobox_folds: EmoBox's folder of the corpus, with ``fold_*/*_{train,test}_fold_*.jsonl``.
+        judged: Rows with a class, of which the published splits are made; all if None.
+    """
+
+    num_folds: int = 5
+    valid: Literal["share", "speaker"] = "share"
+    valid_share: float = 0.2
+    seed: int = 0
+    superb_folds: Path | None = None
+    emobox_folds: Path | None = None
+    judged: Rows | None = None
