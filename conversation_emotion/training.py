@@ -220,7 +220,11 @@ def _make_schedule(
     if settings.schedule == "cyclic":
         low = settings.learning_rate
         return torch.optim.lr_scheduler.CyclicLR(
-            optimizer, low, 2 * low, step_size_up=10, cycle_momentum="momentum" in optimizer.defaults
+            optimizer,
+            low,
+            2 * low,
+            step_size_up=10,
+            cycle_momentum="momentum" in optimizer.defaults,
         )
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)
 

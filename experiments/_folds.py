@@ -115,13 +115,14 @@ def _run_fold(
         set_seed(seed)
         labels = prepared.corpus.label_map.labels
         parts = _make_parts(prepared, fold, seed, recipe.training.batch_size)
+        weights = balanced_class_weights(parts["train"].windows.targets, labels)
         accelerator = Accelerator()
         fitted = fit(
             recipe.build(parts["learning"].windows),
             parts["learning"].loader,
             parts["valid"].loader,
             recipe.fit,
-            class_weights=balanced_class_weights(parts["train"].windows.targets, labels),
+            class_weights=weights if recipe.training.class_weights == "balanced" else weights**0,
             accelerator=accelerator,
             on_epoch=child.log_step,
         )

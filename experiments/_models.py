@@ -116,7 +116,12 @@ def fit_settings(
     """Collects what `fit` needs; the weights are those of the auxiliary tasks."""
     return FitSettings(
         epochs=training.epochs,
+        updates=training.updates,
+        evaluate_every=training.evaluate_every,
         patience=training.patience,
+        select_by=training.select_by,
+        optimizer=training.optimizer,
+        schedule=training.schedule,
         learning_rate=training.learning_rate,
         weight_decay=training.weight_decay,
         recognition_weight=recognition_weight,

@@ -202,10 +202,22 @@ class TrainingSettings:
     """How each model is trained and how often."""
 
     learning_rate: float = 1e-3
-    """Peak step size of AdamW."""
+    """Step size."""
 
     weight_decay: float = 1e-2
-    """Weight decay of AdamW."""
+    """Weight decay of the optimizer."""
+
+    optimizer: Literal["adamw", "adam", "rmsprop"] = "adamw"
+    """What takes the steps; rmsprop with a momentum of 0.9."""
+
+    schedule: Literal["constant", "cyclic"] = "constant"
+    """Step size over the epochs: constant, or to twice as much and back, ten epochs each way."""
+
+    class_weights: Literal["balanced", "none"] = "balanced"
+    """Let each class count alike in the loss, or each utterance."""
+
+    select_by: Literal["uar", "wa"] = "uar"
+    """Score on valid that chooses the weights."""
 
     batch_size: int | None = None
     """Windows in a batch; none takes a thirty-second part of what is learnt from, 64 to 256."""
@@ -213,11 +225,17 @@ class TrainingSettings:
     epochs: int = 50
     """Passes over train at most."""
 
+    updates: int | None = None
+    """Updates at most in the place of --epochs; an epoch is then --evaluate-every of them."""
+
+    evaluate_every: int = 1000
+    """Updates between two looks at valid, where --updates is given."""
+
     patience: int = 5
-    """Epochs without a better valid UAR after which training stops."""
+    """Epochs without a better valid score after which training stops."""
 
     average_best: int = 3
-    """Average the weights of this many best epochs by valid UAR."""
+    """Average the weights of this many best epochs by the valid score."""
 
     seeds: int = 1
     """How many times each fold is trained, with the seeds 0, 1, 2, ..."""
@@ -230,7 +248,8 @@ class TrainingSettings:
             raise ValueError(f"--learning-rate must lie in (0, 1), got {self.learning_rate}")
         if not 0 <= self.weight_decay < 1:
             raise ValueError(f"--weight-decay must lie in [0, 1), got {self.weight_decay}")
-        for name in ("batch_size", "epochs", "patience", "average_best", "seeds", "resamples"):
+        counts = ("batch_size", "epochs", "updates", "evaluate_every", "patience", "average_best")
+        for name in (*counts, "seeds", "resamples"):
             number = getattr(self, name)
             if number is not None and number < 1:
                 flag = "--" + name.replace("_", "-")

@@ -9,11 +9,19 @@ import pytest
 import torch
 from torch import nn
 
+from conversation_emotion import training
 from conversation_emotion.baselines import predict_last_emotion, predict_majority
 from conversation_emotion.batching import ModalityArrays, make_loader
 from conversation_emotion.labels import IGNORED
 from conversation_emotion.model import Judgement
-from conversation_emotion.training import FitSettings, balanced_class_weights, fit, predict
+from conversation_emotion.training import (
+    OPTIMIZERS,
+    FitSettings,
+    Predictions,
+    balanced_class_weights,
+    fit,
+    predict,
+)
 from tests.conversations import make_dialogues, make_features, make_model, make_windows
 
 EQUAL = torch.ones(2)
@@ -38,7 +46,10 @@ def echo():
 
 @pytest.mark.parametrize(
     ("dialogue", "fusion"),
-    [*product(["hierarchical", "two-role", "single"], ["early"]), ("hierarchical", "late")],
+    [
+        *product(["hierarchical", "two-role", "single"], ["early"]),
+        *product(["hierarchical"], ["late", "gated", "cross-attention"]),
+    ],
 )
 def test_learns_what_only_the_speakers_own_past_tells(echo, dialogue, fusion):
     arrays, train, valid, num_rows = echo
@@ -107,6 +118,64 @@ def test_averages_the_best_epochs(echo):
     )
     best = sorted(weights, key=lambda pair: -pair[0])[:2]
     torch.testing.assert_close(fitted.head.weight, (best[0][1] + best[1][1]) / 2)
+
+
+def test_counts_updates_in_the_place_of_passes(echo):
+    _, train, valid, _ = echo
+    losses: list[float] = []
+    model, steps = Scripted(), []
+    model.logits.register_hook(lambda gradient: steps.append(1))
+    fit(
+        model,
+        train,
+        valid,
+        FitSettings(updates=25, evaluate_every=10, patience=9),
+        class_weights=EQUAL,
+        on_epoch=lambda epoch, metrics: losses.append(metrics["train/loss"]),
+    )
+    assert (len(steps), len(losses)) == (25, 3)
+
+
+def test_the_cyclic_step_size_rises_to_twice_and_falls_again_in_ten_epochs_each():
+    sizes: list[float] = []
+    settings = FitSettings(
+        epochs=21, patience=99, learning_rate=0.5, optimizer="rmsprop", schedule="cyclic"
+    )
+    model = Scripted()
+    optimizer = OPTIMIZERS["rmsprop"](model.parameters(), lr=0.5, weight_decay=0.0)
+    schedule = training._make_schedule(optimizer, settings)
+    for _ in range(21):
+        sizes.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert (sizes[0], sizes[5], sizes[10], sizes[20]) == pytest.approx((0.5, 0.75, 1.0, 0.5))
+
+
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+def test_every_optimizer_learns(echo, optimizer):
+    arrays, train, valid, num_rows = echo
+    torch.manual_seed(0)
+    model = make_model(arrays, np.arange(num_rows))
+    settings = FitSettings(
+        epochs=6,
+        learning_rate=0.001 if optimizer == "rmsprop" else 0.01,  # its momentum adds up
+        optimizer=optimizer,
+        schedule="cyclic",
+        weight_decay=0.0,
+    )
+    fitted = fit(model, train, valid, settings, class_weights=EQUAL)
+    assert predict(fitted, valid).uar() > 0.8
+
+
+def test_the_score_that_selects_can_be_chosen():
+    # Nine of class 0 and one of class 1: always 0 has the better accuracy, the mix the better UAR.
+    targets = np.array([0] * 9 + [1])
+    always = Predictions(np.tile([[1.0, 0.0]], (10, 1)).astype(np.float32), targets, targets)
+    mixed = np.zeros((10, 2), dtype=np.float32)
+    mixed[:6, 0] = mixed[6:, 1] = 1.0
+    both = [always, Predictions(mixed, targets, targets)]
+    assert [one.scores()["wa"] for one in both] == pytest.approx([0.9, 0.7])
+    assert [one.scores()["uar"] for one in both] == pytest.approx([0.5, 5 / 6])
 
 
 def test_stops_when_valid_no_longer_improves(echo):
