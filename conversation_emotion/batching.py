@@ -49,13 +49,18 @@ class ModalityArrays:
     Args:
         features: States of shape (L, T, D) or None, a row per utterance.
         name: The modality, for the error.
+        normalise_clips: Centre and scale each utterance's states, layer by layer, by all its
+            frames and features.
 
     Raises:
         ValueError: No utterance has the modality.
     """
 
-    def __init__(self, features: Features, name: str) -> None:
-        present = [states for states in features.states if states is not None]
+    def __init__(self, features: Features, name: str, *, normalise_clips: bool = False) -> None:
+        kept = features.states
+        if normalise_clips:
+            kept = [None if states is None else _normalise(states) for states in kept]
+        present = [states for states in kept if states is not None]
         if not present:
             raise ValueError(
                 f"no utterance has usable {name}"
@@ -63,8 +68,8 @@ class ModalityArrays:
                 + "; choose another --modality"
             )
         self.num_layers, _, self.size = present[0].shape
-        self._states = features.states
-        self.num_frames = torch.tensor([0 if s is None else s.shape[1] for s in features.states])
+        self._states = kept
+        self.num_frames = torch.tensor([0 if s is None else s.shape[1] for s in kept])
         self._dense = self._stack() if int(self.num_frames.max()) == 1 else None
 
     def _stack(self) -> Tensor:
@@ -93,6 +98,13 @@ class ModalityArrays:
         if not joined:
             raise ValueError("no utterance of the train part has this modality")
         return np.concatenate(joined).astype(np.float32)
+
+
+def _normalise(states: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Gives each layer mean zero and deviation one: (L, T, D) -> (L, T, D)."""
+    values = states.astype(np.float32)
+    centred = values - values.mean(axis=(1, 2), keepdims=True)
+    return centred / np.maximum(values.std(axis=(1, 2), keepdims=True), 1e-5)
 
 
 def make_loader(

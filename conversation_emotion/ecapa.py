@@ -42,8 +42,9 @@ class _Norm(nn.BatchNorm1d):
         super().__init__(num_channels)
         self.real = real
 
-    def forward(self, states: Tensor) -> Tensor:
-        mask = self.real.of(states)
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalises: (B, C, T) -> (B, C, T)."""
+        states, mask = input, self.real.of(input)
         num_frames = states.size(0) * states.size(2) if mask is None else int(mask.sum())
         if not self.training or num_frames == 1:  # of one frame there is no deviation
             return nn.functional.batch_norm(

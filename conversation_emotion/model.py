@@ -152,15 +152,16 @@ class ConversationModel(nn.Module):
 
 
 class UtteranceModel(nn.Module):
-    """Judges the emotion of an utterance by itself: perception and two linear maps.
+    """Judges the emotion of an utterance by itself: perception and one or two linear maps.
 
-    This is the probe of SUPERB (Yang et al., 2021), which maps every frame linearly to 256 units,
-    averages the frames and maps the average to the classes. What is linear can be averaged before
-    as well as after, so that utterances averaged beforehand give the same function.
+    With two this is the probe of SUPERB (Yang et al., 2021), which maps every frame linearly to 256
+    units, averages the frames and maps the average to the classes. What is linear can be averaged
+    before as well as after, so that utterances averaged beforehand give the same function. Where
+    the perception maps frames itself, one linear map follows.
 
     Args:
         perceptions: One per modality.
-        hidden_size: Units between the maps.
+        hidden_size: Units between the maps, None for one map.
         num_classes: Classes to judge (C).
         dropout: On what is perceived.
     """
@@ -168,16 +169,16 @@ class UtteranceModel(nn.Module):
     def __init__(
         self,
         perceptions: Mapping[str, Perception],
-        hidden_size: int,
+        hidden_size: int | None,
         num_classes: int,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.perceptions = nn.ModuleDict(perceptions)
         self.dropout = nn.Dropout(dropout)
-        input_size = sum(perception.output_size for perception in perceptions.values())
-        self.projection = nn.Linear(input_size, hidden_size)
-        self.head = nn.Linear(hidden_size, num_classes)
+        size = sum(perception.output_size for perception in perceptions.values())
+        self.projection = nn.Identity() if hidden_size is None else nn.Linear(size, hidden_size)
+        self.head = nn.Linear(hidden_size or size, num_classes)
 
     def forward(self, batch: Batch) -> Judgement:
         """Judges a batch in which each window is one utterance; see `Judgement` for the shapes."""

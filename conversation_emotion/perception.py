@@ -4,6 +4,7 @@ Standardisation, and a principal component analysis where one is asked for, are 
 part and live inside the model as buffers, so that a saved model needs no statistics beside it.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -93,6 +94,12 @@ def fit_standardisation(
     )
 
 
+def identity(num_layers: int, size: int) -> Standardisation:
+    """Leaves L layers of D features as they are."""
+    shape = (num_layers, size)
+    return Standardisation(torch.zeros(shape), None, torch.ones(shape))
+
+
 class LayerSum(nn.Module):
     """A learned weighted sum of an encoder's layers (Yang et al., 2021); equal weights at first.
 
@@ -180,15 +187,19 @@ class AttentionPooling(nn.Module):
         return _average(frames, scores.softmax(dim=-1) * mask)
 
 
-AGGREGATORS = {
+AGGREGATORS: dict[str, Callable[..., nn.Module]] = {
     "mean": MeanPooling,
     "statistics": StatisticsPooling,
     "attention": AttentionPooling,
     "ecapa": EcapaPooling,
 }
 
-SIZED_AGGREGATORS = ("attention", "ecapa")
-"""Those with hidden units to choose."""
+
+def make_aggregator(name: Aggregator, input_size: int, hidden_size: int | None) -> nn.Module:
+    """Makes one of `AGGREGATORS`; those with units of their own take `hidden_size` if given."""
+    if hidden_size is None:
+        return AGGREGATORS[name](input_size)
+    return AGGREGATORS[name](input_size, hidden_size)
 
 
 class FrameProjection(nn.Module):

@@ -29,8 +29,10 @@ OptimizerName = Literal["adamw", "adam", "rmsprop"]
 Schedule = Literal["constant", "cyclic"]
 
 
-def _rmsprop(parameters: Iterable[Tensor], **options: float) -> torch.optim.Optimizer:
-    return torch.optim.RMSprop(parameters, momentum=0.9, **options)
+def _rmsprop(
+    parameters: Iterable[Tensor], *, lr: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    return torch.optim.RMSprop(parameters, lr=lr, weight_decay=weight_decay, momentum=0.9)
 
 
 OPTIMIZERS: dict[OptimizerName, Callable[..., torch.optim.Optimizer]] = {

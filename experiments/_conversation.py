@@ -39,7 +39,8 @@ def prepare(config: ConversationConfig) -> Prepared:
             horizon=config.horizon,
         )
     found = extract_features(corpus.utterances, config.features, strict=config.data.strict)
-    return prepare_windows(corpus, windows, learning, found)
+    normalise = config.features.standardise == "clip"
+    return prepare_windows(corpus, windows, learning, found, normalise_clips=normalise)
 
 
 def make_recipe(config: ConversationConfig, prepared: Prepared) -> Recipe:

@@ -74,7 +74,12 @@ class _Part(NamedTuple):
 
 
 def prepare_windows(
-    corpus: Corpus, windows: Windows, learning: Windows, features: Mapping[str, Features]
+    corpus: Corpus,
+    windows: Windows,
+    learning: Windows,
+    features: Mapping[str, Features],
+    *,
+    normalise_clips: bool = False,
 ) -> Prepared:
     """Puts windows and features of a corpus together."""
     failures = {key: why for found in features.values() for key, why in found.failures.items()}
@@ -83,7 +88,10 @@ def prepare_windows(
         corpus,
         windows,
         learning,
-        {name: ModalityArrays(found, name) for name, found in features.items()},
+        {
+            name: ModalityArrays(found, name, normalise_clips=normalise_clips)
+            for name, found in features.items()
+        },
         failures,
         _fingerprint(corpus.utterances, failures, keys),
     )

@@ -1,19 +1,21 @@
 """Models by the settings: ready parts put together, with statistics of the train part."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
 import numpy as np
+from torch import nn
 
 from conversation_emotion.batching import ModalityArrays
 from conversation_emotion.dialogue import DIALOGUE_MODELS, DialogueModel
 from conversation_emotion.fusion import JOINS, Fusion, partition_modalities
 from conversation_emotion.model import ConversationModel, HistoryLabels, Stream
 from conversation_emotion.perception import (
-    AGGREGATORS,
     LAYER_MIXTURES,
     Perception,
     fit_standardisation,
+    identity,
+    make_aggregator,
 )
 from conversation_emotion.training import FitSettings
 from conversation_emotion.windows import PADDING, Windows
@@ -94,19 +96,33 @@ def build_model(
 
 
 def fit_perceptions(
-    settings: FeatureSettings, arrays: Mapping[str, ModalityArrays], train: Windows
+    settings: FeatureSettings,
+    arrays: Mapping[str, ModalityArrays],
+    train: Windows,
+    map_frames: Callable[[int], nn.Module] | None = None,
 ) -> dict[str, Perception]:
-    """Fits each modality's standardisation on what the train windows hear."""
+    """Fits each modality's standardisation on what the train windows hear.
+
+    Args:
+        settings: Which parts.
+        arrays: Hidden states of each modality.
+        train: Windows of the train part.
+        map_frames: Makes, for a size of frames, what changes them before they are pooled.
+    """
     heard = np.unique(train.rows[train.rows != PADDING])
     components = {"speech": settings.speech_components, "text": settings.text_components}
     perceptions = {}
     for name, array in arrays.items():
-        standardisation = fit_standardisation(array.stack_frames(heard), components[name])
+        standardisation = identity(array.num_layers, array.size)
+        if settings.standardise == "train":
+            standardisation = fit_standardisation(array.stack_frames(heard), components[name])
         mixture = LAYER_MIXTURES[settings.layer_mixture](
             array.num_layers, standardisation.output_size
         )
-        aggregator = AGGREGATORS[settings.aggregator](mixture.output_size)
-        perceptions[name] = Perception(standardisation, mixture, aggregator)
+        frame_map = None if map_frames is None else map_frames(mixture.output_size)
+        size = mixture.output_size if frame_map is None else int(frame_map.output_size)  # type: ignore[arg-type]
+        aggregator = make_aggregator(settings.aggregator, size, settings.aggregator_size)
+        perceptions[name] = Perception(standardisation, mixture, aggregator, frame_map)
     return perceptions
 
 

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 CorpusName = Literal[
     "aesdd",
@@ -100,6 +102,17 @@ class CorpusSettings:
             raise ValueError(f"--scenario {self.scenario} is for iemocap, not {self.corpus}")
 
 
+def check_aggregator(aggregator: str, size: int | None) -> None:
+    """Raises a `ValueError` where the aggregator has no such size."""
+    if size is None:
+        return
+    if aggregator not in ("attention", "ecapa"):
+        raise ValueError(f"--aggregator-size is for ecapa and attention, not for {aggregator}")
+    step = 8 if aggregator == "ecapa" else 1
+    if size < step or size % step:
+        raise ValueError(f"--aggregator-size of {aggregator} must be a multiple of {step}: {size}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureSettings:
     """What the model perceives of each utterance."""
@@ -136,8 +149,15 @@ class FeatureSettings:
     layer_mixture: Literal["sum", "join"] = "join"
     """How several layers become one: a learned weighted sum, or beside each other."""
 
-    aggregator: Literal["mean", "statistics", "attention"] = "mean"
+    aggregator: Literal["mean", "statistics", "attention", "ecapa"] = "mean"
     """What pools frames or tokens that were kept, within the model."""
+
+    aggregator_size: int | None = None
+    """Channels of ecapa (64 if none, 512 as published), or units of attention (128 if none)."""
+
+    standardise: Literal["train", "clip", "none"] = "train"
+    """Centre and scale features by the statistics of train; or each clip by those of all its
+    frames and features; or leave them."""
 
     half_precision: bool = False
     """Keep features on disk in 16 instead of 32 bits."""
@@ -149,6 +169,7 @@ class FeatureSettings:
         ):
             if number is not None and number < 1:
                 raise ValueError(f"{flag} must be 1 or more, got {number}")
+        check_aggregator(self.aggregator, self.aggregator_size)
 
     def modalities(self) -> tuple[str, ...]:
         """Returns the names of the modalities in order."""
@@ -159,21 +180,29 @@ class FeatureSettings:
 class EncoderSettings:
     """Which speech encoders to compare, and what of them."""
 
-    encoders: tuple[str, ...] = ("fbank",)
+    encoders: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--encoder"])] = ("fbank",)
     """Encoders to compare: fbank, mfcc, egemaps, or checkpoints of wav2vec 2.0, HuBERT, WavLM,
     data2vec, Whisper or emotion2vec, by hub id or folder; untrained:NAME for random weights."""
 
     speech_layers: Literal["last", "last-4", "all"] | int = "last"
     """Layer to use: the last, the mean of the last four, a number, or all of them."""
 
-    speech_pooling: Literal["mean", "statistics", "frames"] = "mean"
-    """Frames pooled before training to their mean, or mean and deviation; or all of them kept."""
+    speech_pooling: Literal["auto", "mean", "statistics", "frames"] = "auto"
+    """Frames pooled before training to their mean, or mean and deviation; or all of them kept. auto
+    keeps them where head or aggregator needs them, else takes the mean."""
 
     layer_mixture: Literal["sum", "join"] = "sum"
     """How several layers become one: a learned weighted sum, or beside each other."""
 
-    aggregator: Literal["mean", "statistics", "attention"] = "mean"
+    aggregator: Literal["mean", "statistics", "attention", "ecapa"] = "mean"
     """What pools frames that were kept, within the model."""
+
+    aggregator_size: int | None = None
+    """Channels of ecapa (64 if none, 512 as published), or units of attention (128 if none)."""
+
+    standardise: Literal["train", "clip", "none"] = "train"
+    """Centre and scale features by the statistics of train; or each clip by those of all its
+    frames and features; or leave them."""
 
     half_precision: bool = False
     """Keep features on disk in 16 instead of 32 bits."""
@@ -183,16 +212,27 @@ class EncoderSettings:
             raise ValueError("--encoders needs one encoder or more")
         if repeated := sorted({name for name in self.encoders if self.encoders.count(name) > 1}):
             raise ValueError(f"--encoders names {repeated[0]} more than once")
+        check_aggregator(self.aggregator, self.aggregator_size)
 
-    def of_encoder(self, name: str) -> FeatureSettings:
-        """Returns what to extract with one of the encoders."""
+    def of_encoder(self, name: str, *, needs_frames: bool = False) -> FeatureSettings:
+        """Returns what to extract with one of the encoders.
+
+        Args:
+            name: The encoder.
+            needs_frames: Whether the head does, whatever the aggregator.
+        """
+        pooling = self.speech_pooling
+        if pooling == "auto":
+            pooling = "frames" if needs_frames or self.aggregator != "mean" else "mean"
         return FeatureSettings(
             modality="speech",
             speech_encoder=name,
             speech_layers=self.speech_layers,
-            speech_pooling=self.speech_pooling,
+            speech_pooling=pooling,
             layer_mixture=self.layer_mixture,
             aggregator=self.aggregator,
+            aggregator_size=self.aggregator_size,
+            standardise=self.standardise,
             half_precision=self.half_precision,
         )
 

@@ -8,12 +8,14 @@ from typing import Protocol
 
 from conversation_emotion.baselines import predict_majority
 from conversation_emotion.model import UtteranceModel
+from conversation_emotion.perception import FRAME_MAPS, Head
 from conversation_emotion.windows import Windows, single_utterances
 from experiments import _published, _report
 from experiments._corpus import Corpus, read_corpus
 from experiments._features import extract_features
 from experiments._folds import Prepared, Recipe, prepare_windows, run_folds
 from experiments._models import fit_perceptions, fit_settings
+from experiments._protocols import remarks
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
 from experiments._settings import CorpusSettings, EncoderSettings, FeatureSettings, TrainingSettings
@@ -32,6 +34,10 @@ class UtteranceConfig(Protocol):
     @property
     def training(self) -> TrainingSettings: ...
     @property
+    def protocol(self) -> str: ...
+    @property
+    def head(self) -> Head: ...
+    @property
     def hidden_size(self) -> int: ...
     @property
     def dropout(self) -> float: ...
@@ -43,9 +49,11 @@ def prepare(config: UtteranceConfig) -> dict[str, Prepared]:
     windows = single_utterances(corpus.classes())
     prepared = {}
     for encoder in config.features.encoders:
-        settings = config.features.of_encoder(encoder)
+        settings = features_of(config, encoder)
         found = extract_features(corpus.utterances, settings, strict=config.data.strict)
-        prepared[encoder] = prepare_windows(corpus, windows, windows, found)
+        prepared[encoder] = prepare_windows(
+            corpus, windows, windows, found, normalise_clips=settings.standardise == "clip"
+        )
     return prepared
 
 
@@ -55,7 +63,7 @@ def train(
     """Trains each fold and seed with each encoder, and scores it under the encoder's run."""
     scores = {}
     for (encoder, data), parent in zip(prepared.items(), parents, strict=True):
-        recipe = make_recipe(config, data, config.features.of_encoder(encoder))
+        recipe = make_recipe(config, data, features_of(config, encoder))
         scores[encoder] = _report.score(
             data,
             run_folds(data, recipe, parent),
@@ -66,13 +74,20 @@ def train(
     return scores
 
 
+def features_of(config: UtteranceConfig, encoder: str) -> FeatureSettings:
+    """Returns what to extract with an encoder: frames where the head needs them."""
+    return config.features.of_encoder(encoder, needs_frames=config.head in FRAME_MAPS)
+
+
 def make_recipe(config: UtteranceConfig, prepared: Prepared, features: FeatureSettings) -> Recipe:
     """Says how the model of an utterance is built and fitted."""
+    make_map = FRAME_MAPS.get(config.head)
+    map_frames = None if make_map is None else lambda size: make_map(size, config.hidden_size)
 
     def build(train: Windows) -> UtteranceModel:
         return UtteranceModel(
-            fit_perceptions(features, prepared.arrays, train),
-            config.hidden_size,
+            fit_perceptions(features, prepared.arrays, train, map_frames),
+            config.hidden_size if make_map is None else None,
             num_classes=len(prepared.corpus.label_map.labels),
             dropout=config.dropout,
         )
@@ -93,11 +108,20 @@ def report(
     published = _published.SER.get((config.data.corpus, corpus.label_map.label_set), [])
     failures = {key: why for data in prepared.values() for key, why in data.failures.items()}
     _report.print_table(
-        f"Emotion of single utterances: linear probe of frozen encoders; {config.data.corpus}",
+        f"Emotion of single utterances: {describe_model(config)} on frozen encoders; "
+        f"{config.data.corpus}",
         _rows(scores, published),
         _captions(config, corpus, scores, failures, published),
         runs,
     )
+
+
+def describe_model(config: UtteranceConfig) -> str:
+    """Says in words what is learnt on an encoder."""
+    aggregator = {"ecapa": "ECAPA-TDNN"}.get(config.features.aggregator, config.features.aggregator)
+    if config.head == "superb" and aggregator == "mean":
+        return "linear probe"
+    return f"{config.head} head, {aggregator} aggregator"
 
 
 def _rows(scores: Mapping[str, Scores], published: list[Published]) -> Iterator[Row]:
@@ -117,6 +141,9 @@ def _captions(
     num_judged = next(iter(scores.values()))[MODEL]["uar"].num_judged
     yield from _report.describe_protocol(corpus, config.training, num_judged)
     features = config.features
-    yield f"layers {features.speech_layers}; frames to {features.speech_pooling}"
+    pooling = features_of(config, features.encoders[0]).speech_pooling
+    kept = "frames kept" if pooling == "frames" else f"frames to {pooling}"
+    yield f"layers {features.speech_layers}; {kept}; {describe_model(config)}"
+    yield from remarks(config.protocol)
     yield from _report.describe_failures(failures)
     yield from _report.describe_sources(published)

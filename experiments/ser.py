@@ -2,20 +2,21 @@
 
     python -m experiments.ser
     python -m experiments.ser --corpus emodb --root EmoDB --encoders fbank mfcc egemaps --seeds 5
-    python -m experiments.ser --corpus emodb --root EmoDB --speech-layers all \
-        --encoders emotion2vec_base untrained:base
+    python -m experiments.ser --corpus emodb --root EmoDB --encoder fbank --aggregator ecapa
+    python -m experiments.ser --corpus iemocap --root IEMOCAP_full_release \
+        --protocol emotion2vec-session --encoder emotion2vec_base
 
-The probe is SUPERB's (Yang et al., 2021): a linear map to 256 units, the mean of the frames, and a
-linear map to the classes, on features standardised with the statistics of train. --speech-layers
-all learns SUPERB's weighted sum of all layers. Every encoder gets the same settings. The first
-command needs no download; once features are extracted, fifty trainings on the 535 utterances of
-EmoDB take about a minute on two cores. Prints the table of the README's section on results, one row
-per encoder, and writes mlruns/, one parent run per encoder.
+The default is SUPERB's probe (Yang et al., 2021): a linear map to 256 units, the mean of the
+frames, and a linear map to the classes, on features standardised with the statistics of train;
+--head and --aggregator take its place. --protocol does what was published, exactly. Every encoder
+gets the same settings. The first command needs no download; once features are extracted, fifty
+probes of the 535 utterances of EmoDB take about a minute on two cores. Prints the table of the
+README's section on results, one row per encoder, and writes mlruns/, one parent run per encoder.
 """
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from experiments import _cli
 from experiments._settings import CorpusSettings, EncoderSettings, TrainingSettings
@@ -36,8 +37,26 @@ class SERConfig:
         default_factory=lambda: TrainingSettings(epochs=100, patience=20)
     )
 
+    protocol: Literal[
+        "auto",
+        "superb",
+        "emotion2vec-session",
+        "emotion2vec-speaker",
+        "emobox",
+        "official",
+        "leave-one-session-out",
+        "leave-one-speaker-out",
+        "speaker-k-fold",
+    ] = "auto"
+    """The first four fix everything as published: split, layers, head, optimizer, selection. The
+    others are --split by another name; auto leaves all to the other flags."""
+
+    head: Literal["superb", "emotion2vec", "gru"] = "superb"
+    """Two linear maps; or a linear map and ReLU on every frame, pooled, and a linear map; or two
+    GRU layers over the frames, pooled, and a linear map."""
+
     hidden_size: int = 256
-    """Units between the two linear maps."""
+    """Units between the two linear maps, or of the GRU."""
 
     dropout: float = 0.0
     """On the features, before the first linear map."""
@@ -47,6 +66,8 @@ class SERConfig:
             raise ValueError(f"--hidden-size must be 1 or more, got {self.hidden_size}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"--dropout must lie in [0, 1), got {self.dropout}")
+        if self.head != "superb" and self.features.speech_pooling in ("mean", "statistics"):
+            raise ValueError(f"--head {self.head} needs --speech-pooling frames")
 
     def of_encoder(self, name: str) -> "SERConfig":
         """Returns the settings of the run of one of the encoders."""
@@ -71,8 +92,9 @@ def search_space(trial: "optuna.trial.BaseTrial", config: SERConfig) -> SERConfi
 
 def run(config: SERConfig) -> None:
     """Extracts each encoder's features, trains each fold and seed on them, prints the table."""
-    from experiments import _tracking, _utterances
+    from experiments import _protocols, _tracking, _utterances
 
+    config = _protocols.resolve(config)
     prepared = _utterances.prepare(config)
     commands = [(config.of_encoder(name), data.fingerprint) for name, data in prepared.items()]
     with _tracking.open_runs("ser", commands) as parents:

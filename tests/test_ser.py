@@ -1,5 +1,6 @@
 """The probe of encoders from the command line to one table, and one tracked run per encoder."""
 
+import dataclasses
 import re
 import sys
 from typing import get_args, get_type_hints
@@ -11,11 +12,12 @@ import pytest
 import soundfile
 from layouts import write_emodb
 
-from conversation_emotion import perception
+from conversation_emotion import perception, training
 from conversation_emotion.features import key
 from conversation_emotion.metrics import METRICS
-from conversation_emotion.splits import SplitOptions
+from conversation_emotion.splits import SPLITS, SplitOptions
 from experiments import _cli
+from experiments._protocols import PROTOCOLS, resolve
 from experiments._settings import CorpusSettings, EncoderSettings, FeatureSettings, TrainingSettings
 from experiments.ser import SERConfig, main, run, search_space
 from tests.command_line import choices, usage_error
@@ -27,7 +29,7 @@ LETTERS = "WLEAFTN"
 
 def test_flags_reach_the_config():
     flags = [
-        "--encoders",
+        "--encoder",
         "mfcc",
         "a/b",
         "--speech-layers",
@@ -50,6 +52,9 @@ def test_flags_reach_the_config():
         (["--hidden-size", "0"], "--hidden-size must be 1 or more, got 0"),
         (["--dropout", "1"], r"--dropout must lie in \[0, 1\), got 1.0"),
         (["--encoders"], "--encoders needs one encoder or more"),
+        (["--head", "gru", "--speech-pooling", "mean"], "--head gru needs --speech-pooling frames"),
+        (["--aggregator-size", "8"], "--aggregator-size is for ecapa and attention, not for mean"),
+        (["--aggregator", "ecapa", "--aggregator-size", "9"], "ecapa must be a multiple of 8: 9"),
         (["--encoders", "mfcc", "fbank", "mfcc"], "--encoders names mfcc more than once"),
         (["--corpus", "emodb"], "--corpus emodb needs --root"),
     ],
@@ -61,7 +66,12 @@ def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
 def test_the_choices_on_the_command_line_are_those_that_exist():
     assert choices(EncoderSettings, "layer_mixture") == set(perception.LAYER_MIXTURES)
     assert choices(EncoderSettings, "aggregator") == set(perception.AGGREGATORS)
-    assert choices(EncoderSettings, "speech_pooling") == set(get_args(key.Pooling))
+    assert choices(EncoderSettings, "speech_pooling") == {"auto", *get_args(key.Pooling)}
+    assert choices(SERConfig, "head") == set(get_args(perception.Head))
+    assert choices(SERConfig, "protocol") == {"auto", *PROTOCOLS, *SPLITS}
+    assert choices(TrainingSettings, "optimizer") == set(training.OPTIMIZERS)
+    assert choices(TrainingSettings, "schedule") == set(get_args(training.Schedule))
+    assert choices(TrainingSettings, "select_by") == set(get_args(training.SelectBy))
     assert choices(CorpusSettings, "valid") == {"auto", *choices(SplitOptions, "valid")}
 
 
@@ -71,12 +81,44 @@ def test_every_setting_of_an_encoder_reaches_its_features():
         "speech_pooling": "frames",
         "layer_mixture": "join",
         "aggregator": "attention",
+        "aggregator_size": 7,
+        "standardise": "clip",
         "half_precision": True,
     }
     assert set(changed) == set(get_type_hints(EncoderSettings)) - {"encoders"}
     assert EncoderSettings(encoders=("x", "y"), **changed).of_encoder("y") == FeatureSettings(
         modality="speech", speech_encoder="y", **changed
     )
+
+
+def test_a_protocol_fixes_what_was_published():
+    config = resolve(SERConfig(protocol="emotion2vec-session", dropout=0.0))
+    fixed = config.training
+    assert (config.data.split, config.head, config.hidden_size) == (
+        "emotion2vec-session",
+        "emotion2vec",
+        256,
+    )
+    assert (fixed.optimizer, fixed.schedule, fixed.learning_rate) == ("rmsprop", "cyclic", 5e-4)
+    assert (fixed.batch_size, fixed.epochs, fixed.select_by) == (128, 100, "wa")
+
+
+def test_the_name_of_a_split_fixes_the_split_alone():
+    config = SERConfig(hidden_size=7, protocol="leave-one-speaker-out")
+    split = dataclasses.replace(config.data, split="leave-one-speaker-out")
+    assert resolve(config) == dataclasses.replace(config, data=split)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"hidden_size": 64}, "--protocol emobox sets --hidden-size to 128, got 64"),
+        ({"data": CorpusSettings(split="official")}, "sets --split to emobox, got official"),
+    ],
+)
+def test_a_flag_against_the_protocol_is_an_error(changed, message):
+    with pytest.raises(ValueError, match=message):
+        resolve(SERConfig(protocol="emobox", **changed))
 
 
 def test_search_leaves_the_rest_of_the_config_alone():
@@ -138,6 +180,40 @@ def test_a_table_compares_encoders_each_with_a_run_of_its_own(workplace, emodb, 
             for child in tracked.children
             if child.data.tags["mlflow.parentRunId"] == parent.info.run_id
         ) == [f"{fold}-seed{seed}" for fold in ("03", "08", "16") for seed in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--aggregator", "ecapa", "--aggregator-size", "8"], "superb head, ECAPA-TDNN aggregator"),
+        (["--head", "gru", "--hidden-size", "4"], "gru head, mean aggregator"),
+        (["--standardise", "clip", "--head", "emotion2vec"], "emotion2vec head, mean aggregator"),
+    ],
+)
+def test_heads_and_aggregators_are_trained_on_the_frames(workplace, emodb, capsys, flags, said):
+    short = ["--corpus", "emodb", "--root", str(emodb.root), "--epochs", "1", "--resamples", "10"]
+    run(_cli.parse(SERConfig, [*short, "--protocol", "leave-one-speaker-out", *flags]))
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert "frames kept" in printed
+    assert re.search(r"\n +fbank +\d", printed)
+
+
+def training_of(**changed) -> TrainingSettings:
+    return dataclasses.replace(SERConfig().training, **changed)
+
+
+def test_a_published_protocol_says_what_is_wrong_with_it(workplace, emodb, capsys, monkeypatch):
+    settings = {**PROTOCOLS["emobox"].settings, "training.epochs": 1}
+    short = PROTOCOLS["emobox"]._replace(settings=settings)
+    monkeypatch.setitem(PROTOCOLS, "emobox", short)
+    run(SERConfig(data=emodb, protocol="emobox", training=training_of(resamples=10)))
+    printed = capsys.readouterr().out
+    assert (
+        "protocol emobox; valid: 20 % of train by utterance, seed 0; a quarter of each" in printed
+    )
+    assert "3 of 3 test speakers also speak in train (as published)" in printed
+    assert "where EmoBox ignores speakers" in printed
 
 
 def test_an_utterance_of_a_conversation_is_judged_from_itself_alone(workplace, emodb, monkeypatch):

@@ -9,6 +9,7 @@ from conversation_emotion.labels import IGNORED
 from conversation_emotion.model import UtteranceModel
 from conversation_emotion.perception import (
     AGGREGATORS,
+    FRAME_MAPS,
     LAYER_MIXTURES,
     Perception,
     fit_standardisation,
@@ -43,6 +44,41 @@ def batch_of(arrays, numbers):
     return gather_batch(single_utterances(classes), arrays, classes, np.asarray(numbers))
 
 
+def make_headed(arrays, head: str):
+    torch.manual_seed(0)
+    speech = arrays["speech"]
+    mix = LAYER_MIXTURES["sum"](speech.num_layers, speech.size)
+    frame_map = FRAME_MAPS[head](mix.output_size, 8)
+    standardisation = fit_standardisation(speech.stack_frames(np.arange(NUM_ROWS)))
+    perception = Perception(standardisation, mix, AGGREGATORS["mean"](8), frame_map)
+    return UtteranceModel({"speech": perception}, None, 3).eval()
+
+
+@torch.inference_mode()
+def test_the_head_of_emotion2vec_bends_every_frame_before_the_mean(framed):
+    model = make_headed(framed, "emotion2vec")
+    judged = model(batch_of(framed, range(NUM_ROWS))).logits
+    perception = model.perceptions["speech"]
+    assert isinstance(perception, Perception)
+    linear = perception.frame_map.linear
+    assert isinstance(linear, torch.nn.Linear)
+    for row in range(NUM_ROWS):
+        states, _ = framed["speech"].gather(torch.tensor([row]))
+        frames = perception.mixture(perception.standardisation(states))[0]
+        bent = torch.cat([linear(frames).clamp(min=0).mean(dim=0), torch.ones(1)])
+        torch.testing.assert_close(judged[row], model.head(bent))
+
+
+@pytest.mark.parametrize("head", list(FRAME_MAPS))
+@torch.inference_mode()
+def test_heads_on_frames_judge_alike_alone_and_in_any_batch(framed, head):
+    model = make_headed(framed, head)
+    together = model(batch_of(framed, range(NUM_ROWS))).logits
+    for row in range(NUM_ROWS):
+        alone = model(batch_of(framed, [row])).logits[0]
+        torch.testing.assert_close(alone, together[row], atol=1e-5, rtol=1e-4)
+
+
 @torch.inference_mode()
 def test_it_is_what_superb_computes_frame_by_frame(framed):
     probe = make_probe(framed, np.arange(NUM_ROWS))
@@ -57,7 +93,7 @@ def test_it_is_what_superb_computes_frame_by_frame(framed):
         torch.testing.assert_close(judged[row], probe.head(projected.mean(dim=0)))
 
 
-@pytest.mark.parametrize("aggregator", ["mean", "statistics", "attention"])
+@pytest.mark.parametrize("aggregator", ["mean", "statistics", "attention", "ecapa"])
 @pytest.mark.parametrize("mixture", ["sum", "join"])
 @torch.inference_mode()
 def test_an_utterance_is_judged_alike_alone_and_in_any_batch(framed, aggregator, mixture):
