@@ -1,6 +1,6 @@
 """Folds: who trains, who selects, who is tested, and what has to be said about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +44,10 @@ class Split:
     folds: tuple[Fold, ...]
     validation: str
     notes: tuple[str, ...] = ()
+
+    def first(self, num_folds: int) -> "Split":
+        """Gives the split with its first folds alone."""
+        return replace(self, folds=self.folds[:num_folds])
 
 
 @dataclass(frozen=True, kw_only=True)

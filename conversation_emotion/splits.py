@@ -45,7 +45,7 @@ SHARED_DIALOGUES = {
 }
 """Parts that hold utterances of the same dialogues in a published protocol; never elsewhere."""
 
-SHARED_SPEAKERS = ("official", "emobox")
+SHARED_SPEAKERS = ("official", "emobox", "recording-prefix")
 """Splits whose test speakers may also be learnt from."""
 
 
@@ -143,6 +143,26 @@ def _speaker_k_fold(utterances: pd.DataFrame, options: SplitOptions) -> Split:
     return _with_hold_out("speaker-k-fold", folds, options)
 
 
+def _recording_prefix(utterances: pd.DataFrame, options: SplitOptions) -> Split:
+    """Tests each recording session of one marker-wearer, in which both actors speak.
+
+    Cai et al. (2021) call this leave one speaker out; both test speakers are also in train.
+    """
+    ids = utterances["dialogue_id"].astype(str)
+    prefixes = ids.str.extract(r"^Ses(\d\d[FM])_", expand=False)
+    if prefixes.isna().any() or prefixes.nunique() < 2:
+        raise ValueError(
+            "recording-prefix: needs dialogues named as IEMOCAP's, such as 'Ses01F_impro01', with "
+            f"two prefixes or more, got {ids[prefixes.isna()].head(1).tolist() or [*set(prefixes)]}"
+        )
+    folds = []
+    for prefix in sorted(prefixes.unique()):
+        test, learning = _rows(prefixes == prefix), _rows(prefixes != prefix)
+        train, valid = _hold_out(utterances, learning, test, options)
+        folds.append(Fold(name=prefix, train=train, valid=valid, test=test))
+    return _with_hold_out("recording-prefix", folds, options)
+
+
 SPLITS: dict[str, Callable[[pd.DataFrame, SplitOptions], Split]] = {
     "official": _official,
     "leave-one-session-out": _leave_one_session_out,
@@ -152,6 +172,7 @@ SPLITS: dict[str, Callable[[pd.DataFrame, SplitOptions], Split]] = {
     "emotion2vec-session": published_splits.emotion2vec_session,
     "emotion2vec-speaker": published_splits.emotion2vec_speaker,
     "emobox": published_splits.emobox,
+    "recording-prefix": _recording_prefix,
 }
 
 

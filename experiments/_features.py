@@ -2,16 +2,26 @@
 
 import pandas as pd
 
+from conversation_emotion.features.encoders import SpeechEncoder
 from conversation_emotion.features.extract import Features, extract_speech, extract_text
 from conversation_emotion.features.key import FeatureKey, FileDigests, cache_folder
 from conversation_emotion.features.store import FeatureStore
+from experiments._corpus import Corpus
 from experiments._settings import FeatureSettings
+from experiments._tuned_encoders import refuse_leak
 
 
 def extract_features(
-    utterances: pd.DataFrame, settings: FeatureSettings, *, strict: bool
+    utterances: pd.DataFrame, settings: FeatureSettings, *, strict: bool, corpus: Corpus
 ) -> dict[str, Features]:
-    """Returns the hidden states of each modality, a row per utterance, and names failing clips."""
+    """Returns the hidden states of each modality, a row per utterance, and names failing clips.
+
+    Raises:
+        LeakageError: An encoder was tuned on people whom the split of the corpus tests.
+    """
+    names = {"speech": settings.speech_encoder, "text": settings.text_encoder}
+    for modality in settings.modalities():
+        refuse_leak(names[modality], corpus)
     extractors = {"speech": _extract_speech, "text": _extract_text}
     return {name: extractors[name](utterances, settings, strict) for name in settings.modalities()}
 
@@ -26,12 +36,19 @@ def _extract_speech(utterances: pd.DataFrame, settings: FeatureSettings, strict:
         pooling=settings.speech_pooling,
         half_precision=settings.half_precision,
     )
+    return extract_with(utterances, encoder, key, name=settings.speech_encoder, strict=strict)
+
+
+def extract_with(
+    utterances: pd.DataFrame, encoder: SpeechEncoder, key: FeatureKey, *, name: str, strict: bool
+) -> Features:
+    """Returns what an encoder makes of the speech, a row per utterance, and names failing clips."""
     digests = FileDigests(cache_folder() / "digests.db")
     features = extract_speech(utterances, encoder, FeatureStore(key), digests, strict=strict)
     for utterance_id, why in features.failures.items():
         print(f"  clip of {utterance_id} cannot be used, its utterance stays: {why}")
     found = _describe(features, utterances)
-    print(f"speech, {settings.speech_encoder}: {found}; {len(features.failures)} clips failed")
+    print(f"speech, {name}: {found}; {len(features.failures)} clips failed")
     return features
 
 

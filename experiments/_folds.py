@@ -93,7 +93,7 @@ def prepare_windows(
             for name, found in features.items()
         },
         failures,
-        _fingerprint(corpus.utterances, failures, keys),
+        make_fingerprint(corpus.utterances, failures, keys),
     )
 
 
@@ -218,9 +218,10 @@ def _log_confusions(
     child.log_figure(draw_confusions(confusions, labels, title), "confusions.png")
 
 
-def _fingerprint(
+def make_fingerprint(
     utterances: pd.DataFrame, failures: Mapping[str, str], keys: Mapping[str, str]
 ) -> str:
+    """Digests the utterances and what their features depend on."""
     rows = pd.util.hash_pandas_object(utterances.astype(str), index=False).to_numpy()
     rest = repr((sorted(failures), sorted(keys.items())))
     return hashlib.sha256(rows.tobytes() + rest.encode()).hexdigest()[:32]

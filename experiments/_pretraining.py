@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -112,16 +112,20 @@ def pretrain_and_track(name: str, config: PretrainingConfig, learner: Learner) -
 
 def make_accelerator(training: LoopSettings) -> Accelerator:
     """Chooses device, precision and processes."""
-    precision = training.precision
-    if precision == "auto":
-        precision = "bf16" if _is_built_for_bf16() else "fp32"
     # A block that layerdrop leaves out has no gradient in that step.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     return Accelerator(
-        mixed_precision="bf16" if precision == "bf16" else "no",
+        mixed_precision=choose_precision(training.precision),
         cpu=not torch.accelerator.is_available(),  # else processes would not know of each other
         kwargs_handlers=[unused],
     )
+
+
+def choose_precision(precision: Literal["auto", "fp32", "bf16"]) -> Literal["no", "bf16"]:
+    """Gives accelerate's name of a precision; auto is bf16 on devices built for it."""
+    if precision == "auto":
+        precision = "bf16" if _is_built_for_bf16() else "fp32"
+    return "bf16" if precision == "bf16" else "no"
 
 
 def _is_built_for_bf16() -> bool:

@@ -68,6 +68,22 @@ SER: dict[tuple[str, str], list[Published]] = {
 """Recognition of single utterances with a linear head on speech, by corpus and label set."""
 
 
+_MORAIS = (
+    "Morais et al., ICASSP 2022, leave one session out, base or large models not stated; its rows "
+    "1 to 4"
+)
+
+FINETUNED: dict[tuple[str, str, str], list[Published]] = {
+    ("iemocap", "4-class", "speech"): [
+        Published("wav2vec 2.0, tuned, one checkpoint", 74.56, None, _MORAIS, 74.09),
+        Published("HuBERT, tuned, one checkpoint", 73.45, None, _MORAIS, 72.99),
+        Published("wav2vec 2.0, tuned, mean of 5", 76.86, None, _MORAIS, 76.47),
+        Published("HuBERT, tuned, mean of 5", 75.80, None, _MORAIS, 75.20),
+    ],
+}
+"""Fine-tuned encoders with the mean of the frames, by corpus, label set and modality."""
+
+
 class PublishedConcordance(NamedTuple):
     """CCC as printed, in the order of `conversation_emotion.concordance.DIMENSIONS`, and mean."""
 

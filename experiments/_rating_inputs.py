@@ -19,6 +19,7 @@ from conversation_emotion.pretraining.recordings import utterance_recordings
 from conversation_emotion.rating_model import FeatureFront, WaveformFront
 from conversation_emotion.splits import Fold, Rows
 from experiments import _objectives
+from experiments._corpus import Corpus
 from experiments._features import extract_features
 from experiments.pretrain_cpc import CpcSettings
 from speech_encoders import load_speech_encoder
@@ -51,13 +52,14 @@ class Inputs:
 
     Args:
         config: The experiment's settings.
-        utterances: The utterance table.
+        corpus: Utterances and folds.
         encoder: A row of the table to print.
     """
 
-    def __init__(self, config: "DimensionalConfig", utterances: pd.DataFrame, encoder: str) -> None:
+    def __init__(self, config: "DimensionalConfig", corpus: Corpus, encoder: str) -> None:
         self.config = config
-        self.utterances = utterances
+        self.corpus = corpus
+        self.utterances = corpus.utterances
         self.encoder = encoder
         self._heard: Heard | None = None
 
@@ -90,7 +92,9 @@ class Inputs:
 
     def _extract(self, encoder: str) -> Heard:
         features = self.config.ratings.of_encoder(encoder)
-        found = extract_features(self.utterances, features, strict=self.config.data.strict)
+        found = extract_features(
+            self.utterances, features, strict=self.config.data.strict, corpus=self.corpus
+        )
         return Heard(ModalityArrays(found["speech"], "speech"), found["speech"].failures)
 
 

@@ -76,7 +76,7 @@ def read_rated(settings: CorpusSettings) -> Rated:
 
 def make_inputs(config: "DimensionalConfig", rated: Rated) -> list[Inputs]:
     """Makes what hears the corpus in each row of the table."""
-    return [Inputs(config, rated.corpus.utterances, name) for name in config.ratings.encoders]
+    return [Inputs(config, rated.corpus, name) for name in config.ratings.encoders]
 
 
 def train(

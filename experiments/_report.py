@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pandas as pd
 from rich import box
@@ -14,7 +14,6 @@ from conversation_emotion.metrics import METRICS, Interval, count_confusions, sc
 from experiments._corpus import Corpus
 from experiments._folds import PREDICTIONS, Prepared
 from experiments._published import Published
-from experiments._settings import TrainingSettings
 from experiments._tracking import TrackedRun
 
 TITLES = {"uar": "UAR", "macro_f1": "macro F1", "wa": "WA", "weighted_f1": "weighted F1"}
@@ -24,6 +23,13 @@ MODEL = "model"
 
 Scores = dict[str, dict[str, Interval]]
 """Each system's intervals by metric."""
+
+
+class HasSeeds(Protocol):
+    """Says how many times each fold was trained."""
+
+    @property
+    def seeds(self) -> int: ...
 
 
 class Row(NamedTuple):
@@ -114,7 +120,7 @@ def published_row(published: Published) -> Row:
     return Row(f"published: {published.system}", cells)
 
 
-def describe_protocol(corpus: Corpus, training: TrainingSettings, num_judged: int) -> Iterator[str]:
+def describe_protocol(corpus: Corpus, training: HasSeeds, num_judged: int) -> Iterator[str]:
     """Says how the scores came about: protocol by name, n, classes, and what is not judged."""
     yield (
         f"mean ± deviation over {len(corpus.split.folds)} fold(s) x {training.seeds} seed(s) "

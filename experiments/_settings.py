@@ -68,8 +68,9 @@ class CorpusSettings:
         "emotion2vec-session",
         "emotion2vec-speaker",
         "emobox",
+        "recording-prefix",
     ] = "auto"
-    """Protocol; the last four are those of single utterances, as published. auto is
+    """Protocol; the last five are those of single utterances, as published. auto is
     leave-one-speaker-out for iemocap and for corpora of up to ten speakers, leave-one-session-out
     for demo and msp-improv, and the official split where there is one; else, and for esd,
     speaker-k-fold."""

@@ -242,7 +242,7 @@ def _params(settings: Mapping[str, object]) -> list[Param]:
 
 
 def _name(settings: Mapping[str, object]) -> str:
-    names = ("corpus", "modality", "encoders", "dialogue_model", "fusion")
+    names = ("corpus", "modality", "encoder", "encoders", "dialogue_model", "fusion")
     parts = (settings.get(name) for name in names)
     return "-".join(_text(part) for part in parts if part is not None)
 

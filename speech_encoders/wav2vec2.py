@@ -32,7 +32,7 @@ class Wav2Vec2Encoder:
         self.num_layers: int = model.config.num_hidden_layers + 1
         self.hidden_size: int = model.config.hidden_size
         self.frame_rate = SAMPLE_RATE / math.prod(model.config.conv_stride)
-        self.min_samples = _min_samples(model.config)
+        self.min_samples = min_samples(model.config)
 
     @classmethod
     def from_checkpoint(
@@ -65,9 +65,9 @@ class Wav2Vec2Encoder:
         is_real = real_positions(lengths, waveforms.size(1))
         waveforms = waveforms.masked_fill(~is_real, 0.0)
         if self.do_normalize:
-            waveforms = _normalize(waveforms, is_real)
-        num_frames = _count_frames(lengths, self.model.config)
-        if _pads_safely(self.model.config) or bool(is_real.all()):
+            waveforms = normalize(waveforms, is_real)
+        num_frames = count_frames(lengths, self.model.config)
+        if pads_safely(self.model.config) or bool(is_real.all()):
             states = self._encode(waveforms, None if bool(is_real.all()) else is_real)
         else:
             states = self._encode_by_length(waveforms, lengths, num_frames)
@@ -95,7 +95,7 @@ class Wav2Vec2Encoder:
         return torch.stack([*output.hidden_states[:-1], output.last_hidden_state], dim=1)
 
 
-def _normalize(waveforms: Tensor, is_real: Tensor) -> Tensor:
+def normalize(waveforms: Tensor, is_real: Tensor) -> Tensor:
     """Gives each clip zero mean and unit variance: (B, S), (B, S) -> (B, S), zero at padding."""
     size = is_real.sum(dim=1, keepdim=True)
     centred = waveforms - waveforms.sum(dim=1, keepdim=True) / size
@@ -103,7 +103,7 @@ def _normalize(waveforms: Tensor, is_real: Tensor) -> Tensor:
     return centred / (centred.square().sum(dim=1, keepdim=True) / size + 1e-7).sqrt()
 
 
-def _pads_safely(config: PreTrainedConfig) -> bool:
+def pads_safely(config: PreTrainedConfig) -> bool:
     """Tells whether padding behind a clip leaves the frames of the clip as they are.
 
     A group norm over time in the front end sees the padding, and so do several stacked positional
@@ -117,14 +117,14 @@ def _pads_safely(config: PreTrainedConfig) -> bool:
     )
 
 
-def _count_frames(lengths: Tensor, config: PreTrainedConfig) -> Tensor:
+def count_frames(lengths: Tensor, config: PreTrainedConfig) -> Tensor:
     """Frames that the convolutions make of samples: (B,) -> (B,)."""
     for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
         lengths = (lengths - kernel) // stride + 1
     return lengths
 
 
-def _min_samples(config: PreTrainedConfig) -> int:
+def min_samples(config: PreTrainedConfig) -> int:
     """Samples that the convolutions need for one frame."""
     samples = 1
     for kernel, stride in zip(config.conv_kernel[::-1], config.conv_stride[::-1], strict=True):

@@ -162,4 +162,5 @@ def test_every_split_is_reachable_by_name():
         "emotion2vec-session",
         "emotion2vec-speaker",
         "emobox",
+        "recording-prefix",
     }

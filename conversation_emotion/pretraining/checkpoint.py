@@ -1,8 +1,9 @@
 """Checkpoints that appear whole or not at all, and hold tensors and plain data alone."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -39,12 +40,25 @@ class Checkpoint(TypedDict):
 
 
 def write_checkpoint(path: Path, state: Checkpoint) -> None:
-    """Writes a checkpoint beside its place, then renames it, so that a kill leaves the old one."""
+    """Writes a checkpoint of a pre-training, whole or not at all."""
+    write_state(path, state)
+
+
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """Reads a checkpoint to the CPU, None if there is none; never runs code from it."""
+    return cast(Checkpoint | None, read_state(path))
+
+
+def write_state(path: Path, state: Mapping[str, object]) -> None:
+    """Writes tensors and plain data beside their place, then renames the file.
+
+    A kill at any moment thus leaves the old one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            torch.save(state, file)
+            torch.save(dict(state), file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -54,8 +68,8 @@ def write_checkpoint(path: Path, state: Checkpoint) -> None:
         left.unlink(missing_ok=True)
 
 
-def read_checkpoint(path: Path) -> Checkpoint | None:
-    """Reads a checkpoint to the CPU, None if there is none; never runs code from it."""
+def read_state(path: Path) -> dict[str, object] | None:
+    """Reads what `write_state` wrote to the CPU, None if there is none; never runs code from it."""
     if not path.is_file():
         return None
     return torch.load(path, map_location="cpu", weights_only=True)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+from torch.utils.checkpoint import checkpoint
 
 from speech_encoders.emotion2vec.attention import Attend
 from speech_encoders.emotion2vec.configuration import Emotion2vecConfig
@@ -83,6 +84,7 @@ class Blocks(nn.Module):
     def __init__(self, config: Emotion2vecConfig) -> None:
         super().__init__()
         self.layerdrop = config.layerdrop
+        self.gradient_checkpointing = False
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.input_dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
@@ -100,7 +102,7 @@ class Blocks(nn.Module):
         all_states, all_feed_forward = [states], []
         for block in self.blocks:
             if not self._is_left_out():
-                states, feed_forward = block(states, attend)
+                states, feed_forward = self._run(block, states, attend)
                 if with_feed_forward:
                     all_feed_forward.append(feed_forward)
             if with_states:
@@ -108,6 +110,11 @@ class Blocks(nn.Module):
         return BlockOutputs(
             states, tuple(all_states) if with_states else (), tuple(all_feed_forward)
         )
+
+    def _run(self, block: nn.Module, states: Tensor, attend: Attend) -> tuple[Tensor, Tensor]:
+        if self.gradient_checkpointing and self.training:
+            return checkpoint(block, states, attend, use_reentrant=False)  # type: ignore[return-value]
+        return block(states, attend)
 
     def _is_left_out(self) -> bool:
         return self.training and bool(torch.rand(()) < self.layerdrop)

@@ -53,6 +53,7 @@ class Emotion2vecPreTrainedModel(PreTrainedModel):
     config: Emotion2vecConfig
     base_model_prefix = "emotion2vec"
     main_input_name = "input_values"
+    supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flex_attn = True
     _no_split_modules = ["Block"]  # noqa: RUF012 (an attribute of the library)

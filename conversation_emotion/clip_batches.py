@@ -1,0 +1,127 @@
+"""Batches of whole clips of similar length, in an order that seed and epoch alone decide."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+_BATCHES_SORTED_TOGETHER = 16  # long enough to pad little, short enough to keep the order random
+
+
+class ClipBatch(NamedTuple):
+    """Clips to hear together.
+
+    Attributes:
+        inputs: What the encoder is given, zero at padding: (B, N, D).
+        lengths: Real inputs of each clip: (B,).
+        targets: Class of each: (B,).
+        spellings: Characters of all transcripts, one behind the other: (sum of lengths,).
+        spelling_lengths: Characters of each transcript; 0 where there is none: (B,).
+        rows: Row number of each in the utterance table: (B,).
+    """
+
+    inputs: Tensor
+    lengths: Tensor
+    targets: Tensor
+    spellings: Tensor
+    spelling_lengths: Tensor
+    rows: Tensor
+
+    def to(self, device: torch.device) -> "ClipBatch":
+        """Moves all tensors to a device."""
+        return ClipBatch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clips:
+    """All clips of a corpus, a row per utterance.
+
+    Attributes:
+        inputs: What the encoder is given of each, (1, N, D); None where it cannot be heard.
+        classes: Class of each, below 0 where there is none: (rows,).
+        spellings: Indices of the characters of each transcript; None without transcripts.
+        rate: Inputs per second, by which a batch is measured.
+    """
+
+    inputs: Sequence[NDArray[np.floating] | None]
+    classes: NDArray[np.int64]
+    spellings: Sequence[NDArray[np.int64]] | None = None
+    rate: float = 50.0
+
+    def usable(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Leaves out the rows that have no class or cannot be heard."""
+        is_usable = [self.classes[row] >= 0 and self.inputs[row] is not None for row in rows]
+        return rows[np.array(is_usable, dtype=bool)]
+
+    def length(self, row: int) -> int:
+        """Tells the inputs of a clip."""
+        found = self.inputs[row]
+        return 0 if found is None else found.shape[1]
+
+    def gather(self, rows: NDArray[np.int64]) -> ClipBatch:
+        """Makes the batch of some rows, all of them usable."""
+        heard = [
+            torch.from_numpy(np.array(found[0], dtype=np.float32))
+            for found in (self.inputs[row] for row in rows)
+            if found is not None
+        ]
+        empty = np.empty(0, dtype=np.int64)
+        spelt = [empty if self.spellings is None else self.spellings[row] for row in rows]
+        return ClipBatch(
+            inputs=pad_sequence(heard, batch_first=True),
+            lengths=torch.tensor([len(clip) for clip in heard]),
+            targets=torch.from_numpy(self.classes[rows]),
+            spellings=torch.from_numpy(np.concatenate(spelt)),
+            spelling_lengths=torch.tensor([len(one) for one in spelt]),
+            rows=torch.from_numpy(rows),
+        )
+
+
+def plan_batches(
+    clips: Clips,
+    rows: NDArray[np.int64],
+    *,
+    batch_size: int,
+    batch_seconds: float,
+    seed: Sequence[int] | None = None,
+) -> Iterator[NDArray[np.int64]]:
+    """Divides rows into batches that are padded little.
+
+    Args:
+        clips: Tells the lengths.
+        rows: What to divide, every row once.
+        batch_size: Clips of a batch at most.
+        batch_seconds: Audio of a batch at most, padding included; a longer clip is alone.
+        seed: Of the order, for instance of a training and its epoch; None sorts by length.
+    """
+    lengths = np.array([clips.length(row) for row in rows])
+    if seed is None:
+        order = np.argsort(-lengths, kind="stable")
+        yield from _cut(rows[order], lengths[order], batch_size, batch_seconds * clips.rate)
+        return
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(rows))
+    size = batch_size * _BATCHES_SORTED_TOGETHER
+    batches: list[NDArray[np.int64]] = []
+    for first in range(0, len(order), size):
+        some = order[first : first + size]
+        some = some[np.argsort(-lengths[some], kind="stable")]
+        batches += _cut(rows[some], lengths[some], batch_size, batch_seconds * clips.rate)
+    yield from (batches[number] for number in generator.permutation(len(batches)))
+
+
+def _cut(
+    rows: NDArray[np.int64], lengths: NDArray[np.int64], batch_size: int, most: float
+) -> Iterator[NDArray[np.int64]]:
+    """Cuts rows sorted from long to short, so that the first of a batch is its longest."""
+    first = 0
+    while first < len(rows):
+        fitting = max(1, int(most // max(1, lengths[first])))
+        last = first + min(batch_size, fitting)
+        yield rows[first:last]
+        first = last

@@ -1,0 +1,88 @@
+"""A model that trains an encoder: one vector per utterance, a linear head, and maybe a second one.
+
+The second head spells what is said, a character or blank per frame, as in Cai et al. (2021). The
+encoder comes as an argument: `Encoding` is all that is asked of it.
+"""
+
+from typing import Literal, NamedTuple, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+TimePooling = Literal["mean", "sum"]
+"""What becomes of the frames of an utterance."""
+
+
+class Encoding(Protocol):
+    """An encoder with gradients; `speech_encoders.tuning.TunableEncoder` is one."""
+
+    hidden_size: int
+    num_blocks: int
+    adapted: tuple[str, ...]
+
+    def __call__(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodes (B, N, D') inputs of (B,) lengths -> frames (B, T, D), their number (B,)."""
+        ...
+
+
+class ClipJudgement(NamedTuple):
+    """What a model says of a batch of clips.
+
+    Attributes:
+        logits: Of each class: (B, C).
+        characters: Logits of each character and the blank in every frame, (B, T, V); None
+            without the second head.
+        num_frames: Real frames of each clip: (B,).
+    """
+
+    logits: Tensor
+    characters: Tensor | None
+    num_frames: Tensor
+
+
+class EncoderModel(nn.Module):
+    """An encoder, its frames pooled over what is real, and linear heads.
+
+    Args:
+        encoder: Module that answers as `Encoding`.
+        num_classes: Classes to judge (C).
+        pooling: Mean or sum of the real frames; the sum is that of Cai et al. (2021).
+        num_characters: Characters to spell with, the blank included (V); 0 for no such head.
+        dropout: On the frames before the heads.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        num_classes: int,
+        *,
+        pooling: TimePooling = "mean",
+        num_characters: int = 0,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        size = cast(Encoding, encoder).hidden_size
+        self.pooling: TimePooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(size, num_classes)
+        self.spelling = nn.Linear(size, num_characters) if num_characters else None
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> ClipJudgement:
+        """Judges a batch: (B, N, D'), (B,); see `ClipJudgement`."""
+        frames, num_frames = self.encoder(inputs, lengths)
+        frames = self.dropout(frames)
+        logits = self.head(pool_time(frames, num_frames, self.pooling))
+        characters = None if self.spelling is None else self.spelling(frames)
+        return ClipJudgement(logits, characters, num_frames)
+
+
+def pool_time(frames: Tensor, num_frames: Tensor, pooling: TimePooling) -> Tensor:
+    """Pools the real frames alone: (B, T, D), (B,) -> (B, D).
+
+    The code released with Cai et al. (2021) averages over padded frames as well, so that there a
+    clip's result depends on the longest of its batch.
+    """
+    is_real = torch.arange(frames.size(1), device=frames.device) < num_frames[:, None]
+    total = frames.masked_fill(~is_real[..., None], 0.0).sum(dim=1)
+    return total if pooling == "sum" else total / num_frames[:, None]

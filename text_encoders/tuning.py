@@ -1,0 +1,108 @@
+"""Text encoders that can be trained: the indices of a text's tokens in, token states out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from text_encoders.bert import BertEncoder, load_bert
+from text_encoders.checkpoint import find_checkpoint, fingerprint, library_versions
+from text_encoders.texts import check_texts
+
+FORMAT = 1
+"""Number in the reader's identity; grows when the same text gives other indices."""
+
+
+class TunableBert(nn.Module):
+    """BERT and models of its shape with gradients.
+
+    Args:
+        encoder: The frozen encoder, whose model is trained in place.
+        identity: What the indices of tokens depend on.
+        trains_front_end: Whether the embeddings learn.
+    """
+
+    adapted = ("query", "key", "value", "dense")
+
+    def __init__(self, encoder: BertEncoder, identity: str, *, trains_front_end: bool) -> None:
+        super().__init__()
+        self.model: PreTrainedModel = encoder.model
+        self.tokenizer = encoder.tokenizer
+        self.hidden_size = encoder.hidden_size
+        self.num_blocks = encoder.num_layers - 1
+        self.reader = TokenReader(encoder.tokenizer, encoder.max_tokens, identity)
+        self.model.requires_grad_(True)
+        self.model.get_submodule("embeddings").requires_grad_(trains_front_end)
+        pooler = getattr(self.model, "pooler", None)
+        if isinstance(pooler, nn.Module):  # changes no token state
+            pooler.requires_grad_(False)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodes indices: (B, T, 1), (B,) -> (B, T, D), (B,)."""
+        mask = torch.arange(inputs.size(1), device=inputs.device) < lengths[:, None]
+        indices = inputs.squeeze(-1).long().masked_fill(~mask, self.reader.padding)
+        output = self.model(input_ids=indices, attention_mask=mask.long())
+        return output.last_hidden_state, lengths
+
+    def save(self, folder: Path, settings: dict[str, object]) -> None:
+        """Writes model, configuration and tokenizer as a folder for `load_text_encoder`."""
+        for name, value in settings.items():
+            setattr(self.model.config, name, value)
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+class TokenReader:
+    """The indices of a text's tokens as frames of one feature; a `text_encoders.TextEncoder`.
+
+    Args:
+        tokenizer: Of the model.
+        max_tokens: Longer texts are cut, the special tokens kept.
+        identity: What the indices depend on.
+    """
+
+    num_layers = 1
+    hidden_size = 1
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int, identity: str) -> None:
+        self._tokenizer = tokenizer
+        self._max_tokens = max_tokens
+        self.identity = identity
+        self.padding: int = tokenizer.pad_token_id  # pyright: ignore[reportAttributeAccessIssue]
+
+    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Encodes texts: B texts -> (B, 1, T, 1), (B,)."""
+        check_texts(texts)
+        tokens = self._tokenizer(
+            list(texts),
+            padding=True,
+            padding_side="right",
+            truncation=True,
+            max_length=self._max_tokens,
+            return_tensors="pt",
+        )
+        # Features are kept as floats, which hold the indices of all vocabularies exactly.
+        indices = tokens["input_ids"].float()
+        return indices[:, None, :, None], tokens["attention_mask"].sum(dim=1)
+
+
+def load_tunable(name: str, *, trains_front_end: bool = False) -> TunableBert:
+    """Loads an encoder to be trained, in float32 on the CPU.
+
+    Args:
+        name: As for `text_encoders.load_text_encoder`; of a sentence-transformers model the
+            token states are trained.
+        trains_front_end: Whether the embeddings learn too.
+
+    Raises:
+        FileNotFoundError: The checkpoint is neither here nor to be had from the hub.
+        ValueError: The checkpoint is no text encoder, or lacks weights.
+    """
+    folder = find_checkpoint(name.removeprefix("tokens:"))
+    encoder = load_bert(name, folder, "cpu")
+    identity = f"indices format={FORMAT} sha256={fingerprint(folder)} " + library_versions(
+        "transformers"
+    )
+    return TunableBert(encoder, identity, trains_front_end=trains_front_end)
