@@ -60,12 +60,17 @@ class TuningRecord:
                 f"{name}: the record of what the encoder was tuned on lacks its {what}; tune it "
                 "again with 'python -m experiments.finetune'"
             )
-        texts = {field: str(fields[field]) for field in ("corpus", "split", "fold", "label_set")}
-        lists = {
-            field: tuple(map(str, cast(list[object], fields[field])))
-            for field in ("speakers", "labels")
-        }
-        return cls(**texts, **lists)
+        speakers, labels = (
+            tuple(map(str, cast(list[object], fields[field]))) for field in ("speakers", "labels")
+        )
+        return cls(
+            corpus=str(fields["corpus"]),
+            split=str(fields["split"]),
+            fold=str(fields["fold"]),
+            speakers=speakers,
+            label_set=str(fields["label_set"]),
+            labels=labels,
+        )
 
 
 def make_record(

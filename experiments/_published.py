@@ -84,6 +84,30 @@ FINETUNED: dict[tuple[str, str, str], list[Published]] = {
 """Fine-tuned encoders with the mean of the frames, by corpus, label set and modality."""
 
 
+class PublishedMultitask(NamedTuple):
+    """Scores as printed, in percent."""
+
+    alpha: float
+    wa: float
+    wer: float
+
+
+CAI = (
+    "Cai et al., Interspeech 2021, wav2vec 2.0 base, ten folds by recording prefix (which it calls "
+    "leave one speaker out), accuracy pooled over folds; alpha 0 with a smaller step size"
+)
+
+MULTITASK: dict[tuple[str, str], list[PublishedMultitask]] = {
+    ("iemocap", "4-class"): [
+        PublishedMultitask(0, 71.66, 99.81),
+        PublishedMultitask(0.001, 73.97, 22.33),
+        PublishedMultitask(0.01, 76.34, 20.07),
+        PublishedMultitask(0.1, 78.15, 19.29),
+    ],
+}
+"""Emotion and transcript at once, by corpus and label set."""
+
+
 class PublishedConcordance(NamedTuple):
     """CCC as printed, in the order of `conversation_emotion.concordance.DIMENSIONS`, and mean."""
 

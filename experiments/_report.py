@@ -110,7 +110,7 @@ def _keep(
 
 def scored_row(system: str, scores: dict[str, Interval]) -> Row:
     """Lays out what was measured."""
-    return Row(system, tuple(_cell(scores[metric]) for metric in METRICS))
+    return Row(system, tuple(format_interval(scores[metric]) for metric in METRICS))
 
 
 def published_row(published: Published) -> Row:
@@ -187,6 +187,7 @@ def print_table(
     print(f"run {names}; see it with: mlflow ui --backend-store-uri {store}")
 
 
-def _cell(interval: Interval) -> str:
+def format_interval(interval: Interval) -> str:
+    """Writes a score in percent with deviation and interval."""
     score, low, high, deviation = (100 * value for value in interval[:4])
     return f"{score:.1f} ± {deviation:.1f} [{low:.1f}, {high:.1f}]"

@@ -15,6 +15,7 @@ from conversation_emotion.averaging import Weights
 from conversation_emotion.clip_batches import Clips
 from conversation_emotion.clip_judging import Judged, TuningSettings, judge
 from conversation_emotion.encoder_model import EncoderModel, TimePooling
+from conversation_emotion.features.encoders import TextEncoder
 from conversation_emotion.features.extract import Features, extract_text
 from conversation_emotion.features.key import FeatureKey
 from conversation_emotion.features.store import FeatureStore
@@ -31,6 +32,8 @@ from experiments._tracking import ParentRun, TrackedRun
 from experiments._tuned_encoders import Modality, load_tunable, refuse_leak
 from experiments._tuning_settings import TunableSettings, TuningTraining
 from speech_encoders.checkpoint import digest_weights
+from speech_encoders.tuning import TunableEncoder
+from text_encoders.tuning import TokenReader, TunableBert
 
 
 class TuningData(NamedTuple):
@@ -101,11 +104,7 @@ def prepare(data: CorpusSettings, recipe: TuningRecipe, *, needs_text: bool = Fa
             f"{', '.join(corpus.label_map.labels)}; choose other --labels"
         )
     refuse_leak(recipe.tuned.encoder, corpus)
-    encoder = load_tunable(
-        recipe.tuned.encoder,
-        recipe.modality,
-        trains_front_end=recipe.tuned.freeze == "nothing",
-    )
+    encoder = _load_encoder(recipe)
     found = _read_inputs(corpus, encoder, recipe, strict=data.strict)
     rate = float(getattr(encoder.reader, "frame_rate", np.inf))
     weights = digest_weights(cast(nn.Module, encoder).state_dict())
@@ -183,9 +182,7 @@ def judge_rows(
 
 def build_model(data: TuningData, recipe: TuningRecipe) -> EncoderModel:
     """Loads the encoder anew and puts untrained heads on it."""
-    encoder = load_tunable(
-        recipe.tuned.encoder, recipe.modality, trains_front_end=recipe.tuned.freeze == "nothing"
-    )
+    encoder = _load_encoder(recipe)
     if recipe.tuned.gradient_checkpointing:
         encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
     return EncoderModel(
@@ -224,13 +221,31 @@ def tuning_settings(recipe: TuningRecipe, seed: int) -> TuningSettings:
     )
 
 
-def _read_inputs(corpus: Corpus, encoder, recipe: TuningRecipe, *, strict: bool) -> Features:
-    key = FeatureKey(encoder=encoder.reader.identity, layers="last", pooling="frames")
+def _load_encoder(recipe: TuningRecipe) -> TunableEncoder | TunableBert:
+    tuned = recipe.tuned
+    encoder = load_tunable(
+        tuned.encoder, recipe.modality, trains_front_end=tuned.freeze == "nothing"
+    )
+    if tuned.blocks is not None:
+        if tuned.blocks > encoder.num_blocks:
+            raise ValueError(
+                f"--blocks {tuned.blocks}: {tuned.encoder} has {encoder.num_blocks} blocks"
+            )
+        encoder.keep_blocks(tuned.blocks)
+    return encoder
+
+
+def _read_inputs(
+    corpus: Corpus, encoder: TunableEncoder | TunableBert, recipe: TuningRecipe, *, strict: bool
+) -> Features:
+    reader = encoder.reader
+    key = FeatureKey(encoder=reader.identity, layers="last", pooling="frames")
     if recipe.modality == "text":
-        return extract_text(corpus.utterances, encoder.reader, FeatureStore(key))
+        return extract_text(corpus.utterances, cast(TextEncoder, reader), FeatureStore(key))
+    assert not isinstance(reader, TokenReader)
     what = "samples" if recipe.tuned.freeze == "nothing" else "front end"
     name = f"{recipe.tuned.encoder}, {what}"
-    return extract_with(corpus.utterances, encoder.reader, key, name=name, strict=strict)
+    return extract_with(corpus.utterances, reader, key, name=name, strict=strict)
 
 
 def _weigh_classes(data: TuningData, fold: Fold, training: TuningTraining) -> Tensor:

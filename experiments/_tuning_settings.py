@@ -16,6 +16,9 @@ class TunableSettings:
     """What stays as it is: the convolutional front end (the embeddings, for text), whose output is
     then computed once and stored; or nothing."""
 
+    blocks: int | None = None
+    """Keep only this many of the encoder's Transformer blocks, the lowest; none keeps all."""
+
     lora_rank: int | None = None
     """Learn low-rank changes of the linear maps (Hu et al., 2022) of this rank, not all weights."""
 
@@ -26,8 +29,9 @@ class TunableSettings:
     """Of the products in training; auto is bf16 on devices built for it."""
 
     def __post_init__(self) -> None:
-        if self.lora_rank is not None and self.lora_rank < 1:
-            raise ValueError(f"--lora-rank must be 1 or more, got {self.lora_rank}")
+        for flag, number in (("--lora-rank", self.lora_rank), ("--blocks", self.blocks)):
+            if number is not None and number < 1:
+                raise ValueError(f"{flag} must be 1 or more, got {number}")
 
 
 @dataclass(frozen=True, kw_only=True)

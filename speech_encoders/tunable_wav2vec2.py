@@ -41,7 +41,9 @@ class TunableWav2Vec2(nn.Module):
         self.hidden_size: int = model.config.hidden_size
         self.num_blocks: int = model.config.num_hidden_layers
         # WavLM's attention reads the weights of its maps past any adapter around them.
-        self.adapted = _ADAPTED[4:] if model.config.model_type == "wavlm" else _ADAPTED
+        self.adapted: tuple[str, ...] = (
+            _ADAPTED[4:] if model.config.model_type == "wavlm" else _ADAPTED
+        )
         self._front_end().requires_grad_(trains_front_end)
         needed = min_samples(model.config)
         self.reader = SampleEncoder(needed) if trains_front_end else ConvolutionReader(self, needed)
@@ -76,6 +78,12 @@ class TunableWav2Vec2(nn.Module):
             frames = self._convolve(waveforms, lengths)
             return frames[:, : int(num_frames.max())], num_frames
         return _by_length(self._convolve, waveforms, lengths, num_frames), num_frames
+
+    def keep_blocks(self, count: int) -> None:
+        """Leaves out the blocks above the lowest ones."""
+        encoder = self.model.get_submodule("encoder")
+        encoder.layers = encoder.get_submodule("layers")[:count]  # pyright: ignore
+        self.num_blocks = self.model.config.num_hidden_layers = count
 
     def save(self, folder: Path, settings: dict[str, object]) -> None:
         """Writes model, configuration and what its clips must be like."""

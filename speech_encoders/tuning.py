@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
+from transformers import PreTrainedModel
 
 if TYPE_CHECKING:
     from speech_encoders import SpeechEncoder
@@ -19,19 +20,28 @@ class TunableEncoder(Protocol):
     """A module that hears clips with gradients.
 
     Attributes:
-        reader: Makes clips what `forward` takes.
+        model: The model of the transformers library that is trained.
         hidden_size: Features of a frame (D).
         num_blocks: Transformer blocks.
         adapted: Last names of the linear maps within blocks that low-rank adapters may change.
     """
 
-    reader: "SpeechEncoder"
+    model: PreTrainedModel
     hidden_size: int
     num_blocks: int
     adapted: tuple[str, ...]
 
+    @property
+    def reader(self) -> "SpeechEncoder":
+        """Makes clips what the encoder takes."""
+        ...
+
     def __call__(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes (B, N, D') inputs of (B,) lengths -> frames (B, T, D), their number (B,)."""
+        ...
+
+    def keep_blocks(self, count: int) -> None:
+        """Leaves out the blocks above the lowest ones."""
         ...
 
     def save(self, folder: Path, settings: dict[str, object]) -> None:

@@ -24,7 +24,7 @@ class TunableBert(nn.Module):
         trains_front_end: Whether the embeddings learn.
     """
 
-    adapted = ("query", "key", "value", "dense")
+    adapted: tuple[str, ...] = ("query", "key", "value", "dense")
 
     def __init__(self, encoder: BertEncoder, identity: str, *, trains_front_end: bool) -> None:
         super().__init__()
@@ -45,6 +45,12 @@ class TunableBert(nn.Module):
         indices = inputs.squeeze(-1).long().masked_fill(~mask, self.reader.padding)
         output = self.model(input_ids=indices, attention_mask=mask.long())
         return output.last_hidden_state, lengths
+
+    def keep_blocks(self, count: int) -> None:
+        """Leaves out the blocks above the lowest ones."""
+        encoder = self.model.get_submodule("encoder")
+        encoder.layer = encoder.get_submodule("layer")[:count]  # pyright: ignore
+        self.num_blocks = self.model.config.num_hidden_layers = count
 
     def save(self, folder: Path, settings: dict[str, object]) -> None:
         """Writes model, configuration and tokenizer as a folder for `load_text_encoder`."""

@@ -1,6 +1,7 @@
 """emotion2vec to be trained, on samples or on the output of its frozen convolutions."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from speech_encoders.samples import SampleEncoder
 from speech_encoders.tuning import describe_front_end
 from speech_encoders.waveforms import SAMPLE_RATE, check_waveforms, real_positions
 
+if TYPE_CHECKING:
+    from speech_encoders import SpeechEncoder
+
 
 class TunableEmotion2vec(nn.Module):
     """emotion2vec with gradients; see `speech_encoders.tuning.TunableEncoder`.
@@ -26,7 +30,7 @@ class TunableEmotion2vec(nn.Module):
         trains_front_end: Whether the convolutions learn.
     """
 
-    adapted = ("query_key_value", "output", "up", "down")
+    adapted: tuple[str, ...] = ("query_key_value", "output", "up", "down")
 
     def __init__(self, model: Emotion2vecModel, *, trains_front_end: bool) -> None:
         super().__init__()
@@ -37,7 +41,7 @@ class TunableEmotion2vec(nn.Module):
         model.requires_grad_(True)
         for part in (model.front_end.convolutions, model.front_end.norms):
             part.requires_grad_(trains_front_end)
-        self.reader = (
+        self.reader: SpeechEncoder = (
             SampleEncoder(RECEPTIVE_FIELD) if trains_front_end else ConvolutionReader(model)
         )
 
@@ -53,6 +57,11 @@ class TunableEmotion2vec(nn.Module):
         frames = frames + self.model.positional(frames, mask)
         outputs = self.model.encode(frames, mask=mask)
         return outputs.last[:, self.model.config.num_extra_tokens :], num_frames
+
+    def keep_blocks(self, count: int) -> None:
+        """Leaves out the blocks above the lowest ones."""
+        self.model.encoder.blocks = self.model.encoder.blocks[:count]
+        self.num_blocks = self.model.config.num_hidden_layers = count
 
     def save(self, folder: Path, settings: dict[str, object]) -> None:
         """Writes model, configuration and feature extractor."""
