@@ -1,11 +1,12 @@
 """Conversation experiments, step by step: prepare a corpus, train each fold and seed, report."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 from numpy.typing import NDArray
 
 from conversation_emotion.baselines import predict_last_emotion, predict_majority
+from conversation_emotion.batching import ModalityArrays
 from conversation_emotion.model import ConversationModel
 from conversation_emotion.windows import Windows, build_windows, learn_more
 from experiments import _published, _report
@@ -47,10 +48,10 @@ def make_recipe(config: ConversationConfig, prepared: Prepared) -> Recipe:
     """Says how the model of a conversation is built and fitted."""
     corpus = prepared.corpus
 
-    def build(train: Windows) -> ConversationModel:
+    def build(train: Windows, arrays: Mapping[str, ModalityArrays]) -> ConversationModel:
         return build_model(
             config,
-            prepared.arrays,
+            arrays,
             train,
             num_classes=len(corpus.label_map.labels),
             num_emotions=len(corpus.heard_labels),

@@ -8,7 +8,7 @@ from conversation_emotion.features.key import FeatureKey, FileDigests, cache_fol
 from conversation_emotion.features.store import FeatureStore
 from experiments._corpus import Corpus
 from experiments._settings import FeatureSettings
-from experiments._tuned_encoders import refuse_leak
+from experiments._tuned_encoders import find_family
 
 
 def extract_features(
@@ -16,27 +16,45 @@ def extract_features(
 ) -> dict[str, Features]:
     """Returns the hidden states of each modality, a row per utterance, and names failing clips.
 
+    Of a family of tuned encoders, a folder with one for each fold, each fold hears its own.
+
     Raises:
         LeakageError: An encoder was tuned on people whom the split of the corpus tests.
     """
-    names = {"speech": settings.speech_encoder, "text": settings.text_encoder}
-    for modality in settings.modalities():
-        refuse_leak(names[modality], corpus)
-    extractors = {"speech": _extract_speech, "text": _extract_text}
-    return {name: extractors[name](utterances, settings, strict) for name in settings.modalities()}
+    extractors = {
+        "speech": (_extract_speech, settings.speech_encoder),
+        "text": (_extract_text, settings.text_encoder),
+    }
+    families = {name: find_family(extractors[name][1], corpus) for name in settings.modalities()}
+    found = {}
+    for modality, family in families.items():
+        extract, encoder = extractors[modality]
+        if not family:
+            found[modality] = extract(utterances, settings, encoder, strict)
+            continue
+        folds = {
+            fold: extract(utterances, settings, str(folder), strict)
+            for fold, folder in family.items()
+        }
+        failures = {key: why for part in folds.values() for key, why in part.failures.items()}
+        keys = " ".join(part.key for part in folds.values())
+        found[modality] = Features([], failures, keys, folds)
+    return found
 
 
-def _extract_speech(utterances: pd.DataFrame, settings: FeatureSettings, strict: bool) -> Features:
+def _extract_speech(
+    utterances: pd.DataFrame, settings: FeatureSettings, name: str, strict: bool
+) -> Features:
     from speech_encoders import load_speech_encoder
 
-    encoder = load_speech_encoder(settings.speech_encoder, device=_device())
+    encoder = load_speech_encoder(name, device=_device())
     key = FeatureKey(
         encoder=encoder.identity,
         layers=settings.speech_layers,
         pooling=settings.speech_pooling,
         half_precision=settings.half_precision,
     )
-    return extract_with(utterances, encoder, key, name=settings.speech_encoder, strict=strict)
+    return extract_with(utterances, encoder, key, name=name, strict=strict)
 
 
 def extract_with(
@@ -52,11 +70,13 @@ def extract_with(
     return features
 
 
-def _extract_text(utterances: pd.DataFrame, settings: FeatureSettings, strict: bool) -> Features:
+def _extract_text(
+    utterances: pd.DataFrame, settings: FeatureSettings, name: str, strict: bool
+) -> Features:
     del strict
     from text_encoders import load_text_encoder
 
-    encoder = load_text_encoder(settings.text_encoder, device=_device())
+    encoder = load_text_encoder(name, device=_device())
     key = FeatureKey(
         encoder=encoder.identity,
         layers=settings.text_layers,
@@ -64,7 +84,7 @@ def _extract_text(utterances: pd.DataFrame, settings: FeatureSettings, strict: b
         half_precision=settings.half_precision,
     )
     features = extract_text(utterances, encoder, FeatureStore(key))
-    print(f"text, {settings.text_encoder}: {_describe(features, utterances)}")
+    print(f"text, {name}: {_describe(features, utterances)}")
     return features
 
 

@@ -1,7 +1,7 @@
 """Fine-tuning, step by step: prepare, tune each fold and save its encoder, report."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from conversation_emotion.baselines import predict_majority
+from conversation_emotion.batching import ModalityArrays
 from conversation_emotion.encoder_model import EncoderModel
+from conversation_emotion.folds import Fold
 from conversation_emotion.model import UtteranceModel
-from conversation_emotion.splits import Fold
 from conversation_emotion.training import FitSettings
 from conversation_emotion.tuning_record import make_record
 from conversation_emotion.windows import Windows, single_utterances
@@ -72,8 +73,8 @@ def train(config: "FinetuneConfig", prepared: PreparedTuning, parent: ParentRun)
     """Tunes each fold with each seed and returns what every system says of valid and test."""
     features = _frozen_features(config)
 
-    def build(train: Windows) -> UtteranceModel:
-        perceptions = fit_perceptions(features, prepared.frozen.arrays, train)
+    def build(train: Windows, arrays: Mapping[str, ModalityArrays]) -> UtteranceModel:
+        perceptions = fit_perceptions(features, arrays, train)
         num_classes = len(prepared.data.corpus.label_map.labels)
         return UtteranceModel(perceptions, _FROZEN_UNITS, num_classes=num_classes)
 

@@ -15,8 +15,8 @@ from tqdm import tqdm
 from conversation_emotion.batching import ModalityArrays, make_loader
 from conversation_emotion.features.extract import Features
 from conversation_emotion.figures import draw_confusions
+from conversation_emotion.folds import Fold
 from conversation_emotion.metrics import count_confusions, unweighted_average_recall
-from conversation_emotion.splits import Fold
 from conversation_emotion.training import (
     FitSettings,
     Predictions,
@@ -39,7 +39,8 @@ class Prepared(NamedTuple):
         corpus: Utterances, classes, folds.
         windows: Every judged emotion with what may be heard for it.
         learning: What the train part may learn from; the same windows or more.
-        arrays: Hidden states of each modality.
+        arrays: Hidden states of each modality, by name of the fold; a family of tuned encoders
+            gives others in each, all other encoders the same.
         failures: Clips that could not be used.
         fingerprint: Digest of the utterances and of what their features depend on.
     """
@@ -47,7 +48,7 @@ class Prepared(NamedTuple):
     corpus: Corpus
     windows: Windows
     learning: Windows
-    arrays: dict[str, ModalityArrays]
+    arrays: Mapping[str, Mapping[str, ModalityArrays]]
     failures: dict[str, str]
     fingerprint: str
 
@@ -56,13 +57,14 @@ class Recipe(NamedTuple):
     """How a model comes to be.
 
     Attributes:
-        build: Makes an untrained model, with statistics of the windows it will learn from.
+        build: Makes an untrained model for the fold's hidden states, with statistics of the windows
+            it will learn from.
         fit: How to fit it.
         training: How often to train it, and on how many windows at a time.
         baselines: Judgements to stand beside the model's, from the train and the test windows.
     """
 
-    build: Callable[[Windows], nn.Module]
+    build: Callable[[Windows, Mapping[str, ModalityArrays]], nn.Module]
     fit: FitSettings
     training: TrainingSettings
     baselines: Mapping[str, Callable[[Windows, Windows], NDArray]]
@@ -88,13 +90,29 @@ def prepare_windows(
         corpus,
         windows,
         learning,
-        {
-            name: ModalityArrays(found, name, normalise_clips=normalise_clips)
-            for name, found in features.items()
-        },
+        _lay_out(corpus, features, normalise_clips=normalise_clips),
         failures,
         make_fingerprint(corpus.utterances, failures, keys),
     )
+
+
+def _lay_out(
+    corpus: Corpus, features: Mapping[str, Features], *, normalise_clips: bool
+) -> dict[str, dict[str, ModalityArrays]]:
+    """Lays out the hidden states of each fold; what all folds hear is laid out once."""
+    common = {
+        name: ModalityArrays(found, name, normalise_clips=normalise_clips)
+        for name, found in features.items()
+        if not found.folds
+    }
+    return {
+        fold.name: {
+            name: common.get(name)
+            or ModalityArrays(found.of_fold(fold.name), name, normalise_clips=normalise_clips)
+            for name, found in features.items()
+        }
+        for fold in corpus.split.folds
+    }
 
 
 def run_folds(prepared: Prepared, recipe: Recipe, parent: ParentRun) -> pd.DataFrame:
@@ -126,7 +144,7 @@ def _run_fold(
         weights = balanced_class_weights(parts["train"].windows.targets, labels)
         accelerator = Accelerator()
         fitted = fit(
-            recipe.build(parts["learning"].windows),
+            recipe.build(parts["learning"].windows, prepared.arrays[fold.name]),
             parts["learning"].loader,
             parts["valid"].loader,
             recipe.fit,
@@ -174,7 +192,7 @@ def _make_parts(
         size = batch_size or choose_batch_size(len(windows))
         loader = make_loader(
             windows,
-            prepared.arrays,
+            prepared.arrays[fold.name],
             prepared.corpus.heard_classes,
             batch_size=size if part == "learning" else 256,
             seed=seed if part == "learning" else None,

@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from conversation_emotion.folds import Fold
 from conversation_emotion.metrics import Interval, score_predictions
-from conversation_emotion.splits import Fold
 from conversation_emotion.transcripts import (
     CHARACTERS,
     Spellings,

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from conversation_emotion.batching import ModalityArrays
+from conversation_emotion.features.extract import Features
 from conversation_emotion.features.key import text_digest
 from conversation_emotion.perception import LayerSum, fit_standardisation
 from conversation_emotion.pretraining.batches import ClipStream, StreamSettings
@@ -21,6 +22,7 @@ from conversation_emotion.splits import Fold, Rows
 from experiments import _objectives
 from experiments._corpus import Corpus
 from experiments._features import extract_features
+from experiments._tuned_encoders import find_family
 from experiments.pretrain_cpc import CpcSettings
 from speech_encoders import load_speech_encoder
 from speech_encoders.cpc import CpcConfig, CpcModel
@@ -41,10 +43,12 @@ class Heard(NamedTuple):
     Attributes:
         arrays: Hidden states or samples of every row of the table.
         failures: Why a clip could not be used, by utterance id.
+        found: All that was extracted.
     """
 
     arrays: ModalityArrays
     failures: dict[str, str]
+    found: Features
 
 
 class Inputs:
@@ -67,16 +71,18 @@ class Inputs:
         """Tells all that the encoder's states depend on, before any is extracted."""
         if self.encoder in (END_TO_END, MINI_CPC):
             return self.encoder
-        return load_speech_encoder(self.encoder).identity
+        family = find_family(self.encoder, self.corpus)
+        names = map(str, family.values()) if family else [self.encoder]
+        return " ".join(load_speech_encoder(name).identity for name in names)
 
     def hear(self, fold: Fold) -> Heard:
         """Extracts what the fold's recogniser hears."""
         if self.encoder == MINI_CPC:
             train = self.utterances.iloc[fold.train]
-            return self._extract(str(pretrain_mini(self.config.mini, train)))
-        if self._heard is None:
+            return self._extract(str(pretrain_mini(self.config.mini, train)), fold)
+        if self._heard is None or self._heard.found.folds:
             name = "samples" if self.encoder == END_TO_END else self.encoder
-            self._heard = self._extract(name)
+            self._heard = self._extract(name, fold)
         return self._heard
 
     def build_front(self, arrays: ModalityArrays, train: Rows) -> nn.Module:
@@ -90,12 +96,13 @@ class Inputs:
         mixture = LayerSum(arrays.num_layers, standardisation.output_size)
         return FeatureFront(standardisation, mixture, settings.stride)
 
-    def _extract(self, encoder: str) -> Heard:
+    def _extract(self, encoder: str, fold: Fold) -> Heard:
         features = self.config.ratings.of_encoder(encoder)
         found = extract_features(
             self.utterances, features, strict=self.config.data.strict, corpus=self.corpus
         )
-        return Heard(ModalityArrays(found["speech"], "speech"), found["speech"].failures)
+        speech = found["speech"]
+        return Heard(ModalityArrays(speech.of_fold(fold.name), "speech"), speech.failures, speech)
 
 
 def pretrain_mini(settings: "MiniSettings", train: pd.DataFrame) -> Path:

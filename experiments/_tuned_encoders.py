@@ -1,5 +1,6 @@
 """Tuned encoders on disk: a folder for each fold, with the head and the record of what it knows."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -111,6 +112,39 @@ def read_record(name: str) -> TuningRecord | None:
     if not config.is_file():
         return None
     return TuningRecord.from_config(json.loads(config.read_text()), name)
+
+
+def find_family(name: str, corpus: Corpus) -> dict[str, Path]:
+    """Finds the encoder of each fold where a name is a folder of several; else refuses leaks.
+
+    Raises:
+        LeakageError: An encoder was tuned on people whom its fold tests.
+        ValueError: A fold has no encoder, or one of another corpus, split or fold.
+    """
+    folder = Path(name.removeprefix("tokens:")).expanduser()
+    if (folder / "config.json").is_file() or not any(folder.glob(f"*/{HEAD}")):
+        refuse_leak(name, corpus)
+        return {}
+    family = {}
+    for fold in corpus.split.folds:
+        member = fold_folder(folder, fold.name)
+        record = read_record(str(member))
+        if record is None:
+            found = sorted(path.parent.name for path in folder.glob(f"*/{HEAD}"))
+            raise ValueError(
+                f"{name}: no encoder for fold {fold.name!r} of {corpus.split.name}, found "
+                f"{', '.join(found)}; tune the other folds, or choose the same --split"
+            )
+        wanted = (str(corpus.utterances["corpus"].iloc[0]), corpus.split.name, fold.name)
+        if (given := (record.corpus, record.split, record.fold)) != wanted:
+            raise ValueError(
+                f"{member}: was tuned on corpus, split and fold {' '.join(map(repr, given))}, "
+                f"expected {' '.join(map(repr, wanted))}; features of another fold may leak"
+            )
+        own = dataclasses.replace(corpus.split, folds=(fold,))
+        refuse_known_speakers(record, str(member), corpus.utterances, own)
+        family[fold.name] = member
+    return family
 
 
 def refuse_leak(name: str, corpus: Corpus) -> None:

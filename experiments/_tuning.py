@@ -20,7 +20,7 @@ from conversation_emotion.features.extract import Features, extract_text
 from conversation_emotion.features.key import FeatureKey
 from conversation_emotion.features.store import FeatureStore
 from conversation_emotion.finetuning import Finetuning
-from conversation_emotion.splits import Fold
+from conversation_emotion.folds import Fold
 from conversation_emotion.training import balanced_class_weights
 from conversation_emotion.utterances import has_text
 from experiments._corpus import Corpus, read_corpus

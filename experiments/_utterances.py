@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from conversation_emotion.baselines import predict_majority
+from conversation_emotion.batching import ModalityArrays
 from conversation_emotion.model import UtteranceModel
 from conversation_emotion.perception import FRAME_MAPS, Head
 from conversation_emotion.windows import Windows, single_utterances
@@ -84,9 +85,9 @@ def make_recipe(config: UtteranceConfig, prepared: Prepared, features: FeatureSe
     make_map = FRAME_MAPS.get(config.head)
     map_frames = None if make_map is None else lambda size: make_map(size, config.hidden_size)
 
-    def build(train: Windows) -> UtteranceModel:
+    def build(train: Windows, arrays: Mapping[str, ModalityArrays]) -> UtteranceModel:
         return UtteranceModel(
-            fit_perceptions(features, prepared.arrays, train, map_frames),
+            fit_perceptions(features, arrays, train, map_frames),
             config.hidden_size if make_map is None else None,
             num_classes=len(prepared.corpus.label_map.labels),
             dropout=config.dropout,

@@ -1,7 +1,7 @@
 """Extraction: every utterance's hidden states, from the store or from the encoder."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -38,11 +38,18 @@ class Features(NamedTuple):
         states: Arrays of shape (L, T, D); None where the utterance lacks the modality.
         failures: Why a clip that the table names could not be used, by utterance id.
         key: Digest of what the states depend on beside the content, see `FeatureKey`.
+        folds: Where each fold has an encoder of its own, what that makes of the utterances, by name
+            of the fold; there are then no states beside it.
     """
 
     states: list[NDArray[np.floating] | None]
     failures: dict[str, str]
     key: str = ""
+    folds: Mapping[str, "Features"] = {}
+
+    def of_fold(self, fold: str) -> "Features":
+        """Gives what is heard in a fold."""
+        return self.folds[fold] if self.folds else self
 
     def is_present(self) -> NDArray[np.bool_]:
         """Marks the utterances that have the modality: (rows,)."""
