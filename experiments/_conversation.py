@@ -39,7 +39,9 @@ def prepare(config: ConversationConfig) -> Prepared:
             history=config.history,
             horizon=config.horizon,
         )
-    found = extract_features(corpus.utterances, config.features, strict=config.data.strict, corpus=corpus)
+    found = extract_features(
+        corpus.utterances, config.features, strict=config.data.strict, corpus=corpus
+    )
     normalise = config.features.standardise == "clip"
     return prepare_windows(corpus, windows, learning, found, normalise_clips=normalise)
 

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 SINGLE, FROZEN, MAJORITY = "single", "frozen", "majority"
 """What stands beside the averaged encoder, by column of the predictions."""
 
-_FROZEN_UNITS = 256  # between two linear maps, which are one
-
 
 class PreparedTuning(NamedTuple):
     """A corpus ready for fine-tuning.
@@ -76,7 +74,7 @@ def train(config: "FinetuneConfig", prepared: PreparedTuning, parent: ParentRun)
     def build(train: Windows, arrays: Mapping[str, ModalityArrays]) -> UtteranceModel:
         perceptions = fit_perceptions(features, arrays, train)
         num_classes = len(prepared.data.corpus.label_map.labels)
-        return UtteranceModel(perceptions, _FROZEN_UNITS, num_classes=num_classes)
+        return UtteranceModel(perceptions, None, num_classes=num_classes)
 
     probe = TrainingSettings(epochs=100, patience=20, seeds=config.training.seeds)
     settings = FitSettings(

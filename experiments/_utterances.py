@@ -51,7 +51,9 @@ def prepare(config: UtteranceConfig) -> dict[str, Prepared]:
     prepared = {}
     for encoder in config.features.encoders:
         settings = features_of(config, encoder)
-        found = extract_features(corpus.utterances, settings, strict=config.data.strict, corpus=corpus)
+        found = extract_features(
+            corpus.utterances, settings, strict=config.data.strict, corpus=corpus
+        )
         prepared[encoder] = prepare_windows(
             corpus, windows, windows, found, normalise_clips=settings.standardise == "clip"
         )
