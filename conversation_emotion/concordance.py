@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from conversation_emotion.metrics import Interval, summarise
+from conversation_emotion.metrics import Interval, resample_dialogues, summarise
 
 DIMENSIONS = ("arousal", "valence", "dominance")
 """Columns of the utterance table in the order of every (N, 3) array; arousal is the activation of
@@ -76,19 +76,13 @@ def score_ratings(
     Returns:
         An interval for each dimension, and for their mean as ``mean``.
     """
-    generator = np.random.default_rng(seed)
     points, resampled = [], []
-    for _, fold in predictions.groupby("fold", sort=True):
-        dialogues, names = pd.factorize(fold["dialogue_id"], sort=True)
-        draws = generator.multinomial(
-            len(names), np.full(len(names), 1 / len(names)), size=num_resamples
+    for part, draws in resample_dialogues(predictions, num_resamples, seed):
+        moments = np.stack(
+            [_moments_by_dialogue(part, name, draws.shape[1]) for name in dimensions]
         )
-        for _, part in fold.assign(dialogue=dialogues).groupby("seed", sort=True):
-            moments = np.stack(
-                [_moments_by_dialogue(part, name, len(names)) for name in dimensions]
-            )
-            points.append(_with_mean(_concordance_of(moments.sum(axis=1))))
-            resampled.append(_with_mean(_concordance_of(draws @ moments)))
+        points.append(_with_mean(_concordance_of(moments.sum(axis=1))))
+        resampled.append(_with_mean(_concordance_of(draws @ moments)))
     intervals = {}
     for number, name in enumerate([*dimensions, "mean"]):
         judged = predictions if name == "mean" else predictions[predictions[name].notna()]

@@ -57,7 +57,7 @@ class SplitOptions:
     Args:
         num_folds: Folds of ``speaker-k-fold``.
         valid: What selects the epoch where a split leaves it open: a ``share`` of the train
-            dialogues, or all those of one train ``speaker``.
+            dialogues, all those of one train ``speaker``, or the test part of the next ``fold``.
         valid_share: Share of the train dialogues that select the epoch.
         seed: Seed of the draw of validation dialogues and speaker groups.
         superb_folds: s3prl's ``meta_data`` folder with ``Session*/{train,test}_meta_data.json``.
@@ -66,7 +66,7 @@ class SplitOptions:
     """
 
     num_folds: int = 5
-    valid: Literal["share", "speaker"] = "share"
+    valid: Literal["share", "speaker", "fold"] = "share"
     valid_share: float = 0.2
     seed: int = 0
     superb_folds: Path | None = None

@@ -4,7 +4,7 @@ A confusion matrix counts targets in rows and predictions in columns. All scores
 are vectorised over leading axes: (..., C, C) -> (...).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -92,25 +92,43 @@ def score_predictions(
         num_resamples: Bootstrap resamples.
         seed: Seed of the resampling.
     """
-    generator = np.random.default_rng(seed)
     points: dict[str, list[float]] = {name: [] for name in METRICS}
     resampled: dict[str, list[Scores]] = {name: [] for name in METRICS}
+    for part, draws in resample_dialogues(predictions, num_resamples, seed):
+        counts = _count_by_dialogue(part, draws.shape[1], num_classes)
+        drawn = (draws @ counts.reshape(draws.shape[1], -1)).reshape(-1, num_classes, num_classes)
+        for name, metric in METRICS.items():
+            points[name].append(float(metric(counts.sum(axis=0))))
+            resampled[name].append(metric(drawn))
+    num_judged = len(predictions.drop_duplicates(["fold", "utterance_id"]))
+    return {
+        name: summarise(points[name], np.mean(resampled[name], axis=0), num_judged)
+        for name in METRICS
+    }
+
+
+def resample_dialogues(
+    predictions: pd.DataFrame, num_resamples: int, seed: int
+) -> Iterator[tuple[pd.DataFrame, NDArray[np.int64]]]:
+    """Draws dialogues with replacement, within each fold and alike for all its seeds.
+
+    Args:
+        predictions: Columns ``fold``, ``seed`` and ``dialogue_id``.
+        num_resamples: Bootstrap resamples (R).
+        seed: Seed of the resampling.
+
+    Yields:
+        The rows of a fold and seed with the number of their dialogue in a column ``dialogue``, and
+        how often each resample has drawn each dialogue of the fold, (R, dialogues).
+    """
+    generator = np.random.default_rng(seed)
     for _, fold in predictions.groupby("fold", sort=True):
         dialogues, names = pd.factorize(fold["dialogue_id"], sort=True)
         draws = generator.multinomial(
             len(names), np.full(len(names), 1 / len(names)), size=num_resamples
         )
         for _, part in fold.assign(dialogue=dialogues).groupby("seed", sort=True):
-            counts = _count_by_dialogue(part, len(names), num_classes)
-            drawn = (draws @ counts.reshape(len(names), -1)).reshape(-1, num_classes, num_classes)
-            for name, metric in METRICS.items():
-                points[name].append(float(metric(counts.sum(axis=0))))
-                resampled[name].append(metric(drawn))
-    num_judged = len(predictions.drop_duplicates(["fold", "utterance_id"]))
-    return {
-        name: summarise(points[name], np.mean(resampled[name], axis=0), num_judged)
-        for name in METRICS
-    }
+            yield part, draws
 
 
 def _count_by_dialogue(

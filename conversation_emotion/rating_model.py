@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from conversation_emotion.batching import Batch
+from conversation_emotion.model import Judgement
 from conversation_emotion.perception import Standardisation, StatisticsPooling
 
 
@@ -156,6 +157,29 @@ class RatingModel(nn.Module):
         assert batch.mask.size(1) == 1, "a rating model hears no context"
         heard = cast(Frames, self.front(batch.states["speech"], batch.frames["speech"]))
         return self.centre + self.scale * self.head(heard)
+
+
+class ScaledOutput(nn.Module):
+    """Rates by the outputs of a model that judges, on the corpus' own scale.
+
+    Args:
+        judge: Maps a `Batch` to a `Judgement` with an output for each dimension (D).
+        centre: Mean rating of train in each dimension, (D,).
+        scale: Deviation of the ratings of train, (D,).
+    """
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, judge: nn.Module, centre: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.judge = judge
+        self.register_buffer("centre", centre)
+        self.register_buffer("scale", scale)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Rates a batch -> (B, D)."""
+        return self.centre + self.scale * cast(Judgement, self.judge(batch)).logits
 
 
 def _average_neighbours(frames: Tensor, mask: Tensor, stride: int) -> tuple[Tensor, Tensor]:

@@ -39,6 +39,10 @@ class RatingFitSettings:
     max_gradient_norm: float = 1.0
 
 
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From predictions (N, D), ratings (N, D), NaN where none, and weights (D,), to a number."""
+
+
 class RatingPredictions(NamedTuple):
     """What a model says of some utterances.
 
@@ -58,6 +62,7 @@ def fit_ratings(
     ratings: Tensor,
     settings: RatingFitSettings,
     *,
+    loss: Loss = concordance_loss,
     accelerator: Accelerator | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
 ) -> Model:
@@ -71,6 +76,7 @@ def fit_ratings(
         valid: Batches to choose the epoch by.
         ratings: Of every row of the table, NaN where there is none, (rows, D).
         settings: How to train.
+        loss: What to lower on train; valid is always judged by its CCC.
         accelerator: Device and processes; one is made if none is given.
         on_epoch: Called after each epoch with its number and metrics, for curves.
 
@@ -85,10 +91,10 @@ def fit_ratings(
     known = ratings.to(accelerator.device)
     best, best_epoch, weights = -np.inf, 0, copy.deepcopy(model.state_dict())
     for epoch in range(settings.epochs):
-        loss = _train_epoch(prepared, train, optimizer, known, settings, accelerator)
+        lost = _train_epoch(prepared, train, optimizer, known, loss, settings, accelerator)
         found = predict_ratings(prepared, valid, accelerator)
         score = float(concordance(torch.from_numpy(found.ratings), ratings[found.judged]).mean())
-        on_epoch(epoch, {"train/loss": loss, "valid/ccc": score})
+        on_epoch(epoch, {"train/loss": lost, "valid/ccc": score})
         if score > best:
             best, best_epoch, weights = score, epoch, copy.deepcopy(model.state_dict())
         if epoch - best_epoch >= settings.patience:
@@ -118,11 +124,19 @@ def predict_ratings(
     return RatingPredictions(ratings, judged)
 
 
+def squared_error_loss(predictions: Tensor, ratings: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum of the dimensions' mean squared errors over what is rated; see `Loss`."""
+    is_rated = ~ratings.isnan()
+    errors = torch.where(is_rated, predictions.float() - torch.nan_to_num(ratings), 0.0).square()
+    return (weights * errors.sum(dim=0) / is_rated.sum(dim=0).clamp(min=1)).sum()
+
+
 def _train_epoch(
     model: nn.Module,
     batches: DataLoader[int],
     optimizer: torch.optim.Optimizer,
     ratings: Tensor,
+    measure: Loss,
     settings: RatingFitSettings,
     accelerator: Accelerator,
 ) -> float:
@@ -131,7 +145,7 @@ def _train_epoch(
     weights = ratings.new_tensor(settings.weights)
     losses = []
     for batch in cast(Iterable[Batch], batches):
-        loss = concordance_loss(model(batch), ratings[batch.judged], weights)
+        loss = measure(model(batch), ratings[batch.judged], weights)
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(model.parameters(), settings.max_gradient_norm)
         optimizer.step()

@@ -102,6 +102,8 @@ def _official(utterances: pd.DataFrame, options: SplitOptions) -> Split:
     train, valid, test = (_rows(split == part) for part in ("train", "valid", "test"))
     validation = "the corpus' own valid part"
     if not len(valid):
+        if options.valid == "fold":
+            raise ValueError("official: there is one fold, and no further one to validate")
         train, valid = _hold_out(utterances, train, test, options)
         validation = _describe_hold_out(options)
     fold = Fold(name="official", train=train, valid=valid, test=test)
@@ -119,7 +121,7 @@ def _leave_one_session_out(utterances: pd.DataFrame, options: SplitOptions) -> S
         _fold(utterances, str(session), _rows(sessions == session), options)
         for session in sorted(sessions.unique())
     ]
-    return _with_hold_out("leave-one-session-out", folds, options)
+    return _with_hold_out("leave-one-session-out", utterances, folds, options)
 
 
 def _leave_one_speaker_out(utterances: pd.DataFrame, options: SplitOptions) -> Split:
@@ -130,7 +132,7 @@ def _leave_one_speaker_out(utterances: pd.DataFrame, options: SplitOptions) -> S
         _fold(utterances, str(speaker), _rows(speakers == speaker), options)
         for speaker in sorted(speakers.unique())
     ]
-    return _with_hold_out("leave-one-speaker-out", folds, options)
+    return _with_hold_out("leave-one-speaker-out", utterances, folds, options)
 
 
 def _speaker_k_fold(utterances: pd.DataFrame, options: SplitOptions) -> Split:
@@ -140,7 +142,7 @@ def _speaker_k_fold(utterances: pd.DataFrame, options: SplitOptions) -> Split:
         _fold(utterances, f"{number}", test.astype(np.int64), options)
         for number, (_, test) in enumerate(splitter.split(groups, groups=groups), start=1)
     ]
-    return _with_hold_out("speaker-k-fold", folds, options)
+    return _with_hold_out("speaker-k-fold", utterances, folds, options)
 
 
 def _recording_prefix(utterances: pd.DataFrame, options: SplitOptions) -> Split:
@@ -215,11 +217,39 @@ def _draw_share(dialogues: pd.Series, options: SplitOptions) -> pd.Index:
     return sizes.index[order][filled.to_numpy() < options.valid_share * len(dialogues)]
 
 
-def _with_hold_out(name: str, folds: list[Fold], options: SplitOptions) -> Split:
+def _with_hold_out(
+    name: str, utterances: pd.DataFrame, folds: list[Fold], options: SplitOptions
+) -> Split:
+    if options.valid == "fold":
+        folds = _validate_on_next(name, utterances["dialogue_id"], folds)
     return Split(name=name, folds=tuple(folds), validation=_describe_hold_out(options))
 
 
+def _validate_on_next(name: str, dialogues: pd.Series, folds: list[Fold]) -> list[Fold]:
+    """Holds out one further fold, unseen in training: the next after the tested."""
+    if len(folds) < 3:
+        raise ValueError(
+            f"{name}: one fold to test and a further one to validate leave none of {len(folds)} "
+            "to learn from; choose another --valid"
+        )
+    held_out = []
+    for fold, following in zip(folds, [*folds[1:], folds[0]], strict=True):
+        learning = np.union1d(fold.train, fold.valid)
+        is_valid = dialogues.iloc[learning].isin(dialogues.iloc[following.test]).to_numpy()
+        held_out.append(
+            Fold(
+                name=fold.name,
+                train=learning[~is_valid],
+                valid=learning[is_valid],
+                test=fold.test,
+            )
+        )
+    return held_out
+
+
 def _describe_hold_out(options: SplitOptions) -> str:
+    if options.valid == "fold":
+        return "one further fold, the next after the tested"
     if options.valid == "speaker":
         return "the dialogues of one train speaker, the next after the tested"
     return f"{options.valid_share:.0%} of the train dialogues, seed {options.seed}"

@@ -1,9 +1,11 @@
 """The command line from a config dataclass: flags, choices, help, and errors fit to read."""
 
+import dataclasses
 import inspect
 import os
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +33,35 @@ def parse(config: type[Config], argv: Sequence[str] | None = None) -> Config:
         args=argv,
         config=(tyro.conf.OmitArgPrefixes,),
     )
+
+
+def command_of(config: object) -> str:
+    """Writes the command that gives these settings: what differs from the defaults."""
+    name = Path(inspect.getfile(type(config))).stem
+    return shlex.join(["python", "-m", f"experiments.{name}", *_flags(config, None)])
+
+
+def _flags(config: object, usual: object) -> Iterator[str]:
+    """Yields flags and values of the fields that are not as in another dataclass of its kind."""
+    assert dataclasses.is_dataclass(config)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        default = _default(field) if usual is None else getattr(usual, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _flags(value, default)
+        elif value != default:
+            flag = field.name.replace("_", "-")
+            if isinstance(value, bool):
+                yield f"--{flag}" if value else f"--no-{flag}"
+            else:
+                yield f"--{flag}"
+                yield from map(str, value if isinstance(value, tuple) else (value,))
+
+
+def _default(field: dataclasses.Field[object]) -> object:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
 
 
 def launch(run: Callable[[Config], None], config: type[Config]) -> None:

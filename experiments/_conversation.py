@@ -10,7 +10,7 @@ from conversation_emotion.batching import ModalityArrays
 from conversation_emotion.model import ConversationModel
 from conversation_emotion.windows import Windows, build_windows, learn_more
 from experiments import _published, _report
-from experiments._corpus import read_corpus
+from experiments._corpus import Corpus, read_corpus
 from experiments._features import extract_features
 from experiments._folds import Prepared, Recipe, prepare_windows
 from experiments._models import ConversationConfig, build_model, fit_settings
@@ -18,8 +18,10 @@ from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
 from experiments._tracking import TrackedRun
 
+LAST_EMOTION = "last_emotion"
+
 BASELINES = {
-    "last_emotion": "same emotion as the last turn (knows its gold label)",
+    LAST_EMOTION: "same emotion as the last turn (knows its gold label)",
     "majority": "majority",
 }
 """What stands beside the model, by column of the predictions."""
@@ -28,17 +30,7 @@ BASELINES = {
 def prepare(config: ConversationConfig) -> Prepared:
     """Reads the corpus, finds what may be heard of each emotion, and the features of all that."""
     corpus = read_corpus(config.data)
-    utterances, classes = corpus.utterances, corpus.classes()
-    windows = build_windows(utterances, classes, history=config.history, horizon=config.horizon)
-    learning = windows
-    if config.learn_from == "every":
-        learning = learn_more(
-            utterances,
-            classes,
-            corpus.heard_classes,
-            history=config.history,
-            horizon=config.horizon,
-        )
+    windows, learning = find_windows(config, corpus)
     found = extract_features(
         corpus.utterances, config.features, strict=config.data.strict, corpus=corpus
     )
@@ -46,8 +38,28 @@ def prepare(config: ConversationConfig) -> Prepared:
     return prepare_windows(corpus, windows, learning, found, normalise_clips=normalise)
 
 
-def make_recipe(config: ConversationConfig, prepared: Prepared) -> Recipe:
-    """Says how the model of a conversation is built and fitted."""
+def find_windows(config: ConversationConfig, corpus: Corpus) -> tuple[Windows, Windows]:
+    """Finds what is judged with what may be heard for it, and what train may learn from."""
+    utterances, classes = corpus.utterances, corpus.classes()
+    windows = build_windows(utterances, classes, history=config.history, horizon=config.horizon)
+    if config.learn_from == "judged":
+        return windows, windows
+    heard = corpus.heard_classes
+    return windows, learn_more(
+        utterances, classes, heard, history=config.history, horizon=config.horizon
+    )
+
+
+def make_recipe(
+    config: ConversationConfig, prepared: Prepared, num_outputs: int | None = None
+) -> Recipe:
+    """Says how the model of a conversation is built and fitted.
+
+    Args:
+        config: Which model, and how to fit it.
+        prepared: What it hears.
+        num_outputs: Outputs of its head; as many as classes if None.
+    """
     corpus = prepared.corpus
 
     def build(train: Windows, arrays: Mapping[str, ModalityArrays]) -> ConversationModel:
@@ -55,14 +67,14 @@ def make_recipe(config: ConversationConfig, prepared: Prepared) -> Recipe:
             config,
             arrays,
             train,
-            num_classes=len(corpus.label_map.labels),
+            num_classes=num_outputs or len(corpus.label_map.labels),
             num_emotions=len(corpus.heard_labels),
         )
 
     def last_emotion(train: Windows, test: Windows) -> NDArray:
         return predict_last_emotion(train, test, corpus.classes())
 
-    baselines = {"majority": predict_majority, "last_emotion": last_emotion}
+    baselines = {"majority": predict_majority, LAST_EMOTION: last_emotion}
     settings = fit_settings(
         config.training,
         recognition_weight=config.recognition_weight,

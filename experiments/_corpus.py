@@ -1,5 +1,7 @@
 """The corpus by the settings: its utterances, the classes to judge, the folds of its protocol."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -71,13 +73,28 @@ class Corpus(NamedTuple):
 
 def read_corpus(settings: CorpusSettings) -> Corpus:
     """Reads the corpus, maps its labels and splits it."""
-    utterances = _load_utterances(settings)
-    emotions, name = utterances["emotion"], settings.corpus
+    utterances = load_utterances(settings)
     label_set = settings.labels
     if label_set == "auto":
-        label_set = AUTOMATIC_LABELS.get(name, "all")
-    label_map = find_label_map(name, label_set, emotions)
-    heard_map = find_label_map(name, "all", emotions)
+        label_set = AUTOMATIC_LABELS.get(settings.corpus, "all")
+    label_map = find_label_map(settings.corpus, label_set, utterances["emotion"])
+    return make_corpus(utterances, label_map, partial(choose_split, settings=settings))
+
+
+def make_corpus(
+    utterances: pd.DataFrame,
+    label_map: LabelMap,
+    split: Callable[[pd.DataFrame, NDArray[np.bool_]], Split],
+) -> Corpus:
+    """Puts a table, the classes of its column ``emotion`` and its folds together.
+
+    Args:
+        utterances: The table.
+        label_map: Classes to judge.
+        split: Makes the folds of the table, told which rows are judged.
+    """
+    emotions = utterances["emotion"]
+    heard_map = find_label_map(label_map.corpus, "all", emotions)
     targets = map_labels(emotions, label_map)
     return Corpus(
         utterances,
@@ -85,11 +102,11 @@ def read_corpus(settings: CorpusSettings) -> Corpus:
         targets,
         heard_map.labels,
         map_labels(emotions, heard_map).classes.to_numpy(),
-        _choose_split(utterances, settings, targets.classes.to_numpy() != IGNORED),
+        split(utterances, targets.classes.to_numpy() != IGNORED),
     )
 
 
-def _load_utterances(settings: CorpusSettings) -> pd.DataFrame:
+def load_utterances(settings: CorpusSettings) -> pd.DataFrame:
     """Reads the corpus that the settings name, and says how much of it was found."""
     utterances = load_corpus(settings.corpus, settings.root)
     if settings.corpus == "iemocap":
@@ -102,8 +119,8 @@ def _load_utterances(settings: CorpusSettings) -> pd.DataFrame:
     return utterances
 
 
-def _choose_split(
-    utterances: pd.DataFrame, settings: CorpusSettings, is_judged: NDArray[np.bool_]
+def choose_split(
+    utterances: pd.DataFrame, is_judged: NDArray[np.bool_], settings: CorpusSettings
 ) -> Split:
     """Makes the split that is named, or the one that suits the corpus."""
     name, valid = settings.split, settings.valid

@@ -1,7 +1,7 @@
 """Trains each fold with each seed, whatever the model, and keeps what it says of valid and test."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -121,53 +121,70 @@ def run_folds(prepared: Prepared, recipe: Recipe, parent: ParentRun) -> pd.DataF
     The table has a row per judged utterance and training, with the columns of
     `_tabulate_predictions`. What the run had finished before it was interrupted is read back.
     """
-    seeds = range(recipe.training.seeds)
-    jobs = [(fold, seed) for fold in prepared.corpus.split.folds for seed in seeds]
+
+    def work(fold: Fold, seed: int, child: TrackedRun) -> pd.DataFrame:
+        return _run_fold(prepared, recipe, fold, seed, child)
+
+    return run_trainings(prepared.corpus.split.folds, recipe.training.seeds, parent, work)
+
+
+def run_trainings(
+    folds: Sequence[Fold],
+    num_seeds: int,
+    parent: ParentRun,
+    work: Callable[[Fold, int, TrackedRun], pd.DataFrame],
+) -> pd.DataFrame:
+    """Does the work of each fold and seed under a run of its own, and joins what it returns.
+
+    The tables are kept as predictions of their runs; those that an interrupted command had kept
+    are read back.
+    """
+    jobs = [(fold, seed) for fold in folds for seed in range(num_seeds)]
     tables = []
     for fold, seed in tqdm(jobs, desc="folds x seeds", unit="training", leave=False):
         name = f"{fold.name}-seed{seed}"
         table = parent.read_finished(name, PREDICTIONS)
         if table is None:
-            table = _run_fold(prepared, recipe, fold, seed, parent, name)
+            with parent.open_child(name, {"fold": fold.name, "seed": seed}) as child:
+                set_seed(seed)
+                table = work(fold, seed, child)
+                child.log_table(table, PREDICTIONS)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
 
 def _run_fold(
-    prepared: Prepared, recipe: Recipe, fold: Fold, seed: int, parent: ParentRun, name: str
+    prepared: Prepared, recipe: Recipe, fold: Fold, seed: int, child: TrackedRun
 ) -> pd.DataFrame:
-    """Trains one fold with one seed, and keeps its curves, predictions and confusions."""
-    with parent.open_child(name, {"fold": fold.name, "seed": seed}) as child:
-        set_seed(seed)
-        labels = prepared.corpus.label_map.labels
-        parts = _make_parts(prepared, fold, seed, recipe.training.batch_size)
-        weights = balanced_class_weights(parts["train"].windows.targets, labels)
-        accelerator = Accelerator()
-        fitted = fit(
-            recipe.build(parts["learning"].windows, prepared.arrays[fold.name]),
-            parts["learning"].loader,
-            parts["valid"].loader,
-            recipe.fit,
-            class_weights=weights if recipe.training.class_weights == "balanced" else weights**0,
-            accelerator=accelerator,
-            on_epoch=child.log_step,
-        )
-        tables = []
-        for part in ("valid", "test"):
-            batches = accelerator.prepare(parts[part].loader)
-            predictions = predict(fitted, batches, accelerator)
-            baselines = {
-                system: judge(parts["train"].windows, parts[part].windows)
-                for system, judge in recipe.baselines.items()
-            }
-            tables.append(
-                _tabulate_predictions(predictions, prepared, parts[part].windows, baselines).assign(
-                    fold=fold.name, seed=seed, part=part
-                )
+    """Trains one fold with one seed, and keeps its curves and confusions."""
+    labels = prepared.corpus.label_map.labels
+    parts = _make_parts(prepared, fold, seed, recipe.training.batch_size)
+    weights = balanced_class_weights(parts["train"].windows.targets, labels)
+    accelerator = Accelerator()
+    fitted = fit(
+        recipe.build(parts["learning"].windows, prepared.arrays[fold.name]),
+        parts["learning"].loader,
+        parts["valid"].loader,
+        recipe.fit,
+        class_weights=weights if recipe.training.class_weights == "balanced" else weights**0,
+        accelerator=accelerator,
+        on_epoch=child.log_step,
+    )
+    tables = []
+    for part in ("valid", "test"):
+        batches = accelerator.prepare(parts[part].loader)
+        predictions = predict(fitted, batches, accelerator)
+        baselines = {
+            system: judge(parts["train"].windows, parts[part].windows)
+            for system, judge in recipe.baselines.items()
+        }
+        tables.append(
+            _tabulate_predictions(predictions, prepared, parts[part].windows, baselines).assign(
+                fold=fold.name, seed=seed, part=part
             )
-        table = pd.concat(tables, ignore_index=True)
-        child.log_table(table, PREDICTIONS)
-        _log_confusions(child, table, labels, name)
+        )
+    table = pd.concat(tables, ignore_index=True)
+    _log_confusions(child, table, labels, f"{fold.name}-seed{seed}")
     return table
 
 

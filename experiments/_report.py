@@ -66,23 +66,26 @@ def score(
         )
         for system, column in columns.items()
     }
-    metrics = _metrics("test", scores[MODEL])
-    metrics |= _metrics("valid", score_predictions(valid, num_classes, num_resamples=num_resamples))
+    metrics = name_metrics("test", scores[MODEL])
+    metrics |= name_metrics(
+        "valid", score_predictions(valid, num_classes, num_resamples=num_resamples)
+    )
     for name in baselines:
-        metrics |= _metrics(f"baseline_{name}", scores[name])
+        metrics |= name_metrics(f"baseline_{name}", scores[name])
     run.log_metrics(metrics)
     _keep(prepared, predictions, test, run)
     return scores
 
 
-def _metrics(part: str, scores: dict[str, Interval]) -> dict[str, float]:
+def name_metrics(part: str, scores: dict[str, Interval]) -> dict[str, float]:
+    """Names scores as the tracking keeps them."""
     metrics = {}
     for name, interval in scores.items():
         metrics[f"{part}/{name}"] = interval.score
         metrics[f"{part}/{name}_ci_low"] = interval.low
         metrics[f"{part}/{name}_ci_high"] = interval.high
         metrics[f"{part}/{name}_std"] = interval.deviation
-    return {**metrics, f"{part}/num_judged": scores["uar"].num_judged}
+    return {**metrics, f"{part}/num_judged": next(iter(scores.values())).num_judged}
 
 
 def _keep(
@@ -108,14 +111,16 @@ def _keep(
     run.log_figure(draw_confusions(confusions, labels, "test, all folds"), "confusions.png")
 
 
-def scored_row(system: str, scores: dict[str, Interval]) -> Row:
+def scored_row(
+    system: str, scores: dict[str, Interval], metrics: Sequence[str] = tuple(METRICS)
+) -> Row:
     """Lays out what was measured."""
-    return Row(system, tuple(format_interval(scores[metric]) for metric in METRICS))
+    return Row(system, tuple(format_interval(scores[metric]) for metric in metrics))
 
 
-def published_row(published: Published) -> Row:
+def published_row(published: Published, metrics: Sequence[str] = tuple(METRICS)) -> Row:
     """Lays out what was published; what was not is left empty."""
-    scores = (getattr(published, metric) for metric in METRICS)
+    scores = (getattr(published, metric) for metric in metrics)
     cells = tuple("" if score is None else f"{score:.2f}" for score in scores)
     return Row(f"published: {published.system}", cells)
 
@@ -160,8 +165,19 @@ def print_table(
     *,
     columns: Sequence[str] = tuple(TITLES[name] for name in METRICS),
     unit: str = "in percent",
+    commands: Sequence[str] = (),
 ) -> None:
-    """Prints the table and keeps it with every run that it shows."""
+    """Prints the table and keeps it with every run that it shows.
+
+    Args:
+        title: Line above the table.
+        rows: Its lines.
+        captions: Lines below it.
+        runs: Runs that it shows.
+        columns: Heads of the cells.
+        unit: Head of the first column.
+        commands: The command of each row that was measured, to stand below.
+    """
     table = Table(
         title=title,
         caption="\n".join(captions),
@@ -178,7 +194,7 @@ def print_table(
     console = terminal if terminal.is_terminal else Console(width=160)
     with console.capture() as capture:
         console.print(table)
-    text = capture.get()
+    text = capture.get() + "".join(f" {command}\n" for command in commands)
     print(text, end="")
     for run in runs:
         run.log_text(text, "table.txt")

@@ -75,9 +75,10 @@ class CorpusSettings:
     for demo and msp-improv, and the official split where there is one; else, and for esd,
     speaker-k-fold."""
 
-    valid: Literal["auto", "share", "speaker"] = "auto"
-    """What selects the epoch where the protocol leaves it open: a fifth of the train dialogues, or
-    all those of one train speaker; auto is speaker for emodb, else share."""
+    valid: Literal["auto", "share", "speaker", "fold"] = "auto"
+    """What selects the epoch where the protocol leaves it open: a fifth of the train dialogues, all
+    those of one train speaker, or the fold after the tested, which is not learnt from; auto is
+    speaker for emodb, else share."""
 
     num_folds: int = 5
     """Folds of speaker-k-fold."""

@@ -29,6 +29,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
+from experiments._cli import command_of
+
 PACKAGES = ("conversation-emotion", "torch", "transformers", "sentence-transformers", "mlflow")
 """Packages whose versions every run records."""
 
@@ -126,6 +128,7 @@ def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[Pare
         print(f"resuming run {run.info.run_name} ({run.info.run_id}), which did not finish")
     parent = ParentRun(client, str(run.info.run_id), experiment_id)
     tags = {"fingerprint": digest, "host": socket.gethostname(), "pid": str(os.getpid())}
+    tags["command"] = command_of(config)
     client.log_batch(parent.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
     with _ending_truthfully(parent), _termination_as_interrupt():
         yield parent
@@ -242,8 +245,19 @@ def _params(settings: Mapping[str, object]) -> list[Param]:
 
 
 def _name(settings: Mapping[str, object]) -> str:
-    names = ("corpus", "modality", "encoder", "encoders", "dialogue_model", "fusion")
-    parts = (settings.get(name) for name in names)
+    names = (
+        "corpus",
+        "train",
+        "test",
+        "modality",
+        "encoder",
+        "encoders",
+        "dialogue_model",
+        "fusion",
+    )
+    parts = [settings.get(name) for name in names]
+    if "train" not in settings and isinstance(places := settings.get("roots"), tuple):
+        parts.insert(0, tuple(str(place).partition("=")[0] for place in places))
     return "-".join(_text(part) for part in parts if part is not None)
 
 

@@ -11,7 +11,7 @@ from conversation_emotion.batching import ModalityArrays
 from conversation_emotion.model import UtteranceModel
 from conversation_emotion.perception import FRAME_MAPS, Head
 from conversation_emotion.windows import Windows, single_utterances
-from experiments import _published, _report
+from experiments import _cli, _heard, _published, _report
 from experiments._corpus import Corpus, read_corpus
 from experiments._features import extract_features
 from experiments._folds import Prepared, Recipe, prepare_windows, run_folds
@@ -82,8 +82,20 @@ def features_of(config: UtteranceConfig, encoder: str) -> FeatureSettings:
     return config.features.of_encoder(encoder, needs_frames=config.head in FRAME_MAPS)
 
 
-def make_recipe(config: UtteranceConfig, prepared: Prepared, features: FeatureSettings) -> Recipe:
-    """Says how the model of an utterance is built and fitted."""
+def make_recipe(
+    config: UtteranceConfig,
+    prepared: Prepared,
+    features: FeatureSettings,
+    num_outputs: int | None = None,
+) -> Recipe:
+    """Says how the model of an utterance is built and fitted.
+
+    Args:
+        config: Sizes, and how to fit it.
+        prepared: What it hears.
+        features: How that becomes one vector.
+        num_outputs: Outputs of its head; as many as classes if None.
+    """
     make_map = FRAME_MAPS.get(config.head)
     map_frames = None if make_map is None else lambda size: make_map(size, config.hidden_size)
 
@@ -91,7 +103,7 @@ def make_recipe(config: UtteranceConfig, prepared: Prepared, features: FeatureSe
         return UtteranceModel(
             fit_perceptions(features, arrays, train, map_frames),
             config.hidden_size if make_map is None else None,
-            num_classes=len(prepared.corpus.label_map.labels),
+            num_classes=num_outputs or len(prepared.corpus.label_map.labels),
             dropout=config.dropout,
         )
 
@@ -104,8 +116,17 @@ def report(
     prepared: Mapping[str, Prepared],
     scores: Mapping[str, Scores],
     runs: Sequence[ParentRun],
+    commands: Sequence[object],
 ) -> None:
-    """Prints one table with a row per encoder and keeps it with each run."""
+    """Prints one table with a row per encoder and keeps it with each run.
+
+    Args:
+        config: Settings of the probe.
+        prepared: What each encoder heard.
+        scores: What came of it.
+        runs: The run of each encoder.
+        commands: The settings of each, as the command line took them.
+    """
     first = next(iter(prepared.values()))
     corpus = first.corpus
     published = _published.SER.get((config.data.corpus, corpus.label_map.label_set), [])
@@ -116,6 +137,7 @@ def report(
         _rows(scores, published),
         _captions(config, corpus, scores, failures, published),
         runs,
+        commands=[_cli.command_of(settings) for settings in commands],
     )
 
 
@@ -148,5 +170,6 @@ def _captions(
     kept = "frames kept" if pooling == "frames" else f"frames to {pooling}"
     yield f"layers {features.speech_layers}; {kept}; {describe_model(config)}"
     yield from remarks(config.protocol)
+    yield from _heard.describe_heard(features.encoders, [config.data.corpus])
     yield from _report.describe_failures(failures)
     yield from _report.describe_sources(published)

@@ -99,7 +99,7 @@ def run(config: SERConfig) -> None:
     commands = [(config.of_encoder(name), data.fingerprint) for name, data in prepared.items()]
     with _tracking.open_runs("ser", commands) as parents:
         scores = _utterances.train(config, prepared, parents)
-        _utterances.report(config, prepared, scores, parents)
+        _utterances.report(config, prepared, scores, parents, [alone for alone, _ in commands])
 
 
 def main() -> None:

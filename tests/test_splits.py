@@ -87,6 +87,27 @@ def test_the_next_speaker_validates_with_all_that_they_say(tested, validates):
     assert split.validation == "the dialogues of one train speaker, the next after the tested"
 
 
+def test_one_further_fold_validates_and_is_not_learnt_from():
+    rows = [
+        {"utterance_id": f"{u}", "dialogue_id": f"{u}", "order": 0, "speaker": f"p{u % 10}"}
+        for u in range(40)
+    ]
+    table = build_utterances(rows, "songs")
+    split = make_split("speaker-k-fold", table, SplitOptions(valid="fold"))
+    tested = [values(table, one.test, "speaker") for one in split.folds]
+    for number, one in enumerate(split.folds):
+        assert values(table, one.valid, "speaker") == tested[(number + 1) % 5]
+        rest = [tested[(number + step) % 5] for step in (2, 3, 4)]
+        assert values(table, one.train, "speaker") == set().union(*rest)
+        assert len(one.train) + len(one.valid) + len(one.test) == 40
+    assert split.validation == "one further fold, the next after the tested"
+
+
+def test_a_further_fold_needs_three(dyads):
+    with pytest.raises(ValueError, match="a further one to validate leave none of 2 to learn from"):
+        make_split("speaker-k-fold", dyads, SplitOptions(num_folds=2, valid="fold"))
+
+
 def test_speaker_folds_keep_partners_together(dyads):
     split = make_split("speaker-k-fold", dyads, SplitOptions(num_folds=4))
     groups = [values(dyads, one.test, "session") for one in split.folds]
