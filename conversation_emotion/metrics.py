@@ -95,7 +95,7 @@ def score_predictions(
     points: dict[str, list[float]] = {name: [] for name in METRICS}
     resampled: dict[str, list[Scores]] = {name: [] for name in METRICS}
     for part, draws in resample_dialogues(predictions, num_resamples, seed):
-        counts = _count_by_dialogue(part, draws.shape[1], num_classes)
+        counts = count_by_dialogue(part, draws.shape[1], num_classes)
         drawn = (draws @ counts.reshape(draws.shape[1], -1)).reshape(-1, num_classes, num_classes)
         for name, metric in METRICS.items():
             points[name].append(float(metric(counts.sum(axis=0))))
@@ -131,9 +131,10 @@ def resample_dialogues(
             yield part, draws
 
 
-def _count_by_dialogue(
+def count_by_dialogue(
     part: pd.DataFrame, num_dialogues: int, num_classes: int
 ) -> NDArray[np.float64]:
+    """Counts confusions in each dialogue of what `resample_dialogues` yields: (dialogues, C, C)."""
     counts = np.zeros((num_dialogues, num_classes, num_classes))
     np.add.at(counts, (part["dialogue"], part["target"], part["predicted"]), 1)
     return counts

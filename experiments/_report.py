@@ -166,6 +166,7 @@ def print_table(
     columns: Sequence[str] = tuple(TITLES[name] for name in METRICS),
     unit: str = "in percent",
     commands: Sequence[str] = (),
+    file: str = "table.txt",
 ) -> None:
     """Prints the table and keeps it with every run that it shows.
 
@@ -177,6 +178,7 @@ def print_table(
         columns: Heads of the cells.
         unit: Head of the first column.
         commands: The command of each row that was measured, to stand below.
+        file: Name of the artifact.
     """
     table = Table(
         title=title,
@@ -197,7 +199,7 @@ def print_table(
     text = capture.get() + "".join(f" {command}\n" for command in commands)
     print(text, end="")
     for run in runs:
-        run.log_text(text, "table.txt")
+        run.log_text(text, file)
     names = " ".join(run.run_id for run in runs)
     store = runs[0].client.tracking_uri
     print(f"run {names}; see it with: mlflow ui --backend-store-uri {store}")

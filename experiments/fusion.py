@@ -1,0 +1,134 @@
+"""Fusion of speech and text encoders: where should they meet to tell an utterance's emotion?
+
+    python -m experiments.fusion
+    python -m experiments.fusion --corpus meld --root MELD.Raw --rows 9,10,11
+    python -m experiments.fusion --corpus iemocap --root IEMOCAP_full_release --rows 1-11 \
+        --split superb --superb-folds META_DATA --wav2vec2 tuned/wav2vec2 --hubert tuned/hubert
+
+The rows are those of Morais et al. (2022), table 1, by their number, and ours from 12 on: "+" joins
+the frames of two encoders before one ECAPA-TDNN, "&" the utterance vectors of two before the
+classifier; gates and cross-attention are beyond the paper. Fine-tuned, averaged encoders are the
+folders that experiments.finetune writes, one encoder for each fold. Prints WACC and UACC with
+intervals beside the published figures, and the significance of every difference; each row is a run
+of one experiment in the tracking. The first command needs no download.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from experiments import _cli
+from experiments._fusion_rows import ROWS, read_rows
+from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    import optuna
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionConfig:
+    """Settings of one table of fusions."""
+
+    data: CorpusSettings = field(default_factory=CorpusSettings)
+
+    training: TrainingSettings = field(
+        default_factory=lambda: TrainingSettings(epochs=20, patience=8, average_best=5)
+    )
+
+    rows: str = "9-14"
+    """Rows of the table: 1 to 11 as in the paper, 12 to 18 ours; 9,10,11 or 1-8."""
+
+    fbank: str = "fbank"
+    """What the rows call Fbank."""
+
+    wav2vec2: str = "facebook/wav2vec2-large-robust"
+    """What they call W2V2: hub id, folder, or a folder of experiments.finetune."""
+
+    hubert: str = "facebook/hubert-large-ll60k"
+    """What they call HuBERT."""
+
+    bert: str = "tokens:all-MiniLM-L6-v2"
+    """What they call BERT; tokens:google-bert/bert-base-uncased in the paper."""
+
+    emotion2vec: str = "emotion2vec-mini"
+    """What they call emotion2vec."""
+
+    aggregator_size: int = 64
+    """Channels of ECAPA-TDNN, 512 as published."""
+
+    dropout: float = 0.3
+    """On the utterance vectors."""
+
+    half_precision: bool = False
+    """Keep features on disk in 16 instead of 32 bits."""
+
+    def __post_init__(self) -> None:
+        read_rows(self.rows)
+        if self.aggregator_size < 8 or self.aggregator_size % 8:
+            raise ValueError(
+                f"--aggregator-size must be a multiple of 8, got {self.aggregator_size}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"--dropout must lie in [0, 1), got {self.dropout}")
+
+    def of_row(self, number: int) -> "FusionConfig":
+        """Returns the settings of the run of one row."""
+        best = self.training.average_best if ROWS[number].is_averaged else 1
+        training = dataclasses.replace(self.training, average_best=best)
+        return dataclasses.replace(self, rows=str(number), training=training)
+
+    def of_encoder(self, flag: str) -> FeatureSettings:
+        """Returns what to extract with the encoder that a row names."""
+        name = getattr(self, flag)
+        if flag == "bert":
+            return FeatureSettings(
+                modality="text",
+                text_encoder=name,
+                text_layers="last",
+                text_pooling="frames",
+                layer_mixture="sum",
+                half_precision=self.half_precision,
+            )
+        return FeatureSettings(
+            modality="speech",
+            speech_encoder=name,
+            speech_layers="all" if flag == "emotion2vec" else "last",
+            speech_pooling="frames",
+            layer_mixture="sum",
+            half_precision=self.half_precision,
+        )
+
+
+def search_space(trial: "optuna.trial.BaseTrial", config: FusionConfig) -> FusionConfig:
+    """Proposes the settings of one trial; everything else stays as configured."""
+    rows = [str(number) for number in read_rows(config.rows)]
+    return dataclasses.replace(
+        config,
+        rows=trial.suggest_categorical("rows", rows),
+        aggregator_size=trial.suggest_categorical("aggregator_size", [32, 64, 128]),
+        dropout=trial.suggest_float("dropout", 0.0, 0.6),
+        training=dataclasses.replace(
+            config.training,
+            learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+        ),
+    )
+
+
+def run(config: FusionConfig) -> None:
+    """Extracts what the rows hear, trains each fold and seed of each row, prints the tables."""
+    from experiments import _fusion, _tracking
+
+    prepared = _fusion.prepare(config)
+    commands = [(config.of_row(number), data.fingerprint) for number, data in prepared.items()]
+    with _tracking.open_runs("fusion", commands) as parents:
+        judged = _fusion.train(config, prepared, parents)
+        _fusion.report(config, prepared, judged, parents)
+
+
+def main() -> None:
+    """Runs the experiment from the command line."""
+    _cli.launch(run, FusionConfig)
+
+
+if __name__ == "__main__":
+    main()
