@@ -123,8 +123,8 @@ class FeatureSettings:
     """Modalities to hear and read."""
 
     speech_encoder: str = "fbank"
-    """fbank, mfcc, egemaps, or a checkpoint of wav2vec 2.0, HuBERT, WavLM, data2vec, Whisper or
-    emotion2vec: hub id or folder; untrained:NAME for random weights."""
+    """fbank, mfcc, egemaps, or a checkpoint of wav2vec 2.0, HuBERT, WavLM, data2vec, Whisper,
+    emotion2vec or CPC: hub id or folder; untrained:NAME for random weights."""
 
     speech_layers: Literal["last", "last-4", "all"] | int = "last"
     """Layer to use: the last, the mean of the last four, a number, or all of them."""
@@ -184,7 +184,7 @@ class EncoderSettings:
 
     encoders: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--encoder"])] = ("fbank",)
     """Encoders to compare: fbank, mfcc, egemaps, or checkpoints of wav2vec 2.0, HuBERT, WavLM,
-    data2vec, Whisper or emotion2vec, by hub id or folder; untrained:NAME for random weights."""
+    data2vec, Whisper, emotion2vec or CPC, by hub id or folder; untrained:NAME for random weights."""
 
     speech_layers: Literal["last", "last-4", "all"] | int = "last"
     """Layer to use: the last, the mean of the last four, a number, or all of them."""
