@@ -26,7 +26,7 @@ def add_adapters(model: EncoderModel, rank: int) -> None:
             "--lora-rank needs peft; pip install 'conversation-emotion[lora]'"
         ) from error
     names = "|".join(cast(Encoding, model.encoder).adapted)
-    targets = rf".*\.(?:layers?|blocks)\.\d+\.(?:.*\.)?(?:{names})"
+    targets = rf"(?:.*\.)?(?:layers?|blocks)\.\d+\.(?:.*\.)?(?:{names})"
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets)
     inject_adapter_in_model(config, model.encoder)
     for name, parameter in model.encoder.named_parameters():

@@ -147,4 +147,5 @@ def tuning_loss(
         reduction="none",
         zero_infinity=True,
     )
+    spelling = spelling * (batch.spelling_lengths > 0)
     return loss + settings.transcript_weight * spelling.mean()

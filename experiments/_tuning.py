@@ -32,7 +32,7 @@ from experiments._tracking import ParentRun, TrackedRun
 from experiments._tuned_encoders import Modality, load_tunable, refuse_leak
 from experiments._tuning_settings import TunableSettings, TuningTraining
 from speech_encoders.checkpoint import digest_weights
-from speech_encoders.tuning import TunableEncoder
+from speech_encoders.tuning import TunableEncoder, recompute_activations
 from text_encoders.tuning import TokenReader, TunableBert
 
 
@@ -184,7 +184,7 @@ def build_model(data: TuningData, recipe: TuningRecipe) -> EncoderModel:
     """Loads the encoder anew and puts untrained heads on it."""
     encoder = _load_encoder(recipe)
     if recipe.tuned.gradient_checkpointing:
-        encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
+        recompute_activations(encoder.model)
     return EncoderModel(
         cast(nn.Module, encoder),
         len(data.corpus.label_map.labels),

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, Wav2Vec2FeatureExtractor
+from transformers import PreTrainedConfig, PreTrainedModel, Wav2Vec2FeatureExtractor
 
-from speech_encoders.checkpoint import digest_weights, library_versions
+from speech_encoders.checkpoint import digest_weights, library_versions, quiet_loading
 from speech_encoders.samples import SampleEncoder
 from speech_encoders.tuning import describe_front_end
 from speech_encoders.wav2vec2 import count_frames, min_samples, normalize
@@ -74,7 +74,7 @@ class TunableWav2Vec2(nn.Module):
         if self.do_normalize:
             waveforms = normalize(waveforms, is_real)
         num_frames = count_frames(lengths, self.model.config)
-        if self.model.config.feat_extract_norm == "layer":
+        if _norm(self.model.config) == "layer":
             frames = self._convolve(waveforms, lengths)
             return frames[:, : int(num_frames.max())], num_frames
         return _by_length(self._convolve, waveforms, lengths, num_frames), num_frames
@@ -89,7 +89,8 @@ class TunableWav2Vec2(nn.Module):
         """Writes model, configuration and what its clips must be like."""
         for name, value in settings.items():
             setattr(self.model.config, name, value)
-        self.model.save_pretrained(folder)
+        with quiet_loading():
+            self.model.save_pretrained(folder)
         Wav2Vec2FeatureExtractor(do_normalize=self.do_normalize).save_pretrained(folder)
 
     def _front_end(self) -> nn.Module:
@@ -134,7 +135,7 @@ class ConvolutionReader:
         self.frame_rate = SAMPLE_RATE / math.prod(config.conv_stride)
         self.min_samples = needed
         weights = digest_weights(encoder.model.get_submodule("feature_extractor").state_dict())
-        kind = f"{config.model_type} {config.feat_extract_norm} normalised={encoder.do_normalize}"
+        kind = f"{config.model_type} {_norm(config)} normalised={encoder.do_normalize}"
         self.identity = describe_front_end(kind, weights, library_versions())
 
     @torch.inference_mode()
@@ -147,6 +148,11 @@ class ConvolutionReader:
         frames, num_frames = encoder.convolve(waveforms, lengths.to(device))
         padding = ~real_positions(num_frames, frames.size(1))
         return frames.masked_fill(padding[..., None], 0.0)[:, None], num_frames
+
+
+def _norm(config: PreTrainedConfig) -> str:
+    """Tells whether the convolutions normalise a frame (layer) or a clip (group)."""
+    return getattr(config, "feat_extract_norm", "layer")  # data2vec knows no other
 
 
 def _by_length(

@@ -80,6 +80,14 @@ def load_tunable(name: str, *, trains_front_end: bool = False) -> TunableEncoder
     )
 
 
+def recompute_activations(model: PreTrainedModel) -> None:
+    """Lets a model compute activations twice instead of keeping them."""
+    # Renamed within transformers 5; both take the arguments of PyTorch's function first.
+    name = "activation_checkpointing_enable"
+    enable = getattr(model, name, None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
 def describe_front_end(kind: str, digest: str, versions: str) -> str:
     """Gives the identity of a frozen front end's output, as JSON with sorted names."""
     return json.dumps({"front_end": kind, "format": 1, "sha256": digest, "versions": versions})

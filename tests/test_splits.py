@@ -185,3 +185,41 @@ def test_every_split_is_reachable_by_name():
         "emobox",
         "recording-prefix",
     }
+
+
+@pytest.fixture
+def recorded() -> pd.DataFrame:
+    """Two sessions as IEMOCAP names them: each actor wears the markers in four dialogues."""
+    rows = [
+        {
+            "utterance_id": f"Ses0{session}{marked}_impro0{dialogue}_{speaker}000",
+            "dialogue_id": f"Ses0{session}{marked}_impro0{dialogue}",
+            "order": order,
+            "speaker": f"Ses0{session}_{speaker}",
+            "session": f"Ses0{session}",
+        }
+        for session, marked, dialogue in product((1, 2), "FM", range(4))
+        for order, speaker in enumerate("FM")
+    ]
+    return build_utterances(rows, "iemocap")
+
+
+def test_recording_prefixes_share_people_and_say_so(recorded):
+    split = make_split("recording-prefix", recorded)
+    assert [one.name for one in split.folds] == ["01F", "01M", "02F", "02M"]
+    for one in split.folds:
+        assert {name[3:6] for name in values(recorded, one.test, "dialogue_id")} == {one.name}
+        assert len(values(recorded, one.test, "speaker")) == 2
+        everyone = np.concatenate([one.train, one.valid, one.test])
+        assert sorted(everyone) == list(range(len(recorded)))
+    assert any("2 of 2 test speakers also speak in train" in note for note in split.notes)
+
+
+def test_recording_prefixes_may_share_people_but_no_dialogue(recorded):
+    with pytest.raises(LeakageError, match="recording-prefix: dialogue 'Ses01F_impro00' is both"):
+        audit_fold(recorded, fold([0, 8], [10], [1, 2]), "recording-prefix")
+
+
+def test_recording_prefixes_need_ids_of_iemocap(dyads):
+    with pytest.raises(ValueError, match=r"recording-prefix: needs dialogues named.*'s0d0'"):
+        make_split("recording-prefix", dyads)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from text_encoders.bert import BertEncoder, load_bert
-from text_encoders.checkpoint import find_checkpoint, fingerprint, library_versions
+from text_encoders.checkpoint import find_checkpoint, fingerprint, library_versions, quiet_loading
 from text_encoders.texts import check_texts
 
 FORMAT = 1
@@ -56,7 +56,8 @@ class TunableBert(nn.Module):
         """Writes model, configuration and tokenizer as a folder for `load_text_encoder`."""
         for name, value in settings.items():
             setattr(self.model.config, name, value)
-        self.model.save_pretrained(folder)
+        with quiet_loading():
+            self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from speech_encoders.checkpoint import digest_weights, library_versions
+from speech_encoders.checkpoint import digest_weights, library_versions, quiet_loading
 from speech_encoders.emotion2vec.feature_extraction import Emotion2vecFeatureExtractor
 from speech_encoders.emotion2vec.front_end import HOP, RECEPTIVE_FIELD
 from speech_encoders.emotion2vec.modeling import Emotion2vecModel
@@ -67,7 +67,8 @@ class TunableEmotion2vec(nn.Module):
         """Writes model, configuration and feature extractor."""
         for name, value in settings.items():
             setattr(self.model.config, name, value)
-        self.model.save_pretrained(folder)
+        with quiet_loading():
+            self.model.save_pretrained(folder)
         Emotion2vecFeatureExtractor().save_pretrained(folder)
 
 
