@@ -121,7 +121,7 @@ def _cut(
     """Cuts rows sorted from long to short, so that the first of a batch is its longest."""
     first = 0
     while first < len(rows):
-        fitting = max(1, int(most // max(1, lengths[first])))
-        last = first + min(batch_size, fitting)
+        fitting = min(batch_size, most / max(1, lengths[first]))
+        last = first + max(1, int(fitting))
         yield rows[first:last]
         first = last
