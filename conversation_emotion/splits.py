@@ -162,7 +162,7 @@ def _recording_prefix(utterances: pd.DataFrame, options: SplitOptions) -> Split:
         test, learning = _rows(prefixes == prefix), _rows(prefixes != prefix)
         train, valid = _hold_out(utterances, learning, test, options)
         folds.append(Fold(name=prefix, train=train, valid=valid, test=test))
-    return _with_hold_out("recording-prefix", folds, options)
+    return _with_hold_out("recording-prefix", utterances, folds, options)
 
 
 SPLITS: dict[str, Callable[[pd.DataFrame, SplitOptions], Split]] = {
