@@ -47,6 +47,7 @@ class SERConfig:
         "leave-one-session-out",
         "leave-one-speaker-out",
         "speaker-k-fold",
+        "recording-prefix",
     ] = "auto"
     """The first four fix everything as published: split, layers, head, optimizer, selection. The
     others are --split by another name; auto leaves all to the other flags."""
