@@ -60,7 +60,8 @@ class FitSettings:
         weight_decay: Of the optimizer.
         recognition_weight: Weight of recognising the emotions of the utterances heard.
         emotion_weight: Weight of judging all emotions that the corpus names, not the classes alone.
-        average_best: Checkpoints, the best by the valid score, whose weights are averaged.
+        average_best: Checkpoints, the best by the valid score, whose weights are averaged; 0 trains
+            all epochs and keeps the last, so that models can be compared at the same stage.
         max_gradient_norm: Longer gradients are shortened to this.
     """
 
@@ -122,7 +123,7 @@ def fit(
     accelerator: Accelerator | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
 ) -> Model:
-    """Trains a model and returns it with its best weights by valid, or the mean of the best.
+    """Trains a model and returns it with its best weights by valid, or as the settings say.
 
     There is no test argument on purpose: choosing an epoch by its test score is the most common
     error in published code for this task.
@@ -153,12 +154,15 @@ def fit(
         scheduler.step()
         scores = predict(prepared, valid, accelerator).scores()
         on_epoch(epoch, {"train/loss": loss, **{f"valid/{k}": v for k, v in scores.items()}})
+        if not settings.average_best:
+            continue
         score = scores[settings.select_by]
         since_best = 0 if not best or score > best[0].score else since_best + 1
         best = _keep_best(best, _Checkpoint(score, epoch, _copy_weights(model)), settings)
         if since_best >= settings.patience:
             break
-    model.load_state_dict(average_weights([checkpoint.weights for checkpoint in best]))
+    if best:
+        model.load_state_dict(average_weights([checkpoint.weights for checkpoint in best]))
     return model
 
 

@@ -70,6 +70,13 @@ class Recipe(NamedTuple):
     baselines: Mapping[str, Callable[[Windows, Windows], NDArray]]
 
 
+class Trained(NamedTuple):
+    """A fitted model and its predictions on valid and test, as `run_folds` tells them."""
+
+    model: nn.Module
+    predictions: pd.DataFrame
+
+
 class _Part(NamedTuple):
     windows: Windows
     loader: DataLoader[int]
@@ -157,6 +164,22 @@ def _run_fold(
     prepared: Prepared, recipe: Recipe, fold: Fold, seed: int, child: TrackedRun
 ) -> pd.DataFrame:
     """Trains one fold with one seed, and keeps its curves and confusions."""
+    table = train_fold(prepared, recipe, fold, seed, on_epoch=child.log_step).predictions
+    labels = prepared.corpus.label_map.labels
+    _log_confusions(child, table, labels, f"{fold.name}-seed{seed}")
+    return table
+
+
+def train_fold(
+    prepared: Prepared,
+    recipe: Recipe,
+    fold: Fold,
+    seed: int,
+    *,
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
+) -> Trained:
+    """Trains one fold with one seed, and lets the model and the baselines judge valid and test."""
+    set_seed(seed)
     labels = prepared.corpus.label_map.labels
     parts = _make_parts(prepared, fold, seed, recipe.training.batch_size)
     weights = balanced_class_weights(parts["train"].windows.targets, labels)
@@ -168,7 +191,7 @@ def _run_fold(
         recipe.fit,
         class_weights=weights if recipe.training.class_weights == "balanced" else weights**0,
         accelerator=accelerator,
-        on_epoch=child.log_step,
+        on_epoch=on_epoch,
     )
     tables = []
     for part in ("valid", "test"):
@@ -183,9 +206,7 @@ def _run_fold(
                 fold=fold.name, seed=seed, part=part
             )
         )
-    table = pd.concat(tables, ignore_index=True)
-    _log_confusions(child, table, labels, f"{fold.name}-seed{seed}")
-    return table
+    return Trained(fitted, pd.concat(tables, ignore_index=True))
 
 
 def choose_batch_size(num_windows: int) -> int:

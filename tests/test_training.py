@@ -120,6 +120,22 @@ def test_averages_the_best_epochs(echo):
     torch.testing.assert_close(fitted.head.weight, (best[0][1] + best[1][1]) / 2)
 
 
+def test_keeps_the_last_epoch_where_none_is_to_be_selected(echo):
+    arrays, train, valid, num_rows = echo
+    weights: list[torch.Tensor] = []
+    model = make_model(arrays, np.arange(num_rows))
+    fitted = fit(
+        model,
+        train,
+        valid,
+        FitSettings(epochs=4, patience=1, learning_rate=0.5, average_best=0),
+        class_weights=EQUAL,
+        on_epoch=lambda epoch, metrics: weights.append(model.head.weight.detach().clone()),
+    )
+    assert len(weights) == 4
+    torch.testing.assert_close(fitted.head.weight, weights[-1])
+
+
 def test_counts_updates_in_the_place_of_passes(echo):
     _, train, valid, _ = echo
     losses: list[float] = []
