@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import pandas as pd
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from conversation_emotion.figures import draw_confusions
@@ -181,8 +182,8 @@ def print_table(
         file: Name of the artifact.
     """
     table = Table(
-        title=title,
-        caption="\n".join(captions),
+        title=escape(title),
+        caption=escape("\n".join(captions)),
         caption_justify="left",
         title_justify="left",
         box=box.SIMPLE_HEAD,
@@ -191,7 +192,7 @@ def print_table(
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(row.system, *row.cells)
+        table.add_row(*map(escape, (row.system, *row.cells)))
     terminal = Console()
     console = terminal if terminal.is_terminal else Console(width=160)
     with console.capture() as capture:

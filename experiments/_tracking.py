@@ -75,6 +75,10 @@ class TrackedRun:
         """Keeps a text."""
         self.client.log_text(self.run_id, text, file)
 
+    def log_file(self, path: Path) -> None:
+        """Keeps a file under its own name."""
+        self.client.log_artifact(self.run_id, str(path))
+
     def flush(self) -> None:
         """Writes the curves gathered so far."""
         for first in range(0, len(self._curves), 500):
