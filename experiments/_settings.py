@@ -184,7 +184,8 @@ class EncoderSettings:
 
     encoders: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--encoder"])] = ("fbank",)
     """Encoders to compare: fbank, mfcc, egemaps, or checkpoints of wav2vec 2.0, HuBERT, WavLM,
-    data2vec, Whisper, emotion2vec or CPC, by hub id or folder; untrained:NAME for random weights."""
+    data2vec, Whisper, emotion2vec or CPC, by hub id or folder; untrained:NAME for random
+    weights."""
 
     speech_layers: Literal["last", "last-4", "all"] | int = "last"
     """Layer to use: the last, the mean of the last four, a number, or all of them."""
