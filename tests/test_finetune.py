@@ -30,7 +30,7 @@ from tests.tracked import find_runs
 
 SPEAKERS = ("03", "08", "16")
 LETTERS = "WLEAFTN"
-QUICK = TuningTraining(epochs=2, average_best=2, resamples=50)
+QUICK = TuningTraining(epochs=2, average_best=2, learning_rate=1e-2, resamples=50)
 
 
 def write_corpus(root: Path) -> CorpusSettings:
@@ -43,7 +43,7 @@ def write_corpus(root: Path) -> CorpusSettings:
     ]
     write_emodb(root, *names)
     for name in names:
-        hertz = 150 + 300 * LETTERS.index(name[5])
+        hertz = 150 + 300 * LETTERS.index(name[5]) + 20 * SPEAKERS.index(name[:2])
         hum = 0.3 * np.sin(2 * np.pi * hertz * np.arange(2_400) / 16_000)
         soundfile.write(root / "wav" / f"{name}.wav", hum, 16_000)
     return CorpusSettings(corpus="emodb", root=root)
@@ -219,7 +219,9 @@ def test_text_is_tuned_too(workplace, tmp_path):
         corpus="manifest", root=tmp_path / "table.csv", labels="all", split="leave-one-speaker-out"
     )
     tuned = TunableSettings(encoder=str(tmp_path / "bert"))
-    training = TuningTraining(epochs=3, learning_rate=1e-2, max_folds=1, resamples=50)
+    training = TuningTraining(
+        epochs=15, patience=15, learning_rate=1e-2, batch_size=4, max_folds=1, resamples=50
+    )
     run(FinetuneConfig(data=data, modality="text", tuned=tuned, training=training))
     assert find_runs("finetune").parents[0].data.metrics["test/wa"] == 1.0
 
