@@ -20,16 +20,19 @@ class TunableEncoder(Protocol):
     """A module that hears clips with gradients.
 
     Attributes:
-        model: The model of the transformers library that is trained.
         hidden_size: Features of a frame (D).
         num_blocks: Transformer blocks.
         adapted: Last names of the linear maps within blocks that low-rank adapters may change.
     """
 
-    model: PreTrainedModel
     hidden_size: int
     num_blocks: int
     adapted: tuple[str, ...]
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model of the transformers library that is trained."""
+        ...
 
     @property
     def reader(self) -> "SpeechEncoder":
