@@ -59,6 +59,10 @@ class FusionConfig:
     dropout: float = 0.3
     """On the utterance vectors."""
 
+    source_dropout: float = 0.5
+    """Chance that an utterance loses one of its encoders in training, so that none is left unlearnt
+    behind one that is easier to learn by heart."""
+
     half_precision: bool = False
     """Keep features on disk in 16 instead of 32 bits."""
 
@@ -68,8 +72,10 @@ class FusionConfig:
             raise ValueError(
                 f"--aggregator-size must be a multiple of 8, got {self.aggregator_size}"
             )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"--dropout must lie in [0, 1), got {self.dropout}")
+        for name in ("dropout", "source_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                flag = "--" + name.replace("_", "-")
+                raise ValueError(f"{flag} must lie in [0, 1), got {getattr(self, name)}")
 
     def of_row(self, number: int) -> "FusionConfig":
         """Returns the settings of the run of one row."""

@@ -6,7 +6,13 @@ import torch
 
 from conversation_emotion.batching import ModalityArrays, gather_batch, make_loader
 from conversation_emotion.features.extract import Features
-from conversation_emotion.fusion_model import MEETINGS, Frames, FusionModel, stretch
+from conversation_emotion.fusion_model import (
+    MEETINGS,
+    Frames,
+    FusionModel,
+    drop_sources,
+    stretch,
+)
 from conversation_emotion.perception import AGGREGATORS, LayerSum, fit_standardisation
 from conversation_emotion.training import FitSettings, fit, predict
 from conversation_emotion.windows import single_utterances
@@ -88,6 +94,20 @@ def test_what_is_missing_says_nothing(arrays, fusion, aggregator):
         for name, states in batch.states.items()
     }
     torch.testing.assert_close(model(batch).logits, model(batch._replace(states=noisy)).logits)
+
+
+def test_a_share_of_the_utterances_loses_one_source_and_never_its_only_one():
+    torch.manual_seed(0)
+    both = torch.ones(4000, 2, dtype=torch.bool)
+    lonely = both.clone()
+    lonely[::4] = False  # every fourth utterance has speech alone
+    dropped = drop_sources({"speech": both, "text": lonely}, 0.4)
+    has = torch.stack([mask.any(dim=-1) for mask in dropped.values()], dim=-1)
+    assert has[::4].tolist() == [[True, False]] * 1000
+    of_both = has[torch.arange(4000) % 4 > 0]
+    assert of_both.any(dim=-1).all()
+    lost = 1 - of_both.float().mean(dim=0)
+    torch.testing.assert_close(lost, torch.tensor([0.2, 0.2]), atol=0.03, rtol=0)
 
 
 @pytest.mark.parametrize("fusion", list(MEETINGS))
