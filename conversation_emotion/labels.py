@@ -66,6 +66,7 @@ JL_PRIMARY_CLASSES = ("anger", "excitement", "happiness", "neutral", "sadness")
 _BY_NAME = {label: label for label in FOUR_CLASSES}
 _BY_NOUN = {"anger": "angry", "happiness": "happy", "neutral": "neutral", "sadness": "sad"}
 _BASIC = ("disgust", "fear", "surprise")
+_BAUM_STATES = ("bothered", "concentrating", "thinking", "unsure")
 _JL_SECONDARY = ("anxiety", "apology", "assertiveness", "concern", "encouragement")
 
 _DROPPED = {
@@ -88,6 +89,7 @@ _DROPPED = {
     "urdu": (),
     "casia": ("fear", "surprise"),
     "jl-corpus": ("excitement", *_JL_SECONDARY),
+    "baum-1": ("boredom", "contempt", "interest", *_BASIC, *_BAUM_STATES),
 }
 """What the four classes leave out, of each corpus that names them by the nouns of `_BY_NOUN`."""
 

@@ -9,6 +9,7 @@ import tyro
 CorpusName = Literal[
     "aesdd",
     "audformat",
+    "baum-1",
     "cafe",
     "casia",
     "cmu-mosei",

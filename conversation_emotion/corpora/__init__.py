@@ -8,6 +8,7 @@ import pandas as pd
 
 from conversation_emotion.corpora.aesdd import load_aesdd
 from conversation_emotion.corpora.audformat import load_audformat
+from conversation_emotion.corpora.baum_1 import load_baum_1
 from conversation_emotion.corpora.cafe import load_cafe
 from conversation_emotion.corpora.casia import load_casia
 from conversation_emotion.corpora.cmu_mosei import load_cmu_mosei
@@ -61,6 +62,7 @@ CORPORA: dict[str, Callable[[Path], pd.DataFrame]] = {
     "casia": load_casia,
     "enterface": load_enterface,
     "jl-corpus": load_jl_corpus,
+    "baum-1": load_baum_1,
     "audformat": load_audformat,
     "huggingface": load_huggingface,
     "manifest": load_manifest,
@@ -94,6 +96,7 @@ _ROOTS = {
     "casia": "the CASIA folder, the one that holds a folder for each speaker",
     "enterface": "the eNTERFACE'05 folder, the one that holds 'subject 1' and so on",
     "jl-corpus": "the JL-Corpus folder, the one that holds 'Raw JL corpus (unchecked ...)'",
+    "baum-1": "the BAUM-1 folder, the one that holds BAUM1a_MP4_all or 'BAUM1s_MP4 - All'",
     "audformat": "the folder of a database in audformat, the one that holds db.yaml",
     "huggingface": "the folder of a Hugging Face dataset: metadata.csv or .jsonl, or Parquet",
     "manifest": "a .csv, .jsonl or .parquet file, or a folder with one file named manifest",

@@ -1,0 +1,242 @@
+"""BAUM-1 (Zhalehpour et al., 2017): Turkish, acted clips and spontaneous ones of the same people.
+
+Reads the videos of the release and its tables, a part where its folder is there, one or both::
+
+    Annotations_BAUM1a.xlsx    BAUM1a_MP4_all/s001/S001_001.mp4       acted
+    Annotations_BAUM1s.xlsx    BAUM1s_MP4 - All/s001/S001_006.mp4     spontaneous
+
+The layout has a single source: no copy was at hand, and folders, codes and columns are as one
+user's scripts have them; the headings ``Clip Name`` and ``Emotion`` are in another's. A column is
+therefore known by what its heading contains, in any case: clip or file, emotion, code, and gender
+or sex, which may be absent; the first sheet is read. Assumed is that the first field of a name is
+the speaker, the same person in both parts. The letter case of names is not trusted.
+
+The emotion is the code's, 1 to 9 in the acted and 1 to 13 in the spontaneous part, in the order of
+`EMOTIONS`, and the name beside it must begin alike. Of the spontaneous S015_007 the scripts say
+that its row leaves open whether it is happiness or neutral: unless both cells agree, it has no
+emotion. Clips that the table does not list (eight acted ones, by the scripts) have none either, and
+a listed clip that is missing is named at its place. Subtitles are not read; ``text`` is missing.
+
+Needs the package openpyxl. A column behind the contract: ``style``, acted or spontaneous.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from zipfile import BadZipFile
+
+import pandas as pd
+
+from conversation_emotion.utterances import build_utterances
+
+EMOTIONS = {
+    "acted": (
+        "anger",
+        "boredom",
+        "disgust",
+        "fear",
+        "happiness",
+        "interest",
+        "sadness",
+        "surprise",
+        "unsure",
+    ),
+    "spontaneous": (
+        "anger",
+        "boredom",
+        "bothered",
+        "concentrating",
+        "contempt",
+        "disgust",
+        "fear",
+        "happiness",
+        "neutral",
+        "sadness",
+        "surprise",
+        "thinking",
+        "unsure",
+    ),
+}
+"""Emotions and mental states of each part; the first has the code 1."""
+
+
+class _Part(NamedTuple):
+    """One part of the release: its style, its table, and the names that its folder has."""
+
+    style: str
+    annotations: str
+    folders: tuple[str, ...]
+
+
+class _Columns(NamedTuple):
+    """Headings of the columns that are read; the gender's may be absent."""
+
+    clip: str
+    emotion: str
+    code: str
+    gender: str | None
+
+
+class _Cells(NamedTuple):
+    """What a row says; '' where it says nothing."""
+
+    clip: str
+    emotion: str
+    code: str
+    gender: str
+
+
+_PARTS = (
+    _Part("acted", "Annotations_BAUM1a.xlsx", ("BAUM1a_MP4_all", "BAUM1a_MP4 - All")),
+    _Part("spontaneous", "Annotations_BAUM1s.xlsx", ("BAUM1s_MP4 - All", "BAUM1s_MP4_all")),
+)
+_AMBIGUOUS = ("spontaneous", "S015_007")
+_ALIKE = ("concentrating", "contempt")
+_GENDERS = {"f": "female", "female": "female", "m": "male", "male": "male", "": None}
+_CLIP = re.compile(r"(?P<name>(?P<speaker>S\d{3})_\d+)(?:\.MP4)?")
+
+
+def load_baum_1(root: Path) -> pd.DataFrame:
+    """Reads the parts that are there into the utterance table.
+
+    Args:
+        root: The folder that holds the tables and the folders of clips.
+
+    Raises:
+        FileNotFoundError: No part has its folder, or one has no table.
+        ModuleNotFoundError: The package openpyxl is not installed.
+        ValueError: A table lacks a column, or a row's clip, code, emotion or gender is none.
+    """
+    root = root.resolve()
+    found = {part: folder for part in _PARTS if (folder := _find_folder(root, part))}
+    if not found:
+        raise FileNotFoundError(
+            f"baum-1: neither {' nor '.join(part.folders[0] for part in _PARTS)} in {root}; "
+            "pass the folder that holds one of them, and its table"
+        )
+    return build_utterances(
+        (row for part, folder in found.items() for row in _read_part(root, part, folder)), "baum-1"
+    )
+
+
+def _find_folder(root: Path, part: _Part) -> Path | None:
+    return next((root / name for name in part.folders if (root / name).is_dir()), None)
+
+
+def _read_part(root: Path, part: _Part, folder: Path) -> Iterator[dict[str, object]]:
+    """Yields the rows of the table, then the clips that it does not list."""
+    table = root / part.annotations
+    if not table.is_file():
+        raise FileNotFoundError(
+            f"baum-1: {folder.name} has no {table.name} beside it in {root}; put it there, or move "
+            "the folder away to read the other part alone"
+        )
+    cells = _read_table(table)
+    columns = _find_columns([str(heading) for heading in cells], table)
+    clips = _find_clips(folder)
+    for line, row in enumerate(cells.to_dict("records"), start=2):
+        cell = _Cells(*(row[column] if column else "" for column in columns))
+        if any(cell):
+            place = f"{table} row {line}"
+            clip = _match_clip(cell.clip, place)
+            path = clips.get(clip["name"]) or _expect_clip(clip, folder)
+            yield {
+                **_describe(clip, part, path),
+                "gender": _read_gender(cell.gender, place),
+                "emotion": _read_emotion(clip, cell, part, place),
+            }
+    listed = {cell.upper().removesuffix(".MP4") for cell in cells[columns.clip]}
+    for name, path in clips.items():
+        if name not in listed:
+            yield _describe(_match_clip(name, str(path)), part, path)
+
+
+def _read_table(table: Path) -> pd.DataFrame:
+    """Reads the first sheet as text without white space around it; an empty cell is ''."""
+    try:
+        cells = pd.read_excel(table, dtype=str, engine="openpyxl", keep_default_na=False)
+    except ImportError:
+        raise ModuleNotFoundError(
+            "baum-1: reading its tables needs the package openpyxl: "
+            "pip install 'conversation-emotion[baum]'"
+        ) from None
+    except (BadZipFile, KeyError) as error:
+        raise ValueError(f"baum-1: {table} is no Excel workbook (.xlsx): {error}") from None
+    return cells.rename(columns=str).fillna("").apply(lambda column: column.str.strip())
+
+
+def _find_columns(headings: list[str], table: Path) -> _Columns:
+    clip = _find_heading(headings, "clip name", "file name", "clip", "file")
+    emotion = _find_heading([name for name in headings if "code" not in name.casefold()], "emotion")
+    code = _find_heading(headings, "code")
+    if clip is None or emotion is None or code is None:
+        raise ValueError(
+            f"baum-1: {table} has the columns {headings}, expected one whose heading contains "
+            "'clip' or 'file', one with 'emotion' and one with 'code'; rename them"
+        )
+    return _Columns(clip, emotion, code, _find_heading(headings, "gender", "sex"))
+
+
+def _find_heading(headings: list[str], *words: str) -> str | None:
+    """Finds the first heading that contains a word, of the first word that any contains."""
+    return next((name for word in words for name in headings if word in name.casefold()), None)
+
+
+def _find_clips(folder: Path) -> dict[str, Path]:
+    """Finds the clips by their names in capitals, without macOS' litter."""
+    return {
+        path.stem.upper(): path
+        for path in sorted(folder.glob("*/*.*"))
+        if path.suffix.lower() == ".mp4" and not path.name.startswith(".")
+    }
+
+
+def _match_clip(cell: str, place: str) -> re.Match[str]:
+    match = _CLIP.fullmatch(cell.upper())
+    if not match:
+        raise ValueError(
+            f"baum-1: {place} names the clip {cell!r}, expected a speaker and a number, such as "
+            "S001_001; correct it, or move away what is no clip of baum-1"
+        )
+    return match
+
+
+def _expect_clip(clip: re.Match[str], folder: Path) -> Path:
+    return folder / clip["speaker"].lower() / f"{clip['name']}.mp4"
+
+
+def _describe(clip: re.Match[str], part: _Part, path: Path) -> dict[str, object]:
+    utterance_id = f"{part.style}_{clip['name']}"
+    return {
+        "utterance_id": utterance_id,
+        "dialogue_id": utterance_id,
+        "order": 0,
+        "speaker": clip["speaker"],
+        "language": "tr",
+        "audio": str(path),
+        "style": part.style,
+    }
+
+
+def _read_emotion(clip: re.Match[str], cell: _Cells, part: _Part, place: str) -> str | None:
+    """Returns the emotion on which code and name agree, or none if both are empty."""
+    emotions = {str(code): name for code, name in enumerate(EMOTIONS[part.style], start=1)}
+    emotion = emotions.get(cell.code)
+    if emotion:
+        stem = emotion[: 4 if emotion in _ALIKE else 3]
+        if cell.emotion.casefold().startswith(stem):
+            return emotion
+    if (part.style, clip["name"]) == _AMBIGUOUS or not (cell.code or cell.emotion):
+        return None
+    raise ValueError(
+        f"baum-1: {place} has the emotion {cell.emotion!r} with the code {cell.code!r}, expected "
+        f"{', '.join(f'{code} {name}' for code, name in emotions.items())}; correct the table, or "
+        "empty both cells to leave the clip unlabelled"
+    )
+
+
+def _read_gender(cell: str, place: str) -> str | None:
+    if cell.casefold() not in _GENDERS:
+        raise ValueError(f"baum-1: {place} has the gender {cell!r}, expected female or male")
+    return _GENDERS[cell.casefold()]
