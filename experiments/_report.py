@@ -202,8 +202,7 @@ def print_table(
     for run in runs:
         run.log_text(text, file)
     names = " ".join(run.run_id for run in runs)
-    store = runs[0].client.tracking_uri
-    print(f"run {names}; see it with: mlflow ui --backend-store-uri {store}")
+    print(f"run {names}; see it with: python -m experiments.ui")
 
 
 def format_interval(interval: Interval) -> str:
