@@ -51,23 +51,31 @@ class ModalityArrays:
         name: The modality, for the error.
         normalise_clips: Centre and scale each utterance's states, layer by layer, by all its
             frames and features.
+        shape: Layers and features (L, D), where it may be that no utterance has the modality.
 
     Raises:
-        ValueError: No utterance has the modality.
+        ValueError: No utterance has the modality, and no shape is given.
     """
 
-    def __init__(self, features: Features, name: str, *, normalise_clips: bool = False) -> None:
+    def __init__(
+        self,
+        features: Features,
+        name: str,
+        *,
+        normalise_clips: bool = False,
+        shape: tuple[int, int] | None = None,
+    ) -> None:
         kept = features.states
         if normalise_clips:
             kept = [None if states is None else _normalise(states) for states in kept]
         present = [states for states in kept if states is not None]
-        if not present:
+        if not present and shape is None:
             raise ValueError(
                 f"no utterance has usable {name}"
                 + (f"; {len(features.failures)} clips failed" if features.failures else "")
                 + "; choose another --modality"
             )
-        self.num_layers, _, self.size = present[0].shape
+        self.num_layers, self.size = shape or present[0].shape[::2]
         self._states = kept
         self.num_frames = torch.tensor([0 if s is None else s.shape[1] for s in kept])
         self._dense = self._stack() if int(self.num_frames.max()) == 1 else None

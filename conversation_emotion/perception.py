@@ -48,6 +48,11 @@ class Standardisation(nn.Module):
         self.register_buffer("scale", scale)
 
     @property
+    def num_layers(self) -> int:
+        """Layers that are standardised (L)."""
+        return self.centre.size(0)
+
+    @property
     def output_size(self) -> int:
         """Features per frame afterwards (E)."""
         return self.scale.size(-1)

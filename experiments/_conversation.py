@@ -13,7 +13,7 @@ from experiments import _published, _report
 from experiments._corpus import Corpus, read_corpus
 from experiments._features import extract_features
 from experiments._folds import Prepared, Recipe, prepare_windows
-from experiments._models import ConversationConfig, build_model, fit_settings
+from experiments._models import ConversationConfig, build_model, fit_perceptions, fit_settings
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
 from experiments._tracking import TrackedRun
@@ -65,8 +65,7 @@ def make_recipe(
     def build(train: Windows, arrays: Mapping[str, ModalityArrays]) -> ConversationModel:
         return build_model(
             config,
-            arrays,
-            train,
+            fit_perceptions(config.features, arrays, train),
             num_classes=num_outputs or len(corpus.label_map.labels),
             num_emotions=len(corpus.heard_labels),
         )

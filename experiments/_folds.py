@@ -53,6 +53,13 @@ class Prepared(NamedTuple):
     fingerprint: str
 
 
+class Trained(NamedTuple):
+    """A fitted model and its predictions on valid and test, as `run_folds` tells them."""
+
+    model: nn.Module
+    predictions: pd.DataFrame
+
+
 class Recipe(NamedTuple):
     """How a model comes to be.
 
@@ -62,19 +69,14 @@ class Recipe(NamedTuple):
         fit: How to fit it.
         training: How often to train it, and on how many windows at a time.
         baselines: Judgements to stand beside the model's, from the train and the test windows.
+        on_trained: Called by `run_folds` with all that is not read back, and its run.
     """
 
     build: Callable[[Windows, Mapping[str, ModalityArrays]], nn.Module]
     fit: FitSettings
     training: TrainingSettings
     baselines: Mapping[str, Callable[[Windows, Windows], NDArray]]
-
-
-class Trained(NamedTuple):
-    """A fitted model and its predictions on valid and test, as `run_folds` tells them."""
-
-    model: nn.Module
-    predictions: pd.DataFrame
+    on_trained: Callable[[Trained, TrackedRun], None] = lambda trained, run: None
 
 
 class _Part(NamedTuple):
@@ -149,7 +151,7 @@ def run_trainings(
     jobs = [(fold, seed) for fold in folds for seed in range(num_seeds)]
     tables = []
     for fold, seed in tqdm(jobs, desc="folds x seeds", unit="training", leave=False):
-        name = f"{fold.name}-seed{seed}"
+        name = training_name(fold.name, seed)
         table = parent.read_finished(name, PREDICTIONS)
         if table is None:
             with parent.open_child(name, {"fold": fold.name, "seed": seed}) as child:
@@ -160,14 +162,20 @@ def run_trainings(
     return pd.concat(tables, ignore_index=True)
 
 
+def training_name(fold: str, seed: int) -> str:
+    """Names the run of a training."""
+    return f"{fold}-seed{seed}"
+
+
 def _run_fold(
     prepared: Prepared, recipe: Recipe, fold: Fold, seed: int, child: TrackedRun
 ) -> pd.DataFrame:
     """Trains one fold with one seed, and keeps its curves and confusions."""
-    table = train_fold(prepared, recipe, fold, seed, on_epoch=child.log_step).predictions
+    trained = train_fold(prepared, recipe, fold, seed, on_epoch=child.log_step)
     labels = prepared.corpus.label_map.labels
-    _log_confusions(child, table, labels, f"{fold.name}-seed{seed}")
-    return table
+    _log_confusions(child, trained.predictions, labels, training_name(fold.name, seed))
+    recipe.on_trained(trained, child)
+    return trained.predictions
 
 
 def train_fold(

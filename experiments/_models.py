@@ -9,10 +9,13 @@ from torch import nn
 from conversation_emotion.batching import ModalityArrays
 from conversation_emotion.dialogue import DIALOGUE_MODELS, DialogueModel
 from conversation_emotion.fusion import JOINS, Fusion, partition_modalities
-from conversation_emotion.model import ConversationModel, HistoryLabels, Stream
+from conversation_emotion.model import ConversationModel, HistoryLabels, Stream, UtteranceModel
 from conversation_emotion.perception import (
+    FRAME_MAPS,
     LAYER_MIXTURES,
+    Head,
     Perception,
+    Standardisation,
     fit_standardisation,
     identity,
     make_aggregator,
@@ -57,24 +60,46 @@ class ConversationConfig(Protocol):
     def learn_from(self) -> Literal["judged", "every"]: ...
 
 
+class UtteranceParts(Protocol):
+    """What the model of an utterance is made of; `experiments.ser.SERConfig` explains each."""
+
+    @property
+    def head(self) -> Head: ...
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def dropout(self) -> float: ...
+
+
+def frame_map_of(config: UtteranceParts) -> Callable[[int], nn.Module] | None:
+    """Returns what makes, for a size of frames, the map that the head puts before pooling."""
+    make_map = FRAME_MAPS.get(config.head)
+    return None if make_map is None else lambda size: make_map(size, config.hidden_size)
+
+
+def build_utterance_model(
+    config: UtteranceParts, perceptions: Mapping[str, Perception], *, num_classes: int
+) -> UtteranceModel:
+    """Builds the model of an utterance from perceptions with the maps of `frame_map_of`."""
+    hidden_size = None if config.head in FRAME_MAPS else config.hidden_size
+    return UtteranceModel(perceptions, hidden_size, num_classes, dropout=config.dropout)
+
+
 def build_model(
     config: ConversationConfig,
-    arrays: Mapping[str, ModalityArrays],
-    train: Windows,
+    perceptions: Mapping[str, Perception],
     *,
     num_classes: int,
     num_emotions: int,
 ) -> ConversationModel:
-    """Builds a model whose statistics are those of the utterances that train hears.
+    """Builds the model of a conversation.
 
     Args:
         config: Which parts, and how large.
-        arrays: Hidden states of each modality.
-        train: Windows of the train part.
+        perceptions: One per modality, with the statistics of train.
         num_classes: Classes to judge (C).
         num_emotions: Emotions that the corpus names (R).
     """
-    perceptions = fit_perceptions(config.features, arrays, train)
     labels = HistoryLabels(num_emotions) if config.history_labels == "gold" else None
     told_sizes = [] if labels is None else [labels.output_size]
     streams, size = [], config.hidden_size
@@ -111,13 +136,25 @@ def fit_perceptions(
     """
     heard = np.unique(train.rows[train.rows != PADDING])
     components = {"speech": settings.speech_components, "text": settings.text_components}
+    standardisations = {
+        name: fit_standardisation(array.stack_frames(heard), components[name])
+        if settings.standardise == "train"
+        else identity(array.num_layers, array.size)
+        for name, array in arrays.items()
+    }
+    return build_perceptions(settings, standardisations, map_frames)
+
+
+def build_perceptions(
+    settings: FeatureSettings,
+    standardisations: Mapping[str, Standardisation],
+    map_frames: Callable[[int], nn.Module] | None = None,
+) -> dict[str, Perception]:
+    """Builds the perception of each modality whose standardisation is given."""
     perceptions = {}
-    for name, array in arrays.items():
-        standardisation = identity(array.num_layers, array.size)
-        if settings.standardise == "train":
-            standardisation = fit_standardisation(array.stack_frames(heard), components[name])
+    for name, standardisation in standardisations.items():
         mixture = LAYER_MIXTURES[settings.layer_mixture](
-            array.num_layers, standardisation.output_size
+            standardisation.num_layers, standardisation.output_size
         )
         frame_map = None if map_frames is None else map_frames(mixture.output_size)
         size = mixture.output_size if frame_map is None else int(frame_map.output_size)  # type: ignore[arg-type]

@@ -67,6 +67,10 @@ class TrackedRun:
             table.to_parquet(Path(folder) / file, index=False)
             self.client.log_artifact(self.run_id, str(Path(folder) / file))
 
+    def log_folder(self, folder: Path, name: str) -> None:
+        """Keeps a folder with all that is in it."""
+        self.client.log_artifacts(self.run_id, str(folder), name)
+
     def log_figure(self, figure: Figure, file: str) -> None:
         """Keeps a picture."""
         self.client.log_figure(self.run_id, figure, file)
@@ -91,11 +95,17 @@ class ParentRun(TrackedRun):
 
     def read_finished(self, name: str, file: str) -> pd.DataFrame | None:
         """Returns a table that the finished child of that name kept, None if there is none."""
+        run_id = self.find_finished(name)
+        if run_id is None:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            return pd.read_parquet(self.client.download_artifacts(run_id, file, folder))
+
+    def find_finished(self, name: str) -> str | None:
+        """Returns the id of the finished child of that name, None if there is none."""
         for child in _children(self.client, self.experiment_id, self.run_id):
             if child.info.run_name == name and child.info.status == "FINISHED":
-                with tempfile.TemporaryDirectory() as folder:
-                    path = self.client.download_artifacts(str(child.info.run_id), file, folder)
-                    return pd.read_parquet(path)
+                return str(child.info.run_id)
         return None
 
     @contextmanager

@@ -11,11 +11,11 @@ from conversation_emotion.batching import ModalityArrays
 from conversation_emotion.model import UtteranceModel
 from conversation_emotion.perception import FRAME_MAPS, Head
 from conversation_emotion.windows import Windows, single_utterances
-from experiments import _cli, _heard, _published, _report
+from experiments import _cli, _heard, _kept_models, _published, _registry, _report
 from experiments._corpus import Corpus, read_corpus
 from experiments._features import extract_features
 from experiments._folds import Prepared, Recipe, prepare_windows, run_folds
-from experiments._models import fit_perceptions, fit_settings
+from experiments._models import build_utterance_model, fit_perceptions, fit_settings, frame_map_of
 from experiments._protocols import remarks
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
@@ -61,19 +61,31 @@ def prepare(config: UtteranceConfig) -> dict[str, Prepared]:
 
 
 def train(
-    config: UtteranceConfig, prepared: Mapping[str, Prepared], parents: Sequence[ParentRun]
+    config: UtteranceConfig,
+    prepared: Mapping[str, Prepared],
+    parents: Sequence[ParentRun],
+    register: str | None = None,
 ) -> dict[str, Scores]:
-    """Trains each fold and seed with each encoder, and scores it under the encoder's run."""
+    """Trains each fold and seed with each encoder, and scores it under the encoder's run.
+
+    The best model is registered, if it gets a name to ``register``.
+    """
     scores = {}
     for (encoder, data), parent in zip(prepared.items(), parents, strict=True):
-        recipe = make_recipe(config, data, features_of(config, encoder))
+        features = features_of(config, encoder)
+        recipe = make_recipe(config, data, features)
+        if register is not None:
+            recipe = _kept_models.keep_best(recipe, "ser", config, features, data)
+        predictions = run_folds(data, recipe, parent)
         scores[encoder] = _report.score(
             data,
-            run_folds(data, recipe, parent),
+            predictions,
             parent,
             baselines=recipe.baselines,
             num_resamples=config.training.resamples,
         )
+        if register is not None:
+            _registry.register(register, data, predictions, parent)
     return scores
 
 
@@ -96,16 +108,11 @@ def make_recipe(
         features: How that becomes one vector.
         num_outputs: Outputs of its head; as many as classes if None.
     """
-    make_map = FRAME_MAPS.get(config.head)
-    map_frames = None if make_map is None else lambda size: make_map(size, config.hidden_size)
+    num_classes = num_outputs or len(prepared.corpus.label_map.labels)
 
     def build(train: Windows, arrays: Mapping[str, ModalityArrays]) -> UtteranceModel:
-        return UtteranceModel(
-            fit_perceptions(features, arrays, train, map_frames),
-            config.hidden_size if make_map is None else None,
-            num_classes=num_outputs or len(prepared.corpus.label_map.labels),
-            dropout=config.dropout,
-        )
+        perceptions = fit_perceptions(features, arrays, train, frame_map_of(config))
+        return build_utterance_model(config, perceptions, num_classes=num_classes)
 
     settings = fit_settings(config.training)
     return Recipe(build, settings, config.training, {MAJORITY: predict_majority})

@@ -14,7 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from experiments import _cli
-from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
+from experiments._card import check_registered_name
+from experiments._settings import (
+    CorpusSettings,
+    FeatureSettings,
+    TrainingSettings,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -68,6 +73,10 @@ class EPCConfig:
     emotion_weight: float = 0.3
     """Weight of another: judging among all emotions that the corpus names."""
 
+    register: str | None = None
+    """Name in MLflow's model registry under which to register the model of the training that is
+    best on valid; experiments.judge uses it."""
+
     def __post_init__(self) -> None:
         for name in ("history", "hidden_size", "num_layers"):
             if getattr(self, name) < 1:
@@ -79,6 +88,9 @@ class EPCConfig:
             if not 0 <= getattr(self, name) < 1:
                 flag = "--" + name.replace("_", "-")
                 raise ValueError(f"{flag} must lie in [0, 1), got {getattr(self, name)}")
+        check_registered_name(self.register)
+        if self.register is not None and self.history_labels == "gold":
+            raise ValueError("--register needs --history-labels none: in use nobody tells the past")
         for name in ("recognition_weight", "emotion_weight"):
             if getattr(self, name) < 0:
                 flag = "--" + name.replace("_", "-")
@@ -105,13 +117,17 @@ def search_space(trial: "optuna.trial.BaseTrial", config: EPCConfig) -> EPCConfi
 
 def run(config: EPCConfig) -> None:
     """Prepares the corpus, trains each fold and seed, scores them, prints the table."""
-    from experiments import _conversation, _folds, _tracking
+    from experiments import _conversation, _folds, _kept_models, _registry, _tracking
 
     prepared = _conversation.prepare(config)
     with _tracking.open_run("epc", config, prepared.fingerprint) as parent:
         recipe = _conversation.make_recipe(config, prepared)
+        if config.register is not None:
+            recipe = _kept_models.keep_best(recipe, "epc", config, config.features, prepared)
         predictions = _folds.run_folds(prepared, recipe, parent)
         _conversation.report(config, prepared, predictions, parent)
+        if config.register is not None:
+            _registry.register(config.register, prepared, predictions, parent)
 
 
 def main() -> None:

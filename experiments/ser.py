@@ -19,7 +19,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from experiments import _cli
-from experiments._settings import CorpusSettings, EncoderSettings, TrainingSettings
+from experiments._card import check_registered_name
+from experiments._settings import (
+    CorpusSettings,
+    EncoderSettings,
+    TrainingSettings,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -62,11 +67,20 @@ class SERConfig:
     dropout: float = 0.0
     """On the features, before the first linear map."""
 
+    register: str | None = None
+    """Name in MLflow's model registry under which to register the model of the training that is
+    best on valid; experiments.judge uses it."""
+
     def __post_init__(self) -> None:
         if self.hidden_size < 1:
             raise ValueError(f"--hidden-size must be 1 or more, got {self.hidden_size}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"--dropout must lie in [0, 1), got {self.dropout}")
+        check_registered_name(self.register)
+        if self.register is not None and len(self.features.encoders) > 1:
+            raise ValueError(
+                f"--register needs one of --encoders, got {len(self.features.encoders)}"
+            )
         if self.head != "superb" and self.features.speech_pooling in ("mean", "statistics"):
             raise ValueError(f"--head {self.head} needs --speech-pooling frames")
 
@@ -99,7 +113,7 @@ def run(config: SERConfig) -> None:
     prepared = _utterances.prepare(config)
     commands = [(config.of_encoder(name), data.fingerprint) for name, data in prepared.items()]
     with _tracking.open_runs("ser", commands) as parents:
-        scores = _utterances.train(config, prepared, parents)
+        scores = _utterances.train(config, prepared, parents, config.register)
         _utterances.report(config, prepared, scores, parents, [alone for alone, _ in commands])
 
 
