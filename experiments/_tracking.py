@@ -258,18 +258,12 @@ def _params(settings: Mapping[str, object]) -> list[Param]:
     return [Param(name, _text(value)) for name, value in settings.items()]
 
 
+NAMING = ("corpus", "train", "test", "modality", "encoder", "encoders", "dialogue_model", "fusion")
+"""Settings that name a run."""
+
+
 def _name(settings: Mapping[str, object]) -> str:
-    names = (
-        "corpus",
-        "train",
-        "test",
-        "modality",
-        "encoder",
-        "encoders",
-        "dialogue_model",
-        "fusion",
-    )
-    parts = [settings.get(name) for name in names]
+    parts = [settings.get(name) for name in NAMING]
     if "train" not in settings and isinstance(places := settings.get("roots"), tuple):
         parts.insert(0, tuple(str(place).partition("=")[0] for place in places))
     return "-".join(_text(part) for part in parts if part is not None)

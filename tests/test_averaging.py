@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from conversation_emotion.averaging import average_weights
+from conversation_emotion.averaging import average_weights, greedy_soup
 
 
 def test_floats_are_averaged_and_integers_taken_from_the_first():
@@ -31,3 +31,10 @@ def test_checkpoints_of_different_models_do_not_mix():
 def test_nothing_cannot_be_averaged():
     with pytest.raises(ValueError, match="nothing to average"):
         average_weights([])
+
+
+def test_a_greedy_soup_leaves_out_what_lowers_the_score():
+    checkpoints = [{"w": torch.tensor([value])} for value in (1.0, 9.0, 3.0)]
+    soup = greedy_soup(checkpoints, lambda weights: -abs(float(weights["w"]) - 2.0))
+    assert soup.chosen == [0, 2]
+    assert soup.weights["w"].item() == 2.0

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import optuna
 import pandas as pd
 import pytest
 import soundfile
@@ -19,13 +18,12 @@ from test_text_encoders import save_model as save_bert
 from conversation_emotion.audio import read_audio
 from conversation_emotion.finetuning import Finetuning
 from conversation_emotion.folds import LeakageError
-from experiments import _cli, ser
+from experiments import ser
 from experiments._settings import CorpusSettings, EncoderSettings, TrainingSettings
 from experiments._tuned_encoders import HEAD, read_tuned
 from experiments._tuning_settings import TunableSettings, TuningTraining
-from experiments.finetune import FinetuneConfig, run, search_space
+from experiments.finetune import FinetuneConfig, run
 from speech_encoders import load_speech_encoder
-from tests.command_line import usage_error
 from tests.tracked import find_runs
 
 SPEAKERS = ("03", "08", "16")
@@ -266,43 +264,3 @@ def test_more_blocks_than_there_are_is_an_error(workplace, config):
     tuned = TunableSettings(encoder=config.tuned.encoder, blocks=3)
     with pytest.raises(ValueError, match="--blocks 3: .*encoder has 2 blocks"):
         run(FinetuneConfig(data=config.data, tuned=tuned))
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--epochs", "0"], "--epochs must be 1 or more, got 0"),
-        (["--average-best", "0"], "--average-best must be 1 or more, got 0"),
-        (["--learning-rate", "1"], r"--learning-rate must lie in \(0, 1\), got 1.0"),
-        (["--layer-decay", "0"], r"--layer-decay must lie in \(0, 1\], got 0.0"),
-        (["--dropout", "1"], r"--dropout must lie in \[0, 1\), got 1.0"),
-        (["--lora-rank", "0"], "--lora-rank must be 1 or more, got 0"),
-        (["--batch-seconds", "0"], "--batch-seconds must be above 0, got 0.0"),
-    ],
-)
-def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
-    assert re.search(message, usage_error(FinetuneConfig, flags, capsys))
-
-
-def test_flags_reach_the_config():
-    flags = [
-        "--encoder",
-        "a/b",
-        "--average",
-        "greedy",
-        "--average-best",
-        "3",
-        "--freeze",
-        "nothing",
-    ]
-    assert _cli.parse(FinetuneConfig, flags) == FinetuneConfig(
-        tuned=TunableSettings(encoder="a/b", freeze="nothing"),
-        training=TuningTraining(average="greedy", average_best=3),
-    )
-
-
-def test_search_leaves_the_rest_of_the_config_alone():
-    proposed = {"learning_rate": 1e-4, "layer_decay": 0.9, "dropout": 0.2, "batch_size": 8}
-    config = search_space(optuna.trial.FixedTrial(proposed), FinetuneConfig(training=QUICK))
-    training = TuningTraining(epochs=2, average_best=2, resamples=50, **proposed)  # type: ignore[arg-type]
-    assert config == FinetuneConfig(training=training)

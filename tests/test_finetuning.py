@@ -9,12 +9,12 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from conversation_emotion.averaging import average_weights, greedy_soup
+from conversation_emotion.averaging import average_weights
 from conversation_emotion.clip_batches import ClipBatch, Clips, plan_batches
 from conversation_emotion.clip_judging import TuningSettings, judge, tuning_loss
 from conversation_emotion.encoder_model import ClipJudgement, EncoderModel, pool_time
 from conversation_emotion.finetuning import Finetuning
-from conversation_emotion.layer_rates import block_number, layered_groups
+from conversation_emotion.layer_rates import layered_groups
 
 SETTINGS = TuningSettings(epochs=6, patience=6, batch_size=4, learning_rate=0.02, keep=3)
 
@@ -186,20 +186,6 @@ def test_a_clip_longer_than_a_batch_is_alone(clips):
     assert [len(batch) for batch in plan] == [1] * 8
 
 
-@pytest.mark.parametrize(
-    ("name", "number"),
-    [
-        ("encoder.model.encoder.layers.3.attention.q_proj.weight", 4),
-        ("encoder.model.encoder.layer.0.output.dense.bias", 1),
-        ("encoder.model.encoder.blocks.11.up.weight", 12),
-        ("encoder.model.feature_extractor.conv_layers.3.conv.weight", 0),
-        ("head.weight", 0),
-    ],
-)
-def test_the_block_of_a_weight_is_read_from_its_name(name, number):
-    assert block_number(name) == number
-
-
 def test_step_sizes_fall_from_the_heads_to_the_front():
     model = EncoderModel(TwoBlocks(), 2)
     groups = layered_groups(
@@ -256,13 +242,6 @@ def test_a_clip_without_transcript_or_with_too_long_a_one_adds_nothing():
     judgement = ClipJudgement(torch.zeros(2, 2), characters, torch.tensor([2, 2]))
     loss = tuning_loss(judgement, batch, None, TuningSettings(transcript_weight=1.0))
     assert float(loss) == pytest.approx(math.log(2), rel=1e-5)
-
-
-def test_a_greedy_soup_leaves_out_what_lowers_the_score():
-    checkpoints = [{"w": torch.tensor([value])} for value in (1.0, 9.0, 3.0)]
-    soup = greedy_soup(checkpoints, lambda weights: -abs(float(weights["w"]) - 2.0))
-    assert soup.chosen == [0, 2]
-    assert soup.weights["w"].item() == 2.0
 
 
 def test_adapters_are_merged_before_they_are_averaged(clips, tmp_path):

@@ -17,7 +17,7 @@ from conversation_emotion.features import key
 from conversation_emotion.metrics import METRICS
 from conversation_emotion.splits import SPLITS, SplitOptions
 from experiments import _cli
-from experiments._protocols import PROTOCOLS, resolve
+from experiments._protocols import PROTOCOLS
 from experiments._settings import CorpusSettings, EncoderSettings, FeatureSettings, TrainingSettings
 from experiments.ser import SERConfig, main, run, search_space
 from tests.command_line import choices, usage_error
@@ -89,36 +89,6 @@ def test_every_setting_of_an_encoder_reaches_its_features():
     assert EncoderSettings(encoders=("x", "y"), **changed).of_encoder("y") == FeatureSettings(
         modality="speech", speech_encoder="y", **changed
     )
-
-
-def test_a_protocol_fixes_what_was_published():
-    config = resolve(SERConfig(protocol="emotion2vec-session", dropout=0.0))
-    fixed = config.training
-    assert (config.data.split, config.head, config.hidden_size) == (
-        "emotion2vec-session",
-        "emotion2vec",
-        256,
-    )
-    assert (fixed.optimizer, fixed.schedule, fixed.learning_rate) == ("rmsprop", "cyclic", 5e-4)
-    assert (fixed.batch_size, fixed.epochs, fixed.select_by) == (128, 100, "wa")
-
-
-def test_the_name_of_a_split_fixes_the_split_alone():
-    config = SERConfig(hidden_size=7, protocol="leave-one-speaker-out")
-    split = dataclasses.replace(config.data, split="leave-one-speaker-out")
-    assert resolve(config) == dataclasses.replace(config, data=split)
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"hidden_size": 64}, "--protocol emobox sets --hidden-size to 128, got 64"),
-        ({"data": CorpusSettings(split="official")}, "sets --split to emobox, got official"),
-    ],
-)
-def test_a_flag_against_the_protocol_is_an_error(changed, message):
-    with pytest.raises(ValueError, match=message):
-        resolve(SERConfig(protocol="emobox", **changed))
 
 
 def test_search_leaves_the_rest_of_the_config_alone():

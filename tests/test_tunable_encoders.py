@@ -7,6 +7,7 @@ from test_pretrained_speech import VARIANTS, make_clips, save_model, stack
 from test_text_encoders import save_model as save_bert
 from torch import nn
 
+from conversation_emotion.layer_rates import block_number
 from speech_encoders import load_speech_encoder
 from speech_encoders.emotion2vec import Emotion2vecFeatureExtractor
 from speech_encoders.emotion2vec.tuning import TunableEmotion2vec
@@ -144,3 +145,17 @@ def test_tokens_give_what_the_frozen_text_encoder_gives(tmp_path):
     tunable.save(tmp_path / "tuned", {})
     again, _ = load_text_encoder(str(tmp_path / "tuned"))(texts)
     torch.testing.assert_close(again, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("encoder.model.encoder.layers.3.attention.q_proj.weight", 4),
+        ("encoder.model.encoder.layer.0.output.dense.bias", 1),
+        ("encoder.model.encoder.blocks.11.up.weight", 12),
+        ("encoder.model.feature_extractor.conv_layers.3.conv.weight", 0),
+        ("head.weight", 0),
+    ],
+)
+def test_the_block_of_a_weight_is_read_from_its_name(name, number):
+    assert block_number(name) == number

@@ -1,0 +1,39 @@
+"""Published protocols by name: what they fix, and flags that contradict them."""
+
+import dataclasses
+
+import pytest
+
+from experiments._protocols import resolve
+from experiments._settings import CorpusSettings
+from experiments.ser import SERConfig
+
+
+def test_a_protocol_fixes_what_was_published():
+    config = resolve(SERConfig(protocol="emotion2vec-session", dropout=0.0))
+    fixed = config.training
+    assert (config.data.split, config.head, config.hidden_size) == (
+        "emotion2vec-session",
+        "emotion2vec",
+        256,
+    )
+    assert (fixed.optimizer, fixed.schedule, fixed.learning_rate) == ("rmsprop", "cyclic", 5e-4)
+    assert (fixed.batch_size, fixed.epochs, fixed.select_by) == (128, 100, "wa")
+
+
+def test_the_name_of_a_split_fixes_the_split_alone():
+    config = SERConfig(hidden_size=7, protocol="leave-one-speaker-out")
+    split = dataclasses.replace(config.data, split="leave-one-speaker-out")
+    assert resolve(config) == dataclasses.replace(config, data=split)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"hidden_size": 64}, "--protocol emobox sets --hidden-size to 128, got 64"),
+        ({"data": CorpusSettings(split="official")}, "sets --split to emobox, got official"),
+    ],
+)
+def test_a_flag_against_the_protocol_is_an_error(changed, message):
+    with pytest.raises(ValueError, match=message):
+        resolve(SERConfig(protocol="emobox", **changed))
