@@ -87,7 +87,8 @@ def test_averaged_weights_are_the_mean_by_hand_and_counters_those_of_the_best(cl
     kept = training.run()
     weights = [training.read(checkpoint) for checkpoint in kept]
     averaged = training.average("best", lambda weights: 0.0)
-    by_hand = sum(one["head.weight"].double() for one in weights) / 3
+    first, second, third = (one["head.weight"].double() for one in weights)
+    by_hand = (first + second + third) / 3
     torch.testing.assert_close(averaged["head.weight"], by_hand.float())
     assert averaged["encoder.heard"].item() == 6 * (kept[0].epoch + 1)  # six batches an epoch
     assert averaged["encoder.heard"].dtype == torch.int64

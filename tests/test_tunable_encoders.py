@@ -61,7 +61,9 @@ def test_only_what_learns_has_gradients(kind, save):
     folder = save(kind)
     waveforms, lengths = stack(make_clips(*SIZES))
     for trains_front_end in (False, True):
-        tunable = load_tunable(folder, trains_front_end=trains_front_end).train()
+        tunable = load_tunable(folder, trains_front_end=trains_front_end)
+        assert isinstance(tunable, nn.Module)
+        tunable.train()
         inputs, counts = tunable.reader(waveforms, lengths)
         frames, _ = tunable(inputs[:, 0].clone(), counts)
         frames.square().sum().backward()
@@ -73,8 +75,9 @@ def test_only_what_learns_has_gradients(kind, save):
 
 
 def test_batch_norms_keep_their_statistics_in_training(save):
-    tunable = load_tunable(save("hubert-batch-norm")).train()
-    norms = [part for part in tunable.modules() if isinstance(part, nn.BatchNorm1d)]
+    tunable = load_tunable(save("hubert-batch-norm"))
+    assert isinstance(tunable, nn.Module)
+    norms = [part for part in tunable.train().modules() if isinstance(part, nn.BatchNorm1d)]
     assert norms
     assert not any(norm.training for norm in norms)
 
@@ -82,6 +85,7 @@ def test_batch_norms_keep_their_statistics_in_training(save):
 @pytest.mark.parametrize("kind", ["wav2vec2-group", "wavlm-layer", "emotion2vec"])
 def test_a_saved_encoder_is_a_folder_that_gives_the_same(kind, save, tmp_path):
     tunable = load_tunable(save(kind))
+    assert isinstance(tunable, nn.Module)
     with torch.no_grad():
         for parameter in tunable.parameters():
             parameter += 0.01
