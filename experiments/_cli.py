@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import tyro
 
@@ -64,15 +64,40 @@ def _default(field: dataclasses.Field[object]) -> object:
     return None if field.default is dataclasses.MISSING else field.default
 
 
-def launch(run: Callable[[Config], None], config: type[Config]) -> None:
+def parse_known(
+    config: type[Config], argv: Sequence[str], *, description: str | None
+) -> tuple[Config, list[str]]:
+    """Reads those of the arguments that ``config`` knows, and returns the others as they are."""
+    return tyro.cli(
+        config,
+        prog="python -m experiments.sweep EXPERIMENT",
+        description=description,
+        args=argv,
+        return_unknown_args=True,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+
+
+def refuse(message: str) -> NoReturn:
+    """Ends the process as a wrong command line does."""
+    print(f"usage error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def launch(run: Callable[[Config], object], config: type[Config]) -> None:
     """Runs an experiment from the command line.
 
     An interrupt ends with status 130; what the user can mend, such as a wrong folder, a table that
     breaks its contract or a full disk, ends with its message and status 1.
     """
     settings = parse(config)
+    run_or_explain(lambda: run(settings))
+
+
+def run_or_explain(run: Callable[[], object]) -> None:
+    """Runs a command and ends the process as `launch` says."""
     try:
-        run(settings)
+        run()
     except KeyboardInterrupt:
         print(
             "\ninterrupted: the run is marked KILLED, and the same command takes it up again",

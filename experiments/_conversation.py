@@ -11,12 +11,13 @@ from conversation_emotion.model import ConversationModel
 from conversation_emotion.windows import Windows, build_windows, learn_more
 from experiments import _published, _report
 from experiments._corpus import Corpus, read_corpus
-from experiments._features import extract_features
-from experiments._folds import Prepared, Recipe, prepare_windows
+from experiments._features import as_extracted, extract_features
+from experiments._folds import Prepared, Recipe, prepare_windows, validate_folds
 from experiments._models import ConversationConfig, build_model, fit_perceptions, fit_settings
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
 from experiments._tracking import TrackedRun
+from experiments._validation import Memory, Validation
 
 LAST_EMOTION = "last_emotion"
 
@@ -48,6 +49,14 @@ def find_windows(config: ConversationConfig, corpus: Corpus) -> tuple[Windows, W
     return windows, learn_more(
         utterances, classes, heard, history=config.history, horizon=config.horizon
     )
+
+
+def validate(config: ConversationConfig, memory: Memory) -> Iterator[Validation]:
+    """Trains each fold and seed and yields how it did on valid, for a sweep."""
+    features = as_extracted(config.features)
+    key = (config.data, features, config.history, config.horizon, config.learn_from)
+    prepared = memory.recall(key, lambda: prepare(config))
+    yield from validate_folds(prepared, make_recipe(config, prepared))
 
 
 def make_recipe(
@@ -84,8 +93,8 @@ def make_recipe(
 
 def report(
     config: ConversationConfig, prepared: Prepared, predictions: pd.DataFrame, run: TrackedRun
-) -> None:
-    """Scores all predictions, keeps them with the run, and prints the table."""
+) -> Scores:
+    """Scores all predictions, keeps them with the run, prints the table -> all that is in it."""
     scores = _report.score(
         prepared,
         predictions,
@@ -101,6 +110,7 @@ def report(
         _captions(config, prepared, scores, published),
         [run],
     )
+    return scores
 
 
 def _find_published(config: ConversationConfig, prepared: Prepared) -> list[Published]:

@@ -1,5 +1,7 @@
 """Features of a corpus by the settings: loads the encoders, asks the store, reports the clips."""
 
+import dataclasses
+
 import pandas as pd
 
 from conversation_emotion.features.encoders import SpeechEncoder
@@ -96,3 +98,16 @@ def _device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def as_extracted(settings: FeatureSettings) -> FeatureSettings:
+    """Returns the settings that extraction depends on; what the model alone reads is unset."""
+    unset = FeatureSettings()
+    return dataclasses.replace(
+        settings,
+        speech_components=unset.speech_components,
+        text_components=unset.text_components,
+        layer_mixture=unset.layer_mixture,
+        aggregator=unset.aggregator,
+        aggregator_size=unset.aggregator_size,
+    )

@@ -1,7 +1,7 @@
 """Trains each fold with each seed, whatever the model, and keeps what it says of valid and test."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -9,10 +9,9 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from numpy.typing import NDArray
 from torch import nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from conversation_emotion.batching import ModalityArrays, make_loader
+from conversation_emotion.batching import ModalityArrays
 from conversation_emotion.features.extract import Features
 from conversation_emotion.figures import draw_confusions
 from conversation_emotion.folds import Fold
@@ -26,31 +25,14 @@ from conversation_emotion.training import (
 )
 from conversation_emotion.windows import Windows
 from experiments._corpus import Corpus
+from experiments._parts import Part, Prepared, choose_batch_size, make_parts
 from experiments._settings import TrainingSettings
 from experiments._tracking import ParentRun, TrackedRun
+from experiments._validation import Curves, Validation
+
+__all__ = ["Prepared", "choose_batch_size"]
 
 PREDICTIONS = "predictions.parquet"
-
-
-class Prepared(NamedTuple):
-    """A corpus ready for training.
-
-    Attributes:
-        corpus: Utterances, classes, folds.
-        windows: Every judged emotion with what may be heard for it.
-        learning: What the train part may learn from; the same windows or more.
-        arrays: Hidden states of each modality, by name of the fold; a family of tuned encoders
-            gives others in each, all other encoders the same.
-        failures: Clips that could not be used.
-        fingerprint: Digest of the utterances and of what their features depend on.
-    """
-
-    corpus: Corpus
-    windows: Windows
-    learning: Windows
-    arrays: Mapping[str, Mapping[str, ModalityArrays]]
-    failures: dict[str, str]
-    fingerprint: str
 
 
 class Trained(NamedTuple):
@@ -77,11 +59,6 @@ class Recipe(NamedTuple):
     training: TrainingSettings
     baselines: Mapping[str, Callable[[Windows, Windows], NDArray]]
     on_trained: Callable[[Trained, TrackedRun], None] = lambda trained, run: None
-
-
-class _Part(NamedTuple):
-    windows: Windows
-    loader: DataLoader[int]
 
 
 def prepare_windows(
@@ -167,6 +144,26 @@ def training_name(fold: str, seed: int) -> str:
     return f"{fold}-seed{seed}"
 
 
+def validate_folds(prepared: Prepared, recipe: Recipe) -> Iterator[Validation]:
+    """Trains each fold with each seed and yields how it did on valid; test is not looked at."""
+    for fold in prepared.corpus.split.folds:
+        for seed in range(recipe.training.seeds):
+            set_seed(seed)
+            parts = make_parts(
+                prepared, fold, seed, recipe.training.batch_size, ("train", "valid", "learning")
+            )
+            curves = Curves()
+            accelerator = Accelerator()
+            fitted = _fit(prepared, recipe, fold, parts, accelerator, curves.log_step)
+            predictions = predict(fitted, accelerator.prepare(parts["valid"].loader), accelerator)
+            yield Validation(
+                training_name(fold.name, seed),
+                predictions.uar(),
+                sum(weights.numel() for weights in fitted.parameters()),
+                curves.points,
+            )
+
+
 def _run_fold(
     prepared: Prepared, recipe: Recipe, fold: Fold, seed: int, child: TrackedRun
 ) -> pd.DataFrame:
@@ -188,19 +185,9 @@ def train_fold(
 ) -> Trained:
     """Trains one fold with one seed, and lets the model and the baselines judge valid and test."""
     set_seed(seed)
-    labels = prepared.corpus.label_map.labels
-    parts = _make_parts(prepared, fold, seed, recipe.training.batch_size)
-    weights = balanced_class_weights(parts["train"].windows.targets, labels)
+    parts = make_parts(prepared, fold, seed, recipe.training.batch_size)
     accelerator = Accelerator()
-    fitted = fit(
-        recipe.build(parts["learning"].windows, prepared.arrays[fold.name]),
-        parts["learning"].loader,
-        parts["valid"].loader,
-        recipe.fit,
-        class_weights=weights if recipe.training.class_weights == "balanced" else weights**0,
-        accelerator=accelerator,
-        on_epoch=on_epoch,
-    )
+    fitted = _fit(prepared, recipe, fold, parts, accelerator, on_epoch)
     tables = []
     for part in ("valid", "test"):
         batches = accelerator.prepare(parts[part].loader)
@@ -217,34 +204,26 @@ def train_fold(
     return Trained(fitted, pd.concat(tables, ignore_index=True))
 
 
-def choose_batch_size(num_windows: int) -> int:
-    """Chooses the windows of a batch by what is learnt from: many updates, and little noise."""
-    return min(max(num_windows // 32, 64), 256)
-
-
-def _make_parts(
-    prepared: Prepared, fold: Fold, seed: int, batch_size: int | None
-) -> dict[str, _Part]:
-    """Cuts the windows into the parts of a fold; only what is learnt from is shuffled."""
-    parts = {}
-    for part in ("train", "valid", "test", "learning"):
-        source = prepared.learning if part == "learning" else prepared.windows
-        windows = source.select(fold.train if part == "learning" else getattr(fold, part))
-        if not len(windows):
-            raise ValueError(
-                f"{prepared.corpus.split.name}: nothing to judge in the {part} part of fold "
-                f"{fold.name!r}"
-            )
-        size = batch_size or choose_batch_size(len(windows))
-        loader = make_loader(
-            windows,
-            prepared.arrays[fold.name],
-            prepared.corpus.heard_classes,
-            batch_size=size if part == "learning" else 256,
-            seed=seed if part == "learning" else None,
-        )
-        parts[part] = _Part(windows, loader)
-    return parts
+def _fit(
+    prepared: Prepared,
+    recipe: Recipe,
+    fold: Fold,
+    parts: Mapping[str, Part],
+    accelerator: Accelerator,
+    on_epoch: Callable[[int, dict[str, float]], None],
+) -> nn.Module:
+    """Builds and fits the model of a fold."""
+    labels = prepared.corpus.label_map.labels
+    weights = balanced_class_weights(parts["train"].windows.targets, labels)
+    return fit(
+        recipe.build(parts["learning"].windows, prepared.arrays[fold.name]),
+        parts["learning"].loader,
+        parts["valid"].loader,
+        recipe.fit,
+        class_weights=weights if recipe.training.class_weights == "balanced" else weights**0,
+        accelerator=accelerator,
+        on_epoch=on_epoch,
+    )
 
 
 def _tabulate_predictions(

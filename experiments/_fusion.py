@@ -21,12 +21,13 @@ from conversation_emotion.windows import PADDING, Windows, single_utterances
 from experiments import _report
 from experiments._corpus import read_corpus
 from experiments._features import extract_features
-from experiments._folds import Prepared, Recipe, prepare_windows, run_folds
+from experiments._folds import Prepared, Recipe, prepare_windows, run_folds, validate_folds
 from experiments._fusion_rows import MORAIS, ROWS, FusionRow, read_rows
 from experiments._models import fit_settings
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
 from experiments._tracking import ParentRun
+from experiments._validation import Memory, Validation
 from experiments.fusion import FusionConfig
 
 MAJORITY = "majority"
@@ -56,6 +57,15 @@ def prepare(config: FusionConfig) -> dict[int, Prepared]:
         )
         for number in numbers
     }
+
+
+def validate(config: FusionConfig, memory: Memory) -> Iterator[Validation]:
+    """Trains each fold and seed of the one row and yields how it did on valid."""
+    (number,) = read_rows(config.rows)
+    row = config.of_row(number)
+    encoders = tuple(row.of_encoder(flag) for flag in ROWS[number].encoders)
+    prepared = memory.recall((config.data, encoders), lambda: prepare(row)[number])
+    yield from validate_folds(prepared, make_recipe(row, prepared, ROWS[number]))
 
 
 def train(

@@ -1,7 +1,9 @@
 """Emotion and transcript at once, step by step: prepare, train each alpha, report."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
@@ -26,6 +28,7 @@ from experiments._report import Row
 from experiments._tracking import ParentRun
 from experiments._tuned_encoders import fold_folder
 from experiments._tuning import TunedFold, TuningData, TuningRecipe
+from experiments._validation import Curves, Memory, Validation
 
 if TYPE_CHECKING:
     from experiments.multitask import MultitaskConfig
@@ -76,6 +79,26 @@ def prepare(config: "MultitaskConfig") -> PreparedMultitask:
                     "part has a transcript"
                 )
     return prepared
+
+
+def validate(config: "MultitaskConfig", memory: Memory) -> Iterator[Validation]:
+    """Trains each fold and seed with the one alpha and yields its UAR on valid."""
+    (alpha,) = config.alphas
+    key = (config.data, config.tuned, config.training.max_folds)
+    prepared = memory.recall(key, lambda: prepare(config))
+    data, recipe = prepared.data, _recipe(config, alpha)
+    for fold in data.corpus.split.folds:
+        for seed in range(config.training.seeds):
+            curves = Curves()
+            with tempfile.TemporaryDirectory() as folder:
+                tuned = _tuning.tune_fold(data, fold, seed, recipe, Path(folder), curves)
+            judged = _tuning.judge_rows(tuned.model, data, data.clips.usable(fold.valid), recipe)
+            yield Validation(
+                f"{fold.name}-seed{seed}",
+                judged.scores()["uar"],
+                sum(weights.numel() for weights in tuned.model.parameters()),
+                curves.points,
+            )
 
 
 def train(

@@ -65,13 +65,16 @@ class Learner(Protocol):
         ...
 
 
-def pretrain_and_track(name: str, config: PretrainingConfig, learner: Learner) -> None:
+def pretrain_and_track(name: str, config: PretrainingConfig, learner: Learner) -> Path:
     """Trains what an experiment brings, from where an interrupted run of it stopped.
 
     Args:
         name: Of the MLflow experiment.
         config: The experiment's settings.
         learner: What learns.
+
+    Returns:
+        Folder of the encoder.
     """
     audio, training = config.audio, config.training
     accelerator = make_accelerator(training)
@@ -103,11 +106,12 @@ def pretrain_and_track(name: str, config: PretrainingConfig, learner: Learner) -
             on_step=teller.tell,
             on_checkpoint=teller.flush,
         )
+        out = training.out or folder / "encoder"
         if is_main:
-            out = training.out or folder / "encoder"
             learner.save(out)
             teller.close(progress, sources)
             print(f"encoder: {out}; use it with --speech-encoder {out}")
+    return out
 
 
 def make_accelerator(training: LoopSettings) -> Accelerator:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from experiments._settings import CorpusName
+
 
 @dataclass(frozen=True, kw_only=True)
 class AudioSettings:
@@ -73,6 +75,26 @@ class AudioSettings:
             if not 0 <= getattr(self, name) <= 1:
                 flag = "--" + name.replace("_", "-")
                 raise ValueError(f"{flag} must lie in [0, 1], got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSettings:
+    """What a sweep judges an encoder by; a pre-training alone does not probe."""
+
+    probe_corpus: CorpusName = "demo"
+    """Corpus on which a sweep trains a linear probe of each encoder."""
+
+    probe_root: Path | None = None
+    """Its folder; demo needs none."""
+
+    probe_seeds: int = 3
+    """Times that each of its folds is trained."""
+
+    def __post_init__(self) -> None:
+        if self.probe_corpus != "demo" and self.probe_root is None:
+            raise ValueError(f"--probe-corpus {self.probe_corpus} needs --probe-root")
+        if self.probe_seeds < 1:
+            raise ValueError(f"--probe-seeds must be 1 or more, got {self.probe_seeds}")
 
 
 @dataclass(frozen=True, kw_only=True)

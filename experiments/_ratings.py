@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from conversation_emotion.batching import make_loader
-from conversation_emotion.concordance import DIMENSIONS, score_ratings
+from conversation_emotion.concordance import DIMENSIONS, concordance, score_ratings
 from conversation_emotion.labels import IGNORED
 from conversation_emotion.metrics import Interval
 from conversation_emotion.rating_model import AttentionHead, RatingModel
@@ -33,6 +33,7 @@ from experiments._folds import PREDICTIONS
 from experiments._rating_inputs import Heard, Inputs, rated_rows
 from experiments._settings import CorpusSettings
 from experiments._tracking import ParentRun, TrackedRun
+from experiments._validation import Curves, Memory, Validation
 
 if TYPE_CHECKING:
     from experiments.dimensional import DimensionalConfig, RatingSettings
@@ -133,6 +134,45 @@ def _run_folds(
                 yield table
 
 
+def prepare(config: "DimensionalConfig") -> str:
+    """Extracts what every encoder hears, and returns a digest; mini-cpc is pre-trained too."""
+    rated = read_rated(config.data)
+    digests = []
+    for inputs in make_inputs(config, rated):
+        for fold in rated.corpus.split.folds:
+            inputs.hear(fold)
+        digests.append(rated.fingerprint(inputs))
+    return " ".join(digests)
+
+
+def validate(config: "DimensionalConfig", memory: Memory) -> Iterator[Validation]:
+    """Trains each fold and seed with the one encoder and yields its mean CCC on valid."""
+    rated = memory.recall(config.data, lambda: read_rated(config.data))
+    settings = config.ratings
+    (encoder,) = settings.encoders
+    key = (config.data, config.mini, settings.of_encoder(encoder), settings.stride)
+    inputs = memory.recall(key, lambda: make_inputs(config, rated)[0])
+    for fold in rated.corpus.split.folds:
+        heard = inputs.hear(fold)
+        for seed in range(settings.seeds):
+            curves = Curves()
+            fitted = _fit_fold(settings, rated, inputs, heard, fold, seed, curves.log_step)
+            found = _predict(fitted, "valid")
+            ratings = torch.from_numpy(rated.ratings[found.judged])
+            yield Validation(
+                f"{fold.name}-seed{seed}",
+                float(concordance(torch.from_numpy(found.ratings), ratings).mean()),
+                sum(weights.numel() for weights in fitted.model.parameters()),
+                curves.points,
+            )
+
+
+class _Fitted(NamedTuple):
+    model: RatingModel
+    loaders: dict[str, DataLoader[int]]
+    accelerator: Accelerator
+
+
 def _run_fold(
     settings: "RatingSettings",
     rated: Rated,
@@ -143,6 +183,24 @@ def _run_fold(
     child: TrackedRun,
 ) -> pd.DataFrame:
     """Trains one fold with one seed and returns its predictions on valid and test."""
+    fitted = _fit_fold(settings, rated, inputs, heard, fold, seed, child.log_step)
+    tables = []
+    for part in ("valid", "test"):
+        found = _predict(fitted, part)
+        tables.append(_tabulate(found, rated).assign(fold=fold.name, seed=seed, part=part))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _fit_fold(
+    settings: "RatingSettings",
+    rated: Rated,
+    inputs: Inputs,
+    heard: Heard,
+    fold: Fold,
+    seed: int,
+    on_epoch: Callable[[int, dict[str, float]], None],
+) -> _Fitted:
+    """Trains one fold with one seed."""
     set_seed(seed)
     parts = _rated_parts(rated, fold)
     loaders = {
@@ -160,13 +218,14 @@ def _run_fold(
         torch.from_numpy(rated.ratings),
         _fit_settings(settings),
         accelerator=accelerator,
-        on_epoch=child.log_step,
+        on_epoch=on_epoch,
     )
-    tables = []
-    for part in ("valid", "test"):
-        found = predict_ratings(fitted, accelerator.prepare(loaders[part]), accelerator)
-        tables.append(_tabulate(found, rated).assign(fold=fold.name, seed=seed, part=part))
-    return pd.concat(tables, ignore_index=True)
+    return _Fitted(fitted, loaders, accelerator)
+
+
+def _predict(fitted: _Fitted, part: str) -> RatingPredictions:
+    batches = fitted.accelerator.prepare(fitted.loaders[part])
+    return predict_ratings(fitted.model, batches, fitted.accelerator)
 
 
 def _rated_parts(rated: Rated, fold: Fold) -> dict[str, Rows]:

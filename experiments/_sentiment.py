@@ -1,7 +1,7 @@
 """Experiments on sentiment, step by step: read, prepare and train each row of the table."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,9 +14,10 @@ from conversation_emotion.sentiment import name_polarities, polarity_map, read_s
 from conversation_emotion.windows import Windows, build_windows, single_utterances
 from experiments import _conversation, _folds, _report, _sentiment_regression, _utterances
 from experiments._corpus import Corpus, choose_split, load_utterances, make_corpus
-from experiments._features import extract_features
+from experiments._features import as_extracted, extract_features
 from experiments._folds import Prepared, Recipe, prepare_windows
 from experiments._tracking import ParentRun
+from experiments._validation import Memory, Validation
 from experiments.epc import EPCConfig
 from experiments.ser import SERConfig
 
@@ -60,6 +61,15 @@ def prepare(config: "SentimentConfig") -> dict[str, SentimentRow]:
             heard[part] = found[key]
         rows[name] = SentimentRow(row, prepare_windows(corpus, windows, learning, heard))
     return rows
+
+
+def validate(config: "SentimentConfig", memory: Memory) -> Iterator[Validation]:
+    """Trains each fold and seed of the one row and yields how it did on valid."""
+    (name,) = config.rows()
+    features = as_extracted(config.features.of_row())
+    key = (config.data, features, config.history, config.dialogue_model)
+    prepared = memory.recall(key, lambda: prepare(config)[name].prepared)
+    yield from _folds.validate_folds(prepared, make_recipe(config, prepared))
 
 
 def train(rows: Mapping[str, SentimentRow], parents: Sequence[ParentRun]) -> dict[str, Scores]:

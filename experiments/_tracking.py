@@ -103,7 +103,7 @@ class ParentRun(TrackedRun):
 
     def find_finished(self, name: str) -> str | None:
         """Returns the id of the finished child of that name, None if there is none."""
-        for child in _children(self.client, self.experiment_id, self.run_id):
+        for child in find_children(self.client, self.experiment_id, self.run_id):
             if child.info.run_name == name and child.info.status == "FINISHED":
                 return str(child.info.run_id)
         return None
@@ -114,8 +114,8 @@ class ParentRun(TrackedRun):
         tags = {MLFLOW_PARENT_RUN_ID: self.run_id, MLFLOW_RUN_NAME: name}
         info = self.client.create_run(self.experiment_id, tags=tags, run_name=name).info
         child = TrackedRun(self.client, str(info.run_id), self.experiment_id)
-        with _ending_truthfully(child):
-            self.client.log_batch(child.run_id, params=_params(params))
+        with ending_truthfully(child):
+            self.client.log_batch(child.run_id, params=as_params(params))
             yield child
 
 
@@ -129,14 +129,14 @@ def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[Pare
         fingerprint: Digest of the data; with the config and the code it tells which run may go on.
     """
     client = MlflowClient(tracking_uri=tracking_uri())
-    experiment_id = _find_experiment(client, experiment)
+    experiment_id = find_experiment(client, experiment)
     settings = flatten(config)
-    identity = json.dumps([settings, fingerprint, _versions()], sort_keys=True, default=str)
+    identity = json.dumps([settings, fingerprint, versions()], sort_keys=True, default=str)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
     run = _find_interrupted(client, experiment_id, digest)
     if run is None:
         run = client.create_run(experiment_id, run_name=_name(settings))
-        client.log_batch(str(run.info.run_id), params=_params({**settings, **_versions()}))
+        client.log_batch(str(run.info.run_id), params=as_params({**settings, **versions()}))
     else:
         client.update_run(str(run.info.run_id), status="RUNNING")
         print(f"resuming run {run.info.run_name} ({run.info.run_id}), which did not finish")
@@ -144,7 +144,7 @@ def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[Pare
     tags = {"fingerprint": digest, "host": socket.gethostname(), "pid": str(os.getpid())}
     tags["command"] = command_of(config)
     client.log_batch(parent.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-    with _ending_truthfully(parent), _termination_as_interrupt():
+    with ending_truthfully(parent), termination_as_interrupt():
         yield parent
 
 
@@ -172,7 +172,7 @@ def flatten(config: object) -> dict[str, object]:
     return flat
 
 
-def _find_experiment(client: MlflowClient, name: str) -> str:
+def find_experiment(client: MlflowClient, name: str) -> str:
     """Returns the experiment's id; a new one keeps its artifacts beside the database."""
     given = os.environ.get("MLFLOW_TRACKING_URI")
     if given is None:
@@ -213,17 +213,20 @@ def _is_alive(tags: Mapping[str, str]) -> bool:
 
 
 def _end_dead_children(client: MlflowClient, experiment_id: str, run_id: str) -> None:
-    for child in _children(client, experiment_id, run_id):
+    for child in find_children(client, experiment_id, run_id):
         if child.info.status == "RUNNING":
             client.set_terminated(str(child.info.run_id), "KILLED")
 
 
-def _children(client: MlflowClient, experiment_id: str, run_id: str) -> list[Run]:
-    return list(client.search_runs([experiment_id], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"))
+def find_children(client: MlflowClient, experiment_id: str, run_id: str) -> list[Run]:
+    """Finds the runs opened under a parent, however many there are."""
+    wanted = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
+    page = client.search_runs([experiment_id], wanted, max_results=50_000)
+    return list(page)
 
 
 @contextmanager
-def _ending_truthfully(run: TrackedRun) -> Iterator[None]:
+def ending_truthfully(run: TrackedRun) -> Iterator[None]:
     """Ends a run as FINISHED, as KILLED by an interrupt, or as FAILED with its error."""
     try:
         yield
@@ -241,7 +244,7 @@ def _ending_truthfully(run: TrackedRun) -> Iterator[None]:
 
 
 @contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
+def termination_as_interrupt() -> Iterator[None]:
     """Lets a polite kill end the runs as Ctrl-C does."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -254,7 +257,7 @@ def _termination_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _params(settings: Mapping[str, object]) -> list[Param]:
+def as_params(settings: Mapping[str, object]) -> list[Param]:
     return [Param(name, _text(value)) for name, value in settings.items()]
 
 
@@ -274,7 +277,7 @@ def _text(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     versions = {f"version/{name}": metadata.version(name) for name in PACKAGES}
     return {**versions, "version/python": platform.python_version(), "commit": _commit()}
 

@@ -28,9 +28,10 @@ from experiments._features import extract_with
 from experiments._folds import make_fingerprint
 from experiments._pretraining import choose_precision
 from experiments._settings import CorpusSettings
-from experiments._tracking import ParentRun, TrackedRun
+from experiments._tracking import ParentRun
 from experiments._tuned_encoders import Modality, load_tunable, refuse_leak
 from experiments._tuning_settings import TunableSettings, TuningTraining
+from experiments._validation import CurveKeeper
 from speech_encoders.checkpoint import digest_weights
 from speech_encoders.tuning import TunableEncoder, recompute_activations
 from text_encoders.tuning import TokenReader, TunableBert
@@ -123,7 +124,7 @@ def prepare(data: CorpusSettings, recipe: TuningRecipe, *, needs_text: bool = Fa
 
 
 def tune_fold(
-    data: TuningData, fold: Fold, seed: int, recipe: TuningRecipe, folder: Path, run: TrackedRun
+    data: TuningData, fold: Fold, seed: int, recipe: TuningRecipe, folder: Path, run: CurveKeeper
 ) -> TunedFold:
     """Trains the encoder on a fold, from where an interrupted training of it stopped.
 

@@ -13,14 +13,15 @@ from conversation_emotion.perception import FRAME_MAPS, Head
 from conversation_emotion.windows import Windows, single_utterances
 from experiments import _cli, _heard, _kept_models, _published, _registry, _report
 from experiments._corpus import Corpus, read_corpus
-from experiments._features import extract_features
-from experiments._folds import Prepared, Recipe, prepare_windows, run_folds
+from experiments._features import as_extracted, extract_features
+from experiments._folds import Prepared, Recipe, prepare_windows, run_folds, validate_folds
 from experiments._models import build_utterance_model, fit_perceptions, fit_settings, frame_map_of
 from experiments._protocols import remarks
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
 from experiments._settings import CorpusSettings, EncoderSettings, FeatureSettings, TrainingSettings
 from experiments._tracking import ParentRun
+from experiments._validation import Memory, Validation
 
 MAJORITY = "majority"
 
@@ -58,6 +59,15 @@ def prepare(config: UtteranceConfig) -> dict[str, Prepared]:
             corpus, windows, windows, found, normalise_clips=settings.standardise == "clip"
         )
     return prepared
+
+
+def validate(config: UtteranceConfig, memory: Memory) -> Iterator[Validation]:
+    """Trains each fold and seed with the one encoder and yields how it did on valid."""
+    (encoder,) = config.features.encoders
+    features = features_of(config, encoder)
+    key = (config.data, as_extracted(features))
+    prepared = memory.recall(key, lambda: prepare(config)[encoder])
+    yield from validate_folds(prepared, make_recipe(config, prepared, features))
 
 
 def train(

@@ -15,10 +15,18 @@ cores; end-to-end and mini-cpc want a GPU. Prints one row per encoder and writes
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from experiments import _cli
 from experiments._settings import CorpusSettings, FeatureSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import optuna
+
+    from conversation_emotion.metrics import Interval
+    from experiments._validation import Memory, Validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +139,44 @@ class DimensionalConfig:
         )
 
 
-def run(config: DimensionalConfig) -> None:
+def search_space(trial: "optuna.trial.BaseTrial", config: DimensionalConfig) -> DimensionalConfig:
+    """Proposes the settings of one trial; everything else stays as configured."""
+    encoders = config.ratings.encoders
+    if len(encoders) > 1:
+        config = config.of_encoder(trial.suggest_categorical("encoder", encoders))
+    return dataclasses.replace(
+        config,
+        ratings=dataclasses.replace(
+            config.ratings,
+            dropout=trial.suggest_float("dropout", 0.0, 0.6),
+            learning_rate=trial.suggest_float("learning_rate", 5e-5, 5e-3, log=True),
+            weight_decay=trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True),
+            batch_size=trial.suggest_categorical("batch_size", [32, 64, 128]),
+        ),
+    )
+
+
+def prepare(config: DimensionalConfig) -> str:
+    """Extracts what a sweep needs before it starts, and returns a digest of the data."""
+    from experiments import _ratings
+
+    return _ratings.prepare(config)
+
+
+def validate(config: DimensionalConfig, memory: "Memory") -> "Iterator[Validation]":
+    """Trains each fold and seed and yields how it did on valid, for a sweep."""
+    from experiments import _ratings
+
+    return _ratings.validate(config, memory)
+
+
+def test(config: DimensionalConfig) -> "dict[str, Interval]":
+    """Trains and scores on test, once a sweep has chosen the setting."""
+    (scores,) = run(config).values()
+    return {"mean": scores["mean"], **scores}
+
+
+def run(config: DimensionalConfig) -> "dict[str, dict[str, Interval]]":
     """Hears the corpus with each encoder, trains each fold and seed, prints the table."""
     from experiments import _rating_report, _ratings, _tracking
 
@@ -141,6 +186,7 @@ def run(config: DimensionalConfig) -> None:
     with _tracking.open_runs("dimensional", commands) as parents:
         scores = _ratings.train(config, rated, inputs, parents)
         _rating_report.report(config, rated, scores, parents)
+    return scores
 
 
 def main() -> None:

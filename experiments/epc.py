@@ -13,7 +13,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from experiments import _cli
+from experiments import _cli, _proposals
 from experiments._card import check_registered_name
 from experiments._settings import (
     CorpusSettings,
@@ -22,7 +22,13 @@ from experiments._settings import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import optuna
+
+    from conversation_emotion.metrics import Interval
+    from experiments._report import Scores
+    from experiments._validation import Memory, Validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,23 +105,53 @@ class EPCConfig:
 
 def search_space(trial: "optuna.trial.BaseTrial", config: EPCConfig) -> EPCConfig:
     """Proposes the settings of one trial; everything else stays as configured."""
+    fusion = config.fusion
+    if len(config.features.modalities()) > 1:
+        fusion = trial.suggest_categorical("fusion", _proposals.list_choices(EPCConfig, "fusion"))
+    dialogue_models = _proposals.list_choices(EPCConfig, "dialogue_model")
     return dataclasses.replace(
         config,
-        dialogue_model=trial.suggest_categorical(
-            "dialogue_model", ["hierarchical", "two-role", "single"]
-        ),
-        fusion=trial.suggest_categorical("fusion", ["early", "late", "gated", "cross-attention"]),
+        features=_proposals.propose_features(trial, config.features),
+        fusion=fusion,
+        dialogue_model=trial.suggest_categorical("dialogue_model", dialogue_models),
         hidden_size=trial.suggest_categorical("hidden_size", [64, 128, 256]),
         dropout=trial.suggest_float("dropout", 0.1, 0.6),
+        input_dropout=trial.suggest_float("input_dropout", 0.1, 0.8),
         recognition_weight=trial.suggest_float("recognition_weight", 0.0, 1.0),
+        emotion_weight=trial.suggest_float("emotion_weight", 0.0, 1.0),
         training=dataclasses.replace(
             config.training,
+            optimizer=trial.suggest_categorical(
+                "optimizer", _proposals.list_choices(TrainingSettings, "optimizer")
+            ),
             learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+            weight_decay=trial.suggest_float("weight_decay", 1e-4, 1e-1, log=True),
         ),
     )
 
 
-def run(config: EPCConfig) -> None:
+def prepare(config: EPCConfig) -> str:
+    """Extracts what a sweep needs before it starts, and returns a digest of the data."""
+    from experiments import _conversation
+
+    return _conversation.prepare(config).fingerprint
+
+
+def validate(config: EPCConfig, memory: "Memory") -> "Iterator[Validation]":
+    """Trains each fold and seed and yields how it did on valid, for a sweep."""
+    from experiments import _conversation
+
+    return _conversation.validate(config, memory)
+
+
+def test(config: EPCConfig) -> "dict[str, Interval]":
+    """Trains and scores on test, once a sweep has chosen the setting."""
+    from experiments import _report
+
+    return run(config)[_report.MODEL]
+
+
+def run(config: EPCConfig) -> "Scores":
     """Prepares the corpus, trains each fold and seed, scores them, prints the table."""
     from experiments import _conversation, _folds, _kept_models, _registry, _tracking
 
@@ -125,9 +161,10 @@ def run(config: EPCConfig) -> None:
         if config.register is not None:
             recipe = _kept_models.keep_best(recipe, "epc", config, config.features, prepared)
         predictions = _folds.run_folds(prepared, recipe, parent)
-        _conversation.report(config, prepared, predictions, parent)
+        scores = _conversation.report(config, prepared, predictions, parent)
         if config.register is not None:
             _registry.register(config.register, prepared, predictions, parent)
+    return scores
 
 
 def main() -> None:

@@ -22,7 +22,13 @@ from experiments._fusion_rows import ROWS, read_rows
 from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import optuna
+
+    from conversation_emotion.metrics import Interval
+    from experiments._fusion import Judged
+    from experiments._validation import Memory, Validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +126,29 @@ def search_space(trial: "optuna.trial.BaseTrial", config: FusionConfig) -> Fusio
     )
 
 
-def run(config: FusionConfig) -> None:
+def prepare(config: FusionConfig) -> str:
+    """Extracts what a sweep needs before it starts, and returns a digest of the data."""
+    from experiments import _fusion
+
+    return " ".join(data.fingerprint for data in _fusion.prepare(config).values())
+
+
+def validate(config: FusionConfig, memory: "Memory") -> "Iterator[Validation]":
+    """Trains each fold and seed and yields how it did on valid, for a sweep."""
+    from experiments import _fusion
+
+    return _fusion.validate(config, memory)
+
+
+def test(config: FusionConfig) -> "dict[str, Interval]":
+    """Trains and scores on test, once a sweep has chosen the setting."""
+    from experiments import _report
+
+    (judged,) = run(config).values()
+    return judged.scores[_report.MODEL]
+
+
+def run(config: FusionConfig) -> "dict[int, Judged]":
     """Extracts what the rows hear, trains each fold and seed of each row, prints the tables."""
     from experiments import _fusion, _tracking
 
@@ -129,6 +157,7 @@ def run(config: FusionConfig) -> None:
     with _tracking.open_runs("fusion", commands) as parents:
         judged = _fusion.train(config, prepared, parents)
         _fusion.report(config, prepared, judged, parents)
+    return judged
 
 
 def main() -> None:

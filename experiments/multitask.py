@@ -27,7 +27,13 @@ from experiments._settings import CorpusSettings
 from experiments._tuning_settings import TunableSettings, TuningTraining
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import optuna
+
+    from conversation_emotion.metrics import Interval
+    from experiments._multitask import AlphaScores
+    from experiments._validation import Memory, Validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +88,27 @@ def search_space(trial: "optuna.trial.BaseTrial", config: MultitaskConfig) -> Mu
     )
 
 
-def run(config: MultitaskConfig) -> None:
+def prepare(config: MultitaskConfig) -> str:
+    """Extracts what a sweep needs before it starts, and returns a digest of the data."""
+    from experiments import _multitask
+
+    return _multitask.prepare(config).data.fingerprint
+
+
+def validate(config: MultitaskConfig, memory: "Memory") -> "Iterator[Validation]":
+    """Trains each fold and seed and yields how it did on valid, for a sweep."""
+    from experiments import _multitask
+
+    return _multitask.validate(config, memory)
+
+
+def test(config: MultitaskConfig) -> "dict[str, Interval]":
+    """Trains and scores on test, once a sweep has chosen the setting."""
+    (scores,) = run(config).values()
+    return {**scores.emotion, "wer": scores.word_errors}
+
+
+def run(config: MultitaskConfig) -> "dict[float, AlphaScores]":
     """Trains each fold with each alpha and prints the table."""
     from experiments import _multitask, _tracking
 
@@ -91,6 +117,7 @@ def run(config: MultitaskConfig) -> None:
     with _tracking.open_runs("multitask", commands) as parents:
         results = _multitask.train(config, prepared, parents)
         _multitask.report(config, prepared, results, parents)
+    return results
 
 
 def main() -> None:

@@ -11,11 +11,21 @@ each horizon was told right, chance being 1 in 51, keeps curves in mlruns/, and 
 that every experiment takes as --speech-encoder. A killed command goes on where it was.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from experiments import _cli
-from experiments._pretraining_settings import AudioSettings, LoopSettings
+from experiments._pretraining_settings import AudioSettings, LoopSettings, ProbeSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import optuna
+
+    from conversation_emotion.metrics import Interval
+    from experiments._validation import Memory, Validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +64,56 @@ class PretrainConfig:
         default_factory=lambda: LoopSettings(weight_decay=1e-5, accumulate=8)
     )
 
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
+
     model: CpcSettings = field(default_factory=CpcSettings)
 
 
-def run(config: PretrainConfig) -> None:
+def search_space(trial: "optuna.trial.BaseTrial", config: PretrainConfig) -> PretrainConfig:
+    """Proposes the settings of one trial; everything else stays as configured."""
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(
+            config.model,
+            negatives=trial.suggest_categorical("negatives", [20, 50, 100]),
+            negatives_from=trial.suggest_categorical("negatives_from", ["same", "other"]),
+            temperature=trial.suggest_float("temperature", 0.1, 2.0, log=True),
+        ),
+        training=dataclasses.replace(
+            config.training,
+            learning_rate=trial.suggest_float("learning_rate", 5e-5, 5e-3, log=True),
+            weight_decay=trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
+        ),
+    )
+
+
+def prepare(config: PretrainConfig) -> str:
+    """Finds what a sweep learns from, and returns a digest of it."""
+    from experiments import _probing
+
+    return _probing.prepare(config)
+
+
+def validate(config: PretrainConfig, memory: "Memory") -> "Iterator[Validation]":
+    """Pre-trains and yields how a linear probe of the encoder does on valid, for a sweep."""
+    from experiments import _probing
+
+    return _probing.validate(run, config, memory)
+
+
+def test(config: PretrainConfig) -> "dict[str, Interval]":
+    """Scores a linear probe of the encoder on test, once a sweep has chosen the setting."""
+    from experiments import _probing
+
+    return _probing.test(run, config)
+
+
+def run(config: PretrainConfig) -> "Path":
     """Builds encoder and predictors, trains them, and keeps the encoder."""
     from experiments import _objectives, _pretraining
 
     learner = _objectives.build_cpc(config.model, config.training.seed)
-    _pretraining.pretrain_and_track("pretrain_cpc", config, learner)
+    return _pretraining.pretrain_and_track("pretrain_cpc", config, learner)
 
 
 def main() -> None:

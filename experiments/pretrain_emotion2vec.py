@@ -10,11 +10,21 @@ and the utterance (Ma et al., 2024). Prints throughput, keeps curves in mlruns/,
 folder that every experiment takes as --speech-encoder. A killed command goes on where it was.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from experiments import _cli
-from experiments._pretraining_settings import AudioSettings, LoopSettings
+from experiments._pretraining_settings import AudioSettings, LoopSettings, ProbeSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import optuna
+
+    from conversation_emotion.metrics import Interval
+    from experiments._validation import Memory, Validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,15 +91,59 @@ class PretrainConfig:
 
     training: LoopSettings = field(default_factory=LoopSettings)
 
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
+
     model: Emotion2vecSettings = field(default_factory=Emotion2vecSettings)
 
 
-def run(config: PretrainConfig) -> None:
+def search_space(trial: "optuna.trial.BaseTrial", config: PretrainConfig) -> PretrainConfig:
+    """Proposes the settings of one trial; everything else stays as configured."""
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(
+            config.model,
+            mask_share=trial.suggest_float("mask_share", 0.3, 0.8),
+            mask_length=trial.suggest_int("mask_length", 2, 10),
+            utterance_weight=trial.suggest_float("utterance_weight", 0.0, 10.0),
+            anchor_weight=trial.suggest_float("anchor_weight", 0.0, 1.0),
+            dropout=trial.suggest_float("dropout", 0.0, 0.3),
+            tau_start=trial.suggest_categorical("tau_start", [0.99, 0.999, 0.9997]),
+        ),
+        training=dataclasses.replace(
+            config.training,
+            learning_rate=trial.suggest_float("learning_rate", 1e-5, 2e-3, log=True),
+            weight_decay=trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
+        ),
+    )
+
+
+def prepare(config: PretrainConfig) -> str:
+    """Finds what a sweep learns from, and returns a digest of it."""
+    from experiments import _probing
+
+    return _probing.prepare(config)
+
+
+def validate(config: PretrainConfig, memory: "Memory") -> "Iterator[Validation]":
+    """Pre-trains and yields how a linear probe of the encoder does on valid, for a sweep."""
+    from experiments import _probing
+
+    return _probing.validate(run, config, memory)
+
+
+def test(config: PretrainConfig) -> "dict[str, Interval]":
+    """Scores a linear probe of the encoder on test, once a sweep has chosen the setting."""
+    from experiments import _probing
+
+    return _probing.test(run, config)
+
+
+def run(config: PretrainConfig) -> "Path":
     """Builds student and teacher, trains them, and keeps the encoder."""
     from experiments import _objectives, _pretraining
 
     learner = _objectives.build_emotion2vec(config.model, config.training.seed)
-    _pretraining.pretrain_and_track("pretrain_emotion2vec", config, learner)
+    return _pretraining.pretrain_and_track("pretrain_emotion2vec", config, learner)
 
 
 def main() -> None:

@@ -20,7 +20,13 @@ from experiments import _cli
 from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import optuna
+
+    from conversation_emotion.metrics import Interval
+    from experiments._sentiment import Scores
+    from experiments._validation import Memory, Validation
 
 Modality = Literal["speech", "text", "speech+text"]
 
@@ -139,6 +145,11 @@ class SentimentConfig:
 
 def search_space(trial: "optuna.trial.BaseTrial", config: SentimentConfig) -> SentimentConfig:
     """Proposes the settings of one trial; everything else stays as configured."""
+    if config.regression:
+        raise ValueError("--regression is not swept: a sweep is led by the recall of classes")
+    rows = config.rows()
+    if len(rows) > 1:
+        config = rows[trial.suggest_categorical("row", list(rows))]
     return dataclasses.replace(
         config,
         hidden_size=trial.suggest_categorical("hidden_size", [64, 128, 256]),
@@ -151,7 +162,30 @@ def search_space(trial: "optuna.trial.BaseTrial", config: SentimentConfig) -> Se
     )
 
 
-def run(config: SentimentConfig) -> None:
+def prepare(config: SentimentConfig) -> str:
+    """Extracts what a sweep needs before it starts, and returns a digest of the data."""
+    from experiments import _sentiment
+
+    rows = _sentiment.prepare(config).values()
+    return " ".join(row.prepared.fingerprint for row in rows)
+
+
+def validate(config: SentimentConfig, memory: "Memory") -> "Iterator[Validation]":
+    """Trains each fold and seed and yields how it did on valid, for a sweep."""
+    from experiments import _sentiment
+
+    return _sentiment.validate(config, memory)
+
+
+def test(config: SentimentConfig) -> "dict[str, Interval]":
+    """Trains and scores on test, once a sweep has chosen the setting."""
+    from experiments import _report
+
+    (scores,) = run(config).values()
+    return scores[_report.MODEL]
+
+
+def run(config: SentimentConfig) -> "dict[str, Scores]":
     """Prepares each row, trains each fold and seed of it, prints the table."""
     from experiments import _sentiment, _sentiment_report, _tracking
 
@@ -160,6 +194,7 @@ def run(config: SentimentConfig) -> None:
     with _tracking.open_runs("sentiment", commands) as parents:
         scores = _sentiment.train(prepared, parents)
         _sentiment_report.report(config, prepared, scores, parents)
+    return scores
 
 
 def main() -> None:

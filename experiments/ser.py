@@ -18,8 +18,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from experiments import _cli
+from experiments import _cli, _proposals
 from experiments._card import check_registered_name
+from experiments._protocols import PROTOCOLS, resolve
 from experiments._settings import (
     CorpusSettings,
     EncoderSettings,
@@ -27,7 +28,13 @@ from experiments._settings import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import optuna
+
+    from conversation_emotion.metrics import Interval
+    from experiments._report import Scores
+    from experiments._validation import Memory, Validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,28 +100,61 @@ class SERConfig:
 
 def search_space(trial: "optuna.trial.BaseTrial", config: SERConfig) -> SERConfig:
     """Proposes the settings of one trial; everything else stays as configured."""
+    if config.protocol in PROTOCOLS:
+        raise ValueError(f"--protocol {config.protocol} fixes what a sweep varies; name a --split")
+    encoders = config.features.encoders
+    if len(encoders) > 1:
+        config = config.of_encoder(trial.suggest_categorical("encoder", encoders))
     return dataclasses.replace(
         config,
+        features=_proposals.propose_features(trial, config.features),
         hidden_size=trial.suggest_categorical("hidden_size", [64, 128, 256]),
         dropout=trial.suggest_float("dropout", 0.0, 0.6),
         training=dataclasses.replace(
             config.training,
+            optimizer=trial.suggest_categorical(
+                "optimizer", _proposals.list_choices(TrainingSettings, "optimizer")
+            ),
             learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
-            weight_decay=trial.suggest_float("weight_decay", 1e-4, 0.9, log=True),
+            weight_decay=trial.suggest_float("weight_decay", 1e-4, 0.5, log=True),
         ),
     )
 
 
-def run(config: SERConfig) -> None:
-    """Extracts each encoder's features, trains each fold and seed on them, prints the table."""
-    from experiments import _protocols, _tracking, _utterances
+def prepare(config: SERConfig) -> str:
+    """Extracts what a sweep needs before it starts, and returns a digest of the data."""
+    from experiments import _utterances
 
-    config = _protocols.resolve(config)
+    config = resolve(config)
+    return " ".join(data.fingerprint for data in _utterances.prepare(config).values())
+
+
+def validate(config: SERConfig, memory: "Memory") -> "Iterator[Validation]":
+    """Trains each fold and seed and yields how it did on valid, for a sweep."""
+    from experiments import _utterances
+
+    return _utterances.validate(resolve(config), memory)
+
+
+def test(config: SERConfig) -> "dict[str, Interval]":
+    """Trains and scores on test, once a sweep has chosen the setting."""
+    from experiments import _report
+
+    (scores,) = run(config).values()
+    return scores[_report.MODEL]
+
+
+def run(config: SERConfig) -> "dict[str, Scores]":
+    """Extracts each encoder's features, trains each fold and seed on them, prints the table."""
+    from experiments import _tracking, _utterances
+
+    config = resolve(config)
     prepared = _utterances.prepare(config)
     commands = [(config.of_encoder(name), data.fingerprint) for name, data in prepared.items()]
     with _tracking.open_runs("ser", commands) as parents:
         scores = _utterances.train(config, prepared, parents, config.register)
         _utterances.report(config, prepared, scores, parents, [alone for alone, _ in commands])
+    return scores
 
 
 def main() -> None:

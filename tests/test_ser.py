@@ -187,7 +187,7 @@ def test_a_published_protocol_says_what_is_wrong_with_it(workplace, emodb, capsy
 
 
 def test_an_utterance_of_a_conversation_is_judged_from_itself_alone(workplace, emodb, monkeypatch):
-    from experiments import _folds
+    from experiments import _parts
 
     assert emodb.root is not None
     clips = sorted((emodb.root / "wav").glob("[01]*.wav"))
@@ -202,13 +202,13 @@ def test_an_utterance_of_a_conversation_is_judged_from_itself_alone(workplace, e
         for number, clip in enumerate(clips)
     ]
     pd.DataFrame(rows).to_csv(emodb.root / "manifest.csv", index=False)
-    heard, real = [], _folds.make_loader
+    heard, real = [], _parts.make_loader
 
     def watch(windows, *args, **kwargs):
         heard.append(windows)
         return real(windows, *args, **kwargs)
 
-    monkeypatch.setattr(_folds, "make_loader", watch)
+    monkeypatch.setattr(_parts, "make_loader", watch)
     data = CorpusSettings(corpus="manifest", root=emodb.root, labels="all", num_folds=2)
     run(SERConfig(data=data, training=QUICK))
     assert len(heard) == 2 * 4  # folds and parts

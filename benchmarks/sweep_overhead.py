@@ -1,0 +1,160 @@
+"""What do the records of a sweep cost, and how much faster are two workers than one?
+
+    python -m benchmarks.sweep_overhead
+
+Sweeps epc on the demo corpus, speech and text, once with one worker and once with two. Both run the
+same settings, drawn at random and trained for the same number of epochs, one torch thread for each
+worker; nothing is pruned, and test is left alone. The speed is counted from the start of the first
+trial to the end of the last, so it holds the reading of the corpus in each worker.
+
+The cost of records is what a worker does not spend on training, from its first trial to its last,
+and the processor time of the command that watches the workers and writes to MLflow; their share is
+of the time of all workers. Takes about seven minutes on two quiet cores; on a busy machine its
+figures mean nothing.
+"""
+
+import os
+import platform
+import tempfile
+import time
+from contextlib import chdir
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import NamedTuple
+
+import optuna
+import tyro
+from optuna.trial import FrozenTrial
+
+from experiments import _study_tracking, _sweep
+from experiments._study import Order, SweepStudy, count, trainings
+from experiments._sweep_settings import SweepSettings
+from experiments.epc import EPCConfig, search_space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of the measurement."""
+
+    trials: int = 10
+    """Settings to run, the same for one worker and for two."""
+
+    epochs: int = 6
+    """Epochs of every training."""
+
+    workers: int = 2
+    """Workers to hold against one."""
+
+    def __post_init__(self) -> None:
+        if self.trials < 2 * self.workers:
+            raise ValueError(f"--trials must be {2 * self.workers} or more, got {self.trials}")
+
+
+class Cost(NamedTuple):
+    """What one sweep took.
+
+    Attributes:
+        seconds: From the start of the first trial to the end of the last.
+        at_work: Of all workers together, from the first trial of each to its last.
+        unspent: Of that, what was not training: records, proposals, looks at the storage.
+        watching: Processor time of the command that watches and writes to MLflow.
+        num_trials: Trials.
+    """
+
+    seconds: float
+    at_work: float
+    unspent: float
+    watching: float
+    num_trials: int
+
+    def share(self) -> float:
+        """Returns the share of records in the time of all workers."""
+        return (self.unspent + self.watching) / self.at_work
+
+    def trials_per_hour(self) -> float:
+        """Returns the speed."""
+        return 3600 * self.num_trials / self.seconds
+
+
+def draw_settings(config: EPCConfig, num_trials: int) -> list[dict]:
+    """Draws the settings to run, always the same."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trials = [study.ask() for _ in range(num_trials)]
+    for trial in trials:
+        search_space(trial, config)
+    return [trial.params for trial in trials]
+
+
+def measure(settings: Settings, num_workers: int) -> Cost:
+    """Runs a sweep and takes its time."""
+    default = EPCConfig()
+    training = replace(default.training, epochs=settings.epochs, patience=settings.epochs)
+    config = replace(default, training=training)
+    sweep = SweepSettings(trials=settings.trials, workers=num_workers, pruner="none", top=0)
+    order = Order("experiments.epc", f"workers-{num_workers}", sweep, config)
+    ready = _sweep.prepare(order)
+    study = SweepStudy.open(order)
+    for parameters in draw_settings(config, settings.trials):
+        study.study.enqueue_trial(parameters)
+    with _study_tracking.open_parent(study, order) as parent:
+        mirror = _study_tracking.Mirror(parent)
+        before = time.process_time()
+        _sweep.search(study, order, ready, lambda: mirror.update(study.trials()))
+        watching = time.process_time() - before
+    standing = count(study.trials())
+    if standing.complete != settings.trials:
+        raise RuntimeError(f"the sweep ended with {standing.describe()}")
+    return cost_of(study.trials(), watching)
+
+
+def cost_of(trials: list[FrozenTrial], watching: float) -> Cost:
+    """Adds up what the trials say of their time."""
+    spans: dict[int, tuple[float, float]] = {}
+    for trial in trials:
+        assert trial.datetime_start is not None
+        assert trial.datetime_complete is not None
+        start, end = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
+        worker = trial.user_attrs["worker"]["pid"]
+        first, last = spans.get(worker, (start, end))
+        spans[worker] = (min(first, start), max(last, end))
+    at_work = sum(last - first for first, last in spans.values())
+    trained = sum(training["seconds"] for trial in trials for training in trainings(trial))
+    seconds = max(last for _, last in spans.values()) - min(first for first, _ in spans.values())
+    return Cost(seconds, at_work, at_work - trained, watching, len(trials))
+
+
+def format_row(workers: int, cost: Cost) -> str:
+    """Gives a line of the table."""
+    return (
+        f"| {workers} | {cost.seconds:.0f} | {cost.trials_per_hour():.1f} | "
+        f"{cost.unspent:.1f} | {cost.watching:.1f} | {cost.share():.1%} |"
+    )
+
+
+def main() -> None:
+    """Runs both sweeps and prints the table."""
+    settings = tyro.cli(Settings, prog="python -m benchmarks.sweep_overhead", description=__doc__)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        costs = {workers: measure(settings, workers) for workers in (1, settings.workers)}
+    load = os.getloadavg()[1]
+    print(
+        f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {load:.1f} "
+        f"over the last five minutes, Python {platform.python_version()}, torch "
+        f"{version('torch')}, optuna {version('optuna')}, mlflow {version('mlflow')}; "
+        f"{settings.trials} trials of epc on the demo corpus, {settings.epochs} epochs\n"
+    )
+    print(
+        "| workers | seconds | trials an hour | not training, s | watching, s | share of records |"
+    )
+    print("|---|---|---|---|---|---|")
+    for workers, cost in costs.items():
+        print(format_row(workers, cost))
+    ratio = costs[settings.workers].trials_per_hour() / costs[1].trials_per_hour()
+    print(f"\n{settings.workers} workers run {ratio:.2f} times the trials an hour of one")
+
+
+if __name__ == "__main__":
+    main()

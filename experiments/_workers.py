@@ -1,0 +1,200 @@
+"""The worker processes of one command: started, watched, replaced when they die, stopped."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from multiprocessing.queues import Queue
+from pathlib import Path
+from types import FrameType
+
+_REPLACEMENTS = 3  # of each worker; what kills more of them will kill the next as well
+_STOP_SECONDS = 20.0
+
+Work = Callable[..., object]
+
+
+class Crew:
+    """Processes that do the same work, each with a thread, a device and a log of its own.
+
+    Args:
+        work: Function of a module; its last argument is the number of the worker.
+        arguments: Its other arguments.
+        num_workers: How many processes.
+        devices: GPUs to hand out, in turn; none on a machine without.
+        logs: Folder of what they print.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        arguments: tuple[object, ...],
+        *,
+        num_workers: int,
+        devices: Sequence[str],
+        logs: Path,
+    ) -> None:
+        self._work = work
+        self._arguments = arguments
+        self._devices = devices
+        self._logs = logs
+        self._deaths = [0] * num_workers
+        self._processes: list[BaseProcess | None] = [None] * num_workers
+
+    def __enter__(self) -> "Crew":
+        self._logs.mkdir(parents=True, exist_ok=True)
+        for number in range(len(self._processes)):
+            self._start(number)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def watch(self, seconds: float) -> bool:
+        """Waits until a worker ends, or so long; replaces the dead -> whether any is at work.
+
+        Raises:
+            ChildProcessError: A worker fails, or dies again and again.
+        """
+        alive = [process for process in self._processes if process is not None]
+        wait([process.sentinel for process in alive], timeout=seconds)
+        for number, process in enumerate(self._processes):
+            if process is not None and process.exitcode is not None:
+                self._processes[number] = None
+                self._bury(number, process)
+        return any(self._processes)
+
+    def stop(self) -> None:
+        """Ends all politely, so that they give back their trials, and the deaf by force."""
+        alive = [process for process in self._processes if process is not None]
+        for process in alive:
+            process.terminate()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for process in alive:
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+        self._processes = [None] * len(self._processes)
+
+    def _bury(self, number: int, process: BaseProcess) -> None:
+        """Replaces a worker that was killed; one that failed by itself would fail again."""
+        if process.exitcode == 0:
+            return
+        log = self._log(number)
+        if process.exitcode is not None and process.exitcode > 0:
+            last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+            raise ChildProcessError(f"worker {number} failed: {last[0]}; all of it in {log}")
+        self._deaths[number] += 1
+        if self._deaths[number] > _REPLACEMENTS:
+            raise ChildProcessError(
+                f"worker {number} died {self._deaths[number]} times, last of signal "
+                f"{-(process.exitcode or 0)}; what it printed is in {log}"
+            )
+        print(f"worker {number} died of signal {-(process.exitcode or 0)}; another takes its place")
+        self._start(number)
+
+    def _start(self, number: int) -> None:
+        device = self._devices[number % len(self._devices)] if self._devices else None
+        # A fresh process: a forked one would share the parent's connections and threads.
+        process = multiprocessing.get_context("spawn").Process(
+            target=_serve,
+            args=(self._work, (*self._arguments, number), device, self._log(number)),
+            name=f"worker-{number}",
+        )
+        process.start()
+        self._processes[number] = process
+
+    def _log(self, number: int) -> Path:
+        return self._logs / f"worker-{number}.log"
+
+
+def run_jobs(
+    work: Work,
+    jobs: Sequence[tuple[object, ...]],
+    *,
+    num_workers: int,
+    devices: Sequence[str] = (),
+    log: Path | None = None,
+) -> Iterator[object]:
+    """Does jobs in processes like those of a crew and yields what they return, in order."""
+    context = multiprocessing.get_context("spawn")
+    free = context.Queue()
+    for number in range(num_workers):
+        free.put(devices[number % len(devices)] if devices else None)
+    with ProcessPoolExecutor(
+        min(num_workers, max(1, len(jobs))),
+        mp_context=context,
+        initializer=_set_up_queued,
+        initargs=(free, log),
+    ) as pool:
+        waiting = [pool.submit(work, *job) for job in jobs]
+        try:
+            for job in waiting:
+                yield job.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+def find_devices(named: Sequence[str]) -> tuple[str, ...]:
+    """Returns the GPUs to use: those named, else all that this process may see."""
+    if named:
+        return tuple(named)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return tuple(device for device in visible.split(",") if device)
+    import torch
+
+    return tuple(map(str, range(torch.cuda.device_count())))
+
+
+def _serve(work: Work, arguments: tuple[object, ...], device: str | None, log: Path) -> None:
+    """Sets a fresh process up and lets it work."""
+    _set_up(device, log)
+    try:
+        work(*arguments)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+
+
+def _set_up_queued(free: "Queue[str | None]", log: Path | None) -> None:
+    _set_up(free.get(), log)
+
+
+def _set_up(device: str | None, log: Path | None) -> None:
+    """Gives a fresh process its thread, its device and its log, and lets it end with its parent.
+
+    Ctrl-C reaches every process of a terminal; here the parent alone answers it.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _interrupt)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if log is not None:
+        with log.open("a") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_STOP_SECONDS)
+        os._exit(1)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt

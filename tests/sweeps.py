@@ -1,0 +1,48 @@
+"""Sweeps of the tiny experiment, in this process or as a command."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from experiments._study import Order, SweepStudy
+from experiments._sweep_settings import SweepSettings
+from experiments._trials import run_trials
+from tests.tiny_experiment import TinyConfig
+
+ROOT = Path(__file__).parents[1]
+
+
+def make_order(*, name: str = "tiny", config: TinyConfig | None = None, **sweep: Any) -> Order:
+    """What the workers of a tiny sweep are told; its journal is in the current folder."""
+    settings = SweepSettings(**{"trials": 6, "storage": "sweep.journal", **sweep})
+    return Order("tests.tiny_experiment", name, settings, config or TinyConfig())
+
+
+def run_here(order: Order, worker: int = 0) -> SweepStudy:
+    """Does a worker's work in this process and returns the study."""
+    SweepStudy.open(order)
+    run_trials(order, worker)
+    return SweepStudy.open(order)
+
+
+def start_command(folder: Path, *flags: str) -> subprocess.Popen[str]:
+    """Starts a sweep of the tiny experiment as a user would, with what it prints in a file."""
+    command = [sys.executable, "-m", "tests.tiny_experiment", *flags]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with (folder / "printed.txt").open("a") as printed:
+        return subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=printed, stderr=printed, text=True
+        )
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """Waits until something is true and returns it."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.05)
+    return found
