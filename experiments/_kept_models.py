@@ -71,7 +71,7 @@ def keep_best(
         )
         with tempfile.TemporaryDirectory() as folder:
             save_model(Path(folder), trained.model, card)
-            run.log_folder(Path(folder), FOLDER)
+            run.client.log_artifacts(run.run_id, folder, FOLDER)
 
     return recipe._replace(on_trained=keep)
 

@@ -67,10 +67,6 @@ class TrackedRun:
             table.to_parquet(Path(folder) / file, index=False)
             self.client.log_artifact(self.run_id, str(Path(folder) / file))
 
-    def log_folder(self, folder: Path, name: str) -> None:
-        """Keeps a folder with all that is in it."""
-        self.client.log_artifacts(self.run_id, str(folder), name)
-
     def log_figure(self, figure: Figure, file: str) -> None:
         """Keeps a picture."""
         self.client.log_figure(self.run_id, figure, file)
