@@ -89,23 +89,23 @@ def test_the_choices_on_the_command_line_are_those_that_exist():
 
 
 def test_search_leaves_the_rest_of_the_config_alone():
-    proposed = {
+    model = {
         "dialogue_model": "single",
-        "fusion": "late",
+        "fusion": "gated",
         "hidden_size": 64,
         "dropout": 0.25,
+        "input_dropout": 0.5,
         "recognition_weight": 0.75,
-        "learning_rate": 1e-3,
+        "emotion_weight": 0.1,
     }
-    config = search_space(optuna.trial.FixedTrial(proposed), EPCConfig(history=4))
-    assert config == EPCConfig(
+    heard = {"speech_pooling": "mean", "text_layers": "last-4"}
+    training = {"learning_rate": 1e-3, "weight_decay": 1e-3, "optimizer": "adam"}
+    trial = optuna.trial.FixedTrial({**model, **heard, **training})
+    assert search_space(trial, EPCConfig(history=4)) == EPCConfig(
         history=4,
-        dialogue_model="single",
-        fusion="late",
-        hidden_size=64,
-        dropout=0.25,
-        recognition_weight=0.75,
-        training=TrainingSettings(learning_rate=1e-3),
+        features=FeatureSettings(**heard),  # type: ignore[arg-type]
+        training=TrainingSettings(**training),  # type: ignore[arg-type]
+        **model,  # type: ignore[arg-type]
     )
 
 

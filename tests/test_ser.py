@@ -92,12 +92,14 @@ def test_every_setting_of_an_encoder_reaches_its_features():
 
 
 def test_search_leaves_the_rest_of_the_config_alone():
-    proposed = {"hidden_size": 64, "dropout": 0.25, "learning_rate": 1e-3, "weight_decay": 0.1}
+    training = {"learning_rate": 1e-3, "weight_decay": 0.1, "optimizer": "rmsprop"}
+    proposed = {"hidden_size": 64, "dropout": 0.25, "aggregator": "attention", **training}
     config = search_space(optuna.trial.FixedTrial(proposed), SERConfig(training=QUICK))
     assert config == SERConfig(
+        features=EncoderSettings(aggregator="attention"),
         hidden_size=64,
         dropout=0.25,
-        training=TrainingSettings(epochs=2, resamples=100, learning_rate=1e-3, weight_decay=0.1),
+        training=dataclasses.replace(QUICK, **training),  # type: ignore[arg-type]
     )
 
 
