@@ -117,6 +117,9 @@ def _figure_of(axes: Any) -> Figure:
     while not hasattr(first, "get_figure"):
         first = first[0]
     figure = first.get_figure()
-    width = max(6.4, 1.6 * len(figure.axes))
+    width = max(6.4, 1.8 * len(figure.axes))
     figure.set_size_inches(width, 4.8)
+    if len(figure.axes) > 2:  # beside each other, the names of choices would overlap
+        for part in figure.axes:
+            part.tick_params(axis="x", which="both", labelrotation=50)
     return figure

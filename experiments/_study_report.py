@@ -33,8 +33,7 @@ def report(study: SweepStudy, order: Order, parent: ParentRun, mirror: Mirror) -
         command = command_of(order, best[0])
         parent.log_text(command + "\n", "best_command.txt")
         print(f"the best on valid again: {command}")
-    place = parent.client.tracking_uri
-    print(f"run {parent.run_id}; see it with: mlflow ui --backend-store-uri {place}")
+    print(f"run {parent.run_id}; see it with: python -m experiments.ui")
 
 
 def test_scores(study: SweepStudy) -> dict[int, dict[str, Interval]]:
