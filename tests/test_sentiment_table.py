@@ -1,5 +1,6 @@
 """The sentiment command: rows by modality, context, regression, refusals, and exact commands."""
 
+import dataclasses
 import re
 import shlex
 from pathlib import Path
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from experiments import _cli
-from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
+from experiments._settings import FeatureSettings, TrainingSettings
 from experiments.sentiment import HeardSettings, SentimentConfig, run, search_space
 from tests.command_line import usage_error
 from tests.hums import write_hum
@@ -158,10 +159,12 @@ def test_plain_features_have_one_layer_and_others_the_mean_of_the_last_four():
     assert HeardSettings(modality=("speech",), encoders=("x",)).of_row().speech_layers == "last-4"
 
 
-def test_search_leaves_the_rest_of_the_config_alone():
+def test_search_chooses_a_row_and_leaves_the_rest_of_the_config_alone():
     proposed = {"hidden_size": 64, "dropout": 0.25, "learning_rate": 1e-3, "weight_decay": 0.1}
-    config = SentimentConfig(data=CorpusSettings(), history=3, training=TrainingSettings(epochs=2))
-    assert search_space(optuna.trial.FixedTrial(proposed), config) == SentimentConfig(
+    config = SentimentConfig(history=3, training=TrainingSettings(epochs=2))
+    trial = optuna.trial.FixedTrial({"row": "text: all-MiniLM-L6-v2", **proposed})
+    assert search_space(trial, config) == SentimentConfig(
+        features=dataclasses.replace(config.features, modality=("text",)),
         history=3,
         hidden_size=64,
         dropout=0.25,
