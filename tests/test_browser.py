@@ -5,6 +5,7 @@ CONVERSATION_EMOTION_SCREENSHOTS names a folder for the pictures of the README, 
 
 import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from io import BytesIO
@@ -43,8 +44,15 @@ def store(tmp_path_factory) -> Iterator[str]:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setenv("CONVERSATION_EMOTION_CACHE", str(folder / "cache"))
         track_trials(folder)
-        with _pages.serve("127.0.0.1", None) as pages:
+        with _pages.serve("127.0.0.1", find_free_port()) as pages:
             yield pages.address
+
+
+def find_free_port() -> int:
+    """Finds a port of its own, so that no other server answers in the place of this one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_workers_end_with_a_command_that_is_killed_and_give_their_trials_back(fo
 
 
 def test_an_interrupt_marks_the_sweep_killed_and_gives_the_trials_back(folder):
-    with start_command(folder, "--trials", "4", "--pause", "0.3", "--workers", "2") as sweep:
+    with start_command(folder, "--trials", "60", "--pause", "0.3", "--workers", "2") as sweep:
         wait_for(lambda: len(running_processes(folder)) == 2)
         sweep.send_signal(signal.SIGINT)
         assert sweep.wait(timeout=60) == 130
