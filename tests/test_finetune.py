@@ -236,7 +236,8 @@ def write_table(path: Path, **changes: object) -> CorpusSettings:
         }
         for number in range(12)
     ]
-    pd.DataFrame(rows).assign(**changes).to_csv(path, index=False)
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    pd.DataFrame({**columns, **changes}).to_csv(path, index=False)
     return CorpusSettings(corpus="manifest", root=path, labels="all", num_folds=3)
 
 
