@@ -8,7 +8,8 @@ and on the gradients before anything is measured. The loop computes what the pap
 frame and one horizon after the other, all clips together; nothing else differs. They take turns in
 one process on the same threads; a ratio is of two turns side by side. A step is forward, backward
 and the update. Peak memory is that of a process of its own, library and weights included; on a GPU
-what is allocated beyond what was before. Needs Linux. Takes about five minutes on two cores.
+what is allocated beyond what was before. Needs Linux. On two cores the default
+takes about half an hour, --clips 2 five minutes.
 """
 
 import multiprocessing

@@ -244,9 +244,9 @@ def write_table(path: Path, **changes: object) -> CorpusSettings:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"text": [None] * 11 + ["!"], "audio": "a.wav"}, "the train part|nothing usable"),
-        ({"emotion": ["up"] * 11 + ["down"]}, "has no example of down|nothing usable"),
-        ({"emotion": None}, "needs two emotions or more|has no emotion|emotion"),
+        ({"text": [None] * 11 + ["!"], "audio": "a.wav"}, "fold '1': nothing usable with a class"),
+        ({"emotion": ["up"] * 11 + ["down"]}, "fold '1': the train part has no example of down"),
+        ({"emotion": None}, r"needs two emotions or more, got \[\]"),
     ],
 )
 def test_what_a_fold_lacks_is_named_before_any_training(workplace, tmp_path, changes, message):

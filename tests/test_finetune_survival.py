@@ -1,0 +1,49 @@
+"""A fine-tuning that is killed in earnest ends with the weights that it would have had."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import torch
+from safetensors.torch import load_file
+from test_finetune import write_corpus, write_encoder
+
+
+def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(tmp_path):
+    root = tmp_path / "EmoDB"
+    write_corpus(root)
+    command = [
+        *(sys.executable, "-m", "experiments.finetune", "--corpus", "emodb", "--root", str(root)),
+        *("--encoder", write_encoder(tmp_path / "encoder"), "--max-folds", "1"),
+        *("--epochs", "6", "--patience", "6", "--resamples", "50"),
+    ]
+    places = {name: tmp_path / name for name in ("killed", "whole")}
+    for place in places.values():
+        place.mkdir()
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+
+    process = subprocess.Popen(command, cwd=places["killed"], env=environment)
+    while not (states := list(places["killed"].glob("mlruns/finetuning/*/seed0/*/state.pt"))):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done, _, _ = torch.load(states[0], weights_only=True)["numbers"]
+    assert 1 <= done < 6
+
+    for place in places.values():
+        ended = subprocess.run(
+            command, cwd=place, env=environment, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert ("resuming run" in ended.stdout) == (place == places["killed"])
+    resumed, whole = (
+        load_file(next(place.glob("mlruns/finetuning/*/encoders/03/model.safetensors")))
+        for place in places.values()
+    )
+    assert resumed.keys() == whole.keys()
+    for name, weights in whole.items():
+        assert torch.equal(resumed[name], weights), name
