@@ -45,6 +45,7 @@ def read_audio(
     offset: float | None = None,
     duration: float | None = None,
     channel: int | None = None,
+    speed: float = 1.0,
 ) -> NDArray[np.float32]:
     """Reads a file, or a slice of it, as mono 16 kHz.
 
@@ -56,6 +57,7 @@ def read_audio(
         offset: Seconds after the first sample at which to begin; None for the beginning.
         duration: Seconds to read at most, less where the file ends before; None for all.
         channel: Channel to take, counted from 0; None for the mean of all.
+        speed: How many times as fast to play it, to whole percent; the pitch goes with it.
 
     Returns:
         Waveform of shape (S,).
@@ -69,7 +71,7 @@ def read_audio(
     _check_slice(path, offset, duration)
     audio = _decode(path, offset or 0.0, duration)
     mono = _to_mono(path, audio.samples, channel)
-    if (seconds := mono.size / audio.rate) < MIN_SECONDS:
+    if (seconds := mono.size / audio.rate / speed) < MIN_SECONDS:
         raise AudioError(
             f"{path}: {1000 * seconds:.1f} ms of audio{_place(offset, duration)}, expected "
             f"{1000 * MIN_SECONDS:.0f} ms or more; leave the clip out or give it a longer slice"
@@ -80,7 +82,7 @@ def read_audio(
             f"{path}: sample {position} is {mono[position]}, expected finite numbers; "
             "write the file again"
         )
-    return _resample(mono, audio.rate)
+    return _resample(_resample(mono, audio.rate), round(SAMPLE_RATE * speed))
 
 
 def measure_seconds(path: str | Path) -> float:

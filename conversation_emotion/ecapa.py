@@ -64,7 +64,7 @@ class EcapaPooling(nn.Module):
 
     Args:
         input_size: Features per frame (D).
-        hidden_size: Channels (512 as published), a multiple of 8.
+        hidden_size: Channels (512 as published), a multiple of 8. The cost grows with the square.
         output_size: Features of an utterance.
         dropout: Of channels, within the blocks.
 
@@ -73,7 +73,7 @@ class EcapaPooling(nn.Module):
     """
 
     def __init__(
-        self, input_size: int, hidden_size: int = 64, output_size: int = 192, dropout: float = 0.0
+        self, input_size: int, hidden_size: int = 32, output_size: int = 192, dropout: float = 0.0
     ) -> None:
         super().__init__()
         if hidden_size < 8 or hidden_size % 8:

@@ -1,6 +1,7 @@
 """The corpus by the settings: its utterances, the classes to judge, the folds of its protocol."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from conversation_emotion.corpora import load_corpus
 from conversation_emotion.corpora.iemocap import select_scenario
+from conversation_emotion.folds import Fold
 from conversation_emotion.labels import IGNORED, LabelMap, Targets, find_label_map, map_labels
 from conversation_emotion.splits import Split, SplitOptions, make_split
 from experiments._settings import CorpusSettings
@@ -78,7 +80,8 @@ def read_corpus(settings: CorpusSettings) -> Corpus:
     if label_set == "auto":
         label_set = AUTOMATIC_LABELS.get(settings.corpus, "all")
     label_map = find_label_map(settings.corpus, label_set, utterances["emotion"])
-    return make_corpus(utterances, label_map, partial(choose_split, settings=settings))
+    corpus = make_corpus(utterances, label_map, partial(choose_split, settings=settings))
+    return learn_at_speeds(corpus, settings.speeds)
 
 
 def make_corpus(
@@ -137,3 +140,45 @@ def choose_split(
         judged=np.flatnonzero(is_judged).astype(np.int64),
     )
     return make_split(name, utterances, options)
+
+
+def learn_at_speeds(corpus: Corpus, speeds: Sequence[float]) -> Corpus:
+    """Lets train hold every dialogue of it also at other speeds; no copy is ever judged.
+
+    A copy is a dialogue of its own, ``NAME@SPEED``, whose rows stand behind those of the corpus and
+    whose column ``speed`` says how fast to play them (Ko et al., 2015).
+    """
+    if not speeds:
+        return corpus
+    utterances, folds = corpus.utterances, corpus.split.folds
+    learnt = np.unique(np.concatenate([fold.train for fold in folds]))
+    dialogues = utterances["dialogue_id"]
+    copied = np.flatnonzero(dialogues.isin(dialogues.iloc[learnt]))
+    originals = np.concatenate([np.arange(len(utterances)), np.tile(copied, len(speeds))])
+    is_copy = np.arange(len(originals)) >= len(utterances)
+    table = utterances.iloc[originals].reset_index(drop=True)
+    table["speed"] = np.concatenate([np.ones(len(utterances)), np.repeat(speeds, len(copied))])
+    marks = "@" + table.loc[is_copy, "speed"].map("{:g}".format)
+    for column in ("utterance_id", "dialogue_id"):
+        table.loc[is_copy, column] = table.loc[is_copy, column] + marks
+
+    def learn_copies(fold: Fold) -> Fold:
+        copies = np.flatnonzero(is_copy & np.isin(originals, fold.train))
+        return replace(fold, train=np.concatenate([fold.train, copies]))
+
+    split = replace(
+        corpus.split,
+        folds=tuple(map(learn_copies, folds)),
+        notes=(
+            *corpus.split.notes,
+            f"train also holds copies at speeds {', '.join(f'{x:g}' for x in speeds)}",
+        ),
+    )
+    return corpus._replace(
+        utterances=table,
+        targets=corpus.targets._replace(
+            classes=corpus.targets.classes.iloc[originals].reset_index(drop=True)
+        ),
+        heard_classes=corpus.heard_classes[originals],
+        split=split,
+    )

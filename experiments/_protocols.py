@@ -115,6 +115,8 @@ def resolve(config: "SERConfig") -> "SERConfig":
     if config.protocol == "auto":
         return config
     protocol = PROTOCOLS.get(config.protocol, Protocol({"data.split": config.protocol}))
+    if config.data.speeds and config.protocol in PROTOCOLS:
+        raise ValueError(f"--protocol {config.protocol} learns from recordings alone, not --speeds")
     default = type(config)()
     for path, wanted in protocol.settings.items():
         given = _read(config, path)

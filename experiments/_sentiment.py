@@ -13,7 +13,7 @@ from conversation_emotion.metrics import Interval
 from conversation_emotion.sentiment import name_polarities, polarity_map, read_strengths
 from conversation_emotion.windows import Windows, build_windows, single_utterances
 from experiments import _conversation, _folds, _report, _sentiment_regression, _utterances
-from experiments._corpus import Corpus, choose_split, load_utterances, make_corpus
+from experiments._corpus import Corpus, choose_split, learn_at_speeds, load_utterances, make_corpus
 from experiments._features import as_extracted, extract_features
 from experiments._folds import Prepared, Recipe, prepare_windows
 from experiments._tracking import ParentRun
@@ -127,7 +127,8 @@ def _read_corpus(config: "SentimentConfig") -> Corpus:
     utterances = load_utterances(config.data)
     utterances["emotion"] = name_polarities(utterances["sentiment"])
     label_map = polarity_map(config.data.corpus, with_neutral=config.data.labels == "all")
-    return make_corpus(utterances, label_map, partial(choose_split, settings=config.data))
+    corpus = make_corpus(utterances, label_map, partial(choose_split, settings=config.data))
+    return learn_at_speeds(corpus, config.data.speeds)
 
 
 def _find_windows(config: "SentimentConfig", corpus: Corpus) -> tuple[Windows, Windows]:

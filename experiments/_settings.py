@@ -91,12 +91,17 @@ class CorpusSettings:
     """EmoBox's data/CORPUS folder, which the split emobox reads; without it the folds are drawn by
     EmoBox's rule."""
 
+    speeds: tuple[float, ...] = ()
+    """Learn also from copies of all that trains, played so many times as fast, such as 0.9 1.1."""
+
     strict: bool = False
     """Stop at a clip that is missing or broken, instead of naming it and masking its speech."""
 
     def __post_init__(self) -> None:
         if self.num_folds < 2:
             raise ValueError(f"--num-folds must be 2 or more, got {self.num_folds}")
+        if not all(0.5 <= x <= 2 and x != 1 and self.speeds.count(x) == 1 for x in self.speeds):
+            raise ValueError(f"--speeds must differ, lie in [0.5, 2], not be 1; got {self.speeds}")
         if self.corpus != "demo" and self.root is None:
             raise ValueError(f"--corpus {self.corpus} needs --root")
         if self.split == "superb" and self.superb_folds is None:
@@ -117,7 +122,28 @@ def check_aggregator(aggregator: str, size: int | None) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureSettings:
+class PoolingSettings:
+    """How the features of an utterance become one vector."""
+
+    aggregator: Literal["mean", "statistics", "attention", "ecapa"] = "mean"
+    """What pools frames or tokens that were kept, within the model."""
+
+    aggregator_size: int | None = None
+    """Channels of ecapa (32 if none, 512 as published), or units of attention (128 if none)."""
+
+    standardise: Literal["train", "clip", "none"] = "train"
+    """Centre and scale features by the statistics of train; or each clip by those of all its
+    frames and features; or leave them."""
+
+    half_precision: bool = False
+    """Keep features on disk in 16 instead of 32 bits."""
+
+    def __post_init__(self) -> None:
+        check_aggregator(self.aggregator, self.aggregator_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSettings(PoolingSettings):
     """What the model perceives of each utterance."""
 
     modality: Literal["speech", "text", "speech+text"] = "speech+text"
@@ -152,19 +178,6 @@ class FeatureSettings:
     layer_mixture: Literal["sum", "join"] = "join"
     """How several layers become one: a learned weighted sum, or beside each other."""
 
-    aggregator: Literal["mean", "statistics", "attention", "ecapa"] = "mean"
-    """What pools frames or tokens that were kept, within the model."""
-
-    aggregator_size: int | None = None
-    """Channels of ecapa (64 if none, 512 as published), or units of attention (128 if none)."""
-
-    standardise: Literal["train", "clip", "none"] = "train"
-    """Centre and scale features by the statistics of train; or each clip by those of all its
-    frames and features; or leave them."""
-
-    half_precision: bool = False
-    """Keep features on disk in 16 instead of 32 bits."""
-
     def __post_init__(self) -> None:
         for flag, number in (
             ("--speech-components", self.speech_components),
@@ -172,7 +185,7 @@ class FeatureSettings:
         ):
             if number is not None and number < 1:
                 raise ValueError(f"{flag} must be 1 or more, got {number}")
-        check_aggregator(self.aggregator, self.aggregator_size)
+        super().__post_init__()
 
     def modalities(self) -> tuple[str, ...]:
         """Returns the names of the modalities in order."""
@@ -180,7 +193,7 @@ class FeatureSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderSettings:
+class EncoderSettings(PoolingSettings):
     """Which speech encoders to compare, and what of them."""
 
     encoders: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--encoder"])] = ("fbank",)
@@ -198,25 +211,12 @@ class EncoderSettings:
     layer_mixture: Literal["sum", "join"] = "sum"
     """How several layers become one: a learned weighted sum, or beside each other."""
 
-    aggregator: Literal["mean", "statistics", "attention", "ecapa"] = "mean"
-    """What pools frames that were kept, within the model."""
-
-    aggregator_size: int | None = None
-    """Channels of ecapa (64 if none, 512 as published), or units of attention (128 if none)."""
-
-    standardise: Literal["train", "clip", "none"] = "train"
-    """Centre and scale features by the statistics of train; or each clip by those of all its
-    frames and features; or leave them."""
-
-    half_precision: bool = False
-    """Keep features on disk in 16 instead of 32 bits."""
-
     def __post_init__(self) -> None:
         if not self.encoders:
             raise ValueError("--encoders needs one encoder or more")
         if repeated := sorted({name for name in self.encoders if self.encoders.count(name) > 1}):
             raise ValueError(f"--encoders names {repeated[0]} more than once")
-        check_aggregator(self.aggregator, self.aggregator_size)
+        super().__post_init__()
 
     def of_encoder(self, name: str, *, needs_frames: bool = False) -> FeatureSettings:
         """Returns what to extract with one of the encoders.

@@ -59,7 +59,7 @@ class FusionConfig:
     emotion2vec: str = "emotion2vec-mini"
     """What they call emotion2vec."""
 
-    aggregator_size: int = 64
+    aggregator_size: int = 32
     """Channels of ECAPA-TDNN, 512 as published."""
 
     dropout: float = 0.3

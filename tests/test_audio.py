@@ -66,6 +66,14 @@ def test_any_sample_rate_becomes_16_khz(tmp_path, rate):
     np.testing.assert_allclose(waveform[middle], sine(440, SAMPLE_RATE)[middle], atol=5e-3)
 
 
+@pytest.mark.parametrize("speed", [0.9, 1.1, 1.25])
+def test_another_speed_changes_length_and_pitch_alike(tmp_path, speed):
+    soundfile.write(tmp_path / "clip.wav", sine(440, 48_000), 48_000)
+    waveform = read(tmp_path / "clip.wav", speed=speed)
+    assert len(waveform) == pytest.approx(SAMPLE_RATE / speed, abs=1)
+    assert loudest_hertz(waveform) == pytest.approx(440 * speed, abs=2)
+
+
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
 def test_reads_the_usual_formats(tmp_path, suffix):
     path = tmp_path / f"clip.{suffix}"

@@ -32,6 +32,7 @@ def test_the_name_of_a_split_fixes_the_split_alone():
     [
         ({"hidden_size": 64}, "--protocol emobox sets --hidden-size to 128, got 64"),
         ({"data": CorpusSettings(split="official")}, "sets --split to emobox, got official"),
+        ({"data": CorpusSettings(speeds=(0.9,))}, "recordings alone, not --speeds"),
     ],
 )
 def test_a_flag_against_the_protocol_is_an_error(changed, message):

@@ -57,6 +57,9 @@ def test_flags_reach_the_config():
         (["--aggregator", "ecapa", "--aggregator-size", "9"], "ecapa must be a multiple of 8: 9"),
         (["--encoders", "mfcc", "fbank", "mfcc"], "--encoders names mfcc more than once"),
         (["--corpus", "emodb"], "--corpus emodb needs --root"),
+        (["--speeds", "0.9", "0.9"], "--speeds must differ"),
+        (["--speeds", "1"], "--speeds must differ, lie in .* not be 1"),
+        (["--speeds", "3"], r"--speeds must .* lie in \[0.5, 2\]"),
     ],
 )
 def test_a_rejected_value_is_a_usage_error(flags, message, capsys):

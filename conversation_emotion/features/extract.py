@@ -63,6 +63,7 @@ class _Clip(NamedTuple):
     offset: float | None
     duration: float | None
     channel: int | None
+    speed: float
 
 
 def extract_speech(
@@ -165,17 +166,21 @@ def _list_clips(
     utterances: pd.DataFrame, digests: FileDigests, failures: dict[str, str]
 ) -> Iterator[_Clip]:
     """Yields the clips that exist with the key of their content; notes the files that do not."""
-    columns = ["utterance_id", "audio", "offset", "duration", "channel"]
+    columns = ["utterance_id", "audio", "speed", "offset", "duration", "channel"]
+    if "speed" not in utterances:
+        utterances = utterances.assign(speed=1.0)
     named = utterances.loc[utterances["audio"].notna(), columns]
     rows = _progress(([row] for row in named.itertuples(index=False)), len(named), "files")
     for (row,) in rows:
-        utterance_id, audio, *place = row
+        utterance_id, audio, speed, *place = row
         offset, duration, channel = (None if pd.isna(value) else value for value in place)
         try:
             content = f"{digests.digest(Path(audio))}-{offset}-{duration}-{channel}"
         except OSError as error:
             failures[utterance_id] = f"{audio}: {error.strerror or error}"
             continue
+        if speed != 1:
+            content += f" at {speed:g}"
         yield _Clip(
             utterance_id,
             text_digest(content),
@@ -183,6 +188,7 @@ def _list_clips(
             offset,
             duration,
             None if channel is None else int(channel),
+            speed,
         )
     digests.save()
 
@@ -193,7 +199,11 @@ def _encode_clips(
     def read(clip: _Clip) -> NDArray[np.float32] | None:
         try:
             waveform = read_audio(
-                clip.path, offset=clip.offset, duration=clip.duration, channel=clip.channel
+                clip.path,
+                offset=clip.offset,
+                duration=clip.duration,
+                channel=clip.channel,
+                speed=clip.speed,
             )
         except AudioError as error:
             failures[clip.utterance_id] = str(error)
