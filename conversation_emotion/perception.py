@@ -33,8 +33,9 @@ class Standardisation(nn.Module):
 
     Args:
         centre: Mean of the train frames of shape (L, D).
-        components: Principal components of shape (D, E) or None to keep all D features.
-        scale: Deviation of the train frames, after projection, of shape (L, E).
+        components: Principal components of all layers together, of shape (L D, E), which make one
+            layer of them; or None to keep all layers and features.
+        scale: Deviation of the train frames, after projection, of shape (L, D) or (1, E).
     """
 
     centre: Tensor
@@ -49,19 +50,19 @@ class Standardisation(nn.Module):
 
     @property
     def num_layers(self) -> int:
-        """Layers that are standardised (L)."""
-        return self.centre.size(0)
+        """Layers afterwards: L, or one of components."""
+        return self.scale.size(0)
 
     @property
     def output_size(self) -> int:
-        """Features per frame afterwards (E)."""
+        """Features per frame afterwards (D or E)."""
         return self.scale.size(-1)
 
     def forward(self, states: Tensor) -> Tensor:
-        """Standardises every frame: (..., L, T, D) -> (..., L, T, E)."""
+        """Standardises every frame: (..., L, T, D) -> (..., L, T, D) or (..., 1, T, E)."""
         centred = states - self.centre.unsqueeze(-2)
         if self.components is not None:
-            centred = centred @ self.components
+            centred = join_layers(centred).unsqueeze(-3) @ self.components
         return centred / self.scale.unsqueeze(-2)
 
 
@@ -70,33 +71,37 @@ def fit_standardisation(
 ) -> Standardisation:
     """Fits mean, deviation and principal components on frames of the train part: (N, L, D).
 
+    The components of one layer are those of its features as they are (Shi et al., 2023); of several
+    layers, whose ranges differ, those of standardised features.
+
     Raises:
-        ValueError: More components than frames or features, or components of several layers.
+        ValueError: More components than frames or features.
     """
     centre, components = frames.mean(axis=0), None
-    if num_components is None:
-        scale = frames.std(axis=0)
-    else:
+    scale = _as_divisor(frames.std(axis=0))
+    if num_components is not None:
         num_frames, num_layers, size = frames.shape
-        if num_layers > 1:
+        most = min(num_frames, num_layers * size)
+        if num_components > most:
             raise ValueError(
-                f"a PCA of {num_layers} layers at once; keep one layer or leave it out"
+                f"{num_components} principal components of {num_frames} train frames with "
+                f"{num_layers * size} features; {most} is the most there can be"
             )
-        if num_components > min(num_frames, size):
-            raise ValueError(
-                f"{num_components} principal components of {num_frames} train frames with {size} "
-                f"features; {min(num_frames, size)} is the most there can be"
-            )
-        pca = PCA(num_components, random_state=0).fit(frames[:, 0])
-        directions = np.asarray(pca.components_)
-        components = torch.from_numpy(directions.T.astype(np.float32))
-        scale = ((frames[:, 0] - centre[0]) @ directions.T).std(axis=0)[None]
-    scale = np.where(scale < TINY, 1.0, scale)  # a constant feature stays zero
+        units = scale if num_layers > 1 else np.ones_like(scale)
+        joined = ((frames - centre) / units).reshape(num_frames, -1)
+        directions = np.asarray(PCA(num_components, random_state=0).fit(joined).components_).T
+        scale = _as_divisor((joined @ directions).std(axis=0))[None]
+        components = torch.from_numpy((directions / units.reshape(-1, 1)).astype(np.float32))
     return Standardisation(
         torch.from_numpy(centre.astype(np.float32)),
         components,
         torch.from_numpy(scale.astype(np.float32)),
     )
+
+
+def _as_divisor(deviations: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Lets a feature that is constant stay zero."""
+    return np.where(deviations < TINY, 1.0, deviations)
 
 
 def identity(num_layers: int, size: int) -> Standardisation:
@@ -137,7 +142,12 @@ class LayerJoin(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """Joins the layers: (..., L, T, D) -> (..., T, L D)."""
-        return states.transpose(-3, -2).flatten(-2)
+        return join_layers(states)
+
+
+def join_layers(states: Tensor) -> Tensor:
+    """Puts layers beside each other: (..., L, T, D) -> (..., T, L D)."""
+    return states.transpose(-3, -2).flatten(-2)
 
 
 LAYER_MIXTURES = {"sum": LayerSum, "join": LayerJoin}

@@ -125,6 +125,10 @@ def check_aggregator(aggregator: str, size: int | None) -> None:
 class PoolingSettings:
     """How the features of an utterance become one vector."""
 
+    speech_components: int | None = None
+    """Principal components of the speech features, of all layers together, fitted on train; none
+    keeps all features."""
+
     aggregator: Literal["mean", "statistics", "attention", "ecapa"] = "mean"
     """What pools frames or tokens that were kept, within the model."""
 
@@ -139,6 +143,12 @@ class PoolingSettings:
     """Keep features on disk in 16 instead of 32 bits."""
 
     def __post_init__(self) -> None:
+        for name in ("speech_components", "text_components"):
+            number, flag = getattr(self, name, None), f"--{name.replace('_', '-')}"
+            if number is not None and number < 1:
+                raise ValueError(f"{flag} must be 1 or more, got {number}")
+            if number is not None and self.standardise != "train":
+                raise ValueError(f"{flag} needs --standardise train, got {self.standardise}")
         check_aggregator(self.aggregator, self.aggregator_size)
 
 
@@ -159,9 +169,6 @@ class FeatureSettings(PoolingSettings):
     speech_pooling: Literal["mean", "statistics", "frames"] = "statistics"
     """Frames pooled before training to their mean, or mean and deviation; or all of them kept."""
 
-    speech_components: int | None = None
-    """Principal components of the speech features, fitted on train; none keeps all features."""
-
     text_encoder: str = "all-MiniLM-L6-v2"
     """Sentence-transformers model, or a BERT-like one (tokens:NAME for its token states): hub id or
     folder."""
@@ -177,15 +184,6 @@ class FeatureSettings(PoolingSettings):
 
     layer_mixture: Literal["sum", "join"] = "join"
     """How several layers become one: a learned weighted sum, or beside each other."""
-
-    def __post_init__(self) -> None:
-        for flag, number in (
-            ("--speech-components", self.speech_components),
-            ("--text-components", self.text_components),
-        ):
-            if number is not None and number < 1:
-                raise ValueError(f"{flag} must be 1 or more, got {number}")
-        super().__post_init__()
 
     def modalities(self) -> tuple[str, ...]:
         """Returns the names of the modalities in order."""
@@ -233,6 +231,7 @@ class EncoderSettings(PoolingSettings):
             speech_encoder=name,
             speech_layers=self.speech_layers,
             speech_pooling=pooling,
+            speech_components=self.speech_components,
             layer_mixture=self.layer_mixture,
             aggregator=self.aggregator,
             aggregator_size=self.aggregator_size,

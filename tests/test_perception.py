@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from conversation_emotion.perception import (
     AGGREGATORS,
@@ -37,11 +39,23 @@ def test_principal_components_are_those_of_scikit_learn_scaled_to_one():
     np.testing.assert_allclose(found[0, :, 0, 0].numpy(), expected, atol=1e-3)
 
 
+def test_components_of_several_layers_are_those_of_all_standardised_features():
+    frames = np.random.default_rng(0).normal(size=(200, 3, 4)).astype(np.float32)
+    frames[:, 1] = 50 + 20 * frames[:, 1]  # a layer of another range counts like the others
+    frames[:, 2] += frames[:, 0]
+    standardisation = fit_standardisation(frames, 5)
+    assert (standardisation.num_layers, standardisation.output_size) == (1, 5)
+    states = torch.from_numpy(frames).transpose(0, 1)[None]  # one utterance of 200 frames
+    reference = make_pipeline(StandardScaler(), PCA(5, random_state=0), StandardScaler())
+    expected = reference.fit_transform(frames.reshape(200, 12))
+    np.testing.assert_allclose(standardisation(states)[0, 0].numpy(), expected, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
         ((4, 1, 6), "5 principal components of 4 train frames with 6 features; 4 is the most"),
-        ((9, 2, 6), "a PCA of 2 layers at once"),
+        ((9, 2, 2), "5 principal components of 9 train frames with 4 features; 4 is the most"),
     ],
 )
 def test_impossible_components_are_refused(shape, message):

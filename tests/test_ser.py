@@ -57,6 +57,11 @@ def test_flags_reach_the_config():
         (["--aggregator", "ecapa", "--aggregator-size", "9"], "ecapa must be a multiple of 8: 9"),
         (["--encoders", "mfcc", "fbank", "mfcc"], "--encoders names mfcc more than once"),
         (["--corpus", "emodb"], "--corpus emodb needs --root"),
+        (["--speech-components", "0"], "--speech-components must be 1 or more, got 0"),
+        (
+            ["--speech-components", "4", "--standardise", "clip"],
+            "--speech-components needs --standardise train, got clip",
+        ),
         (["--speeds", "0.9", "0.9"], "--speeds must differ"),
         (["--speeds", "1"], "--speeds must differ, lie in .* not be 1"),
         (["--speeds", "3"], r"--speeds must .* lie in \[0.5, 2\]"),
@@ -87,6 +92,7 @@ def test_every_setting_of_an_encoder_reaches_its_features():
         "aggregator_size": 7,
         "standardise": "clip",
         "half_precision": True,
+        "speech_components": None,
     }
     assert set(changed) == set(get_type_hints(EncoderSettings)) - {"encoders"}
     assert EncoderSettings(encoders=("x", "y"), **changed).of_encoder("y") == FeatureSettings(
