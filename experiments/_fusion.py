@@ -13,6 +13,7 @@ from torch import nn
 
 from conversation_emotion.baselines import predict_majority
 from conversation_emotion.batching import ModalityArrays
+from conversation_emotion.decisions import pool_decisions
 from conversation_emotion.features.extract import Features
 from conversation_emotion.fusion_model import MEETINGS, FusionModel
 from conversation_emotion.perception import LayerSum, fit_standardisation, make_aggregator
@@ -71,11 +72,17 @@ def validate(config: FusionConfig, memory: Memory) -> Iterator[Validation]:
 def train(
     config: FusionConfig, prepared: Mapping[int, Prepared], parents: Sequence[ParentRun]
 ) -> dict[int, Judged]:
-    """Trains each fold and seed of each row, and scores it under the row's run."""
-    judged = {}
+    """Trains each fold and seed of each row, or joins decisions, and scores it under its run."""
+    judged, said = {}, {}
     for (number, data), parent in zip(prepared.items(), parents, strict=True):
         recipe = make_recipe(config.of_row(number), data, ROWS[number])
-        predictions = run_folds(data, recipe, parent)
+        if parts := ROWS[number].decisions_of:
+            pool = pool_decisions([said[part] for part in parts], data.corpus.label_map.labels)
+            parent.log_table(pool.weights, "weights.parquet")
+            predictions = pool.predictions
+        else:
+            predictions = run_folds(data, recipe, parent)
+        said[number] = predictions
         scores = _report.score(
             data,
             predictions,

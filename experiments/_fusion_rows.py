@@ -21,6 +21,7 @@ class FusionRow(NamedTuple):
         aggregator: What pools the frames.
         is_averaged: Whether the best weights are averaged, or the best alone taken.
         published: UACC and WACC in percent, where they were.
+        decisions_of: Rows whose decisions are joined; such a row trains nothing itself.
     """
 
     title: str
@@ -29,6 +30,7 @@ class FusionRow(NamedTuple):
     aggregator: Aggregator = "ecapa"
     is_averaged: bool = True
     published: tuple[float, float] | None = None
+    decisions_of: tuple[int, ...] = ()
 
 
 _SPEECH = ("hubert", "wav2vec2")
@@ -53,12 +55,14 @@ ROWS: dict[int, FusionRow] = {
     16: FusionRow("emotion2vec & BERT", _OURS),
     17: FusionRow("emotion2vec & BERT, gated", _OURS, "gated"),
     18: FusionRow("emotion2vec & BERT, cross-attention", _OURS, "cross-attention"),
+    19: FusionRow("Fbank, BERT: decisions", ("fbank", "bert"), decisions_of=(9, 10)),
+    20: FusionRow("emotion2vec, BERT: decisions", _OURS, decisions_of=(15, 10)),
 }
-"""1 to 11 are those of the paper, 12 to 18 ours."""
+"""1 to 11 are those of the paper, 12 to 20 ours."""
 
 
 def read_rows(text: str) -> tuple[int, ...]:
-    """Reads the numbers of rows, ``9,10,11`` or ``1-8,11``.
+    """Reads the numbers of rows, ``9,10,11`` or ``1-8,11``; rows that others join come before them.
 
     Raises:
         ValueError: There are none, or one that the table does not have.
@@ -71,4 +75,5 @@ def read_rows(text: str) -> tuple[int, ...]:
         numbers += range(int(first), int(last or first) + 1)
     if strange := [number for number in numbers if number not in ROWS]:
         raise ValueError(f"--rows: the table has the rows 1 to {max(ROWS)}, not {strange[0]}")
-    return tuple(dict.fromkeys(numbers))
+    joined = [part for number in numbers for part in (*ROWS[number].decisions_of, number)]
+    return tuple(dict.fromkeys(joined))

@@ -7,7 +7,8 @@
 
 The rows are those of Morais et al. (2022), table 1, by their number, and ours from 12 on: "+" joins
 the frames of two encoders before one ECAPA-TDNN, "&" the utterance vectors of two before the
-classifier; gates and cross-attention are beyond the paper. Fine-tuned, averaged encoders are the
+classifier; gates, cross-attention and joined decisions (19 and 20, which train the rows that they
+join and weigh them by valid) are beyond the paper. Fine-tuned, averaged encoders are the
 folders that experiments.finetune writes, one encoder for each fold. Prints WACC and UACC with
 intervals beside the published figures, and the significance of every difference; each row is a run
 of one experiment in the tracking. The first command needs no download.
@@ -42,7 +43,7 @@ class FusionConfig:
     )
 
     rows: str = "9-14"
-    """Rows of the table: 1 to 11 as in the paper, 12 to 18 ours; 9,10,11 or 1-8."""
+    """Rows of the table: 1 to 11 as in the paper, 12 to 20 ours; 9,10,11 or 1-8."""
 
     fbank: str = "fbank"
     """What the rows call Fbank."""
@@ -113,7 +114,10 @@ class FusionConfig:
 
 def search_space(trial: "optuna.trial.BaseTrial", config: FusionConfig) -> FusionConfig:
     """Proposes the settings of one trial; everything else stays as configured."""
-    rows = [str(number) for number in read_rows(config.rows)]
+    numbers = read_rows(config.rows)
+    if joined := [number for number in numbers if ROWS[number].decisions_of]:
+        raise ValueError(f"--rows {joined[0]} joins what others decide, a sweep trains single rows")
+    rows = [str(number) for number in numbers]
     return dataclasses.replace(
         config,
         rows=trial.suggest_categorical("rows", rows),

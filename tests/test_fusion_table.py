@@ -18,7 +18,7 @@ from tests.tracked import find_runs
 
 @pytest.mark.parametrize(
     ("text", "numbers"),
-    [("9,10,11", (9, 10, 11)), ("1-3,11", (1, 2, 3, 11)), ("7, 7", (7,))],
+    [("9,10,11", (9, 10, 11)), ("1-3,11", (1, 2, 3, 11)), ("7, 7", (7,)), ("19", (9, 10, 19))],
 )
 def test_rows_are_read_by_number_and_range(text, numbers):
     assert read_rows(text) == numbers
@@ -28,7 +28,7 @@ def test_rows_are_read_by_number_and_range(text, numbers):
     ("flags", "message"),
     [
         (["--rows", "9;10"], "--rows takes numbers such as 9,10,11 or 1-8, got '9;10'"),
-        (["--rows", "11,99"], "the table has the rows 1 to 18, not 99"),
+        (["--rows", "11,99"], "the table has the rows 1 to 20, not 99"),
         (["--aggregator-size", "9"], "--aggregator-size must be a multiple of 8, got 9"),
         (["--dropout", "1"], r"--dropout must lie in \[0, 1\), got 1.0"),
     ],
@@ -46,6 +46,8 @@ def test_search_chooses_among_the_rows_asked_for():
     proposed = {"rows": "13", "aggregator_size": 32, "dropout": 0.1, "learning_rate": 1e-3}
     config = search_space(optuna.trial.FixedTrial(proposed), FusionConfig(rows="11-14"))
     assert (config.rows, config.aggregator_size, config.dropout) == ("13", 32, 0.1)
+    with pytest.raises(ValueError, match="--rows 19 joins what others decide"):
+        search_space(optuna.trial.FixedTrial(proposed), FusionConfig(rows="19"))
 
 
 @pytest.fixture
@@ -76,16 +78,16 @@ def corpus(tmp_path) -> CorpusSettings:
 
 def test_the_table_compares_fusions_each_with_a_run_of_its_own(workplace, corpus, capsys):
     training = TrainingSettings(epochs=2, resamples=50, average_best=2)
-    run(FusionConfig(data=corpus, rows="9-14", aggregator_size=8, training=training))
+    run(FusionConfig(data=corpus, rows="9-14,19", aggregator_size=8, training=training))
     printed = capsys.readouterr().out
-    for number in range(9, 15):
+    for number in (*range(9, 15), 19):
         title = re.escape(ROWS[number].title)
         assert re.search(rf"\n +{number} +{title} +\d+\.\d ±", printed), number
     assert re.search(r"11 - 9 +|9 - 11  Fbank against Fbank & BERT +[+-]\d", printed)
     assert "fbank: fbank; bert: tokens:all-MiniLM-L6-v2" in printed
     tracked = find_runs("fusion")
     assert sorted(parent.data.params["rows"] for parent in tracked.parents) == sorted(
-        str(number) for number in range(9, 15)
+        str(number) for number in (*range(9, 15), 19)
     )
     assert all(parent.info.status == "FINISHED" for parent in tracked.parents)
 
