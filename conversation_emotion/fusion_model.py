@@ -141,8 +141,9 @@ class FusionModel(nn.Module):
         fusion: How the utterance vectors become one: gated, or side by side.
         num_classes: Classes to judge (C).
         dropout: On the utterance vector.
-        source_dropout: Chance that an utterance loses one of its sources in training, so that none
-            is left unlearnt behind one that is easier to learn by heart (Neverova et al., 2016).
+        source_dropout: Chance for each source that an utterance loses it in training, but never all
+            that it has, so that none is left unlearnt behind one that is easier to learn by heart
+            (Neverova et al., 2016); sources that are not named stay.
     """
 
     def __init__(
@@ -154,10 +155,10 @@ class FusionModel(nn.Module):
         fusion: Fusion,
         num_classes: int,
         dropout: float = 0.0,
-        source_dropout: float = 0.0,
+        source_dropout: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
-        self.source_dropout = source_dropout
+        self.source_dropout = dict(source_dropout or {})
         self.sources = nn.ModuleDict(sources)
         self.meeting = meeting
         self.aggregators = nn.ModuleDict(aggregators)
@@ -193,14 +194,13 @@ class FusionModel(nn.Module):
         return Judgement(self.head(vector), None, None)
 
 
-def drop_sources(masks: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Takes one source from a share of the utterances, never their only one: masks of (M, T)."""
+def drop_sources(masks: Mapping[str, Tensor], shares: Mapping[str, float]) -> dict[str, Tensor]:
+    """Takes each source from its share of the utterances, never all of one: masks of (M, T)."""
     is_there = torch.stack([mask.any(dim=-1) for mask in masks.values()], dim=-1)
-    scores = torch.rand_like(is_there, dtype=torch.float32) * is_there
-    is_chosen = torch.nn.functional.one_hot(scores.argmax(dim=-1), len(masks)).bool()
-    is_hit = torch.rand(len(is_there), device=is_there.device) < share
-    is_dropped = is_chosen & (is_hit & (is_there.sum(dim=-1) > 1)).unsqueeze(-1)
-    return {name: mask & ~is_dropped[:, [n]] for n, (name, mask) in enumerate(masks.items())}
+    chances = torch.tensor([shares.get(name, 0.0) for name in masks], device=is_there.device)
+    is_left = is_there & (torch.rand_like(is_there, dtype=torch.float32) >= chances)
+    is_kept = torch.where(is_left.any(dim=-1, keepdim=True), is_left, is_there)
+    return {name: mask & is_kept[:, [n]] for n, (name, mask) in enumerate(masks.items())}
 
 
 def stretch(frames: Frames, mask: Tensor) -> Tensor:

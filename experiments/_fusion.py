@@ -118,7 +118,7 @@ def make_recipe(config: FusionConfig, prepared: Prepared, row: FusionRow) -> Rec
             fusion=row.fusion,
             num_classes=len(prepared.corpus.label_map.labels),
             dropout=config.dropout,
-            source_dropout=config.source_dropout,
+            source_dropout={"bert": config.text_dropout},
         )
 
     settings = fit_settings(config.training)

@@ -66,9 +66,9 @@ class FusionConfig:
     dropout: float = 0.3
     """On the utterance vectors."""
 
-    source_dropout: float = 0.5
-    """Chance that an utterance loses one of its encoders in training, so that none is left unlearnt
-    behind one that is easier to learn by heart."""
+    text_dropout: float = 0.5
+    """Chance that an utterance that is heard loses its text in training: a few hundred texts are
+    learnt by heart before voices are understood, which then stay unlearnt."""
 
     half_precision: bool = False
     """Keep features on disk in 16 instead of 32 bits."""
@@ -79,7 +79,7 @@ class FusionConfig:
             raise ValueError(
                 f"--aggregator-size must be a multiple of 8, got {self.aggregator_size}"
             )
-        for name in ("dropout", "source_dropout"):
+        for name in ("dropout", "text_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 flag = "--" + name.replace("_", "-")
                 raise ValueError(f"{flag} must lie in [0, 1), got {getattr(self, name)}")

@@ -96,18 +96,23 @@ def test_what_is_missing_says_nothing(arrays, fusion, aggregator):
     torch.testing.assert_close(model(batch).logits, model(batch._replace(states=noisy)).logits)
 
 
-def test_a_share_of_the_utterances_loses_one_source_and_never_its_only_one():
+def test_a_share_of_the_utterances_loses_a_source_and_never_its_only_one():
     torch.manual_seed(0)
     both = torch.ones(4000, 2, dtype=torch.bool)
     lonely = both.clone()
     lonely[::4] = False  # every fourth utterance has speech alone
-    dropped = drop_sources({"speech": both, "text": lonely}, 0.4)
+    masks = {"speech": both, "text": lonely}
+    dropped = drop_sources(masks, {"speech": 0.2, "text": 0.4})
     has = torch.stack([mask.any(dim=-1) for mask in dropped.values()], dim=-1)
     assert has[::4].tolist() == [[True, False]] * 1000
     of_both = has[torch.arange(4000) % 4 > 0]
     assert of_both.any(dim=-1).all()
     lost = 1 - of_both.float().mean(dim=0)
-    torch.testing.assert_close(lost, torch.tensor([0.2, 0.2]), atol=0.03, rtol=0)
+    # Of those that would lose both, a share of 0.2 x 0.4, none is lost.
+    torch.testing.assert_close(lost, torch.tensor([0.12, 0.32]), atol=0.03, rtol=0)
+    alone = drop_sources(masks, {"text": 0.4})
+    assert torch.equal(alone["speech"], both)
+    assert alone["text"].any(dim=-1).float().mean() == pytest.approx(0.6 * 0.75, abs=0.03)
 
 
 @pytest.mark.parametrize("fusion", list(MEETINGS))
