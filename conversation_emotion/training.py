@@ -26,7 +26,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 SelectBy = Literal["uar", "wa"]
 OptimizerName = Literal["adamw", "adam", "rmsprop"]
-Schedule = Literal["constant", "cyclic"]
+Schedule = Literal["constant", "cyclic", "cosine"]
 
 
 def _rmsprop(
@@ -232,6 +232,11 @@ def _make_schedule(
             step_size_up=10,
             cycle_momentum="momentum" in optimizer.defaults,
         )
+    if settings.schedule == "cosine":
+        num_rounds = settings.epochs
+        if settings.updates is not None:
+            num_rounds = -(-settings.updates // settings.evaluate_every)
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_rounds)
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)
 
 

@@ -253,8 +253,9 @@ class TrainingSettings:
     optimizer: Literal["adamw", "adam", "rmsprop"] = "adamw"
     """What takes the steps; rmsprop with a momentum of 0.9."""
 
-    schedule: Literal["constant", "cyclic"] = "constant"
-    """Step size over the epochs: constant, or to twice as much and back, ten epochs each way."""
+    schedule: Literal["constant", "cyclic", "cosine"] = "constant"
+    """Step size over the epochs: constant; to twice as much and back, ten epochs each way; or down
+    to zero along half a cosine."""
 
     class_weights: Literal["balanced", "none"] = "balanced"
     """Let each class count alike in the loss, or each utterance."""

@@ -153,18 +153,28 @@ def test_counts_updates_in_the_place_of_passes(echo):
 
 
 def test_the_cyclic_step_size_rises_to_twice_and_falls_again_in_ten_epochs_each():
+    sizes = step_sizes(FitSettings(epochs=21, learning_rate=0.5, schedule="cyclic"))
+    assert (sizes[0], sizes[5], sizes[10], sizes[20]) == pytest.approx((0.5, 0.75, 1.0, 0.5))
+
+
+@pytest.mark.parametrize("length", [{"epochs": 21}, {"updates": 61, "evaluate_every": 3}])
+def test_the_cosine_step_size_falls_to_nothing_over_the_whole_training(length):
+    sizes = step_sizes(FitSettings(**length, learning_rate=0.5, schedule="cosine"))
+    assert sizes[0] == 0.5
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[7], sizes[20]) == pytest.approx((0.375, 0.0028), abs=1e-4)
+
+
+def step_sizes(settings: FitSettings) -> list[float]:
+    """Step size of each of 21 rounds."""
     sizes: list[float] = []
-    settings = FitSettings(
-        epochs=21, patience=99, learning_rate=0.5, optimizer="rmsprop", schedule="cyclic"
-    )
-    model = Scripted()
-    optimizer = OPTIMIZERS["rmsprop"](model.parameters(), lr=0.5, weight_decay=0.0)
+    optimizer = OPTIMIZERS["rmsprop"](Scripted().parameters(), lr=0.5, weight_decay=0.0)
     schedule = training._make_schedule(optimizer, settings)
     for _ in range(21):
         sizes.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
-    assert (sizes[0], sizes[5], sizes[10], sizes[20]) == pytest.approx((0.5, 0.75, 1.0, 0.5))
+    return sizes
 
 
 @pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
