@@ -1,6 +1,7 @@
 """Sweeps of the tiny experiment, in this process or as a command."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -35,8 +36,19 @@ def start_command(folder: Path, *flags: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with (folder / "printed.txt").open("a") as printed:
         return subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=printed, stderr=printed, text=True
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=printed,
+            stderr=printed,
+            text=True,
+            preexec_fn=_heed_interrupts,
         )
+
+
+def _heed_interrupts() -> None:
+    """Undoes what a shell does to commands in its background, and these inherit."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
