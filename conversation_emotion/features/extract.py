@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -60,10 +60,7 @@ class _Clip(NamedTuple):
     utterance_id: str
     content: str
     path: Path
-    offset: float | None
-    duration: float | None
-    channel: int | None
-    speed: float
+    place: dict[str, Any]
 
 
 def extract_speech(
@@ -185,10 +182,12 @@ def _list_clips(
             utterance_id,
             text_digest(content),
             Path(audio),
-            offset,
-            duration,
-            None if channel is None else int(channel),
-            speed,
+            {
+                "offset": offset,
+                "duration": duration,
+                "channel": None if channel is None else int(channel),
+                "speed": speed,
+            },
         )
     digests.save()
 
@@ -198,13 +197,7 @@ def _encode_clips(
 ) -> None:
     def read(clip: _Clip) -> NDArray[np.float32] | None:
         try:
-            waveform = read_audio(
-                clip.path,
-                offset=clip.offset,
-                duration=clip.duration,
-                channel=clip.channel,
-                speed=clip.speed,
-            )
+            waveform = read_audio(clip.path, **clip.place)
         except AudioError as error:
             failures[clip.utterance_id] = str(error)
             return None

@@ -1,0 +1,98 @@
+"""Copies a corpus so that no recording can be on both sides of a split by speaker.
+
+    python -m benchmarks.unshared_recordings --corpus meld --root MELD_COMPOSITE --out COPY
+    python -m experiments.fusion --corpus manifest --root COPY/manifest.csv \
+        --split speaker-k-fold --num-folds 3 --rows 9,10,11,19 --epochs 15 --patience 15 \
+        --schedule cosine
+
+Recordings are the same if they decode to the same samples. All speakers who share one, at whatever
+remove, become one speaker, and every utterance a dialogue of its own. Only what the four classes
+judge and what decodes is kept. Prints how many of the test utterances of the corpus' own split have
+a recording that its train part holds as well.
+"""
+
+import hashlib
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tyro
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from conversation_emotion.audio import AudioError, read_audio
+from conversation_emotion.labels import IGNORED
+from experiments._corpus import Corpus, read_corpus
+from experiments._settings import CorpusSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopySettings:
+    """Which corpus, and where to."""
+
+    out: Path
+    """Folder to make."""
+
+    data: tyro.conf.OmitArgPrefixes[CorpusSettings] = field(default_factory=CorpusSettings)
+
+
+def main(settings: CopySettings) -> None:
+    """Writes the recordings and ``manifest.csv``."""
+    corpus = read_corpus(settings.data)
+    recordings = digest_recordings(corpus.utterances)
+    judged = np.flatnonzero(corpus.classes() != IGNORED)
+    for fold in corpus.split.folds:
+        tested = recordings.reindex(np.intersect1d(fold.test, judged)).dropna()
+        shared = int(tested.isin(recordings.reindex(fold.train)).sum())
+        print(f"fold {fold.name}: train holds the recordings of {shared} of {len(tested)} tested")
+    table = list_unshared(corpus, recordings)
+    for row, name in zip(table.index, table["audio"], strict=True):
+        shutil.copy(corpus.utterances["audio"][row], _parent(settings.out / name))
+    table.to_csv(_parent(settings.out / "manifest.csv"), index=False)
+    print(f"{len(table)} utterances of {table['speaker'].nunique()} speakers in {settings.out}")
+
+
+def digest_recordings(utterances: pd.DataFrame) -> pd.Series:
+    """Digests the samples of each recording that decodes, by row of the table."""
+    found = {}
+    for row, audio in utterances["audio"].dropna().items():
+        try:
+            found[row] = hashlib.sha256(read_audio(audio).tobytes()).hexdigest()
+        except AudioError as error:
+            print(f"left out: {error}")
+    return pd.Series(found)
+
+
+def list_unshared(corpus: Corpus, recordings: pd.Series) -> pd.DataFrame:
+    """Lists what is judged as a manifest whose speakers share no recording."""
+    spoken = corpus.utterances.loc[recordings.index]
+    speakers, recorded = pd.factorize(spoken["speaker"])[0], pd.factorize(recordings)[0]
+    size = int(speakers.max()) + 1
+    nodes = size + int(recorded.max()) + 1  # of a graph of speakers and what they speak
+    links = coo_array((np.ones(len(spoken)), (speakers, size + recorded)), shape=(nodes, nodes))
+    _, groups = connected_components(links, directed=False)
+    classes = corpus.targets.classes.loc[recordings.index].to_numpy()
+    table = pd.DataFrame(
+        {
+            "utterance_id": spoken["utterance_id"],
+            "dialogue_id": spoken["utterance_id"],
+            "speaker": [f"group{group}" for group in groups[speakers]],
+            "audio": [
+                f"clips/{name}{Path(audio).suffix}"
+                for name, audio in zip(spoken["utterance_id"], spoken["audio"], strict=True)
+            ],
+            "text": spoken["text"],
+        }
+    )[is_judged := classes != IGNORED]
+    return table.assign(emotion=np.asarray(corpus.label_map.labels)[classes[is_judged]])
+
+
+def _parent(file: Path) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
+
+
+if __name__ == "__main__":
+    main(tyro.cli(CopySettings))
