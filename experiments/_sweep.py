@@ -19,7 +19,7 @@ from experiments import _search
 from experiments._liveness import GRACE_SECONDS, Pulse, PulseWatch, is_dead, this_worker
 from experiments._study import CAUSES, Order, SweepStudy, classify, count, scored, trainings
 from experiments._trials import load_experiment, run_trials
-from experiments._workers import Crew, find_devices, lasting_interrupts, run_jobs
+from experiments._workers import Crew, find_devices, run_jobs
 
 LOGS = Path("mlruns") / "sweeps"
 """Folder of what workers print, a folder per study."""
@@ -99,7 +99,7 @@ def search(study: SweepStudy, order: Order, ready: Ready, on_look: Callable[[], 
         devices=ready.devices,
         logs=LOGS / order.name,
     )
-    with lasting_interrupts() as check, _progress(study, sweep.trials) as tell:
+    with _progress(study, sweep.trials) as tell:
         study.give_up_dead()
         try:
             if study.standing().counted < sweep.trials:
@@ -108,7 +108,6 @@ def search(study: SweepStudy, order: Order, ready: Ready, on_look: Callable[[], 
                         study.give_up_dead()
                         on_look()
                         tell()
-                        check()
         finally:
             study.give_up_dead()
             on_look()

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
@@ -143,32 +142,6 @@ def run_jobs(
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
-
-
-@contextmanager
-def lasting_interrupts() -> Iterator[Callable[[], None]]:
-    """Yields a check that raises `KeyboardInterrupt` once Ctrl-C or a polite kill has come.
-
-    Both raise at once as well; but a library that catches everything, or a destructor, may swallow
-    that. Signals that are ignored stay ignored.
-    """
-    came = threading.Event()
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        came.set()
-        raise KeyboardInterrupt
-
-    def check() -> None:
-        if came.is_set():
-            raise KeyboardInterrupt
-
-    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, remember) for number in numbers}
-    try:
-        yield check
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def find_devices(named: Sequence[str]) -> tuple[str, ...]:

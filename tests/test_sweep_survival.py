@@ -10,7 +10,6 @@ import pytest
 
 from experiments._study import SweepStudy, classify
 from experiments._tracking import find_experiment
-from experiments._workers import lasting_interrupts
 from tests.sweeps import make_order, start_command, wait_for
 from tests.tracked import find_runs
 
@@ -106,18 +105,6 @@ def test_an_interrupt_marks_the_sweep_killed_and_gives_the_trials_back(folder):
     runs = find_runs("sweep-tiny_experiment")
     assert [run.info.status for run in runs.parents] == ["KILLED"]
     assert not [run for run in runs.children if run.info.status == "RUNNING"]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_that_somebody_swallowed_is_not_lost(number):
-    before = signal.getsignal(number)
-    with lasting_interrupts() as check:
-        check()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(number)
-        with pytest.raises(KeyboardInterrupt):
-            check()
-    assert signal.getsignal(number) == before
 
 
 def test_a_second_command_joins_and_one_of_them_scores_on_test_once(folder):
