@@ -1,6 +1,6 @@
-"""Decisions joined: a logarithmic opinion pool of systems that judge the same utterances."""
+"""Decisions of systems that judge the same utterances: pooled, or those of the best by valid."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,8 +9,13 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from conversation_emotion.metrics import count_confusions, unweighted_average_recall
+
 TINY = 1e-6
 """Probabilities below count as this, so that no system can rule a class out alone."""
+
+KEYS = ["fold", "seed", "part", "utterance_id"]
+"""Columns that tell one judgement of a system from another."""
 
 
 class Pool(NamedTuple):
@@ -40,9 +45,8 @@ def pool_decisions(systems: Sequence[pd.DataFrame], labels: Sequence[str]) -> Po
         ValueError: The systems judge different utterances.
     """
     columns = [f"p_{label}" for label in labels]
-    keys = ["fold", "seed", "part", "utterance_id"]
     first = systems[0].reset_index(drop=True)
-    if any(not other[keys].reset_index(drop=True).equals(first[keys]) for other in systems[1:]):
+    if any(not other[KEYS].reset_index(drop=True).equals(first[KEYS]) for other in systems[1:]):
         raise ValueError("systems to be pooled must judge the same utterances in the same order")
     said = np.stack([np.log(np.maximum(table[columns].to_numpy(), TINY)) for table in systems])
     pooled, rows = first.astype(dict.fromkeys(columns, np.float64)), []
@@ -85,3 +89,46 @@ def fit_weights(
     num_systems = len(log_probabilities)
     start = np.full(num_systems, 1.0 / num_systems)
     return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * num_systems).x
+
+
+def choose_by_valid(
+    systems: Mapping[str, pd.DataFrame],
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Takes, in each fold and seed, the system with the best UAR on valid, the first of equals.
+
+    Of a fold nothing but its valid part has a say, so that what the choice scores on test is that
+    of a selection nested in the folds.
+
+    Args:
+        systems: Predictions on valid and test by name, with the columns ``fold``, ``seed``,
+            ``part``, ``utterance_id``, ``target`` and ``predicted``.
+
+    Returns:
+        The predictions of the chosen systems, and how often each was chosen.
+
+    Raises:
+        ValueError: The systems judge different utterances.
+    """
+    ordered = [table.sort_values(KEYS, ignore_index=True) for table in systems.values()]
+    same = [*KEYS, "target"]
+    for name, table in zip(systems, ordered, strict=True):
+        if not table[same].equals(ordered[0][same]):
+            raise ValueError(
+                f"a choice between systems that judge different utterances: {name} and "
+                f"{next(iter(systems))}; train both on the same corpus, folds and seeds"
+            )
+    groups = [dict(list(table.groupby(["fold", "seed"]))) for table in systems.values()]
+    tables, counts = [], dict.fromkeys(systems, 0)
+    for key in groups[0]:
+        scores = [_valid_uar(group[key]) for group in groups]
+        best = int(np.argmax(scores))
+        counts[list(systems)[best]] += 1
+        tables.append(groups[best][key])
+    return pd.concat(tables, ignore_index=True), counts
+
+
+def _valid_uar(table: pd.DataFrame) -> float:
+    valid = table[table["part"] == "valid"]
+    targets, predicted = valid["target"].to_numpy(), valid["predicted"].to_numpy()
+    count = int(max(targets.max(), predicted.max())) + 1
+    return float(unweighted_average_recall(count_confusions(targets, predicted, count)))

@@ -182,10 +182,14 @@ class UtteranceModel(nn.Module):
 
     def forward(self, batch: Batch) -> Judgement:
         """Judges a batch in which each window is one utterance; see `Judgement` for the shapes."""
+        heard = self.dropout(self.perceive(batch))
+        return Judgement(self.head(self.projection(heard)), None, None)
+
+    def perceive(self, batch: Batch) -> Tensor:
+        """Puts what is perceived by all modalities side by side: (B, D)."""
         assert batch.mask.size(1) == 1, "an utterance model hears no context"
         perceived = [
             perception(batch.states[name], batch.frames[name])
             for name, perception in self.perceptions.items()
         ]
-        heard = self.dropout(torch.cat(perceived, dim=-1))
-        return Judgement(self.head(self.projection(heard)), None, None)
+        return torch.cat(perceived, dim=-1)

@@ -21,9 +21,9 @@ Mixture = Literal["sum", "join"]
 Aggregator = Literal["mean", "statistics", "attention", "ecapa"]
 """How the frames of an utterance become one vector."""
 
-Head = Literal["superb", "emotion2vec", "gru"]
+Head = Literal["superb", "emotion2vec", "gru", "lda"]
 """What is learnt on the frames: `FRAME_MAPS` where it comes before pooling; superb's comes after,
-which is the same for a linear map and the mean."""
+which is the same for a linear map and the mean, and so does lda, a discriminant analysis."""
 
 TINY = 1e-5
 

@@ -1,73 +1,110 @@
-"""The encoders of a saved model, and what they make of what it is to judge."""
+"""Encoders by the settings: what is heard and read, by whom, and what they make of utterances."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pandas as pd
 
-from conversation_emotion.features.encoders import SpeechEncoder, TextEncoder
+from conversation_emotion.features.encoders import Encoder, SpeechEncoder, TextEncoder
 from conversation_emotion.features.extract import Features, extract_speech, extract_text
-from conversation_emotion.features.key import FeatureKey, FileDigests
+from conversation_emotion.features.key import FeatureKey, FileDigests, Layers, Pooling
 from conversation_emotion.features.store import FeatureStore
+from experiments._encoder_names import ONE_LAYER, ONE_VECTOR, split_encoder
 from experiments._settings import FeatureSettings
 
 
-class Encoders(NamedTuple):
-    """The encoder of each modality, None where the settings do without it."""
+class Source(NamedTuple):
+    """An encoder, and what is kept of its hidden states.
 
-    speech: SpeechEncoder | None
-    text: TextEncoder | None
+    Attributes:
+        modality: ``speech`` or ``text``.
+        encoder: Its name.
+        layers: Layers to keep.
+        pooling: What becomes of the frames.
+        half_precision: Whether 16 bits are kept.
+    """
 
-    def identities(self) -> dict[str, str]:
-        """Returns all that the features of each modality depend on."""
-        found = {"speech": self.speech, "text": self.text}
-        return {name: encoder.identity for name, encoder in found.items() if encoder is not None}
+    modality: str
+    encoder: str
+    layers: Layers
+    pooling: Pooling
+    half_precision: bool
 
+    def load(self) -> Encoder:
+        """Loads the encoder."""
+        import torch
 
-def load_encoders(settings: FeatureSettings) -> Encoders:
-    """Loads the encoders that the settings name."""
-    import torch
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        if self.modality == "speech":
+            from speech_encoders import load_speech_encoder
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    speech, text = None, None
-    if "speech" in settings.modalities():
-        from speech_encoders import load_speech_encoder
-
-        speech = load_speech_encoder(settings.speech_encoder, device=device)
-    if "text" in settings.modalities():
+            return load_speech_encoder(self.encoder, device=device)
         from text_encoders import load_text_encoder
 
-        text = load_text_encoder(settings.text_encoder, device=device)
-    return Encoders(speech, text)
+        return load_text_encoder(self.encoder, device=device)
+
+    def key(self, encoder: Encoder) -> FeatureKey:
+        """Says what the features that the encoder gives depend on."""
+        return FeatureKey(
+            encoder=encoder.identity,
+            layers=self.layers,
+            pooling=self.pooling,
+            half_precision=self.half_precision,
+        )
+
+
+def list_sources(settings: FeatureSettings) -> dict[str, Source]:
+    """Names what the settings hear and read: ``speech``, ``text``, and ``speech2`` on.
+
+    Of speech encoders side by side each is a source of its own; those that have one layer, or one
+    frame, give that.
+    """
+    sources = {}
+    for modality in settings.modalities():
+        encoder, layers, pooling = (
+            getattr(settings, f"{modality}_{name}") for name in ("encoder", "layers", "pooling")
+        )
+        names = split_encoder(encoder) if modality == "speech" else (encoder,)
+        for number, name in enumerate(names, 1):
+            is_beside = len(names) > 1
+            sources[modality if number == 1 else f"{modality}{number}"] = Source(
+                modality,
+                name,
+                "last" if is_beside and name in ONE_LAYER else layers,
+                "mean" if is_beside and name in ONE_VECTOR and pooling != "frames" else pooling,
+                settings.half_precision,
+            )
+    return sources
+
+
+def load_encoders(settings: FeatureSettings) -> dict[str, Encoder]:
+    """Loads the encoder of each source that the settings name."""
+    return {name: source.load() for name, source in list_sources(settings).items()}
 
 
 def encode(
-    utterances: pd.DataFrame, settings: FeatureSettings, encoders: Encoders, cache: Path
+    utterances: pd.DataFrame,
+    settings: FeatureSettings,
+    encoders: Mapping[str, Encoder],
+    cache: Path,
 ) -> dict[str, Features]:
-    """Returns the hidden states of each modality, a row per utterance.
+    """Returns the hidden states of each source, a row per utterance.
 
     Args:
         utterances: The utterance table.
         settings: Which layers, and what becomes of the frames.
-        encoders: One for each modality of the settings.
+        encoders: One for each source of the settings.
         cache: Folder for what is extracted.
     """
     found = {}
-    if encoders.speech is not None:
-        key = FeatureKey(
-            encoder=encoders.speech.identity,
-            layers=settings.speech_layers,
-            pooling=settings.speech_pooling,
-            half_precision=settings.half_precision,
-        )
-        digests, store = FileDigests(cache / "digests.db"), FeatureStore(key, cache)
-        found["speech"] = extract_speech(utterances, encoders.speech, store, digests)
-    if encoders.text is not None:
-        key = FeatureKey(
-            encoder=encoders.text.identity,
-            layers=settings.text_layers,
-            pooling=settings.text_pooling,
-            half_precision=settings.half_precision,
-        )
-        found["text"] = extract_text(utterances, encoders.text, FeatureStore(key, cache))
+    for name, source in list_sources(settings).items():
+        store = FeatureStore(source.key(encoders[name]), cache)
+        if source.modality == "speech":
+            encoder = cast(SpeechEncoder, encoders[name])
+            found[name] = extract_speech(
+                utterances, encoder, store, FileDigests(cache / "digests.db")
+            )
+        else:
+            found[name] = extract_text(utterances, cast(TextEncoder, encoders[name]), store)
     return found

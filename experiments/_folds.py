@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from numpy.typing import NDArray
 from torch import nn
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from conversation_emotion.batching import ModalityArrays
@@ -51,6 +52,8 @@ class Recipe(NamedTuple):
         fit: How to fit it.
         training: How often to train it, and on how many windows at a time.
         baselines: Judgements to stand beside the model's, from the train and the test windows.
+        solve: Fits what was built to what it learns from, in the place of ``fit``; nothing of it is
+            chosen by valid, and no device but the processor takes part.
         on_trained: Called by `run_folds` with all that is not read back, and its run.
     """
 
@@ -58,6 +61,7 @@ class Recipe(NamedTuple):
     fit: FitSettings
     training: TrainingSettings
     baselines: Mapping[str, Callable[[Windows, Windows], NDArray]]
+    solve: Callable[[nn.Module, DataLoader[int]], nn.Module] | None = None
     on_trained: Callable[[Trained, TrackedRun], None] = lambda trained, run: None
 
 
@@ -213,10 +217,13 @@ def _fit(
     on_epoch: Callable[[int, dict[str, float]], None],
 ) -> nn.Module:
     """Builds and fits the model of a fold."""
+    built = recipe.build(parts["learning"].windows, prepared.arrays[fold.name])
+    if recipe.solve is not None:
+        return recipe.solve(built, parts["learning"].loader).to(accelerator.device)
     labels = prepared.corpus.label_map.labels
     weights = balanced_class_weights(parts["train"].windows.targets, labels)
     return fit(
-        recipe.build(parts["learning"].windows, prepared.arrays[fold.name]),
+        built,
         parts["learning"].loader,
         parts["valid"].loader,
         recipe.fit,

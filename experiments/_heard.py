@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from experiments._encoder_names import split_encoder
+
 HEARD: dict[str, dict[str, str]] = {
     "emotion2vec-mini": {
         "ravdess": "its 720 clips of actors 01 to 12, without labels",
@@ -18,7 +20,7 @@ HEARD: dict[str, dict[str, str]] = {
 def describe_heard(encoders: Iterable[str], corpora: Iterable[str]) -> Iterator[str]:
     """Says which of the corpora each encoder was pre-trained on."""
     corpora = list(corpora)
-    for encoder in encoders:
+    for encoder in dict.fromkeys(part for name in encoders for part in split_encoder(name)):
         heard = HEARD.get(Path(encoder).name, {})
         for corpus in corpora:
             if corpus in heard:

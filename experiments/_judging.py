@@ -53,8 +53,8 @@ class Judge:
     def __init__(self, saved: SavedModel) -> None:
         self.saved = saved
         self.encoders = load_encoders(saved.card.features)
-        for modality, identity in self.encoders.identities().items():
-            _check_identity(modality, identity, saved.card.encoders[modality])
+        for source, encoder in self.encoders.items():
+            _check_identity(source, encoder.identity, saved.card.encoders[source])
 
     def judge(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Judges all rows that can be judged, in their order and under their index.
@@ -139,7 +139,7 @@ class Judge:
         return predict(self.saved.model, loader).probabilities
 
 
-def _check_identity(modality: str, found: str, expected: str) -> None:
+def _check_identity(source: str, found: str, expected: str) -> None:
     """Makes sure that an encoder is the one of the training, but for versions of libraries."""
 
     def essence(identity: str) -> list[str]:
@@ -147,7 +147,7 @@ def _check_identity(modality: str, found: str, expected: str) -> None:
 
     if essence(found) != essence(expected):
         raise ValueError(
-            f"the {modality} encoder is another than in training: got {found!r}, "
+            f"the {source} encoder is another than in training: got {found!r}, "
             f"expected {expected!r}"
         )
 

@@ -11,7 +11,7 @@ import pandas as pd
 import speech_encoders
 from conversation_emotion.metrics import count_confusions, unweighted_average_recall
 from experiments._card import FORMAT, Card, Part, Training
-from experiments._encoders import load_encoders
+from experiments._encoders import list_sources, load_encoders
 from experiments._folds import Prepared, Recipe, Trained
 from experiments._saved_model import dump_settings, save_model
 from experiments._settings import FeatureSettings
@@ -44,7 +44,7 @@ def keep_best(
 
     @functools.cache
     def identify(settings: FeatureSettings) -> dict[str, str]:
-        return load_encoders(settings).identities()
+        return {name: encoder.identity for name, encoder in load_encoders(settings).items()}
 
     best: list[float] = []
 
@@ -90,11 +90,10 @@ def _features_of(features: FeatureSettings, fold: str, prepared: Prepared) -> Fe
             return name
         return str((family[fold] if family else Path(name)).resolve())
 
-    heard = {
-        f"{modality}_encoder": find(getattr(features, f"{modality}_encoder"))
-        for modality in features.modalities()
-    }
-    return dataclasses.replace(features, **heard)
+    heard: dict[str, list[str]] = {}
+    for source in list_sources(features).values():
+        heard.setdefault(f"{source.modality}_encoder", []).append(find(source.encoder))
+    return dataclasses.replace(features, **{flag: "+".join(found) for flag, found in heard.items()})
 
 
 def _describe_task(config: object) -> str:

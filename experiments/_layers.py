@@ -7,14 +7,10 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from conversation_emotion.decisions import choose_by_valid
 from conversation_emotion.features.extract import Features, select_layers
 from conversation_emotion.features.key import Layers
-from conversation_emotion.metrics import (
-    Interval,
-    count_confusions,
-    score_predictions,
-    unweighted_average_recall,
-)
+from conversation_emotion.metrics import Interval, score_predictions
 from conversation_emotion.model import UtteranceModel
 from conversation_emotion.perception import LayerSum, Perception
 from conversation_emotion.windows import single_utterances
@@ -99,9 +95,11 @@ def probe(config: "LayersConfig", heard: Heard, parent: ParentRun) -> Probed:
             weights = weights if found is None else found
         predictions[name] = table
     chosen: dict[int, int] = {}
-    numbered = {name: table for name, table in predictions.items() if name.isdecimal()}
+    numbered = sorted((name for name in predictions if name.isdecimal()), key=int)
     if len(numbered) > 1:
-        predictions[CHOSEN], chosen = choose_by_valid(numbered)
+        layers = {name: predictions[name] for name in numbered}
+        predictions[CHOSEN], counts = choose_by_valid(layers)
+        chosen = {int(name): count for name, count in counts.items()}
     tested = {name: table[table["part"] == "test"] for name, table in predictions.items()}
     first = next(iter(tested.values()))
     guessed = first.assign(predicted=first[_utterances.MAJORITY])
@@ -114,26 +112,6 @@ def probe(config: "LayersConfig", heard: Heard, parent: ParentRun) -> Probed:
     )
     _log(probed, parent)
     return probed
-
-
-def choose_by_valid(predictions: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[int, int]]:
-    """Takes, in each fold and seed, the layer with the best UAR on valid, the lower of two equal.
-
-    Args:
-        predictions: What the probe of each layer says of valid and test, by its number as text.
-
-    Returns:
-        The predictions of the chosen layers, and how often each was chosen.
-    """
-    order = sorted(predictions, key=int)
-    by_layer = [dict(list(predictions[name].groupby(["fold", "seed"]))) for name in order]
-    tables, counts = [], {int(name): 0 for name in order}
-    for key in by_layer[0]:
-        scores = [_valid_uar(layer[key]) for layer in by_layer]
-        best = int(np.argmax(scores))
-        counts[int(order[best])] += 1
-        tables.append(by_layer[best][key])
-    return pd.concat(tables, ignore_index=True), counts
 
 
 def _name_probes(encoder: str, num_layers: int, config: "LayersConfig") -> tuple[str, ...]:
@@ -213,13 +191,6 @@ def _average_weights(weights: pd.DataFrame) -> dict[int, float]:
     layers = weights["layer"].to_numpy(dtype=np.int64)
     values = weights["weight"].to_numpy(dtype=np.float64)
     return {int(layer): float(values[layers == layer].mean()) for layer in np.unique(layers)}
-
-
-def _valid_uar(table: pd.DataFrame) -> float:
-    valid = table[table["part"] == "valid"]
-    targets, predicted = valid["target"].to_numpy(), valid["predicted"].to_numpy()
-    count = int(max(targets.max(), predicted.max())) + 1
-    return float(unweighted_average_recall(count_confusions(targets, predicted, count)))
 
 
 def _score(config: "LayersConfig", heard: Heard, tested: pd.DataFrame) -> dict[str, Interval]:

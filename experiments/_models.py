@@ -22,6 +22,7 @@ from conversation_emotion.perception import (
 )
 from conversation_emotion.training import FitSettings
 from conversation_emotion.windows import PADDING, Windows
+from experiments._encoders import list_sources
 from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
 
 
@@ -81,7 +82,7 @@ def build_utterance_model(
     config: UtteranceParts, perceptions: Mapping[str, Perception], *, num_classes: int
 ) -> UtteranceModel:
     """Builds the model of an utterance from perceptions with the maps of `frame_map_of`."""
-    hidden_size = None if config.head in FRAME_MAPS else config.hidden_size
+    hidden_size = config.hidden_size if config.head == "superb" else None
     return UtteranceModel(perceptions, hidden_size, num_classes, dropout=config.dropout)
 
 
@@ -126,18 +127,27 @@ def fit_perceptions(
     train: Windows,
     map_frames: Callable[[int], nn.Module] | None = None,
 ) -> dict[str, Perception]:
-    """Fits each modality's standardisation on what the train windows hear.
+    """Fits each source's standardisation on what the train windows hear.
+
+    Of speech encoders side by side, those with no more features than components keep them all.
 
     Args:
         settings: Which parts.
-        arrays: Hidden states of each modality.
+        arrays: Hidden states of each source.
         train: Windows of the train part.
         map_frames: Makes, for a size of frames, what changes them before they are pooled.
     """
     heard = np.unique(train.rows[train.rows != PADDING])
-    components = {"speech": settings.speech_components, "text": settings.text_components}
+    sources = list_sources(settings)
+
+    def components(name: str) -> int | None:
+        modality, size = sources[name].modality, arrays[name].num_layers * arrays[name].size
+        wanted: int | None = getattr(settings, f"{modality}_components")
+        is_alone = [source.modality for source in sources.values()].count(modality) == 1
+        return wanted if wanted is None or is_alone or wanted < size else None
+
     standardisations = {
-        name: fit_standardisation(array.stack_frames(heard), components[name])
+        name: fit_standardisation(array.stack_frames(heard), components(name))
         if settings.standardise == "train"
         else identity(array.num_layers, array.size)
         for name, array in arrays.items()

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
+from experiments._encoder_names import ONE_LAYER, ONE_VECTOR, split_encoder
 from experiments._settings import EncoderSettings, FeatureSettings, check_aggregator
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ Features = TypeVar("Features", FeatureSettings, EncoderSettings)
 _LAYERS = ("last", "last-4", "all")
 _POOLED = ("mean", "statistics")
 _KEPT = ("frames", "auto")
-_ONE_LAYER = ("fbank", "mfcc", "egemaps")
-_ONE_VECTOR = ("egemaps",)
 
 
 def propose_features(trial: "optuna.trial.BaseTrial", features: Features) -> Features:
@@ -26,11 +25,11 @@ def propose_features(trial: "optuna.trial.BaseTrial", features: Features) -> Fea
     changes: dict[str, Any] = {}
     speech = _speech_encoders(features)
     if speech:
-        changes |= _propose(trial, features, "speech", set(speech) - {*_ONE_LAYER}, speech)
+        changes |= _propose(trial, features, "speech", set(speech) - {*ONE_LAYER}, speech)
     if isinstance(features, FeatureSettings) and "text" in features.modalities():
         text = (features.text_encoder,)
         changes |= _propose(trial, features, "text", set(text), text)
-    keeps_frames = speech and features.speech_pooling in _KEPT and {*speech} - {*_ONE_VECTOR}
+    keeps_frames = speech and features.speech_pooling in _KEPT and {*speech} - {*ONE_VECTOR}
     if keeps_frames or getattr(features, "text_pooling", None) == "frames":
         changes["aggregator"] = trial.suggest_categorical("aggregator", _aggregators(features))
     return dataclasses.replace(features, **changes)
@@ -54,7 +53,7 @@ def _propose(
     if layered and getattr(features, layers) in _LAYERS:
         changes[layers] = trial.suggest_categorical(layers, _LAYERS)
     has_frames = any(
-        name.startswith("tokens:") if modality == "text" else name not in _ONE_VECTOR
+        name.startswith("tokens:") if modality == "text" else name not in ONE_VECTOR
         for name in encoders
     )
     if has_frames and getattr(features, pooling) in _POOLED:
@@ -76,5 +75,7 @@ def _aggregators(features: FeatureSettings | EncoderSettings) -> list[str]:
 
 def _speech_encoders(features: FeatureSettings | EncoderSettings) -> tuple[str, ...]:
     if isinstance(features, EncoderSettings):
-        return features.encoders
-    return (features.speech_encoder,) if "speech" in features.modalities() else ()
+        named = features.encoders
+    else:
+        named = (features.speech_encoder,) if "speech" in features.modalities() else ()
+    return tuple(encoder for name in named for encoder in split_encoder(name))

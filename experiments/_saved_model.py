@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from conversation_emotion.perception import Standardisation
 from experiments import _models
 from experiments._card import FORMAT, Card, describe
+from experiments._encoders import list_sources
 from experiments.epc import EPCConfig
 from experiments.ser import SERConfig
 
@@ -40,7 +41,7 @@ class SavedModel(NamedTuple):
         card: What is known of it.
         config: The settings of its experiment.
         model: The network, ready to judge.
-        shapes: Layers and features (L, D) of the hidden states of each modality.
+        shapes: Layers and features (L, D) of the hidden states of each source.
     """
 
     card: Card
@@ -84,7 +85,7 @@ def load_model(folder: Path) -> SavedModel:
     card = _read_card(folder / CONFIG)
     config = _read_settings(card, folder / CONFIG)
     weights = load_file(folder / WEIGHTS)
-    found = {name: _find_standardisation(weights, name) for name in card.features.modalities()}
+    found = {name: _find_standardisation(weights, name) for name in list_sources(card.features)}
     model = _build(config, card, found)
     model.load_state_dict(weights)
     shapes = {name: _shape(standardisation) for name, standardisation in found.items()}
@@ -106,9 +107,9 @@ def _build(
     )
 
 
-def _find_standardisation(weights: dict[str, Tensor], modality: str) -> Standardisation:
+def _find_standardisation(weights: dict[str, Tensor], source: str) -> Standardisation:
     """Takes what was fitted on train from the weights, whose shapes tell those of the model."""
-    place = f"perceptions.{modality}.standardisation"
+    place = f"perceptions.{source}.standardisation"
     return Standardisation(
         weights[f"{place}.centre"], weights.get(f"{place}.components"), weights[f"{place}.scale"]
     )

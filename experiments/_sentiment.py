@@ -44,7 +44,7 @@ def prepare(config: "SentimentConfig") -> dict[str, SentimentRow]:
     """Reads the corpus and extracts what each row hears, before any training."""
     corpus = _read_corpus(config)
     windows, learning = _find_windows(config, corpus)
-    found: dict[tuple[str, str], Features] = {}
+    found: dict[tuple[str, str], dict[str, Features]] = {}
     rows = {}
     for name, row in config.rows().items():
         settings = row.features.of_row()
@@ -53,12 +53,10 @@ def prepare(config: "SentimentConfig") -> dict[str, SentimentRow]:
             key = part, settings.speech_encoder if part == "speech" else settings.text_encoder
             if key not in found:
                 alone = dataclasses.replace(settings, modality=part)
-                found |= {
-                    key: extract_features(
-                        corpus.utterances, alone, strict=config.data.strict, corpus=corpus
-                    )[part]
-                }
-            heard[part] = found[key]
+                found[key] = extract_features(
+                    corpus.utterances, alone, strict=config.data.strict, corpus=corpus
+                )
+            heard |= found[key]
         rows[name] = SentimentRow(row, prepare_windows(corpus, windows, learning, heard))
     return rows
 

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from experiments._encoder_names import check_encoders
+
 CorpusName = Literal[
     "aesdd",
     "audformat",
@@ -161,7 +163,8 @@ class FeatureSettings(PoolingSettings):
 
     speech_encoder: str = "fbank"
     """fbank, mfcc, egemaps, or a checkpoint of wav2vec 2.0, HuBERT, WavLM, data2vec, Whisper,
-    emotion2vec or CPC: hub id or folder; untrained:NAME for random weights."""
+    emotion2vec or CPC: hub id or folder; untrained:NAME for random weights; A+B for two side by
+    side."""
 
     speech_layers: Literal["last", "last-4", "all"] | int = "last"
     """Layer to use: the last, the mean of the last four, a number, or all of them."""
@@ -197,7 +200,7 @@ class EncoderSettings(PoolingSettings):
     encoders: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--encoder"])] = ("fbank",)
     """Encoders to compare: fbank, mfcc, egemaps, or checkpoints of wav2vec 2.0, HuBERT, WavLM,
     data2vec, Whisper, emotion2vec or CPC, by hub id or folder; untrained:NAME for random
-    weights."""
+    weights; A+B for two side by side."""
 
     speech_layers: Literal["last", "last-4", "all"] | int = "last"
     """Layer to use: the last, the mean of the last four, a number, or all of them."""
@@ -210,10 +213,7 @@ class EncoderSettings(PoolingSettings):
     """How several layers become one: a learned weighted sum, or beside each other."""
 
     def __post_init__(self) -> None:
-        if not self.encoders:
-            raise ValueError("--encoders needs one encoder or more")
-        if repeated := sorted({name for name in self.encoders if self.encoders.count(name) > 1}):
-            raise ValueError(f"--encoders names {repeated[0]} more than once")
+        check_encoders(self.encoders)
         super().__post_init__()
 
     def of_encoder(self, name: str, *, needs_frames: bool = False) -> FeatureSettings:

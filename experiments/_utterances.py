@@ -4,10 +4,14 @@ Each encoder has a parent run of its own, so that the tracking compares encoders
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, cast
+
+from torch import nn
+from torch.utils.data import DataLoader
 
 from conversation_emotion.baselines import predict_majority
 from conversation_emotion.batching import ModalityArrays
+from conversation_emotion.discriminant import solve_head
 from conversation_emotion.model import UtteranceModel
 from conversation_emotion.perception import FRAME_MAPS, Head
 from conversation_emotion.windows import Windows, single_utterances
@@ -124,8 +128,17 @@ def make_recipe(
         perceptions = fit_perceptions(features, arrays, train, frame_map_of(config))
         return build_utterance_model(config, perceptions, num_classes=num_classes)
 
-    settings = fit_settings(config.training)
-    return Recipe(build, settings, config.training, {MAJORITY: predict_majority})
+    def solve(model: nn.Module, train: DataLoader[int]) -> nn.Module:
+        is_balanced = config.training.class_weights == "balanced"
+        return solve_head(cast(UtteranceModel, model), train, is_balanced=is_balanced)
+
+    return Recipe(
+        build,
+        fit_settings(config.training),
+        config.training,
+        {MAJORITY: predict_majority},
+        solve if config.head == "lda" else None,
+    )
 
 
 def report(
@@ -163,6 +176,8 @@ def describe_model(config: UtteranceConfig) -> str:
     aggregator = {"ecapa": "ECAPA-TDNN"}.get(config.features.aggregator, config.features.aggregator)
     if config.head == "superb" and aggregator == "mean":
         return "linear probe"
+    if config.head == "lda":
+        return "linear discriminant analysis"
     return f"{config.head} head, {aggregator} aggregator"
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from experiments import _cli
+from experiments._encoder_names import check_encoders
 from experiments._settings import CorpusSettings, FeatureSettings
 
 if TYPE_CHECKING:
@@ -73,10 +74,7 @@ class RatingSettings:
     """Keep features on disk in 16 instead of 32 bits."""
 
     def __post_init__(self) -> None:
-        if not self.encoders:
-            raise ValueError("--encoders needs one encoder or more")
-        if repeated := sorted({name for name in self.encoders if self.encoders.count(name) > 1}):
-            raise ValueError(f"--encoders names {repeated[0]} more than once")
+        check_encoders(self.encoders, side_by_side=False)
         for name in ("stride", "batch_size", "epochs", "patience", "seeds", "resamples"):
             if getattr(self, name) < 1:
                 flag = "--" + name.replace("_", "-")

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from experiments import _cli
+from experiments._encoder_names import check_encoders
 from experiments._fusion_rows import ROWS, read_rows
 from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
 
@@ -75,6 +76,8 @@ class FusionConfig:
 
     def __post_init__(self) -> None:
         read_rows(self.rows)
+        for name in ("fbank", "wav2vec2", "hubert", "emotion2vec"):
+            check_encoders((getattr(self, name),), side_by_side=False)
         if self.aggregator_size < 8 or self.aggregator_size % 8:
             raise ValueError(
                 f"--aggregator-size must be a multiple of 8, got {self.aggregator_size}"

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments import _cli
+from experiments._encoder_names import check_encoders
 from experiments._roots import parse_places
 from experiments._settings import CorpusSettings, EncoderSettings, TrainingSettings
 from experiments.ser import SERConfig
@@ -43,7 +44,7 @@ class LayerSettings:
     """Folder for table and pictures; without it, mlruns/layers/ and the names of the corpora."""
 
     def __post_init__(self) -> None:
-        EncoderSettings(encoders=self.encoders)
+        check_encoders(self.encoders, side_by_side=False)
         for name in self.layers:
             if name not in ("sum", "last-4") and not name.isdecimal():
                 raise ValueError(f"--layers takes numbers, sum and last-4, got {name!r}")

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from experiments import _cli
+from experiments._encoder_names import ONE_LAYER, check_encoders
 from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -59,21 +60,19 @@ class HeardSettings:
     """Keep features on disk in 16 instead of 32 bits."""
 
     def __post_init__(self) -> None:
-        for name in ("modality", "encoders"):
-            values = getattr(self, name)
-            if not values:
-                raise ValueError(f"--{name} needs one or more")
-            if repeated := sorted({value for value in values if values.count(value) > 1}):
-                raise ValueError(f"--{name} names {repeated[0]} more than once")
+        check_encoders(self.encoders)
+        if not self.modality:
+            raise ValueError("--modality needs one or more")
+        if repeated := sorted({name for name in self.modality if self.modality.count(name) > 1}):
+            raise ValueError(f"--modality names {repeated[0]} more than once")
 
     def of_row(self) -> FeatureSettings:
         """Returns what to extract for settings that have one modality and one encoder."""
         (modality,), (encoder,) = self.modality, self.encoders
-        plain = encoder in ("fbank", "mfcc", "egemaps")
         return FeatureSettings(
             modality=modality,
             speech_encoder=encoder,
-            speech_layers="last" if plain else self.speech_layers,
+            speech_layers="last" if encoder in ONE_LAYER else self.speech_layers,
             speech_pooling="mean",
             text_encoder=self.text_encoder,
             text_layers=self.text_layers,

@@ -64,9 +64,10 @@ class SERConfig:
     """The first four fix everything as published: split, layers, head, optimizer, selection. The
     others are --split by another name; auto leaves all to the other flags."""
 
-    head: Literal["superb", "emotion2vec", "gru"] = "superb"
+    head: Literal["superb", "emotion2vec", "gru", "lda"] = "superb"
     """Two linear maps; or a linear map and ReLU on every frame, pooled, and a linear map; or two
-    GRU layers over the frames, pooled, and a linear map."""
+    GRU layers over the frames, pooled, and a linear map; or linear discriminants of shrunk
+    covariance, solved without epochs, seeds or valid."""
 
     hidden_size: int = 256
     """Units between the two linear maps, or of the GRU."""
@@ -88,8 +89,23 @@ class SERConfig:
             raise ValueError(
                 f"--register needs one of --encoders, got {len(self.features.encoders)}"
             )
-        if self.head != "superb" and self.features.speech_pooling in ("mean", "statistics"):
+        if self.head in ("emotion2vec", "gru") and self.features.speech_pooling in (
+            "mean",
+            "statistics",
+        ):
             raise ValueError(f"--head {self.head} needs --speech-pooling frames")
+        if self.head == "lda":
+            self._check_solved()
+
+    def _check_solved(self) -> None:
+        """Raises a `ValueError` where something would be trained, or chance take part."""
+        if self.features.aggregator in ("attention", "ecapa"):
+            raise ValueError(f"--head lda trains no --aggregator, got {self.features.aggregator}")
+        if self.training.seeds > 1 or self.dropout:
+            raise ValueError(
+                "--head lda knows no chance: leave --seeds and --dropout out, got "
+                f"{self.training.seeds} and {self.dropout:g}"
+            )
 
     def of_encoder(self, name: str) -> "SERConfig":
         """Returns the settings of the run of one of the encoders."""
@@ -105,6 +121,9 @@ def search_space(trial: "optuna.trial.BaseTrial", config: SERConfig) -> SERConfi
     encoders = config.features.encoders
     if len(encoders) > 1:
         config = config.of_encoder(trial.suggest_categorical("encoder", encoders))
+    if config.head == "lda":
+        pooled = dataclasses.replace(config.features, speech_pooling="mean", aggregator="mean")
+        return dataclasses.replace(config, features=_proposals.propose_features(trial, pooled))
     return dataclasses.replace(
         config,
         features=_proposals.propose_features(trial, config.features),

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import log_softmax
 
-from conversation_emotion.decisions import fit_weights, pool_decisions
+from conversation_emotion.decisions import choose_by_valid, fit_weights, pool_decisions
 
 LABELS = ("low", "mid", "high")
 
@@ -107,3 +107,31 @@ def test_systems_that_judge_others_are_refused(targets):
     one = table_of(targets, say(targets, 1, 1, 1))
     with pytest.raises(ValueError, match="the same utterances in the same order"):
         pool_decisions([one, one[::-1]], LABELS)
+
+
+def judgements(valid: list[int], test: int) -> pd.DataFrame:
+    """Two utterances of valid in each of two folds, as many of them right, and one of test."""
+    rows = []
+    for fold, right in zip(("a", "b"), valid, strict=True):
+        judged = [0] * right + [1] * (2 - right)
+        rows += [("valid", fold, f"v{n}", 0, predicted) for n, predicted in enumerate(judged)]
+        rows.append(("test", fold, "t", 0, test))
+    table = pd.DataFrame(rows, columns=["part", "fold", "utterance_id", "target", "predicted"])
+    return table.assign(seed=0)
+
+
+def test_valid_chooses_a_system_in_each_fold_and_test_has_no_say():
+    # "ten" is best on valid of fold a, "nine" on that of b; "two" equals "ten" in a.
+    nine, ten, two = judgements([1, 2], 9), judgements([2, 0], 10), judgements([2, 0], 2)
+    chosen, counts = choose_by_valid({"nine": nine, "ten": ten})
+    tested = chosen[chosen["part"] == "test"].set_index("fold")["predicted"]
+    assert tested.to_dict() == {"a": 10, "b": 9}
+    assert counts == {"nine": 1, "ten": 1}
+    _, counts = choose_by_valid({"two": two, "nine": nine, "ten": ten})
+    assert counts == {"two": 1, "nine": 1, "ten": 0}
+
+
+def test_systems_that_judge_others_are_not_chosen_from():
+    table = judgements([1, 2], 0)
+    with pytest.raises(ValueError, match="judge different utterances: two and one; train both"):
+        choose_by_valid({"one": table, "two": table.assign(fold="c")})

@@ -112,28 +112,6 @@ def test_an_interrupted_comparison_keeps_the_layers_it_finished(workplace, confi
     assert len(trained) == 3 * 2 + 1
 
 
-def predictions(valid: list[int], test: int) -> pd.DataFrame:
-    """Two utterances of valid in each of two folds, as many of them right, and one of test."""
-    rows = []
-    for fold, right in zip(("a", "b"), valid, strict=True):
-        judged = [0] * right + [1] * (2 - right)
-        rows += [("valid", fold, 0, predicted) for predicted in judged]
-        rows.append(("test", fold, 0, test))
-    table = pd.DataFrame(rows, columns=["part", "fold", "target", "predicted"])
-    return table.assign(seed=0)
-
-
-def test_valid_chooses_a_layer_in_each_fold_and_test_has_no_say():
-    # Layer 10 is best on valid of fold a, layer 9 on that of b; layer 2 equals 10 in a.
-    tables = {"10": predictions([2, 0], 10), "9": predictions([1, 2], 9)}
-    chosen, counts = _layers.choose_by_valid(tables)
-    tested = chosen[chosen["part"] == "test"].set_index("fold")["predicted"]
-    assert tested.to_dict() == {"a": 10, "b": 9}
-    assert counts == {9: 1, 10: 1}
-    chosen, counts = _layers.choose_by_valid({**tables, "2": predictions([2, 0], 2)})
-    assert counts == {2: 1, 9: 1, 10: 0}
-
-
 def test_the_mean_of_the_last_four_is_that_of_the_states(workplace, config):
     heard = _layers.hear(config)[0]
     states = heard.features.states[0]
