@@ -81,7 +81,8 @@ def _captions(
         f"dialogues], n = {num_judged:,}"
     )
     yield f"classes: {', '.join(labels)}"
-    yield "chosen: " + "; ".join(f"{name} {count} times" for name, count in counts.items())
+    often = sorted(((count, name) for name, count in counts.items() if count), reverse=True)
+    yield "chosen: " + "; ".join(f"{count} x {name}" for count, name in often)
     yield "the other rows are not chosen by anything: the best of them leans upwards"
 
 

@@ -1,0 +1,59 @@
+r"""Rates a corpus of acted emotions by where each emotion lies, as a manifest beside its recordings.
+
+    python -m benchmarks.placed_emotions --corpus emodb --root EMODB --out EMODB/placed.csv
+    python -m experiments.dimensional --corpus manifest --root EMODB/placed.csv --labels all \
+        --split leave-one-speaker-out --valid speaker --encoders mfcc CPC_FOLDER --stride 8
+
+A stand-in for rated speech where none is at hand: every recording of an emotion gets the same
+pleasure, arousal and dominance, so that scores compare encoders and say nothing of raters.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import tyro
+
+from experiments._corpus import read_corpus
+from experiments._settings import CorpusSettings
+
+PLACES = {
+    "anger": (-0.51, 0.59, 0.25),
+    "boredom": (-0.65, -0.62, -0.33),
+    "disgust": (-0.60, 0.35, 0.11),
+    "fear": (-0.64, 0.60, -0.43),
+    "happiness": (0.76, 0.48, 0.35),
+    "neutral": (0.0, 0.0, 0.0),
+    "sadness": (-0.63, -0.27, -0.33),
+}
+"""Pleasure, arousal and dominance from -1 to 1: numbers that circulate under the name of Mehrabian
+and Russell, whose own table was not seen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceSettings:
+    """Which corpus, and where to."""
+
+    out: Path
+    """Manifest to write, in a folder above all recordings."""
+
+    data: tyro.conf.OmitArgPrefixes[CorpusSettings] = field(default_factory=CorpusSettings)
+
+
+def main(settings: PlaceSettings) -> None:
+    """Writes the manifest."""
+    utterances = read_corpus(settings.data).utterances
+    known = utterances[utterances["emotion"].isin(PLACES)]
+    folder = settings.out.resolve().parent
+    table = known[["utterance_id", "dialogue_id", "speaker", "emotion"]].assign(
+        audio=[str(Path(audio).resolve().relative_to(folder)) for audio in known["audio"]]
+    )
+    for number, name in enumerate(("valence", "arousal", "dominance")):
+        # From -1 to 1 to the 1 to 5 of the utterance table.
+        table[name] = [3 + 2 * PLACES[emotion][number] for emotion in known["emotion"]]
+    table.to_csv(settings.out, index=False)
+    print(f"{len(table)} of {len(utterances)} utterances in {settings.out}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(PlaceSettings))
