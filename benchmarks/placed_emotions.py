@@ -1,4 +1,4 @@
-r"""Rates a corpus of acted emotions by where each emotion lies, as a manifest beside its recordings.
+r"""Rates acted recordings by where their emotion lies, as a manifest beside them.
 
     python -m benchmarks.placed_emotions --corpus emodb --root EMODB --out EMODB/placed.csv
     python -m experiments.dimensional --corpus manifest --root EMODB/placed.csv --labels all \
@@ -11,7 +11,6 @@ pleasure, arousal and dominance, so that scores compare encoders and say nothing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
 import tyro
 
 from experiments._corpus import read_corpus
