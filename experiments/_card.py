@@ -73,7 +73,7 @@ class Card:
     """What the model hears and reads."""
 
     encoders: dict[str, str]
-    """Identity of the encoder of each modality."""
+    """Identity of the encoder of each source: speech, text, and speech2 on for others beside it."""
 
     training: Training
 

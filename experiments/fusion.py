@@ -40,7 +40,9 @@ class FusionConfig:
     data: CorpusSettings = field(default_factory=CorpusSettings)
 
     training: TrainingSettings = field(
-        default_factory=lambda: TrainingSettings(epochs=20, patience=8, average_best=5)
+        default_factory=lambda: TrainingSettings(
+            epochs=30, patience=30, schedule="cosine", average_best=5
+        )
     )
 
     rows: str = "9-14"
