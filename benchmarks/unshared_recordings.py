@@ -1,9 +1,8 @@
-"""Copies a corpus so that no recording can be on both sides of a split by speaker.
+r"""Copies a corpus so that no recording can be on both sides of a split by speaker.
 
     python -m benchmarks.unshared_recordings --corpus meld --root MELD_COMPOSITE --out COPY
     python -m experiments.fusion --corpus manifest --root COPY/manifest.csv \
-        --split speaker-k-fold --num-folds 3 --rows 9,10,11,19 --epochs 15 --patience 15 \
-        --schedule cosine
+        --split speaker-k-fold --num-folds 3 --rows 9,10,11,19 --epochs 15 --patience 15
 
 Recordings are the same if they decode to the same samples. All speakers who share one, at whatever
 remove, become one speaker, and every utterance a dialogue of its own. Only what the four classes
