@@ -138,7 +138,7 @@ def test_regression_of_words_is_refused_before_any_training(corpus, workplace):
         (["--history=-1"], "--history must be 0 or more, got -1"),
         (["--labels", "4-class"], "--labels 4-class are emotions; sentiment has auto"),
         (["--modality", "text", "text"], "--modality names text more than once"),
-        (["--encoders"], "--encoders needs one or more"),
+        (["--encoders"], "--encoders needs one encoder or more"),
         (["--state-dropout", "1"], r"--state-dropout must lie in \[0, 1\), got 1.0"),
     ],
 )
