@@ -16,6 +16,9 @@ Config = TypeVar("Config")
 DEBUG = "CONVERSATION_EMOTION_DEBUG"
 """Environment variable that shows where an error comes from."""
 
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
+"""PyTorch's own; it has to stand before the first tensor, and child processes inherit it."""
+
 
 def parse(config: type[Config], argv: Sequence[str] | None = None) -> Config:
     """Reads ``argv`` into ``config``; a value the dataclass rejects becomes a usage error.
@@ -95,7 +98,12 @@ def launch(run: Callable[[Config], object], config: type[Config]) -> None:
 
 
 def run_or_explain(run: Callable[[], object]) -> None:
-    """Runs a command and ends the process as `launch` says."""
+    """Runs a command and ends the process as `launch` says.
+
+    Large tensors lie on huge pages of Linux, unless the environment says otherwise: the system then
+    takes less time to hand out their memory, see benchmarks/huge_pages.py.
+    """
+    os.environ.setdefault(HUGE_PAGES, "1")
     try:
         run()
     except KeyboardInterrupt:

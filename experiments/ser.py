@@ -67,7 +67,7 @@ class SERConfig:
     head: Literal["superb", "emotion2vec", "gru", "lda"] = "superb"
     """Two linear maps; or a linear map and ReLU on every frame, pooled, and a linear map; or two
     GRU layers over the frames, pooled, and a linear map; or linear discriminants of shrunk
-    covariance, solved without epochs, seeds or valid."""
+    covariance, solved without epochs, seeds or valid, for which a sum of layers is their mean."""
 
     hidden_size: int = 256
     """Units between the two linear maps, or of the GRU."""

@@ -265,3 +265,13 @@ def test_the_command_runs_from_any_folder_and_writes_there(workplace):
 @pytest.mark.parametrize(("num_windows", "expected"), [(10, 64), (5_000, 156), (99_999, 256)])
 def test_batches_grow_with_what_is_learnt_from(num_windows, expected):
     assert choose_batch_size(num_windows) == expected
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
+def test_large_tensors_lie_on_huge_pages_unless_told_otherwise(monkeypatch, given, expected):
+    monkeypatch.setenv(_cli.HUGE_PAGES, given or "")
+    if given is None:
+        monkeypatch.delenv(_cli.HUGE_PAGES)
+    seen = []
+    _cli.run_or_explain(lambda: seen.append(os.environ[_cli.HUGE_PAGES]))
+    assert seen == [expected]
