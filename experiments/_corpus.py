@@ -182,3 +182,23 @@ def learn_at_speeds(corpus: Corpus, speeds: Sequence[float]) -> Corpus:
         heard_classes=corpus.heard_classes[originals],
         split=split,
     )
+
+
+def note_shared_recordings(corpus: Corpus, recordings: Sequence[str | None]) -> Corpus:
+    """Notes with the split how many tested utterances have a recording that is learnt from too.
+
+    Args:
+        corpus: The corpus.
+        recordings: What the sound of each utterance is known by, None where there is none.
+    """
+    known = pd.Series(list(recordings), dtype=object)
+    judged = np.flatnonzero(corpus.classes() != IGNORED)
+    shared, num_tested = 0, 0
+    for fold in corpus.split.folds:
+        tested = known.iloc[np.intersect1d(fold.test, judged)].dropna()
+        shared += int(tested.isin(known.iloc[fold.train].dropna()).sum())
+        num_tested += len(tested)
+    if not shared:
+        return corpus
+    note = f"{shared:,} of {num_tested:,} tested utterances have a recording that train holds too"
+    return corpus._replace(split=replace(corpus.split, notes=(*corpus.split.notes, note)))

@@ -39,7 +39,8 @@ def extract_features(
         }
         failures = {key: why for part in folds.values() for key, why in part.failures.items()}
         keys = " ".join(part.key for part in folds.values())
-        found[name] = Features([], failures, keys, folds)
+        recordings = next(iter(folds.values())).recordings
+        found[name] = Features([], failures, keys, folds, recordings)
     return found
 
 

@@ -25,7 +25,7 @@ from conversation_emotion.training import (
     predict,
 )
 from conversation_emotion.windows import Windows
-from experiments._corpus import Corpus
+from experiments._corpus import Corpus, note_shared_recordings
 from experiments._parts import Part, Prepared, choose_batch_size, make_parts
 from experiments._settings import TrainingSettings
 from experiments._tracking import ParentRun, TrackedRun
@@ -73,7 +73,10 @@ def prepare_windows(
     *,
     normalise_clips: bool = False,
 ) -> Prepared:
-    """Puts windows and features of a corpus together."""
+    """Puts windows and features of a corpus together, and notes recordings that a split shares."""
+    recordings = next((found.recordings for found in features.values() if found.recordings), None)
+    if recordings is not None:
+        corpus = note_shared_recordings(corpus, recordings)
     failures = {key: why for found in features.values() for key, why in found.failures.items()}
     keys = {name: found.key for name, found in features.items()}
     return Prepared(

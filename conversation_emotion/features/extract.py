@@ -40,12 +40,15 @@ class Features(NamedTuple):
         key: Digest of what the states depend on beside the content, see `FeatureKey`.
         folds: Where each fold has an encoder of its own, what that makes of the utterances, by name
             of the fold; there are then no states beside it.
+        recordings: What the sound of each utterance is known by, the same for the same sound, None
+            where there is none; empty for text.
     """
 
     states: list[NDArray[np.floating] | None]
     failures: dict[str, str]
     key: str = ""
     folds: Mapping[str, "Features"] = {}
+    recordings: Sequence[str | None] = ()
 
     def of_fold(self, fold: str) -> "Features":
         """Gives what is heard in a fold."""
@@ -99,7 +102,8 @@ def extract_speech(
             failures.setdefault(clip.utterance_id, why)
     content_of = {clip.utterance_id: clip.content for clip in clips}
     states = _collect(utterances["utterance_id"].map(content_of), store)
-    return Features(states, failures, store.key.digest())
+    recordings = [content_of.get(utterance_id) for utterance_id in utterances["utterance_id"]]
+    return Features(states, failures, store.key.digest(), recordings=recordings)
 
 
 def extract_text(utterances: pd.DataFrame, encoder: TextEncoder, store: FeatureStore) -> Features:
