@@ -5,8 +5,8 @@
 RUN are ids of finished runs of experiments that judge classes, as their tables name them, on the
 same corpus, folds and seeds. Whoever picks the best row of a table by valid scores over all folds
 uses people in one fold who are tested in another, and the figure leans upwards; here a fold's own
-valid part alone chooses for it, of equals the run that is named first. Nothing is trained. Prints a row per run and one for the choice,
-and writes mlruns/.
+valid part alone chooses for it, of equals the run that is named first. Nothing is trained. Prints
+a row per run and one for the choice, and writes mlruns/.
 """
 
 from dataclasses import dataclass
