@@ -268,7 +268,9 @@ def test_another_version_of_a_library_is_not_another_encoder(copied):
         )
 
     change_card(copied, age)
-    Judge(load_model(copied))
+    judge = Judge(load_model(copied))
+    assert "torch=1.0" in judge.saved.card.encoders["speech"].split()
+    assert "torch=1.0" not in judge.encoders["speech"].identity.split()
 
 
 @pytest.mark.parametrize(

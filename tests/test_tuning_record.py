@@ -44,8 +44,10 @@ def test_an_encoder_is_taken_in_its_own_fold_and_refused_in_others(people):
 
 def test_people_of_another_corpus_are_others(people):
     split = make_split("leave-one-speaker-out", people)
-    others = people.assign(corpus="another")
-    refuse_known_speakers(tune_on(people, 1), "tuned", others, split)
+    record = tune_on(people, 1)
+    with pytest.raises(LeakageError):
+        refuse_known_speakers(record, "tuned", people, split)
+    refuse_known_speakers(record, "tuned", people.assign(corpus="another"), split)
 
 
 def test_a_split_that_shares_people_by_nature_takes_its_own_encoder_alone(people):
