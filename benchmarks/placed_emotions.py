@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tyro
 
-from experiments._corpus import read_corpus
+from conversation_emotion.datasets.dataset import read_corpus
 from experiments._settings import CorpusSettings
 
 PLACES = {

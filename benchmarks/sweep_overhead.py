@@ -26,10 +26,11 @@ import optuna
 import tyro
 from optuna.trial import FrozenTrial
 
-from experiments import _study_tracking, _sweep
-from experiments._study import Order, SweepStudy, count, trainings
-from experiments._sweep_settings import SweepSettings
 from experiments.epc import EPCConfig, search_space
+from experiments.sweep import mirror as _study_tracking
+from experiments.sweep import search as _sweep
+from experiments.sweep.settings import SweepSettings
+from experiments.sweep.study import Order, SweepStudy, count, trainings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,9 +21,9 @@ import tyro
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from conversation_emotion.audio import AudioError, read_audio
-from conversation_emotion.labels import IGNORED
-from experiments._corpus import Corpus, read_corpus
+from conversation_emotion.datasets.dataset import Corpus, read_corpus
+from conversation_emotion.utterances.audio import AudioError, read_audio
+from conversation_emotion.utterances.labels import IGNORED
 from experiments._settings import CorpusSettings
 
 

@@ -11,11 +11,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from conversation_emotion.decisions import choose_by_valid
-from conversation_emotion.metrics import Interval, score_predictions
+from conversation_emotion.evaluation.decisions import choose_by_valid
+from conversation_emotion.evaluation.metrics import Interval, score_predictions
 from experiments import _report
 from experiments._folds import PREDICTIONS
-from experiments._tracking import ParentRun, tracking_uri
+from experiments.tracking.runs import ParentRun, tracking_uri
 
 CHOSEN = "chosen by valid in each fold"
 

@@ -5,19 +5,19 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 from numpy.typing import NDArray
 
-from conversation_emotion.baselines import predict_last_emotion, predict_majority
-from conversation_emotion.batching import ModalityArrays
-from conversation_emotion.model import ConversationModel
-from conversation_emotion.windows import Windows, build_windows, learn_more
+from conversation_emotion.datasets.batches import ModalityArrays
+from conversation_emotion.datasets.dataset import Corpus, read_corpus
+from conversation_emotion.datasets.windows import Windows, build_windows, learn_more
+from conversation_emotion.models.conversation import ConversationModel
+from conversation_emotion.tasks.baselines import predict_last_emotion, predict_majority
+from conversation_emotion.tracker import Memory, Validation
 from experiments import _published, _report
-from experiments._corpus import Corpus, read_corpus
 from experiments._features import as_extracted, extract_features
 from experiments._folds import Prepared, Recipe, prepare_windows, validate_folds
 from experiments._models import ConversationConfig, build_model, fit_perceptions, fit_settings
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
-from experiments._tracking import TrackedRun
-from experiments._validation import Memory, Validation
+from experiments.tracking.runs import TrackedRun
 
 LAST_EMOTION = "last_emotion"
 

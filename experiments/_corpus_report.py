@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
-from conversation_emotion.audio import MIN_SECONDS
-from experiments._corpus_check import Count, Findings, Recordings
-from experiments._corpus_facts import Facts
+from conversation_emotion.corpora.check import Count, Findings, Recordings
+from conversation_emotion.corpora.facts import Facts
+from conversation_emotion.utterances.audio import MIN_SECONDS
 
 NUM_NAMED = 20
 """How many of a long list the Markdown names; the JSON has them all."""

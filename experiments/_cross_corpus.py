@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from conversation_emotion.emobox import find_listed
-from conversation_emotion.labels import FOUR_CLASSES
-from conversation_emotion.metrics import Interval, score_predictions
-from conversation_emotion.pooled import POOLED_MAP, Pooled, pool_corpora, split_across
-from conversation_emotion.splits import Rows
-from conversation_emotion.windows import single_utterances
+from conversation_emotion.datasets.dataset import load_utterances, make_corpus
+from conversation_emotion.datasets.pooled import POOLED_MAP, Pooled, pool_corpora, split_across
+from conversation_emotion.datasets.windows import single_utterances
+from conversation_emotion.evaluation.metrics import Interval, score_predictions
+from conversation_emotion.splits.emobox import find_listed
+from conversation_emotion.splits.protocols import Rows
+from conversation_emotion.utterances.labels import FOUR_CLASSES
 from experiments import _report, _utterances
-from experiments._corpus import load_utterances, make_corpus
 from experiments._features import extract_features
 from experiments._folds import Prepared, prepare_windows, run_folds
 from experiments._report import MODEL
 from experiments._roots import parse_places
 from experiments._settings import CorpusSettings
-from experiments._tracking import ParentRun
 from experiments._utterances import MAJORITY
 from experiments.ser import SERConfig
+from experiments.tracking.runs import ParentRun
 
 if TYPE_CHECKING:
     from experiments.cross_corpus import CrossCorpusConfig

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from experiments import _cli, _heard, _published, _report
+from experiments import _heard, _published, _report
+from experiments import commandline as _cli
 from experiments._cross_corpus import CrossCorpusRow, Judged
 from experiments._report import MODEL, Row
-from experiments._tracking import ParentRun
 from experiments._utterances import MAJORITY
+from experiments.tracking.runs import ParentRun
 
 if TYPE_CHECKING:
     from experiments.cross_corpus import CrossCorpusConfig

@@ -5,14 +5,14 @@ from typing import cast
 
 import pandas as pd
 
+from conversation_emotion.datasets.dataset import Corpus
 from conversation_emotion.features.encoders import SpeechEncoder, TextEncoder
 from conversation_emotion.features.extract import Features, extract_speech, extract_text
 from conversation_emotion.features.key import FeatureKey, FileDigests, cache_folder
 from conversation_emotion.features.store import FeatureStore
-from experiments._corpus import Corpus
+from conversation_emotion.models.tuned import find_family
 from experiments._encoders import Source, list_sources
 from experiments._settings import FeatureSettings
-from experiments._tuned_encoders import find_family
 
 
 def extract_features(

@@ -10,14 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from conversation_emotion.baselines import predict_majority
-from conversation_emotion.batching import ModalityArrays
-from conversation_emotion.encoder_model import EncoderModel
-from conversation_emotion.folds import Fold
-from conversation_emotion.model import UtteranceModel
-from conversation_emotion.training import FitSettings
-from conversation_emotion.tuning_record import make_record
-from conversation_emotion.windows import Windows, single_utterances
+from conversation_emotion.datasets.batches import ModalityArrays
+from conversation_emotion.datasets.encoder_families import make_record
+from conversation_emotion.datasets.windows import Windows, single_utterances
+from conversation_emotion.models.conversation import UtteranceModel
+from conversation_emotion.models.fine_tuned import EncoderModel
+from conversation_emotion.models.tuned import fold_folder, read_tuned, save_tuned
+from conversation_emotion.splits.folds import Fold
+from conversation_emotion.tasks.baselines import predict_majority
+from conversation_emotion.training.fit import FitSettings
 from experiments import _published, _report, _tuning
 from experiments._features import extract_features
 from experiments._folds import PREDICTIONS, Prepared, Recipe, prepare_windows, run_folds
@@ -25,9 +26,8 @@ from experiments._models import fit_perceptions
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
 from experiments._settings import FeatureSettings, TrainingSettings
-from experiments._tracking import ParentRun
-from experiments._tuned_encoders import fold_folder, read_tuned, save_tuned
 from experiments._tuning import TunedFold, TuningData, TuningRecipe
+from experiments.tracking.runs import ParentRun
 
 if TYPE_CHECKING:
     from experiments.finetune import FinetuneConfig

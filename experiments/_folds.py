@@ -12,24 +12,24 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from conversation_emotion.batching import ModalityArrays
+from conversation_emotion.datasets.batches import ModalityArrays
+from conversation_emotion.datasets.dataset import Corpus, note_shared_recordings
+from conversation_emotion.datasets.windows import Windows
+from conversation_emotion.evaluation.metrics import count_confusions, unweighted_average_recall
 from conversation_emotion.features.extract import Features
-from conversation_emotion.figures import draw_confusions
-from conversation_emotion.folds import Fold
-from conversation_emotion.metrics import count_confusions, unweighted_average_recall
-from conversation_emotion.training import (
+from conversation_emotion.figures.confusions import draw_confusions
+from conversation_emotion.splits.folds import Fold
+from conversation_emotion.tracker import Curves, Validation
+from conversation_emotion.training.fit import (
     FitSettings,
     Predictions,
     balanced_class_weights,
     fit,
     predict,
 )
-from conversation_emotion.windows import Windows
-from experiments._corpus import Corpus, note_shared_recordings
 from experiments._parts import Part, Prepared, choose_batch_size, make_parts
 from experiments._settings import TrainingSettings
-from experiments._tracking import ParentRun, TrackedRun
-from experiments._validation import Curves, Validation
+from experiments.tracking.runs import ParentRun, TrackedRun
 
 __all__ = ["Prepared", "choose_batch_size"]
 

@@ -11,25 +11,25 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from conversation_emotion.baselines import predict_majority
-from conversation_emotion.batching import ModalityArrays
-from conversation_emotion.decisions import pool_decisions
+from conversation_emotion.datasets.batches import ModalityArrays
+from conversation_emotion.datasets.dataset import read_corpus
+from conversation_emotion.datasets.windows import PADDING, Windows, single_utterances
+from conversation_emotion.evaluation.decisions import pool_decisions
+from conversation_emotion.evaluation.significance import compare_predictions
 from conversation_emotion.features.extract import Features
-from conversation_emotion.fusion_model import MEETINGS, FusionModel
-from conversation_emotion.perception import LayerSum, fit_standardisation, make_aggregator
-from conversation_emotion.significance import compare_predictions
-from conversation_emotion.windows import PADDING, Windows, single_utterances
+from conversation_emotion.models.frame_fusion import MEETINGS, FusionModel
+from conversation_emotion.models.perception import LayerSum, fit_standardisation, make_aggregator
+from conversation_emotion.tasks.baselines import predict_majority
+from conversation_emotion.tracker import Memory, Validation
 from experiments import _report
-from experiments._corpus import read_corpus
 from experiments._features import extract_features
 from experiments._folds import Prepared, Recipe, prepare_windows, run_folds, validate_folds
 from experiments._fusion_rows import MORAIS, ROWS, FusionRow, read_rows
 from experiments._models import fit_settings
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
-from experiments._tracking import ParentRun
-from experiments._validation import Memory, Validation
 from experiments.fusion import FusionConfig
+from experiments.tracking.runs import ParentRun
 
 MAJORITY = "majority"
 

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from conversation_emotion.fusion import Fusion
-from conversation_emotion.perception import Aggregator
+from conversation_emotion.models.fusion import Fusion
+from conversation_emotion.models.perception import Aggregator
 
 MORAIS = (
     "Morais et al., ICASSP 2022, table 1, as a reader of it reports: IEMOCAP, leave one session "

@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from experiments import _cli, _heard, _published, _report, _utterances
+from experiments import _heard, _published, _report, _utterances
+from experiments import commandline as _cli
 from experiments._folds import Prepared
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
 from experiments._roots import parse_places
 from experiments._settings import CorpusName, CorpusSettings
-from experiments._tracking import ParentRun
 from experiments._utterances import MAJORITY
 from experiments.languages import TABLES
 from experiments.ser import SERConfig
+from experiments.tracking.runs import ParentRun
 
 if TYPE_CHECKING:
     from experiments.languages import LanguagesConfig

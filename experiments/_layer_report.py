@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from conversation_emotion.layer_curves import CurvePanel, LayerCurve, draw_layer_curves
-from conversation_emotion.metrics import METRICS
-from conversation_emotion.pages import make_curve_figure, write_page
-from experiments import _cli, _heard, _report
+from conversation_emotion.evaluation.metrics import METRICS
+from conversation_emotion.figures.layer_curves import CurvePanel, LayerCurve, draw_layer_curves
+from conversation_emotion.figures.pages import make_curve_figure, write_page
+from experiments import _heard, _report
+from experiments import commandline as _cli
 from experiments._layers import CHOSEN, LAST_FOUR, SUM, Probed
 from experiments._report import Row
-from experiments._tracking import ParentRun
+from experiments.tracking.runs import ParentRun
 
 if TYPE_CHECKING:
     from experiments.layers import LayersConfig

@@ -7,19 +7,19 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from conversation_emotion.decisions import choose_by_valid
+from conversation_emotion.datasets.dataset import read_corpus
+from conversation_emotion.datasets.windows import single_utterances
+from conversation_emotion.evaluation.decisions import choose_by_valid
+from conversation_emotion.evaluation.metrics import Interval, score_predictions
 from conversation_emotion.features.extract import Features, select_layers
 from conversation_emotion.features.key import Layers
-from conversation_emotion.metrics import Interval, score_predictions
-from conversation_emotion.model import UtteranceModel
-from conversation_emotion.perception import LayerSum, Perception
-from conversation_emotion.windows import single_utterances
+from conversation_emotion.models.conversation import UtteranceModel
+from conversation_emotion.models.perception import LayerSum, Perception
 from experiments import _report, _utterances
-from experiments._corpus import read_corpus
 from experiments._features import extract_features
 from experiments._folds import PREDICTIONS, Prepared, prepare_windows, train_fold
 from experiments._settings import CorpusSettings
-from experiments._tracking import ParentRun
+from experiments.tracking.runs import ParentRun
 
 if TYPE_CHECKING:
     from experiments.layers import LayersConfig

@@ -6,11 +6,17 @@ from typing import Literal, Protocol
 import numpy as np
 from torch import nn
 
-from conversation_emotion.batching import ModalityArrays
-from conversation_emotion.dialogue import DIALOGUE_MODELS, DialogueModel
-from conversation_emotion.fusion import JOINS, Fusion, partition_modalities
-from conversation_emotion.model import ConversationModel, HistoryLabels, Stream, UtteranceModel
-from conversation_emotion.perception import (
+from conversation_emotion.datasets.batches import ModalityArrays
+from conversation_emotion.datasets.windows import PADDING, Windows
+from conversation_emotion.models.conversation import (
+    ConversationModel,
+    HistoryLabels,
+    Stream,
+    UtteranceModel,
+)
+from conversation_emotion.models.dialogue import DIALOGUE_MODELS, DialogueModel
+from conversation_emotion.models.fusion import JOINS, Fusion, partition_modalities
+from conversation_emotion.models.perception import (
     FRAME_MAPS,
     LAYER_MIXTURES,
     Head,
@@ -20,8 +26,7 @@ from conversation_emotion.perception import (
     identity,
     make_aggregator,
 )
-from conversation_emotion.training import FitSettings
-from conversation_emotion.windows import PADDING, Windows
+from conversation_emotion.training.fit import FitSettings
 from experiments._encoders import list_sources
 from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
 

@@ -11,9 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from conversation_emotion.folds import Fold
-from conversation_emotion.metrics import Interval, score_predictions
-from conversation_emotion.transcripts import (
+from conversation_emotion.evaluation.metrics import Interval, score_predictions
+from conversation_emotion.evaluation.word_errors import (
     CHARACTERS,
     Spellings,
     count_without_words,
@@ -22,13 +21,14 @@ from conversation_emotion.transcripts import (
     score_word_errors,
     spell,
 )
+from conversation_emotion.models.tuned import fold_folder
+from conversation_emotion.splits.folds import Fold
+from conversation_emotion.tracker import Curves, Memory, Validation
 from experiments import _published, _report, _tuning
 from experiments._folds import PREDICTIONS
 from experiments._report import Row
-from experiments._tracking import ParentRun
-from experiments._tuned_encoders import fold_folder
 from experiments._tuning import TunedFold, TuningData, TuningRecipe
-from experiments._validation import Curves, Memory, Validation
+from experiments.tracking.runs import ParentRun
 
 if TYPE_CHECKING:
     from experiments.multitask import MultitaskConfig

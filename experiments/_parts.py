@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from torch.utils.data import DataLoader
 
-from conversation_emotion.batching import ModalityArrays, make_loader
-from conversation_emotion.folds import Fold
-from conversation_emotion.windows import Windows
-from experiments._corpus import Corpus
+from conversation_emotion.datasets.batches import ModalityArrays, make_loader
+from conversation_emotion.datasets.dataset import Corpus
+from conversation_emotion.datasets.windows import Windows
+from conversation_emotion.splits.folds import Fold
 
 
 class Prepared(NamedTuple):

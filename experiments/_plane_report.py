@@ -8,17 +8,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conversation_emotion.arousal import LEVELS, find_arousal_levels
-from conversation_emotion.clips import encode_clips
-from conversation_emotion.embedding import project_to_plane
-from conversation_emotion.metrics import count_confusions, unweighted_average_recall
-from conversation_emotion.pages import make_plane_figure, write_page
-from conversation_emotion.planes import Colouring, Plane, draw_planes
-from conversation_emotion.splits import Fold
-from experiments import _cli, _heard, _report
+from conversation_emotion.evaluation.metrics import count_confusions, unweighted_average_recall
+from conversation_emotion.evaluation.separation import project_to_plane
+from conversation_emotion.figures.clips import encode_clips
+from conversation_emotion.figures.pages import make_plane_figure, write_page
+from conversation_emotion.figures.planes import Colouring, Plane, draw_planes
+from conversation_emotion.splits.protocols import Fold
+from conversation_emotion.utterances.arousal import LEVELS, find_arousal_levels
+from experiments import _heard, _report
+from experiments import commandline as _cli
 from experiments._report import Row
 from experiments._stages import AROUSAL, EMOTION, Represented, read_units
-from experiments._tracking import ParentRun
+from experiments.tracking.runs import ParentRun
 
 if TYPE_CHECKING:
     from experiments.visualise import VisualiseConfig

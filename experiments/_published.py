@@ -241,7 +241,7 @@ CROSS_CORPUS: dict[tuple[str, str], list[Published]] = {
 
 
 class PublishedConcordance(NamedTuple):
-    """CCC as printed, in the order of `conversation_emotion.concordance.DIMENSIONS`, and mean."""
+    """CCC as printed, in the order of `conversation_emotion.evaluation.concordance.DIMENSIONS`, and mean."""
 
     system: str
     dimensions: tuple[float, float, float]

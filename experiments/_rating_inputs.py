@@ -8,22 +8,22 @@ import pandas as pd
 from accelerate import Accelerator
 from torch import nn
 
-from conversation_emotion.batching import ModalityArrays
+from conversation_emotion.datasets.batches import ModalityArrays
+from conversation_emotion.datasets.dataset import Corpus
 from conversation_emotion.features.extract import Features
 from conversation_emotion.features.key import text_digest
-from conversation_emotion.perception import LayerSum, fit_standardisation
+from conversation_emotion.models.perception import LayerSum, fit_standardisation
+from conversation_emotion.models.ratings import FeatureFront, WaveformFront
+from conversation_emotion.models.tuned import find_family
 from conversation_emotion.pretraining.batches import ClipStream, StreamSettings
 from conversation_emotion.pretraining.collapse import CollapseMonitor
 from conversation_emotion.pretraining.contract import PretrainingSettings
 from conversation_emotion.pretraining.loop import pretrain
 from conversation_emotion.pretraining.recordings import utterance_recordings
-from conversation_emotion.rating_model import FeatureFront, WaveformFront
-from conversation_emotion.splits import Fold, Rows
-from experiments import _objectives
-from experiments._corpus import Corpus
+from conversation_emotion.splits.protocols import Fold, Rows
 from experiments._features import extract_features
-from experiments._tuned_encoders import find_family
 from experiments.pretrain_cpc import CpcSettings
+from experiments.pretraining import objectives as _objectives
 from speech_encoders import load_speech_encoder
 from speech_encoders.cpc import CpcConfig, CpcModel
 from speech_encoders.cpc.modeling import RECEPTIVE_FIELD

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from conversation_emotion.concordance import DIMENSIONS
-from conversation_emotion.metrics import Interval
+from conversation_emotion.evaluation.concordance import DIMENSIONS
+from conversation_emotion.evaluation.metrics import Interval
 from experiments import _published, _report
 from experiments._published import PublishedConcordance
 from experiments._ratings import Rated
 from experiments._report import Row
-from experiments._tracking import ParentRun
+from experiments.tracking.runs import ParentRun
 
 if TYPE_CHECKING:
     from experiments.dimensional import DimensionalConfig, RatingSettings

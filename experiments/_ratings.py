@@ -15,25 +15,25 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from conversation_emotion.batching import make_loader
-from conversation_emotion.concordance import DIMENSIONS, concordance, score_ratings
-from conversation_emotion.labels import IGNORED
-from conversation_emotion.metrics import Interval
-from conversation_emotion.rating_model import AttentionHead, RatingModel
-from conversation_emotion.rating_training import (
+from conversation_emotion.datasets.batches import make_loader
+from conversation_emotion.datasets.dataset import Corpus, read_corpus
+from conversation_emotion.datasets.windows import single_utterances
+from conversation_emotion.evaluation.concordance import DIMENSIONS, concordance, score_ratings
+from conversation_emotion.evaluation.metrics import Interval
+from conversation_emotion.models.ratings import AttentionHead, RatingModel
+from conversation_emotion.splits.protocols import Fold, Rows
+from conversation_emotion.tracker import Curves, Memory, Validation
+from conversation_emotion.training.rating_training import (
     RatingFitSettings,
     RatingPredictions,
     fit_ratings,
     predict_ratings,
 )
-from conversation_emotion.splits import Fold, Rows
-from conversation_emotion.windows import single_utterances
-from experiments._corpus import Corpus, read_corpus
+from conversation_emotion.utterances.labels import IGNORED
 from experiments._folds import PREDICTIONS
 from experiments._rating_inputs import Heard, Inputs, rated_rows
 from experiments._settings import CorpusSettings
-from experiments._tracking import ParentRun, TrackedRun
-from experiments._validation import Curves, Memory, Validation
+from experiments.tracking.runs import ParentRun, TrackedRun
 
 if TYPE_CHECKING:
     from experiments.dimensional import DimensionalConfig, RatingSettings

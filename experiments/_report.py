@@ -10,12 +10,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from conversation_emotion.figures import draw_confusions
-from conversation_emotion.metrics import METRICS, Interval, count_confusions, score_predictions
-from experiments._corpus import Corpus
+from conversation_emotion.datasets.dataset import Corpus
+from conversation_emotion.evaluation.metrics import (
+    METRICS,
+    Interval,
+    count_confusions,
+    score_predictions,
+)
+from conversation_emotion.figures.confusions import draw_confusions
 from experiments._folds import PREDICTIONS, Prepared
 from experiments._published import Published
-from experiments._tracking import TrackedRun
+from experiments.tracking.runs import TrackedRun
 
 TITLES = {"uar": "UAR", "macro_f1": "macro F1", "wa": "WA", "weighted_f1": "weighted F1"}
 

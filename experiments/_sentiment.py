@@ -7,19 +7,25 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from conversation_emotion.datasets.dataset import (
+    Corpus,
+    choose_split,
+    learn_at_speeds,
+    load_utterances,
+    make_corpus,
+)
+from conversation_emotion.datasets.windows import Windows, build_windows, single_utterances
+from conversation_emotion.evaluation.metrics import Interval
 from conversation_emotion.features.extract import Features
-from conversation_emotion.labels import IGNORED
-from conversation_emotion.metrics import Interval
-from conversation_emotion.sentiment import name_polarities, polarity_map, read_strengths
-from conversation_emotion.windows import Windows, build_windows, single_utterances
+from conversation_emotion.tracker import Memory, Validation
+from conversation_emotion.utterances.labels import IGNORED
+from conversation_emotion.utterances.sentiment import name_polarities, polarity_map, read_strengths
 from experiments import _conversation, _folds, _report, _sentiment_regression, _utterances
-from experiments._corpus import Corpus, choose_split, learn_at_speeds, load_utterances, make_corpus
 from experiments._features import as_extracted, extract_features
 from experiments._folds import Prepared, Recipe, prepare_windows
-from experiments._tracking import ParentRun
-from experiments._validation import Memory, Validation
 from experiments.epc import EPCConfig
 from experiments.ser import SERConfig
+from experiments.tracking.runs import ParentRun
 
 if TYPE_CHECKING:
     from experiments.sentiment import SentimentConfig

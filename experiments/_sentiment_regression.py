@@ -7,22 +7,22 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 
-from conversation_emotion.batching import make_loader
-from conversation_emotion.labels import IGNORED
-from conversation_emotion.metrics import Interval
-from conversation_emotion.rating_model import ScaledOutput
-from conversation_emotion.rating_training import (
+from conversation_emotion.datasets.batches import make_loader
+from conversation_emotion.evaluation.metrics import Interval
+from conversation_emotion.evaluation.regression import score_regression
+from conversation_emotion.models.ratings import ScaledOutput
+from conversation_emotion.splits.protocols import Fold
+from conversation_emotion.training.rating_training import (
     RatingFitSettings,
     fit_ratings,
     predict_ratings,
     squared_error_loss,
 )
-from conversation_emotion.regression import score_regression
-from conversation_emotion.sentiment import read_strengths
-from conversation_emotion.splits import Fold
+from conversation_emotion.utterances.labels import IGNORED
+from conversation_emotion.utterances.sentiment import read_strengths
 from experiments._folds import PREDICTIONS, Prepared, Recipe, choose_batch_size, run_trainings
 from experiments._report import MODEL, name_metrics
-from experiments._tracking import ParentRun, TrackedRun
+from experiments.tracking.runs import ParentRun, TrackedRun
 
 MEAN = "mean of train"
 """The system that says the same of every utterance."""

@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from conversation_emotion.metrics import METRICS, Interval
-from conversation_emotion.regression import REGRESSION_METRICS
-from experiments import _cli, _published, _report
+from conversation_emotion.evaluation.metrics import METRICS, Interval
+from conversation_emotion.evaluation.regression import REGRESSION_METRICS
+from experiments import _published, _report
+from experiments import commandline as _cli
 from experiments._conversation import LAST_EMOTION
 from experiments._published import Published
 from experiments._report import MODEL, Row
 from experiments._sentiment import Scores, SentimentRow
 from experiments._sentiment_regression import MEAN
-from experiments._tracking import ParentRun
 from experiments._utterances import MAJORITY
+from experiments.tracking.runs import ParentRun
 
 if TYPE_CHECKING:
     from experiments.sentiment import SentimentConfig

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from conversation_emotion.arousal import find_arousal_levels
-from conversation_emotion.batching import make_loader
-from conversation_emotion.embedding import Separation, measure_separation
-from conversation_emotion.model import UtteranceModel
-from conversation_emotion.splits import Fold
-from conversation_emotion.training import predict
+from conversation_emotion.datasets.batches import make_loader
+from conversation_emotion.evaluation.separation import Separation, measure_separation
+from conversation_emotion.models.conversation import UtteranceModel
+from conversation_emotion.splits.protocols import Fold
+from conversation_emotion.training.fit import predict
+from conversation_emotion.utterances.arousal import find_arousal_levels
 from experiments import _utterances
 from experiments._folds import Prepared, train_fold
 from experiments._settings import CorpusSettings
-from experiments._tracking import ParentRun
+from experiments.tracking.runs import ParentRun
 
 if TYPE_CHECKING:
     from experiments.visualise import VisualiseConfig

@@ -10,28 +10,28 @@ from accelerate.utils import set_seed
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from conversation_emotion.adapters import add_adapters, merge_adapters
-from conversation_emotion.averaging import Weights
-from conversation_emotion.clip_batches import Clips
-from conversation_emotion.clip_judging import Judged, TuningSettings, judge
-from conversation_emotion.encoder_model import EncoderModel, TimePooling
+from conversation_emotion.datasets.clip_batches import Clips
+from conversation_emotion.datasets.dataset import Corpus, read_corpus
 from conversation_emotion.features.encoders import TextEncoder
 from conversation_emotion.features.extract import Features, extract_text
 from conversation_emotion.features.key import FeatureKey
 from conversation_emotion.features.store import FeatureStore
-from conversation_emotion.finetuning import Finetuning
-from conversation_emotion.folds import Fold
-from conversation_emotion.training import balanced_class_weights
-from conversation_emotion.utterances import has_text
-from experiments._corpus import Corpus, read_corpus
+from conversation_emotion.models.adapters import add_adapters, merge_adapters
+from conversation_emotion.models.averaging import Weights
+from conversation_emotion.models.fine_tuned import EncoderModel, TimePooling
+from conversation_emotion.models.tuned import Modality, load_tunable, refuse_leak
+from conversation_emotion.splits.folds import Fold
+from conversation_emotion.tracker import CurveKeeper
+from conversation_emotion.training.clip_judging import Judged, TuningSettings, judge
+from conversation_emotion.training.finetuning import Finetuning
+from conversation_emotion.training.fit import balanced_class_weights
+from conversation_emotion.utterances.table import has_text
 from experiments._features import extract_with
 from experiments._folds import make_fingerprint
-from experiments._pretraining import choose_precision
 from experiments._settings import CorpusSettings
-from experiments._tracking import ParentRun
-from experiments._tuned_encoders import Modality, load_tunable, refuse_leak
 from experiments._tuning_settings import TunableSettings, TuningTraining
-from experiments._validation import CurveKeeper
+from experiments.pretraining.command import choose_precision
+from experiments.tracking.runs import ParentRun
 from speech_encoders.checkpoint import digest_weights
 from speech_encoders.tuning import TunableEncoder, recompute_activations
 from text_encoders.tuning import TokenReader, TunableBert

@@ -9,14 +9,17 @@ from typing import Protocol, cast
 from torch import nn
 from torch.utils.data import DataLoader
 
-from conversation_emotion.baselines import predict_majority
-from conversation_emotion.batching import ModalityArrays
-from conversation_emotion.discriminant import solve_head
-from conversation_emotion.model import UtteranceModel
-from conversation_emotion.perception import FRAME_MAPS, Head
-from conversation_emotion.windows import Windows, single_utterances
-from experiments import _cli, _heard, _kept_models, _published, _registry, _report
-from experiments._corpus import Corpus, read_corpus
+from conversation_emotion.datasets.batches import ModalityArrays
+from conversation_emotion.datasets.dataset import Corpus, read_corpus
+from conversation_emotion.datasets.windows import Windows, single_utterances
+from conversation_emotion.inference import best_model as _kept_models
+from conversation_emotion.models.conversation import UtteranceModel
+from conversation_emotion.models.perception import FRAME_MAPS, Head
+from conversation_emotion.tasks.baselines import predict_majority
+from conversation_emotion.tracker import Memory, Validation
+from conversation_emotion.training.discriminant import solve_head
+from experiments import _heard, _published, _report
+from experiments import commandline as _cli
 from experiments._features import as_extracted, extract_features
 from experiments._folds import Prepared, Recipe, prepare_windows, run_folds, validate_folds
 from experiments._models import build_utterance_model, fit_perceptions, fit_settings, frame_map_of
@@ -24,8 +27,8 @@ from experiments._protocols import remarks
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
 from experiments._settings import CorpusSettings, EncoderSettings, FeatureSettings, TrainingSettings
-from experiments._tracking import ParentRun
-from experiments._validation import Memory, Validation
+from experiments.tracking import registry as _registry
+from experiments.tracking.runs import ParentRun
 
 MAJORITY = "majority"
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from experiments import _cli
+from experiments import commandline as _cli
 
 if TYPE_CHECKING:
-    from conversation_emotion.metrics import Interval
+    from conversation_emotion.evaluation.metrics import Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,8 @@ class ChooseConfig:
 
 def run(config: ChooseConfig) -> "dict[str, Interval]":
     """Chooses in each fold, prints the table, and returns the choice's scores on test."""
-    from experiments import _choice, _tracking
+    from experiments import _choice
+    from experiments.tracking import runs as _tracking
 
     systems = _choice.read_systems(config.runs)
     with _tracking.open_run("choose", config, " ".join(config.runs)) as parent:

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import tyro
 
-from experiments import _cli
+from experiments import commandline as _cli
 from experiments._settings import CorpusName
 
 
@@ -58,7 +58,7 @@ def run(config: CorporaConfig) -> None:
     if isinstance(config.command, CheckSettings):
         _check(config.command)
     else:
-        from experiments._corpus_facts import show_facts
+        from conversation_emotion.corpora.facts import show_facts
 
         show_facts()
 
@@ -66,8 +66,8 @@ def run(config: CorporaConfig) -> None:
 def _check(settings: CheckSettings) -> None:
     """Reads the copy, checks it, writes the report and prints what was found."""
     from conversation_emotion.corpora import load_corpus
-    from experiments._corpus_check import check_copy
-    from experiments._corpus_facts import load_facts
+    from conversation_emotion.corpora.check import check_copy
+    from conversation_emotion.corpora.facts import load_facts
     from experiments._corpus_report import summarise, write_report
 
     facts = load_facts().get(settings.corpus)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from experiments import _cli
+from experiments import commandline as _cli
 from experiments._roots import parse_places
 from experiments._settings import CorpusName, EncoderSettings, TrainingSettings
 
@@ -109,7 +109,8 @@ def search_space(trial: "optuna.trial.BaseTrial", config: CrossCorpusConfig) -> 
 
 def run(config: CrossCorpusConfig) -> None:
     """Extracts features, trains each row on its corpora, judges the others, prints the table."""
-    from experiments import _cross_corpus, _cross_corpus_report, _tracking
+    from experiments import _cross_corpus, _cross_corpus_report
+    from experiments.tracking import runs as _tracking
 
     rows = _cross_corpus.prepare(config)
     commands = [(row.config, row.prepared.fingerprint) for row in rows]

@@ -17,7 +17,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from experiments import _cli
+from experiments import commandline as _cli
 from experiments._encoder_names import check_encoders
 from experiments._settings import CorpusSettings, FeatureSettings
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from conversation_emotion.metrics import Interval
-    from experiments._validation import Memory, Validation
+    from conversation_emotion.evaluation.metrics import Interval
+    from conversation_emotion.tracker import Memory, Validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +176,8 @@ def test(config: DimensionalConfig) -> "dict[str, Interval]":
 
 def run(config: DimensionalConfig) -> "dict[str, dict[str, Interval]]":
     """Hears the corpus with each encoder, trains each fold and seed, prints the table."""
-    from experiments import _rating_report, _ratings, _tracking
+    from experiments import _rating_report, _ratings
+    from experiments.tracking import runs as _tracking
 
     rated = _ratings.read_rated(config.data)
     inputs = _ratings.make_inputs(config, rated)

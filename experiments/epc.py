@@ -13,22 +13,23 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from experiments import _cli, _proposals
-from experiments._card import check_registered_name
+from conversation_emotion.inference.card import check_registered_name
+from experiments import commandline as _cli
 from experiments._settings import (
     CorpusSettings,
     FeatureSettings,
     TrainingSettings,
 )
+from experiments.sweep import proposals as _proposals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import optuna
 
-    from conversation_emotion.metrics import Interval
+    from conversation_emotion.evaluation.metrics import Interval
+    from conversation_emotion.tracker import Memory, Validation
     from experiments._report import Scores
-    from experiments._validation import Memory, Validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +154,10 @@ def test(config: EPCConfig) -> "dict[str, Interval]":
 
 def run(config: EPCConfig) -> "Scores":
     """Prepares the corpus, trains each fold and seed, scores them, prints the table."""
-    from experiments import _conversation, _folds, _kept_models, _registry, _tracking
+    from conversation_emotion.inference import best_model as _kept_models
+    from experiments import _conversation, _folds
+    from experiments.tracking import registry as _registry
+    from experiments.tracking import runs as _tracking
 
     prepared = _conversation.prepare(config)
     with _tracking.open_run("epc", config, prepared.fingerprint) as parent:

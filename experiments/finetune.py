@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from experiments import _cli
+from experiments import commandline as _cli
 from experiments._settings import CorpusSettings
 from experiments._tuning_settings import TunableSettings, TuningTraining
 
@@ -63,7 +63,8 @@ def search_space(trial: "optuna.trial.BaseTrial", config: FinetuneConfig) -> Fin
 
 def run(config: FinetuneConfig) -> None:
     """Tunes the encoder on each fold, saves it, and prints the table."""
-    from experiments import _finetuning, _tracking
+    from experiments import _finetuning
+    from experiments.tracking import runs as _tracking
 
     prepared = _finetuning.prepare(config)
     with _tracking.open_run("finetune", config, prepared.fingerprint) as parent:

@@ -18,7 +18,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from experiments import _cli
+from experiments import commandline as _cli
 from experiments._encoder_names import check_encoders
 from experiments._fusion_rows import ROWS, read_rows
 from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from conversation_emotion.metrics import Interval
+    from conversation_emotion.evaluation.metrics import Interval
+    from conversation_emotion.tracker import Memory, Validation
     from experiments._fusion import Judged
-    from experiments._validation import Memory, Validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +159,8 @@ def test(config: FusionConfig) -> "dict[str, Interval]":
 
 def run(config: FusionConfig) -> "dict[int, Judged]":
     """Extracts what the rows hear, trains each fold and seed of each row, prints the tables."""
-    from experiments import _fusion, _tracking
+    from experiments import _fusion
+    from experiments.tracking import runs as _tracking
 
     prepared = _fusion.prepare(config)
     commands = [(config.of_row(number), data.fingerprint) for number, data in prepared.items()]

@@ -14,7 +14,7 @@ and what could not be judged and why.
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments import _cli
+from experiments import commandline as _cli
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,10 @@ class JudgeConfig:
 
 def run(config: JudgeConfig) -> None:
     """Loads the model, judges everything, writes the table and says what is in it."""
-    from experiments import _recordings, _registry
-    from experiments._judging import Judge
-    from experiments._saved_model import load_model
+    from conversation_emotion.inference import recordings as _recordings
+    from conversation_emotion.inference.predictor import Judge
+    from conversation_emotion.inference.saved_model import load_model
+    from experiments.tracking import registry as _registry
 
     saved = load_model(_registry.find_model(config.model))
     rows = _recordings.read(config.root, is_conversation="horizon" in saved.card.settings)

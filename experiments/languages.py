@@ -14,7 +14,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from experiments import _cli
+from experiments import commandline as _cli
 from experiments._roots import parse_places
 from experiments._settings import CorpusName, EncoderSettings, TrainingSettings
 
@@ -103,7 +103,8 @@ def search_space(trial: "optuna.trial.BaseTrial", config: LanguagesConfig) -> La
 
 def run(config: LanguagesConfig) -> None:
     """Extracts the features of each corpus, trains each row, prints the table."""
-    from experiments import _languages, _tracking
+    from experiments import _languages
+    from experiments.tracking import runs as _tracking
 
     rows = _languages.prepare(config)
     commands = [(row.config, row.prepared.fingerprint) for row in rows]

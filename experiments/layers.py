@@ -17,7 +17,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments import _cli
+from experiments import commandline as _cli
 from experiments._encoder_names import check_encoders
 from experiments._roots import parse_places
 from experiments._settings import CorpusSettings, EncoderSettings, TrainingSettings
@@ -92,7 +92,8 @@ class LayersConfig:
 
 def run(config: LayersConfig) -> None:
     """Extracts all layers once, trains a probe on each, prints the tables, draws the curves."""
-    from experiments import _layer_report, _layers, _tracking
+    from experiments import _layer_report, _layers
+    from experiments.tracking import runs as _tracking
 
     heard = _layers.hear(config)
     commands = [(config.of_run(one.data, one.encoder), one.prepared.fingerprint) for one in heard]

@@ -22,7 +22,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from experiments import _cli
+from experiments import commandline as _cli
 from experiments._settings import CorpusSettings
 from experiments._tuning_settings import TunableSettings, TuningTraining
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from conversation_emotion.metrics import Interval
+    from conversation_emotion.evaluation.metrics import Interval
+    from conversation_emotion.tracker import Memory, Validation
     from experiments._multitask import AlphaScores
-    from experiments._validation import Memory, Validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,8 @@ def test(config: MultitaskConfig) -> "dict[str, Interval]":
 
 def run(config: MultitaskConfig) -> "dict[float, AlphaScores]":
     """Trains each fold with each alpha and prints the table."""
-    from experiments import _multitask, _tracking
+    from experiments import _multitask
+    from experiments.tracking import runs as _tracking
 
     prepared = _multitask.prepare(config)
     commands = [(config.of_alpha(alpha), prepared.data.fingerprint) for alpha in config.alphas]

@@ -14,8 +14,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from experiments import _cli
-from experiments._pretraining_settings import AudioSettings, LoopSettings, ProbeSettings
+from experiments import commandline as _cli
+from experiments.pretraining.settings import AudioSettings, LoopSettings, ProbeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from conversation_emotion.metrics import Interval
-    from experiments._validation import Memory, Validation
+    from conversation_emotion.evaluation.metrics import Interval
+    from conversation_emotion.tracker import Memory, Validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,28 +119,29 @@ def search_space(trial: "optuna.trial.BaseTrial", config: PretrainConfig) -> Pre
 
 def prepare(config: PretrainConfig) -> str:
     """Finds what a sweep learns from, and returns a digest of it."""
-    from experiments import _probing
+    from experiments.pretraining import probing as _probing
 
     return _probing.prepare(config)
 
 
 def validate(config: PretrainConfig, memory: "Memory") -> "Iterator[Validation]":
     """Pre-trains and yields how a linear probe of the encoder does on valid, for a sweep."""
-    from experiments import _probing
+    from experiments.pretraining import probing as _probing
 
     return _probing.validate(run, config, memory)
 
 
 def test(config: PretrainConfig) -> "dict[str, Interval]":
     """Scores a linear probe of the encoder on test, once a sweep has chosen the setting."""
-    from experiments import _probing
+    from experiments.pretraining import probing as _probing
 
     return _probing.test(run, config)
 
 
 def run(config: PretrainConfig) -> "Path":
     """Builds student and teacher, trains them, and keeps the encoder."""
-    from experiments import _objectives, _pretraining
+    from experiments.pretraining import command as _pretraining
+    from experiments.pretraining import objectives as _objectives
 
     learner = _objectives.build_emotion2vec(config.model, config.training.seed)
     return _pretraining.pretrain_and_track("pretrain_emotion2vec", config, learner)

@@ -16,7 +16,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from experiments import _cli
+from experiments import commandline as _cli
 from experiments._encoder_names import ONE_LAYER, check_encoders
 from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from conversation_emotion.metrics import Interval
+    from conversation_emotion.evaluation.metrics import Interval
+    from conversation_emotion.tracker import Memory, Validation
     from experiments._sentiment import Scores
-    from experiments._validation import Memory, Validation
 
 Modality = Literal["speech", "text", "speech+text"]
 
@@ -186,7 +186,8 @@ def test(config: SentimentConfig) -> "dict[str, Interval]":
 
 def run(config: SentimentConfig) -> "dict[str, Scores]":
     """Prepares each row, trains each fold and seed of it, prints the table."""
-    from experiments import _sentiment, _sentiment_report, _tracking
+    from experiments import _sentiment, _sentiment_report
+    from experiments.tracking import runs as _tracking
 
     prepared = _sentiment.prepare(config)
     commands = [(row.config, row.prepared.fingerprint) for row in prepared.values()]

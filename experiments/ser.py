@@ -18,23 +18,24 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from experiments import _cli, _proposals
-from experiments._card import check_registered_name
+from conversation_emotion.inference.card import check_registered_name
+from experiments import commandline as _cli
 from experiments._protocols import PROTOCOLS, resolve
 from experiments._settings import (
     CorpusSettings,
     EncoderSettings,
     TrainingSettings,
 )
+from experiments.sweep import proposals as _proposals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import optuna
 
-    from conversation_emotion.metrics import Interval
+    from conversation_emotion.evaluation.metrics import Interval
+    from conversation_emotion.tracker import Memory, Validation
     from experiments._report import Scores
-    from experiments._validation import Memory, Validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +166,8 @@ def test(config: SERConfig) -> "dict[str, Interval]":
 
 def run(config: SERConfig) -> "dict[str, Scores]":
     """Extracts each encoder's features, trains each fold and seed on them, prints the table."""
-    from experiments import _tracking, _utterances
+    from experiments import _utterances
+    from experiments.tracking import runs as _tracking
 
     config = resolve(config)
     prepared = _utterances.prepare(config)

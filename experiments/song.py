@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments import _cli
+from experiments import commandline as _cli
 from experiments._settings import CorpusSettings, EncoderSettings, TrainingSettings
 from experiments.ser import SERConfig
 
@@ -92,7 +92,8 @@ def search_space(trial: "optuna.trial.BaseTrial", config: SongConfig) -> SongCon
 
 def run(config: SongConfig) -> None:
     """Extracts each encoder's features, trains each fold and seed on them, prints the table."""
-    from experiments import _tracking, _utterances
+    from experiments import _utterances
+    from experiments.tracking import runs as _tracking
 
     probe = config.as_probe()
     prepared = _utterances.prepare(probe)

@@ -10,7 +10,7 @@ ends it.
 
 from dataclasses import dataclass
 
-from experiments import _cli
+from experiments import commandline as _cli
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class UIConfig:
 
 def run(config: UIConfig) -> None:
     """Serves the pages until it is interrupted."""
-    from experiments import _pages
+    from experiments.tracking import server as _pages
 
     try:
         with _pages.serve(config.host, config.port) as pages:

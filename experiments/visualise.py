@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from experiments import _cli
+from experiments import commandline as _cli
 from experiments._settings import CorpusSettings, EncoderSettings, TrainingSettings
 from experiments.ser import SERConfig
 
@@ -125,8 +125,9 @@ class VisualiseConfig:
 
 def run(config: VisualiseConfig) -> None:
     """Trains every fold's probe to the stage, measures all, and draws one fold."""
-    from conversation_emotion.embedding import check_umap
-    from experiments import _plane_report, _stages, _tracking
+    from conversation_emotion.evaluation.separation import check_umap
+    from experiments import _plane_report, _stages
+    from experiments.tracking import runs as _tracking
 
     check_umap()
     prepared = _stages.prepare(config)

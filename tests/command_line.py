@@ -5,7 +5,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from experiments import _cli
+from experiments import commandline as _cli
 
 
 def choices(settings: type, name: str) -> set[str]:

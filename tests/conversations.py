@@ -3,23 +3,23 @@
 import numpy as np
 import pandas as pd
 
-from conversation_emotion.batching import ModalityArrays, gather_batch
-from conversation_emotion.dialogue import DIALOGUE_MODELS
+from conversation_emotion.datasets.batches import ModalityArrays, gather_batch
+from conversation_emotion.datasets.windows import Windows, build_windows
 from conversation_emotion.features.extract import Features
-from conversation_emotion.fusion import JOINS, partition_modalities
-from conversation_emotion.model import (
+from conversation_emotion.models.conversation import (
     ConversationModel,
     HistoryLabels,
     Stream,
 )
-from conversation_emotion.perception import (
+from conversation_emotion.models.dialogue import DIALOGUE_MODELS
+from conversation_emotion.models.fusion import JOINS, partition_modalities
+from conversation_emotion.models.perception import (
     AGGREGATORS,
     LayerSum,
     Perception,
     fit_standardisation,
 )
-from conversation_emotion.utterances import build_utterances
-from conversation_emotion.windows import Windows, build_windows
+from conversation_emotion.utterances.table import build_utterances
 
 NUM_FRAMES = 3
 SIZE = 4

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from conversation_emotion.figures import draw_confusions
-from conversation_emotion.metrics import count_confusions, unweighted_average_recall
-from experiments import _conversation, _folds, _tracking
+from conversation_emotion.evaluation.metrics import count_confusions, unweighted_average_recall
+from conversation_emotion.figures.confusions import draw_confusions
+from experiments import _conversation, _folds
 from experiments._settings import CorpusSettings, TrainingSettings
 from experiments.epc import EPCConfig
+from experiments.tracking import runs as _tracking
 from tests.small_corpus import write_corpus
 
 EXPERIMENT = "sweeps"

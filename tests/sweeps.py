@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments._study import Order, SweepStudy
-from experiments._sweep_settings import SweepSettings
-from experiments._trials import run_trials
+from experiments.sweep.settings import SweepSettings
+from experiments.sweep.study import Order, SweepStudy
+from experiments.sweep.trials import run_trials
 from tests.tiny_experiment import TinyConfig
 
 ROOT = Path(__file__).parents[1]

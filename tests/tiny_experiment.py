@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from conversation_emotion.metrics import Interval
-from experiments._validation import Memory, Validation
+from conversation_emotion.evaluation.metrics import Interval
+from conversation_emotion.tracker import Memory, Validation
 
 if TYPE_CHECKING:
     import optuna
@@ -67,7 +67,7 @@ def test(config: TinyConfig) -> dict[str, Interval]:
 
 
 def main() -> None:
-    from experiments import sweep
+    from experiments.sweep import __main__ as sweep
 
     sweep.EXPERIMENTS["tiny"] = ("tests.tiny_experiment", "TinyConfig")
     sys.argv[1:1] = ["tiny"]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from experiments import _tracking
+from experiments.tracking import runs as _tracking
 
 
 class Tracked(NamedTuple):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from conversation_emotion.utterances import GENDERS, build_utterances
+from conversation_emotion.utterances.table import GENDERS, build_utterances
 
 if TYPE_CHECKING:
     import audformat

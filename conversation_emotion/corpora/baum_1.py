@@ -28,7 +28,7 @@ from zipfile import BadZipFile
 
 import pandas as pd
 
-from conversation_emotion.utterances import build_utterances
+from conversation_emotion.utterances.table import build_utterances
 
 EMOTIONS = {
     "acted": (

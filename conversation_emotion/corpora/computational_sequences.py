@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conversation_emotion.utterances import build_utterances
+from conversation_emotion.utterances.table import build_utterances
 
 FOLDS = {
     "standard_train_fold": "train",

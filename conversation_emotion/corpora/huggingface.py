@@ -27,7 +27,7 @@ import pyarrow
 from pyarrow import parquet
 
 from conversation_emotion.features.key import cache_folder
-from conversation_emotion.utterances import GENDERS, build_utterances
+from conversation_emotion.utterances.table import GENDERS, build_utterances
 
 COLUMNS = {
     "emotion": ("emotion", "label", "labels"),

@@ -27,7 +27,7 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
-from conversation_emotion.utterances import build_utterances
+from conversation_emotion.utterances.table import build_utterances
 
 PUBLISHED_COUNTS: dict[str, dict[str, int]] = {
     "Session1": {"neutral": 384, "happy": 278, "angry": 229, "sad": 194},

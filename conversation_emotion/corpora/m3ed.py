@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from conversation_emotion.utterances import build_utterances
+from conversation_emotion.utterances.table import build_utterances
 
 EMOTIONS = {
     "Anger": "anger",

@@ -1,6 +1,6 @@
 """A user's own corpus: one table of utterances as CSV, JSONL or Parquet.
 
-Columns, named as in the utterance table (`conversation_emotion.utterances.COLUMNS`):
+Columns, named as in the utterance table (`conversation_emotion.utterances.table.COLUMNS`):
 
 * ``utterance_id``, and ``text`` or ``audio`` or both, are needed; ``emotion`` is, for training.
 * ``audio`` is a path from the manifest's own folder, and stays inside it.
@@ -26,7 +26,7 @@ import pandas as pd
 import pyarrow
 from pyarrow import parquet
 
-from conversation_emotion.utterances import COLUMNS, NUMBERS, build_utterances
+from conversation_emotion.utterances.table import COLUMNS, NUMBERS, build_utterances
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 

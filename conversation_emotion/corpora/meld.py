@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from conversation_emotion.utterances import build_utterances
+from conversation_emotion.utterances.table import build_utterances
 
 
 class _Split(NamedTuple):

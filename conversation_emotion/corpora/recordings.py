@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from conversation_emotion.utterances import build_utterances
+from conversation_emotion.utterances.table import build_utterances
 
 Describe = Callable[[re.Match[str], Path], dict[str, object] | None]
 """From a recording's name and path to its columns, or None if it is of another corpus that shares

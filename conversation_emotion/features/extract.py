@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from conversation_emotion.audio import SAMPLE_RATE, AudioError, read_audio
 from conversation_emotion.features.encoders import Encoder, SpeechEncoder, TextEncoder
 from conversation_emotion.features.key import FileDigests, Layers, Pooling, text_digest
 from conversation_emotion.features.store import FeatureStore, StoreFullError
-from conversation_emotion.utterances import has_text
+from conversation_emotion.utterances.audio import SAMPLE_RATE, AudioError, read_audio
+from conversation_emotion.utterances.table import has_text
 
 Item = TypeVar("Item")
 

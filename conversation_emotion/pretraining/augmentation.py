@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchaudio.functional import phase_vocoder, resample
 
-from conversation_emotion.audio import SAMPLE_RATE
+from conversation_emotion.utterances.audio import SAMPLE_RATE
 
 Choice = TypeVar("Choice")
 

@@ -19,9 +19,9 @@ from lhotse.dataset.sampling import BucketingSampler
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from conversation_emotion.audio import SAMPLE_RATE, AudioError, read_audio
 from conversation_emotion.pretraining.augmentation import Augmentation
 from conversation_emotion.pretraining.recordings import Clip, Recordings
+from conversation_emotion.utterances.audio import SAMPLE_RATE, AudioError, read_audio
 
 _NUM_BUCKETS = 30
 

@@ -19,11 +19,6 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from conversation_emotion.pretraining.batches import SAMPLE_RATE, ClipBatch, ClipStream
-from conversation_emotion.pretraining.checkpoint import (
-    ProgressFields,
-    read_checkpoint,
-    write_checkpoint,
-)
 from conversation_emotion.pretraining.collapse import CollapseMonitor
 from conversation_emotion.pretraining.contract import (
     Objective,
@@ -32,8 +27,13 @@ from conversation_emotion.pretraining.contract import (
     Progress,
     StepReport,
 )
-from conversation_emotion.pretraining.optimisation import parameter_groups, schedule
 from conversation_emotion.pretraining.throughput import count_flops
+from conversation_emotion.training.checkpoint import (
+    ProgressFields,
+    read_checkpoint,
+    write_checkpoint,
+)
+from conversation_emotion.training.optimisation import parameter_groups, schedule
 
 
 class TooManyBrokenError(ValueError):

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
-from conversation_emotion.audio import AudioError, measure_seconds
 from conversation_emotion.corpora import CORPORA, load_corpus
+from conversation_emotion.utterances.audio import AudioError, measure_seconds
 
 SUFFIXES = (
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".sph"),

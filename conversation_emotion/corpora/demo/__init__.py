@@ -17,7 +17,7 @@ import pandas as pd
 
 from conversation_emotion.corpora.demo.ceiling import bayes_rule, expected_uar
 from conversation_emotion.corpora.demo.process import PROCESS, TURNS_PER_DIALOGUE
-from conversation_emotion.utterances import build_utterances
+from conversation_emotion.utterances.table import build_utterances
 
 DATA = Path(__file__).parent / "data"
 """The shipped table and recordings."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from conversation_emotion.labels import FOUR_CLASSES
+from conversation_emotion.utterances.labels import FOUR_CLASSES
 
 EMOTIONS = FOUR_CLASSES
 

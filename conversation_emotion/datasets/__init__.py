@@ -1,0 +1,1 @@
+"""Datasets: a corpus with classes and folds, its features, windows and batches."""

@@ -1,0 +1,172 @@
+"""Batches: the utterances of some windows, and the features of those that are real."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from conversation_emotion.datasets.windows import PADDING, Windows
+from conversation_emotion.features.extract import Features
+from conversation_emotion.utterances.labels import IGNORED
+
+
+class Batch(NamedTuple):
+    """Some windows, ready for a model.
+
+    Attributes:
+        states: Hidden states of each modality, for the M real utterances: (M, L, T, D).
+        frames: Real frames of each modality; none where an utterance lacks it: (M, T).
+        mask: Real utterances, M in all, which are counted row by row: (B, U).
+        roles: Who speaks each, `PADDING` where padded: (B, U).
+        turns_back: Turns between each and the judged one, `PADDING` where padded: (B, U).
+        heard_classes: Emotion of each utterance heard, `IGNORED` where unknown: (B, U). It is a
+            target of auxiliary recognition; a model reads it only if it is built to.
+        is_judged: Marks the judged utterance itself, which only recognition hears: (B, U).
+        targets: Class to judge, `IGNORED` where the emotion is none of the classes: (B,).
+        emotions: The emotion to judge among all that the corpus names: (B,).
+        judged: Row number of the judged utterance: (B,).
+    """
+
+    states: dict[str, Tensor]
+    frames: dict[str, Tensor]
+    mask: Tensor
+    roles: Tensor
+    turns_back: Tensor
+    heard_classes: Tensor
+    is_judged: Tensor
+    targets: Tensor
+    emotions: Tensor
+    judged: Tensor
+
+
+class ModalityArrays:
+    """The hidden states of one modality, laid out so that batches are cheap to gather.
+
+    Args:
+        features: States of shape (L, T, D) or None, a row per utterance.
+        name: The modality, for the error.
+        normalise_clips: Centre and scale each utterance's states, layer by layer, by all its
+            frames and features.
+        shape: Layers and features (L, D), where it may be that no utterance has the modality.
+
+    Raises:
+        ValueError: No utterance has the modality, and no shape is given.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        name: str,
+        *,
+        normalise_clips: bool = False,
+        shape: tuple[int, int] | None = None,
+    ) -> None:
+        kept = features.states
+        if normalise_clips:
+            kept = [None if states is None else _normalise(states) for states in kept]
+        present = [states for states in kept if states is not None]
+        if not present and shape is None:
+            raise ValueError(
+                f"no utterance has usable {name}"
+                + (f"; {len(features.failures)} clips failed" if features.failures else "")
+                + "; choose another --modality"
+            )
+        self.num_layers, self.size = shape or present[0].shape[::2]
+        self._states = kept
+        self.num_frames = torch.tensor([0 if s is None else s.shape[1] for s in kept])
+        self._dense = self._stack() if int(self.num_frames.max()) == 1 else None
+
+    def _stack(self) -> Tensor:
+        absent = np.zeros((self.num_layers, 1, self.size), dtype=np.float32)
+        rows = [absent if states is None else states for states in self._states]
+        return torch.from_numpy(np.stack(rows).astype(np.float32))
+
+    def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Gathers utterances by row number: (M,) -> (M, L, T, D), real frames (M, T)."""
+        num_frames = self.num_frames[rows]
+        width = max(1, int(num_frames.max()))
+        frames = torch.arange(width) < num_frames.unsqueeze(-1)
+        if self._dense is not None:
+            return self._dense[rows], frames
+        states = torch.zeros(len(rows), self.num_layers, width, self.size)
+        for place, row in enumerate(rows.tolist()):
+            found = self._states[row]
+            if found is not None:
+                states[place, :, : found.shape[1]] = torch.from_numpy(found.astype(np.float32))
+        return states, frames
+
+    def stack_frames(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Joins all frames of the rows that have the modality: (rows,) -> (sum of T, L, D)."""
+        found = (self._states[row] for row in rows)
+        joined = [states.transpose(1, 0, 2) for states in found if states is not None]
+        if not joined:
+            raise ValueError("no utterance of the train part has this modality")
+        return np.concatenate(joined).astype(np.float32)
+
+
+def _normalise(states: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Gives each layer mean zero and deviation one: (L, T, D) -> (L, T, D)."""
+    values = states.astype(np.float32)
+    centred = values - values.mean(axis=(1, 2), keepdims=True)
+    return centred / np.maximum(values.std(axis=(1, 2), keepdims=True), 1e-5)
+
+
+def make_loader(
+    windows: Windows,
+    arrays: Mapping[str, ModalityArrays],
+    classes: NDArray[np.int64],
+    *,
+    batch_size: int,
+    seed: int | None = None,
+) -> DataLoader[int]:
+    """Makes the batches of some windows, shuffled anew each epoch if a seed is given.
+
+    Args:
+        windows: N windows.
+        arrays: Each modality's states for all rows of the table.
+        classes: Class of every row of the table, `IGNORED` where there is none.
+        batch_size: Windows in a batch.
+        seed: Seed of the order; None keeps the order of the windows.
+    """
+
+    def collate(numbers: Sequence[int]) -> Batch:
+        return gather_batch(windows, arrays, classes, np.asarray(numbers))
+
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    return DataLoader(
+        range(len(windows)),  # type: ignore[arg-type]
+        batch_size=batch_size,
+        shuffle=seed is not None,
+        generator=generator,
+        collate_fn=collate,
+    )
+
+
+def gather_batch(
+    windows: Windows,
+    arrays: Mapping[str, ModalityArrays],
+    classes: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+) -> Batch:
+    """Gathers the windows of the given numbers, cut to the longest of them."""
+    width = int((windows.rows[numbers] != PADDING).sum(axis=1).max())
+    rows = torch.from_numpy(windows.rows[numbers, :width])
+    mask = rows != PADDING
+    gathered = {name: array.gather(rows[mask]) for name, array in arrays.items()}
+    heard = torch.tensor(classes)[rows.clamp(min=0)]
+    return Batch(
+        states={name: states for name, (states, _) in gathered.items()},
+        frames={name: frames for name, (_, frames) in gathered.items()},
+        mask=mask,
+        roles=torch.from_numpy(windows.roles[numbers, :width]),
+        turns_back=torch.from_numpy(windows.turns_back[numbers, :width]),
+        heard_classes=torch.where(mask, heard, IGNORED),
+        is_judged=rows == torch.from_numpy(windows.judged[numbers])[:, None],
+        targets=torch.from_numpy(windows.targets[numbers]),
+        emotions=torch.tensor(classes)[windows.judged[numbers]],
+        judged=torch.from_numpy(windows.judged[numbers]),
+    )

@@ -1,0 +1,129 @@
+"""Several corpora in one table, and the folds that learn from some of them and test on others.
+
+Ids and speakers get the name of their corpus in front, and emotions become the four classes by each
+corpus' own map.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from conversation_emotion.splits.protocols import Fold, Rows, Split, audit_fold
+from conversation_emotion.utterances.labels import (
+    FOUR_CLASSES,
+    IGNORED,
+    LabelMap,
+    find_label_map,
+    map_labels,
+)
+
+SAME_PEOPLE = {"ravdess-song": "ravdess"}
+"""Corpora in which the people of another are heard, under the same names."""
+
+POOLED_MAP = LabelMap(
+    corpus="pooled",
+    label_set="4-class",
+    labels=FOUR_CLASSES,
+    classes={name: name for name in FOUR_CLASSES},
+)
+"""The classes of a pooled table."""
+
+VALIDATION = (
+    "a fifth of the speakers of each train corpus, or of its dialogues where people talk to each "
+    "other or fewer than three speak"
+)
+
+
+class Pooled(NamedTuple):
+    """Several corpora in one table.
+
+    Attributes:
+        utterances: All rows; the column ``corpus`` tells them apart, ``emotion`` is a class.
+        label_maps: The map of each corpus.
+        num_dropped: Utterances of each emotion that the map of each corpus drops.
+    """
+
+    utterances: pd.DataFrame
+    label_maps: dict[str, LabelMap]
+    num_dropped: dict[str, dict[str, int]]
+
+
+def pool_corpora(tables: Mapping[str, pd.DataFrame]) -> Pooled:
+    """Joins utterance tables, by the corpora's names.
+
+    Raises:
+        ValueError: A corpus has no map onto the four classes.
+    """
+    joined, maps, dropped = [], {}, {}
+    for name, table in tables.items():
+        label_map = find_label_map(name, "4-class", table["emotion"])
+        targets = map_labels(table["emotion"], label_map)
+        labels = np.array([*FOUR_CLASSES, None], dtype=object)
+        classes = targets.classes.to_numpy()
+        columns = {
+            column: f"{name}:" + table[column].astype(str)
+            for column in ("utterance_id", "dialogue_id")
+        }
+        joined.append(
+            table.assign(
+                **columns,
+                corpus=name,
+                speaker=f"{SAME_PEOPLE.get(name, name)}:" + table["speaker"].astype(str),
+                emotion=labels[np.where(classes == IGNORED, len(FOUR_CLASSES), classes)],
+            )
+        )
+        maps[name], dropped[name] = label_map, targets.num_dropped
+    return Pooled(pd.concat(joined, ignore_index=True), maps, dropped)
+
+
+def split_across(
+    utterances: pd.DataFrame,
+    is_judged: NDArray[np.bool_],
+    *,
+    train: Sequence[str],
+    test: Rows,
+    seed: int = 0,
+) -> Split:
+    """Makes the one fold that learns from some corpora, and audits it.
+
+    Args:
+        utterances: A pooled table.
+        is_judged: Marks the rows that have a class.
+        train: Corpora to learn from; a part of each validates, see `VALIDATION`.
+        test: Rows to judge, of other corpora.
+        seed: Seed of the draw of what validates.
+
+    Raises:
+        LeakageError: A speaker is on both sides.
+    """
+    generator = np.random.default_rng(seed)
+    is_valid = np.zeros(len(utterances), dtype=bool)
+    is_learnt = utterances["corpus"].isin(train).to_numpy()
+    for name in train:
+        rows = np.flatnonzero(utterances["corpus"] == name)
+        is_valid[rows] = _draw_valid(utterances.iloc[rows], is_judged[rows], generator)
+    fold = Fold(
+        name="+".join(train),
+        train=np.flatnonzero(is_learnt & ~is_valid).astype(np.int64),
+        valid=np.flatnonzero(is_valid).astype(np.int64),
+        test=test,
+    )
+    notes = audit_fold(utterances, fold, "cross-corpus")
+    validation = f"{VALIDATION}, seed {seed}"
+    return Split(name="cross-corpus", folds=(fold,), validation=validation, notes=tuple(notes))
+
+
+def _draw_valid(
+    corpus: pd.DataFrame, is_judged: NDArray[np.bool_], generator: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Marks whole speakers or dialogues of a corpus until they hold a fifth of what is judged."""
+    alone = corpus.groupby("dialogue_id")["speaker"].nunique().max() == 1
+    column = "speaker" if alone and corpus["speaker"].nunique() >= 3 else "dialogue_id"
+    sizes = corpus.loc[is_judged, column].value_counts(sort=False).sort_index()
+    order = generator.permutation(len(sizes))
+    before = sizes.iloc[order].cumsum() - sizes.iloc[order]
+    chosen = sizes.index[order][before.to_numpy() < 0.2 * is_judged.sum()]
+    return corpus[column].isin(chosen).to_numpy()

@@ -1,0 +1,1 @@
+"""Evaluation: scores with intervals, significance, and results as data."""

@@ -1,0 +1,73 @@
+"""Significance: is one system better than another on the same utterances?"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from conversation_emotion.evaluation.metrics import METRICS, count_by_dialogue, resample_dialogues
+
+
+class Difference(NamedTuple):
+    """How much better one system is than another, as a share.
+
+    Attributes:
+        score: Mean difference over folds and seeds.
+        low: 2.5th percentile of the resampled differences.
+        high: 97.5th percentile of the resampled differences.
+        p_value: Two-sided, of no difference.
+    """
+
+    score: float
+    low: float
+    high: float
+    p_value: float
+
+
+def compare_predictions(
+    one: pd.DataFrame,
+    other: pd.DataFrame,
+    num_classes: int,
+    *,
+    metric: str = "uar",
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> Difference:
+    """Compares two systems by a paired bootstrap over dialogues (Efron and Tibshirani, 1993).
+
+    Both are scored on the same resamples; the p-value is twice the share of resamples on the other
+    side of zero, no less than one resample would give.
+
+    Args:
+        one: Predictions as `metrics.score_predictions` takes them.
+        other: Predictions of the same folds, seeds and utterances.
+        num_classes: Number of classes (C).
+        metric: One of `metrics.METRICS`.
+        num_resamples: Bootstrap resamples.
+        seed: Seed of the resampling.
+
+    Raises:
+        ValueError: The two judge different utterances.
+    """
+    key = ["fold", "seed", "utterance_id"]
+    ordered = [table.sort_values(key, ignore_index=True) for table in (one, other)]
+    if not ordered[0][[*key, "target"]].equals(ordered[1][[*key, "target"]]):
+        raise ValueError(
+            f"a comparison of systems that judge different utterances: {len(one)} and {len(other)} "
+            "judgements; score both on the same folds and seeds"
+        )
+    points, resampled = [], []
+    for table in ordered:
+        scored, drawn = [], []
+        for part, draws in resample_dialogues(table, num_resamples, seed):
+            counts = count_by_dialogue(part, draws.shape[1], num_classes)
+            flat = draws @ counts.reshape(draws.shape[1], -1)
+            scored.append(METRICS[metric](counts.sum(axis=0)))
+            drawn.append(METRICS[metric](flat.reshape(-1, num_classes, num_classes)))
+        points.append(float(np.mean(scored)))
+        resampled.append(np.mean(drawn, axis=0))
+    differences = resampled[0] - resampled[1]
+    low, high = np.percentile(differences, [2.5, 97.5])
+    beyond = min((differences <= 0).mean(), (differences >= 0).mean())
+    p_value = min(1.0, max(2 * float(beyond), 1 / num_resamples))
+    return Difference(points[0] - points[1], float(low), float(high), p_value)

@@ -1,0 +1,1 @@
+"""Figures and pages, for matplotlib and for the browser."""

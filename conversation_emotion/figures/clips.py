@@ -1,0 +1,76 @@
+"""Recordings within a page: compressed, as text, up to a limit that is told."""
+
+import base64
+import io
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import soundfile
+from numpy.typing import NDArray
+
+from conversation_emotion.utterances.audio import SAMPLE_RATE, AudioError, read_audio
+
+
+class Clips(NamedTuple):
+    """Sound of some utterances for a page.
+
+    Attributes:
+        sounds: Ogg Opus as base64, by utterance id.
+        num_bytes: Their size together.
+        num_left_out: Utterances whose sound would have gone beyond the limit.
+        failures: Why a clip could not be read, by utterance id.
+    """
+
+    sounds: dict[str, str]
+    num_bytes: int
+    num_left_out: int
+    failures: dict[str, str]
+
+    def describe(self, limit_bytes: int) -> str:
+        """Says how much sound there is and what is missing."""
+        said = [f"sound of {len(self.sounds)} utterances, {self.num_bytes / 2**20:.1f} MiB"]
+        if self.num_left_out:
+            said.append(
+                f"{self.num_left_out} left silent by the limit of {limit_bytes / 2**20:.3g} MiB"
+            )
+        if self.failures:
+            names = ", ".join(sorted(self.failures)[:5])
+            said.append(f"{len(self.failures)} cannot be read: {names}")
+        return "; ".join(said)
+
+
+def encode_clips(utterances: pd.DataFrame, rows: NDArray[np.int64], limit_bytes: int) -> Clips:
+    """Compresses the recordings of some rows as mono Ogg Opus, in their order, up to a size.
+
+    The size is that of the text in the page, a third more than the sound's.
+    """
+    sounds: dict[str, str] = {}
+    failures: dict[str, str] = {}
+    num_bytes = num_left_out = 0
+    columns = ["utterance_id", "audio", "offset", "duration", "channel"]
+    for row in utterances.iloc[rows][columns].itertuples(index=False):
+        utterance_id, audio, *place = row
+        if num_left_out or pd.isna(audio):
+            num_left_out += int(not pd.isna(audio))
+            continue
+        offset, duration, channel = (None if pd.isna(value) else value for value in place)
+        number = None if channel is None else int(channel)
+        try:
+            sound = _compress(str(audio), offset, duration, number)
+        except AudioError as error:
+            failures[str(utterance_id)] = str(error)
+            continue
+        if num_bytes + len(sound) > limit_bytes:
+            num_left_out += 1
+            continue
+        sounds[str(utterance_id)] = sound
+        num_bytes += len(sound)
+    return Clips(sounds, num_bytes, num_left_out, failures)
+
+
+def _compress(audio: str, offset: float | None, duration: float | None, channel: int | None) -> str:
+    waveform = read_audio(audio, offset=offset, duration=duration, channel=channel)
+    file = io.BytesIO()
+    soundfile.write(file, waveform, SAMPLE_RATE, format="OGG", subtype="OPUS")
+    return base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,0 +1,1 @@
+"""Models: from hidden states to logits."""

@@ -1,0 +1,178 @@
+"""Dialogue models: from the utterances heard so far to the state of the conversation.
+
+All read a window from its oldest utterance to its latest and never look ahead: the state of an
+utterance depends on it and on those before it.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from conversation_emotion.datasets.windows import INTERLOCUTOR, SPEAKER
+
+DialogueModel = Literal["hierarchical", "two-role", "single"]
+"""Shi et al. (2023), Shi et al. (2020), Shahriar and Kim (2019)."""
+
+
+class DialogueState(NamedTuple):
+    """What a dialogue model makes of a batch of windows.
+
+    Attributes:
+        summary: The conversation as the judged turn finds it: (B, H').
+        utterances: State after each utterance, zero at padded ones: (B, U, H).
+    """
+
+    summary: Tensor
+    utterances: Tensor
+
+
+class RoleReader(nn.Module):
+    """The utterances of one role: a GRU, self-attention over its states, their mean.
+
+    Args:
+        size: Units (H).
+        num_layers: Layers of the GRU.
+        dropout: Between those layers.
+        attends: Whether self-attention follows the GRU; the last state is taken otherwise.
+    """
+
+    def __init__(self, size: int, num_layers: int, dropout: float, attends: bool) -> None:
+        super().__init__()
+        self.gru = _gru(size, size, num_layers, dropout)
+        self.attention = nn.Linear(size, 3 * size) if attends else None
+
+    def forward(self, states: Tensor, chosen: Tensor) -> Tensor:
+        """Reads the chosen utterances: (B, U, H), (B, U) -> (B, H); zero where none is chosen."""
+        states, mask = gather_chosen(states, chosen)
+        states = self.gru(states)[0]
+        if self.attention is None:
+            return last_state(states, mask)
+        queries, keys, values = self.attention(states).chunk(3, dim=-1)
+        # An empty row attends to its padding, so that softmax stays defined, and is zeroed below.
+        visible = (mask | ~mask.any(dim=1, keepdim=True)).unsqueeze(1)
+        attended = nn.functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=visible
+        )
+        count = mask.sum(dim=1, keepdim=True).clamp(min=1)
+        return (attended * mask.unsqueeze(-1)).sum(dim=1) / count
+
+
+class HierarchicalGRU(nn.Module):
+    """Utterances, then roles, then the conversation (Shi et al., 2023).
+
+    An interaction GRU reads all utterances. Its states go to a reader of the speaker whose turn is
+    judged and to one of their interlocutor; a spectator has none, and is heard through the last
+    interaction state. The three are joined.
+
+    Args:
+        input_size: Features per utterance (D).
+        hidden_size: Units of each GRU (H).
+        num_layers: Layers of each GRU.
+        dropout: Between layers and on the inputs of the GRUs.
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int = 256, num_layers: int = 2, dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.interaction = _gru(input_size, hidden_size, num_layers, dropout)
+        self.speaker = RoleReader(hidden_size, num_layers, dropout, attends=True)
+        self.interlocutor = RoleReader(hidden_size, num_layers, dropout, attends=True)
+        self.utterance_size = hidden_size
+        self.summary_size = 3 * hidden_size
+
+    def forward(self, utterances: Tensor, mask: Tensor, roles: Tensor) -> DialogueState:
+        """Reads (B, U, D) utterances, their mask (B, U) and roles (B, U)."""
+        states = self.interaction(self.dropout(utterances))[0] * mask.unsqueeze(-1)
+        routed = self.dropout(states)
+        summary = [
+            self.speaker(routed, mask & (roles == SPEAKER)),
+            self.interlocutor(routed, mask & (roles == INTERLOCUTOR)),
+            last_state(states, mask),
+        ]
+        return DialogueState(torch.cat(summary, dim=-1), states)
+
+
+class TwoRoleGRU(nn.Module):
+    """The speaker of the judged turn and all others, without attention (Shi et al., 2020).
+
+    The arguments are those of `HierarchicalGRU`.
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int = 256, num_layers: int = 2, dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.interaction = _gru(input_size, hidden_size, num_layers, dropout)
+        self.speaker = RoleReader(hidden_size, num_layers, dropout, attends=False)
+        self.others = RoleReader(hidden_size, num_layers, dropout, attends=False)
+        self.utterance_size = hidden_size
+        self.summary_size = 2 * hidden_size
+
+    def forward(self, utterances: Tensor, mask: Tensor, roles: Tensor) -> DialogueState:
+        """Reads (B, U, D) utterances, their mask (B, U) and roles (B, U)."""
+        states = self.interaction(self.dropout(utterances))[0] * mask.unsqueeze(-1)
+        routed = self.dropout(states)
+        speaker = self.speaker(routed, mask & (roles == SPEAKER))
+        others = self.others(routed, mask & (roles != SPEAKER))
+        return DialogueState(torch.cat([speaker, others], dim=-1), states)
+
+
+class SingleGRU(nn.Module):
+    """One GRU over all utterances and its last state (Shahriar and Kim, 2019).
+
+    The arguments are those of `HierarchicalGRU`.
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int = 256, num_layers: int = 2, dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.gru = _gru(input_size, hidden_size, num_layers, dropout)
+        self.utterance_size = self.summary_size = hidden_size
+
+    def forward(self, utterances: Tensor, mask: Tensor, roles: Tensor) -> DialogueState:
+        """Reads (B, U, D) utterances and their mask (B, U); roles are not looked at."""
+        del roles
+        states = self.gru(self.dropout(utterances))[0] * mask.unsqueeze(-1)
+        return DialogueState(last_state(states, mask), states)
+
+
+DIALOGUE_MODELS = {
+    "hierarchical": HierarchicalGRU,
+    "two-role": TwoRoleGRU,
+    "single": SingleGRU,
+}
+
+
+def gather_chosen(states: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Moves the chosen utterances to the front, in order: (B, U, H), (B, U) -> (B, V, H), (B, V).
+
+    V is the largest number chosen in the batch, at least 1; what lies behind a window's own is
+    zero and masked.
+    """
+    counts = chosen.sum(dim=1)
+    width = max(1, int(counts.max()))
+    order = (~chosen).to(torch.uint8).argsort(dim=1, stable=True)[:, :width]
+    mask = torch.arange(width, device=chosen.device) < counts.unsqueeze(1)
+    gathered = states.gather(1, order.unsqueeze(-1).expand(-1, -1, states.size(-1)))
+    return gathered * mask.unsqueeze(-1), mask
+
+
+def last_state(states: Tensor, mask: Tensor) -> Tensor:
+    """Takes the state of the last real utterance: (B, U, H), (B, U) -> (B, H); zero if none.
+
+    The mask must have its real utterances in front.
+    """
+    counts = mask.sum(dim=1)
+    last = states[torch.arange(len(states), device=states.device), (counts - 1).clamp(min=0)]
+    return last * (counts > 0).unsqueeze(-1)
+
+
+def _gru(input_size: int, hidden_size: int, num_layers: int, dropout: float) -> nn.GRU:
+    between = dropout if num_layers > 1 else 0.0
+    return nn.GRU(input_size, hidden_size, num_layers, batch_first=True, dropout=between)

@@ -1,0 +1,214 @@
+"""Fusion of several encoders of one utterance: before, between or behind the aggregators.
+
+    early            frames side by side, then one aggregator: "+" in Morais et al. (2022)
+    late             an aggregator for each, and their utterance vectors side by side: "&" there
+    gated            the same vectors, weighed unit by unit by gates that see all of them
+    cross-attention  frames of each attend to those of the others, then an aggregator for each
+
+Encoders differ in their frame rates, and tokens have none. Early fusion stretches each sequence
+over the longest of the utterance: frame ``t`` of N takes frame ``floor((t + 1/2) n / N)`` of n, the
+nearest in relative time. Tokens are thereby spread evenly over the speech, without an alignment.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from conversation_emotion.datasets.batches import Batch
+from conversation_emotion.models.conversation import Judgement
+from conversation_emotion.models.fusion import Fusion, GatedFusion
+
+
+class Frames(NamedTuple):
+    """A sequence for each of M utterances.
+
+    Attributes:
+        states: Features of each frame: (M, T, D).
+        mask: Real frames, none where an utterance lacks the encoder's modality: (M, T).
+    """
+
+    states: Tensor
+    mask: Tensor
+
+
+class SideBySide(nn.Module):
+    """Early fusion: all sequences stretched over the longest of the utterance, then joined.
+
+    Args:
+        sizes: Features of each source (D of each).
+    """
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        super().__init__()
+        self.output_sizes = {"joined": sum(sizes.values())}
+
+    def forward(self, heard: Mapping[str, Frames]) -> dict[str, Frames]:
+        """Joins the frames of all sources to those of one stream, ``joined``."""
+        counts = torch.stack([frames.mask.sum(dim=-1) for frames in heard.values()])
+        longest = counts.amax(dim=0)
+        mask = torch.arange(max(1, int(longest.max())), device=longest.device) < longest[:, None]
+        joined = [stretch(frames, mask) for frames in heard.values()]
+        return {"joined": Frames(torch.cat(joined, dim=-1), mask)}
+
+
+class Apart(nn.Module):
+    """Late and gated fusion: a stream for each source. The arguments are those of `SideBySide`."""
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        super().__init__()
+        self.output_sizes = dict(sizes)
+
+    def forward(self, heard: Mapping[str, Frames]) -> dict[str, Frames]:
+        """Leaves the frames as they are."""
+        return dict(heard)
+
+
+class Attending(nn.Module):
+    """Each source's frames ask those of the others (after Tsai et al., 2019).
+
+    Args:
+        sizes: Features of each source (D of each).
+        size: Units in which they meet (H).
+        num_heads: Heads at most; as many as divide the size.
+    """
+
+    def __init__(self, sizes: Mapping[str, int], size: int = 64, num_heads: int = 4) -> None:
+        super().__init__()
+        self.output_sizes = dict.fromkeys(sizes, size)
+        self.projections = nn.ModuleDict({name: nn.Linear(n, size) for name, n in sizes.items()})
+        self.norms = nn.ModuleDict({name: nn.LayerNorm(size) for name in sizes})
+        self.attention = nn.ModuleDict(
+            {
+                f"{asking} of {asked}": nn.MultiheadAttention(
+                    size, math.gcd(size, num_heads), batch_first=True
+                )
+                for asking in sizes
+                for asked in sizes
+                if asking != asked
+            }
+        )
+
+    def forward(self, heard: Mapping[str, Frames]) -> dict[str, Frames]:
+        """Adds to each frame what it finds in the others; nothing where they are missing."""
+        states = {name: self.projections[name](one.states) for name, one in heard.items()}
+        met = dict(states)
+        for pair, attention in self.attention.items():
+            asking, asked = pair.split(" of ")
+            met[asking] = met[asking] + self._ask(attention, states, heard, asking, asked)
+        return {name: Frames(self.norms[name](met[name]), one.mask) for name, one in heard.items()}
+
+    @staticmethod
+    def _ask(
+        attention: nn.Module,
+        states: Mapping[str, Tensor],
+        heard: Mapping[str, Frames],
+        asking: str,
+        asked: str,
+    ) -> Tensor:
+        is_there = heard[asked].mask.any(dim=-1)
+        is_padding = ~heard[asked].mask & is_there[:, None]  # of nothing there is no average
+        answer, _ = attention(
+            states[asking],
+            states[asked],
+            states[asked],
+            key_padding_mask=is_padding,
+            need_weights=False,
+        )
+        return answer * is_there[:, None, None]
+
+
+MEETINGS = {
+    "early": SideBySide,
+    "late": Apart,
+    "gated": Apart,
+    "cross-attention": Attending,
+}
+"""Where the frames of several encoders meet, by fusion."""
+
+
+class FusionModel(nn.Module):
+    """Judges an utterance from several encoders.
+
+    A source whose modality an utterance lacks is zero, with a flag that says so.
+
+    Args:
+        sources: For each encoder what makes frames of its states: (M, L, T, D) -> (M, T, D').
+        meeting: One of `MEETINGS` for the sizes of the sources.
+        aggregators: One for each stream that leaves the meeting.
+        fusion: How the utterance vectors become one: gated, or side by side.
+        num_classes: Classes to judge (C).
+        dropout: On the utterance vector.
+        source_dropout: Chance for each source that an utterance loses it in training, but never all
+            that it has, so that none is left unlearnt behind one that is easier to learn by heart
+            (Neverova et al., 2016); sources that are not named stay.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, nn.Module],
+        meeting: nn.Module,
+        aggregators: Mapping[str, nn.Module],
+        *,
+        fusion: Fusion,
+        num_classes: int,
+        dropout: float = 0.0,
+        source_dropout: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.source_dropout = dict(source_dropout or {})
+        self.sources = nn.ModuleDict(sources)
+        self.meeting = meeting
+        self.aggregators = nn.ModuleDict(aggregators)
+        sizes = [int(aggregator.output_size) for aggregator in aggregators.values()]  # type: ignore[arg-type]
+        self.gates = GatedFusion(sizes, max(sizes), dropout) if fusion == "gated" else None
+        size = sum(sizes) if self.gates is None else max(sizes)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(size + len(sources), num_classes)
+
+    def forward(self, batch: Batch) -> Judgement:
+        """Judges a batch in which each window is one utterance; see `Judgement` for the shapes."""
+        assert batch.mask.size(1) == 1, "an utterance model hears no context"
+        masks = {name: batch.frames[name] for name in self.sources}
+        if self.training and self.source_dropout:
+            masks = drop_sources(masks, self.source_dropout)
+        heard = {
+            name: Frames(source(batch.states[name]), masks[name])
+            for name, source in self.sources.items()
+        }
+        heard = {
+            name: Frames(one.states * one.mask.unsqueeze(-1), one.mask)
+            for name, one in heard.items()
+        }
+        vectors = [
+            self.aggregators[name](one.states, one.mask) * one.mask.any(dim=-1, keepdim=True)
+            for name, one in self.meeting(heard).items()
+        ]
+        joined = (
+            torch.cat(vectors, dim=-1) if self.gates is None else self.gates(vectors, batch.mask)
+        )
+        flags = torch.stack([one.mask.any(dim=-1) for one in heard.values()], dim=-1)
+        vector = torch.cat([self.dropout(joined), flags.to(joined.dtype)], dim=-1)
+        return Judgement(self.head(vector), None, None)
+
+
+def drop_sources(masks: Mapping[str, Tensor], shares: Mapping[str, float]) -> dict[str, Tensor]:
+    """Takes each source from its share of the utterances, never all of one: masks of (M, T)."""
+    is_there = torch.stack([mask.any(dim=-1) for mask in masks.values()], dim=-1)
+    chances = torch.tensor([shares.get(name, 0.0) for name in masks], device=is_there.device)
+    is_left = is_there & (torch.rand_like(is_there, dtype=torch.float32) >= chances)
+    is_kept = torch.where(is_left.any(dim=-1, keepdim=True), is_left, is_there)
+    return {name: mask & is_kept[:, [n]] for n, (name, mask) in enumerate(masks.items())}
+
+
+def stretch(frames: Frames, mask: Tensor) -> Tensor:
+    """Stretches sequences over longer ones: frames of n, mask (M, N) -> (M, N, D), else zero."""
+    count, longest = frames.mask.sum(dim=-1, keepdim=True), mask.sum(dim=-1, keepdim=True)
+    place = torch.arange(mask.size(-1), device=mask.device)[None]
+    # In whole numbers: floor((t + 1/2) n / N).
+    nearest = (2 * place + 1) * count // (2 * longest.clamp(min=1))
+    nearest = nearest.clamp(max=frames.states.size(1) - 1)
+    index = nearest.unsqueeze(-1).expand(-1, -1, frames.states.size(-1))
+    return frames.states.gather(1, index) * (mask & (count > 0)).unsqueeze(-1)

@@ -1,0 +1,297 @@
+"""Perception: from the hidden states of an utterance to one vector per modality.
+
+Standardisation, and a principal component analysis where one is asked for, are fitted on the train
+part and live inside the model as buffers, so that a saved model needs no statistics beside it.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from torch import Tensor, nn
+
+from conversation_emotion.models.ecapa import EcapaPooling
+
+Mixture = Literal["sum", "join"]
+"""How several layers of an encoder become one: a learned weighted sum, or beside each other."""
+
+Aggregator = Literal["mean", "statistics", "attention", "ecapa"]
+"""How the frames of an utterance become one vector."""
+
+Head = Literal["superb", "emotion2vec", "gru", "lda"]
+"""What is learnt on the frames: `FRAME_MAPS` where it comes before pooling; superb's comes after,
+which is the same for a linear map and the mean, and so does lda, a discriminant analysis."""
+
+TINY = 1e-5
+
+
+class Standardisation(nn.Module):
+    """Centres, projects where components are given, and scales, with numbers fixed before training.
+
+    Args:
+        centre: Mean of the train frames of shape (L, D).
+        components: Principal components of all layers together, of shape (L D, E), which make one
+            layer of them; or None to keep all layers and features.
+        scale: Deviation of the train frames, after projection, of shape (L, D) or (1, E).
+    """
+
+    centre: Tensor
+    components: Tensor | None
+    scale: Tensor
+
+    def __init__(self, centre: Tensor, components: Tensor | None, scale: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("centre", centre)
+        self.register_buffer("components", components)
+        self.register_buffer("scale", scale)
+
+    @property
+    def num_layers(self) -> int:
+        """Layers afterwards: L, or one of components."""
+        return self.scale.size(0)
+
+    @property
+    def output_size(self) -> int:
+        """Features per frame afterwards (D or E)."""
+        return self.scale.size(-1)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Standardises every frame: (..., L, T, D) -> (..., L, T, D) or (..., 1, T, E)."""
+        centred = states - self.centre.unsqueeze(-2)
+        if self.components is not None:
+            centred = join_layers(centred).unsqueeze(-3) @ self.components
+        return centred / self.scale.unsqueeze(-2)
+
+
+def fit_standardisation(
+    frames: NDArray[np.float32], num_components: int | None = None
+) -> Standardisation:
+    """Fits mean, deviation and principal components on frames of the train part: (N, L, D).
+
+    The components of one layer are those of its features as they are (Shi et al., 2023); of several
+    layers, whose ranges differ, those of standardised features.
+
+    Raises:
+        ValueError: More components than frames or features.
+    """
+    centre, components = frames.mean(axis=0), None
+    scale = _as_divisor(frames.std(axis=0))
+    if num_components is not None:
+        num_frames, num_layers, size = frames.shape
+        most = min(num_frames, num_layers * size)
+        if num_components > most:
+            raise ValueError(
+                f"{num_components} principal components of {num_frames} train frames with "
+                f"{num_layers * size} features; {most} is the most there can be"
+            )
+        units = scale if num_layers > 1 else np.ones_like(scale)
+        joined = ((frames - centre) / units).reshape(num_frames, -1)
+        directions = np.asarray(PCA(num_components, random_state=0).fit(joined).components_).T
+        scale = _as_divisor((joined @ directions).std(axis=0))[None]
+        components = torch.from_numpy((directions / units.reshape(-1, 1)).astype(np.float32))
+    return Standardisation(
+        torch.from_numpy(centre.astype(np.float32)),
+        components,
+        torch.from_numpy(scale.astype(np.float32)),
+    )
+
+
+def _as_divisor(deviations: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Lets a feature that is constant stay zero."""
+    return np.where(deviations < TINY, 1.0, deviations)
+
+
+def identity(num_layers: int, size: int) -> Standardisation:
+    """Leaves L layers of D features as they are."""
+    shape = (num_layers, size)
+    return Standardisation(torch.zeros(shape), None, torch.ones(shape))
+
+
+class LayerSum(nn.Module):
+    """A learned weighted sum of an encoder's layers (Yang et al., 2021); equal weights at first.
+
+    Args:
+        num_layers: Layers of the encoder (L).
+        input_size: Features of each (D).
+    """
+
+    def __init__(self, num_layers: int, input_size: int) -> None:
+        super().__init__()
+        self.output_size = input_size
+        self.scores = nn.Parameter(torch.zeros(num_layers), requires_grad=num_layers > 1)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Sums the layers: (..., L, T, D) -> (..., T, D)."""
+        if self.scores.numel() == 1:
+            return states.squeeze(-3)
+        return torch.einsum("...ltd,l->...td", states, self.scores.softmax(dim=0))
+
+
+class LayerJoin(nn.Module):
+    """An encoder's layers beside each other.
+
+    The arguments are those of `LayerSum`.
+    """
+
+    def __init__(self, num_layers: int, input_size: int) -> None:
+        super().__init__()
+        self.output_size = num_layers * input_size
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Joins the layers: (..., L, T, D) -> (..., T, L D)."""
+        return join_layers(states)
+
+
+def join_layers(states: Tensor) -> Tensor:
+    """Puts layers beside each other: (..., L, T, D) -> (..., T, L D)."""
+    return states.transpose(-3, -2).flatten(-2)
+
+
+LAYER_MIXTURES = {"sum": LayerSum, "join": LayerJoin}
+
+
+class MeanPooling(nn.Module):
+    """Averages the real frames; an utterance without any becomes zero."""
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self.output_size = input_size
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Averages: (..., T, D), (..., T) -> (..., D)."""
+        return _average(frames, mask.to(frames.dtype))
+
+
+class StatisticsPooling(nn.Module):
+    """Mean and deviation of the real frames beside each other (Snyder et al., 2018)."""
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self.output_size = 2 * input_size
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Pools: (..., T, D), (..., T) -> (..., 2 D)."""
+        weights = mask.to(frames.dtype)
+        mean = _average(frames, weights)
+        variance = _average((frames - mean.unsqueeze(-2)).square(), weights)
+        deviation = torch.where(variance > 0, variance, 1.0).sqrt() * (variance > 0)
+        return torch.cat([mean, deviation], dim=-1)
+
+
+class AttentionPooling(nn.Module):
+    """Averages the real frames with learned weights (Lin et al., 2017), one head.
+
+    Args:
+        input_size: Features per frame (D).
+        hidden_size: Units that score a frame.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int = 128) -> None:
+        super().__init__()
+        self.output_size = input_size
+        self.score = nn.Sequential(
+            nn.Linear(input_size, hidden_size), nn.Tanh(), nn.Linear(hidden_size, 1)
+        )
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """Averages with weights: (..., T, D), (..., T) -> (..., D)."""
+        scores = self.score(frames).squeeze(-1).masked_fill(~mask, torch.finfo(frames.dtype).min)
+        return _average(frames, scores.softmax(dim=-1) * mask)
+
+
+AGGREGATORS: dict[str, Callable[..., nn.Module]] = {
+    "mean": MeanPooling,
+    "statistics": StatisticsPooling,
+    "attention": AttentionPooling,
+    "ecapa": EcapaPooling,
+}
+
+
+def make_aggregator(name: Aggregator, input_size: int, hidden_size: int | None) -> nn.Module:
+    """Makes one of `AGGREGATORS`; those with units of their own take `hidden_size` if given."""
+    if hidden_size is None:
+        return AGGREGATORS[name](input_size)
+    return AGGREGATORS[name](input_size, hidden_size)
+
+
+class FrameProjection(nn.Module):
+    """A linear map and a ReLU on every frame (Ma et al., 2024).
+
+    Args:
+        input_size: Features per frame (D).
+        hidden_size: Units (H).
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.output_size = hidden_size
+        self.linear = nn.Linear(input_size, hidden_size)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Maps: (..., T, D) -> (..., T, H)."""
+        return self.linear(frames).relu()
+
+
+class FrameGRU(nn.Module):
+    """Two GRU layers over the frames, for tasks on sequences (Ma et al., 2024).
+
+    They read forward, so that padding behind the real frames does not reach them. The arguments
+    are those of `FrameProjection`.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.output_size = hidden_size
+        self.gru = nn.GRU(input_size, hidden_size, num_layers=2, batch_first=True)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Reads: (..., T, D) -> (..., T, H)."""
+        read, _ = self.gru(frames.flatten(0, -3))
+        return read.unflatten(0, frames.shape[:-2])
+
+
+FRAME_MAPS = {"emotion2vec": FrameProjection, "gru": FrameGRU}
+"""Heads that change the frames before they are pooled."""
+
+
+class Perception(nn.Module):
+    """One modality of an utterance as one vector and a flag that says whether it is there.
+
+    An utterance without the modality becomes the train mean (zero) with the flag down; its
+    content is masked, not invented.
+
+    Args:
+        standardisation: Fitted on the train part.
+        mixture: Makes one layer of the encoder's.
+        aggregator: Pools the frames.
+        frame_map: One of `FRAME_MAPS` before the aggregator, or none.
+    """
+
+    def __init__(
+        self,
+        standardisation: Standardisation,
+        mixture: nn.Module,
+        aggregator: nn.Module,
+        frame_map: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.standardisation = standardisation
+        self.mixture = mixture
+        self.frame_map = frame_map or nn.Identity()
+        self.aggregator = aggregator
+        self.output_size = int(aggregator.output_size) + 1  # type: ignore[arg-type]
+
+    def forward(self, states: Tensor, frames: Tensor) -> Tensor:
+        """Perceives: (..., L, T, D), real frames (..., T) -> (..., D' + 1)."""
+        is_present = frames.any(dim=-1, keepdim=True)
+        mapped = self.frame_map(self.mixture(self.standardisation(states)))
+        pooled = self.aggregator(mapped, frames)
+        return torch.cat([pooled * is_present, is_present.to(pooled.dtype)], dim=-1)
+
+
+def _average(frames: Tensor, weights: Tensor) -> Tensor:
+    total = weights.sum(dim=-1, keepdim=True).clamp(min=TINY)
+    return (frames * weights.unsqueeze(-1)).sum(dim=-2) / total

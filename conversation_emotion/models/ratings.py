@@ -1,0 +1,194 @@
+"""A model that rates utterances: frames, attention over them, their statistics, two layers.
+
+This is the recogniser of Li et al. (2021). Its frames are an encoder's hidden states, or those of
+an encoder that learns with it from the waveforms.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from conversation_emotion.datasets.batches import Batch
+from conversation_emotion.models.conversation import Judgement
+from conversation_emotion.models.perception import Standardisation, StatisticsPooling
+
+
+class Frames(NamedTuple):
+    """What is heard of some utterances.
+
+    Attributes:
+        states: Vectors of the frames, (B, T, D).
+        mask: Real frames, boolean (B, T), one or more in each utterance.
+    """
+
+    states: Tensor
+    mask: Tensor
+
+
+class FeatureFront(nn.Module):
+    """Makes frames of stored hidden states; an utterance without any becomes the train mean.
+
+    Args:
+        standardisation: Fitted on the train part.
+        mixture: Makes one layer of the encoder's.
+        stride: Frames that are averaged to one.
+    """
+
+    def __init__(
+        self, standardisation: Standardisation, mixture: nn.Module, stride: int = 1
+    ) -> None:
+        super().__init__()
+        self.standardisation = standardisation
+        self.mixture = mixture
+        self.stride = stride
+        self.output_size = int(mixture.output_size)  # type: ignore[arg-type]
+
+    def forward(self, states: Tensor, mask: Tensor) -> Frames:
+        """Makes frames: (B, L, T, D), real ones (B, T)."""
+        frames = self.mixture(self.standardisation(states)) * mask[..., None]
+        if self.stride > 1:
+            frames, mask = _average_neighbours(frames, mask, self.stride)
+        return Frames(frames, mask | ~mask.any(dim=-1, keepdim=True))
+
+
+class WaveformFront(nn.Module):
+    """Hears waveforms with an encoder that learns with the rest: end to end.
+
+    Args:
+        encoder: Takes waveforms (B, S) and real samples (B, S), and answers with
+            ``last_hidden_state`` (B, T, D) and ``frame_mask`` (B, T).
+        output_size: Features of its frames (D).
+        min_samples: The shortest clip it can hear; a missing clip becomes as much silence.
+        stride: Frames that are averaged to one.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, output_size: int, min_samples: int, stride: int = 1
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.output_size = output_size
+        self.min_samples = min_samples
+        self.stride = stride
+
+    def forward(self, states: Tensor, mask: Tensor) -> Frames:
+        """Makes frames of samples that stand as frames of one feature: (B, 1, S, 1), (B, S)."""
+        missing = max(0, self.min_samples - states.size(2))
+        waveforms, mask = F.pad(states[:, 0, :, 0], (0, missing)), F.pad(mask, (0, missing))
+        samples = torch.arange(mask.size(1), device=mask.device)
+        mask = mask | (~mask.any(dim=-1, keepdim=True) & (samples < self.min_samples))
+        heard = self.encoder(waveforms, mask)
+        frames, frame_mask = heard.last_hidden_state, heard.frame_mask
+        frames = frames * frame_mask[..., None]
+        if self.stride > 1:
+            frames, frame_mask = _average_neighbours(frames, frame_mask, self.stride)
+        return Frames(frames, frame_mask)
+
+
+class AttentionHead(nn.Module):
+    """Attends from every frame to every frame, and rates by their mean and deviation.
+
+    Args:
+        input_size: Features of a frame (D), also behind the attention.
+        num_outputs: Ratings of an utterance.
+        num_heads: Heads of the attention.
+        attention_size: Units of queries, keys and values, all heads together.
+        hidden_size: Units of the two layers.
+        dropout: Behind each of them.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        num_outputs: int,
+        num_heads: int = 8,
+        attention_size: int = 512,
+        hidden_size: int = 128,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.attend = nn.Linear(input_size, 3 * attention_size)
+        self.join = nn.Linear(attention_size, input_size)
+        self.pooling = StatisticsPooling(input_size)
+        sizes = (2 * input_size, hidden_size, hidden_size)
+        self.layers = nn.Sequential()
+        for before, after in pairwise(sizes):
+            self.layers.extend([nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)])
+        self.output = nn.Linear(hidden_size, num_outputs)
+
+    def forward(self, frames: Frames) -> Tensor:
+        """Rates: (B, T, D), (B, T) -> (B, outputs)."""
+        split = self.attend(frames.states).unflatten(-1, (3, self.num_heads, -1))
+        query, key, value = split.permute(2, 0, 3, 1, 4)
+        mask = frames.mask[:, None, None]
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        joined = self.join(attended.transpose(1, 2).flatten(2))
+        return self.output(self.layers(self.pooling(joined, frames.mask)))
+
+
+class RatingModel(nn.Module):
+    """Rates each utterance of a batch by its speech alone, on the corpus' own scale.
+
+    Args:
+        front: `FeatureFront` or `WaveformFront`.
+        head: Rates frames.
+        centre: Mean rating of train in each dimension, (D,).
+        scale: Deviation of the ratings of train, (D,).
+    """
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, front: nn.Module, head: AttentionHead, centre: Tensor, scale: Tensor
+    ) -> None:
+        super().__init__()
+        self.front = front
+        self.head = head
+        self.register_buffer("centre", centre)
+        self.register_buffer("scale", scale)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Rates a batch in which each window is one utterance -> (B, D)."""
+        assert batch.mask.size(1) == 1, "a rating model hears no context"
+        heard = cast(Frames, self.front(batch.states["speech"], batch.frames["speech"]))
+        return self.centre + self.scale * self.head(heard)
+
+
+class ScaledOutput(nn.Module):
+    """Rates by the outputs of a model that judges, on the corpus' own scale.
+
+    Args:
+        judge: Maps a `Batch` to a `Judgement` with an output for each dimension (D).
+        centre: Mean rating of train in each dimension, (D,).
+        scale: Deviation of the ratings of train, (D,).
+    """
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, judge: nn.Module, centre: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.judge = judge
+        self.register_buffer("centre", centre)
+        self.register_buffer("scale", scale)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Rates a batch -> (B, D)."""
+        return self.centre + self.scale * cast(Judgement, self.judge(batch)).logits
+
+
+def _average_neighbours(frames: Tensor, mask: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """Averages the real ones of every ``stride`` frames: (B, T, D), (B, T) -> (B, T', D), (B, T').
+
+    Padded frames have to be zero.
+    """
+    missing = -mask.size(1) % stride
+    mask = F.pad(mask, (0, missing)).unflatten(1, (-1, stride))
+    frames = F.pad(frames, (0, 0, 0, missing)).unflatten(1, (-1, stride))
+    counts = mask.sum(dim=2, keepdim=True).clamp(min=1)
+    return frames.sum(dim=2) / counts, mask.any(dim=2)

@@ -1,0 +1,1 @@
+"""Splits: the folds of published and of general protocols, audited for leaks."""

@@ -1,0 +1,269 @@
+"""Splits by name, each audited for leaks: who trains, who selects, who is tested."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import GroupKFold
+
+from conversation_emotion.splits import published as published_splits
+from conversation_emotion.splits.folds import Fold, LeakageError, Rows, Split, SplitOptions
+
+
+def make_split(name: str, utterances: pd.DataFrame, options: SplitOptions | None = None) -> Split:
+    """Makes the folds of a protocol and audits each of them.
+
+    Args:
+        name: One of `SPLITS`.
+        utterances: Utterance table with a row index 0, 1, 2, ...
+        options: Choices that some protocols need.
+
+    Raises:
+        ValueError: The protocol is unknown or the table lacks what it needs.
+        LeakageError: A fold has something of its test part in its train part.
+    """
+    if name not in SPLITS:
+        raise ValueError(f"unknown split {name!r}; choose from {', '.join(SPLITS)}")
+    split = SPLITS[name](utterances, options or SplitOptions())
+    notes = [note for fold in split.folds for note in audit_fold(utterances, fold, split.name)]
+    return Split(
+        name=split.name,
+        folds=split.folds,
+        validation=split.validation,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+SHARED_DIALOGUES = {
+    "superb": {("train", "valid")},
+    "emotion2vec-session": {("train", "valid")},
+    "emotion2vec-speaker": {("valid", "test")},
+    "emobox": {("train", "valid"), ("train", "test"), ("valid", "test")},
+}
+"""Parts that hold utterances of the same dialogues in a published protocol; never elsewhere."""
+
+SHARED_SPEAKERS = ("official", "emobox", "recording-prefix")
+"""Splits whose test speakers may also be learnt from."""
+
+
+def audit_fold(utterances: pd.DataFrame, fold: Fold, split: str) -> list[str]:
+    """Looks for speakers and dialogues on two sides of a fold: says what it allows, or raises.
+
+    What published protocols share is allowed to them alone, `SHARED_DIALOGUES` and
+    `SHARED_SPEAKERS`, and put into words.
+
+    Raises:
+        LeakageError: A dialogue or speaker is shared that must not be, or a part is empty.
+    """
+    for part in ("train", "valid", "test"):
+        if not len(getattr(fold, part)):
+            raise LeakageError(f"{split}: the {part} part of fold {fold.name!r} is empty")
+    dialogues, speakers = (utterances[column] for column in ("dialogue_id", "speaker"))
+    notes = []
+    for one, other in (("train", "test"), ("valid", "test"), ("train", "valid")):
+        ids = _shared(dialogues, getattr(fold, one), getattr(fold, other))
+        if ids and (one, other) not in SHARED_DIALOGUES.get(split, set()):
+            raise LeakageError(
+                f"{split}: dialogue {ids[0]!r} is both in {one} and in {other} of fold "
+                f"{fold.name!r} ({len(ids)} such dialogues); a dialogue must stay on one side"
+            )
+        if ids:
+            notes.append(f"{one} and {other} share dialogues, as published")
+    learning = np.concatenate([fold.train, fold.valid])
+    people = _shared(speakers, learning, fold.test)
+    if people and split not in SHARED_SPEAKERS:
+        raise LeakageError(
+            f"{split}: speaker {people[0]!r} is both in train and in test of fold "
+            f"{fold.name!r} ({len(people)} such speakers)"
+        )
+    if people:
+        whose = "the corpus' own split" if split == "official" else "as published"
+        notes.append(
+            f"{len(people)} of {speakers.iloc[fold.test].nunique()} test speakers also speak "
+            f"in train ({whose}): not speaker-independent"
+        )
+    return notes
+
+
+def _shared(column: pd.Series, one: Rows, other: Rows) -> list[str]:
+    return sorted(set(column.iloc[one]) & set(column.iloc[other]))
+
+
+def _official(utterances: pd.DataFrame, options: SplitOptions) -> Split:
+    split = utterances["split"]
+    if absent := [part for part in ("train", "test") if not (split == part).any()]:
+        raise ValueError(
+            f"official: no utterance has the split {absent[0]!r}; this corpus has no official "
+            "split, choose another with --split"
+        )
+    train, valid, test = (_rows(split == part) for part in ("train", "valid", "test"))
+    validation = "the corpus' own valid part"
+    if not len(valid):
+        if options.valid == "fold":
+            raise ValueError("official: there is one fold, and no further one to validate")
+        train, valid = _hold_out(utterances, train, test, options)
+        validation = _describe_hold_out(options)
+    fold = Fold(name="official", train=train, valid=valid, test=test)
+    return Split(name="official", folds=(fold,), validation=validation)
+
+
+def _leave_one_session_out(utterances: pd.DataFrame, options: SplitOptions) -> Split:
+    sessions = utterances["session"]
+    if sessions.isna().any() or sessions.nunique() < 2:
+        raise ValueError(
+            f"leave-one-session-out: needs a session for every utterance and two sessions or "
+            f"more, got {sessions.nunique()} and {int(sessions.isna().sum())} utterances without"
+        )
+    folds = [
+        _fold(utterances, str(session), _rows(sessions == session), options)
+        for session in sorted(sessions.unique())
+    ]
+    return _with_hold_out("leave-one-session-out", utterances, folds, options)
+
+
+def _leave_one_speaker_out(utterances: pd.DataFrame, options: SplitOptions) -> Split:
+    speakers = utterances["speaker"]
+    if speakers.nunique() < 2:
+        raise ValueError("leave-one-speaker-out: needs two speakers or more, got 1")
+    folds = [
+        _fold(utterances, str(speaker), _rows(speakers == speaker), options)
+        for speaker in sorted(speakers.unique())
+    ]
+    return _with_hold_out("leave-one-speaker-out", utterances, folds, options)
+
+
+def _speaker_k_fold(utterances: pd.DataFrame, options: SplitOptions) -> Split:
+    groups = _speaker_groups(utterances, options.num_folds)
+    splitter = GroupKFold(options.num_folds, shuffle=True, random_state=options.seed)
+    folds = [
+        _fold(utterances, f"{number}", test.astype(np.int64), options)
+        for number, (_, test) in enumerate(splitter.split(groups, groups=groups), start=1)
+    ]
+    return _with_hold_out("speaker-k-fold", utterances, folds, options)
+
+
+def _recording_prefix(utterances: pd.DataFrame, options: SplitOptions) -> Split:
+    """Tests each recording session of one marker-wearer, in which both actors speak.
+
+    Cai et al. (2021) call this leave one speaker out; both test speakers are also in train.
+    """
+    ids = utterances["dialogue_id"].astype(str)
+    prefixes = ids.str.extract(r"^Ses(\d\d[FM])_", expand=False)
+    if prefixes.isna().any() or prefixes.nunique() < 2:
+        raise ValueError(
+            "recording-prefix: needs dialogues named as IEMOCAP's, such as 'Ses01F_impro01', with "
+            f"two prefixes or more, got {ids[prefixes.isna()].head(1).tolist() or [*set(prefixes)]}"
+        )
+    folds = []
+    for prefix in sorted(prefixes.unique()):
+        test, learning = _rows(prefixes == prefix), _rows(prefixes != prefix)
+        train, valid = _hold_out(utterances, learning, test, options)
+        folds.append(Fold(name=prefix, train=train, valid=valid, test=test))
+    return _with_hold_out("recording-prefix", utterances, folds, options)
+
+
+SPLITS: dict[str, Callable[[pd.DataFrame, SplitOptions], Split]] = {
+    "official": _official,
+    "leave-one-session-out": _leave_one_session_out,
+    "leave-one-speaker-out": _leave_one_speaker_out,
+    "speaker-k-fold": _speaker_k_fold,
+    "superb": published_splits.superb,
+    "emotion2vec-session": published_splits.emotion2vec_session,
+    "emotion2vec-speaker": published_splits.emotion2vec_speaker,
+    "emobox": published_splits.emobox,
+    "recording-prefix": _recording_prefix,
+}
+
+
+def _rows(marked: pd.Series) -> Rows:
+    return np.flatnonzero(marked.to_numpy()).astype(np.int64)
+
+
+def _fold(utterances: pd.DataFrame, name: str, test: Rows, options: SplitOptions) -> Fold:
+    """Trains on the dialogues in which no test speaker speaks, not even as a partner."""
+    touched = utterances["speaker"].isin(utterances["speaker"].iloc[test].unique())
+    dialogues = utterances.loc[touched, "dialogue_id"].unique()
+    learning = _rows(~utterances["dialogue_id"].isin(dialogues))
+    if not len(learning):
+        raise ValueError(f"fold {name!r}: every dialogue has a speaker of the test part")
+    train, valid = _hold_out(utterances, learning, test, options)
+    return Fold(name=name, train=train, valid=valid, test=test)
+
+
+def _hold_out(
+    utterances: pd.DataFrame, learning: Rows, test: Rows, options: SplitOptions
+) -> tuple[Rows, Rows]:
+    """Validates on whole dialogues: a share of them, or the next speaker's after the tested."""
+    dialogues = utterances["dialogue_id"].iloc[learning]
+    if options.valid == "speaker":
+        speakers = utterances["speaker"].iloc[learning].astype(str)
+        last = max(utterances["speaker"].iloc[test].astype(str))
+        speaker = min(speakers[speakers > last], default=min(speakers))
+        chosen = dialogues[speakers == speaker]
+    else:
+        chosen = _draw_share(dialogues, options)
+    is_valid = dialogues.isin(chosen).to_numpy()
+    return learning[~is_valid], learning[is_valid]
+
+
+def _draw_share(dialogues: pd.Series, options: SplitOptions) -> pd.Index:
+    """Draws dialogues until they hold the share of utterances that is to validate."""
+    sizes = dialogues.value_counts(sort=False).sort_index()
+    order = np.random.default_rng(options.seed).permutation(len(sizes))
+    filled = sizes.iloc[order].cumsum() - sizes.iloc[order]
+    return sizes.index[order][filled.to_numpy() < options.valid_share * len(dialogues)]
+
+
+def _with_hold_out(
+    name: str, utterances: pd.DataFrame, folds: list[Fold], options: SplitOptions
+) -> Split:
+    if options.valid == "fold":
+        folds = _validate_on_next(name, utterances["dialogue_id"], folds)
+    return Split(name=name, folds=tuple(folds), validation=_describe_hold_out(options))
+
+
+def _validate_on_next(name: str, dialogues: pd.Series, folds: list[Fold]) -> list[Fold]:
+    """Holds out one further fold, unseen in training: the next after the tested."""
+    if len(folds) < 3:
+        raise ValueError(
+            f"{name}: one fold to test and a further one to validate leave none of {len(folds)} "
+            "to learn from; choose another --valid"
+        )
+    held_out = []
+    for fold, following in zip(folds, [*folds[1:], folds[0]], strict=True):
+        learning = np.union1d(fold.train, fold.valid)
+        is_valid = dialogues.iloc[learning].isin(dialogues.iloc[following.test]).to_numpy()
+        held_out.append(
+            Fold(
+                name=fold.name,
+                train=learning[~is_valid],
+                valid=learning[is_valid],
+                test=fold.test,
+            )
+        )
+    return held_out
+
+
+def _describe_hold_out(options: SplitOptions) -> str:
+    if options.valid == "fold":
+        return "one further fold, the next after the tested"
+    if options.valid == "speaker":
+        return "the dialogues of one train speaker, the next after the tested"
+    return f"{options.valid_share:.0%} of the train dialogues, seed {options.seed}"
+
+
+def _speaker_groups(utterances: pd.DataFrame, num_folds: int) -> NDArray[np.int64]:
+    """Group of each utterance: people who talk to each other, or each person where that fails."""
+    speakers, names = pd.factorize(utterances["speaker"])
+    dialogues, _ = pd.factorize(utterances["dialogue_id"])
+    if len(names) < num_folds:
+        raise ValueError(
+            f"speaker-k-fold: {num_folds} folds need as many speakers, got {len(names)}; "
+            "lower --num-folds"
+        )
+    meetings = coo_matrix((np.ones(len(speakers)), (speakers, dialogues))).tocsr()
+    num_circles, circles = connected_components(meetings @ meetings.T, directed=False)
+    return (circles[speakers] if num_circles >= num_folds else speakers).astype(np.int64)

@@ -1,0 +1,193 @@
+"""Published splits of single utterances, drawn as their authors draw them.
+
+What they share between parts is part of them; the audit of
+`conversation_emotion.splits.protocols` reports it.
+"""
+
+import json
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from conversation_emotion.splits.folds import Fold, Rows, Split, SplitOptions
+
+FIFTH = "20 % of train by utterance, seed {}"
+
+
+def superb(utterances: pd.DataFrame, options: SplitOptions) -> Split:
+    """SUPERB's folds from s3prl's files; valid is drawn by utterance as s3prl draws it."""
+    folder = options.superb_folds
+    if folder is None:
+        raise ValueError("superb: pass s3prl's meta_data folder with --superb-folds")
+    files = sorted(folder.glob("Session*/test_meta_data.json"))
+    if not files:
+        raise FileNotFoundError(
+            f"superb: no Session*/test_meta_data.json under {folder}; pass the meta_data folder "
+            "of s3prl's downstream/emotion"
+        )
+    folds = []
+    for test_file in files:
+        train_file = test_file.with_name("train_meta_data.json")
+        train, valid = _draw_fifth(_superb_rows(train_file, utterances), seed=0)
+        test = _superb_rows(test_file, utterances)
+        folds.append(Fold(name=test_file.parent.name, train=train, valid=valid, test=test))
+    return Split(name="superb", folds=tuple(folds), validation=FIFTH.format(0))
+
+
+def emotion2vec_session(utterances: pd.DataFrame, options: SplitOptions) -> Split:
+    """Leaves a session out and draws valid by utterance (Ma et al., 2024, their default).
+
+    Their draw continues one stream of random numbers over the folds, in the order of their
+    manifest; here each fold begins with their seed, 42, in the order of the table.
+    """
+    judged = _judged(utterances, options)
+    sessions = utterances["session"].iloc[judged]
+    if sessions.isna().any() or sessions.nunique() < 2:
+        raise ValueError(
+            "emotion2vec-session: needs a session for every utterance and two sessions or more, "
+            f"got {sessions.nunique()} and {int(sessions.isna().sum())} utterances without"
+        )
+    folds = []
+    for session in sorted(sessions.unique()):
+        is_test = (sessions == session).to_numpy()
+        train, valid = _draw_fifth(judged[~is_test], seed=42)
+        folds.append(Fold(name=str(session), train=train, valid=valid, test=judged[is_test]))
+    return Split(name="emotion2vec-session", folds=tuple(folds), validation=FIFTH.format(42))
+
+
+def emotion2vec_speaker(utterances: pd.DataFrame, options: SplitOptions) -> Split:
+    """Leaves a speaker out, one validates, eight of ten train (Ma et al., 2024, underlined).
+
+    Who validates is not published. With the other speaker of the tested session all eight others
+    train and share no dialogue with the two.
+    """
+    judged = _judged(utterances, options)
+    sessions, speakers = (utterances[name].iloc[judged] for name in ("session", "speaker"))
+    pairs = speakers.groupby(sessions).nunique()
+    if sessions.isna().any() or len(pairs) < 2 or (pairs != 2).any():
+        raise ValueError(
+            "emotion2vec-speaker: needs two sessions or more of two speakers each, got "
+            f"{len(pairs)} sessions with {sorted(set(pairs))} speakers"
+        )
+    folds = []
+    for speaker in sorted(speakers.unique()):
+        is_test = (speakers == speaker).to_numpy()
+        is_near = (sessions == sessions[is_test].iloc[0]).to_numpy()
+        folds.append(
+            Fold(
+                name=str(speaker),
+                train=judged[~is_near],
+                valid=judged[is_near & ~is_test],
+                test=judged[is_test],
+            )
+        )
+    validation = "the other speaker of the tested session"
+    return Split(name="emotion2vec-speaker", folds=tuple(folds), validation=validation)
+
+
+def emobox(utterances: pd.DataFrame, options: SplitOptions) -> Split:
+    """EmoBox's folds from its files, or else by its rule (Ma et al., Interspeech 2024).
+
+    Without files the rule is theirs and the draw is not, since theirs follows the order of their
+    lists, and where speakers are grouped, no seed. Valid is always drawn by utterance.
+    """
+    judged = _judged(utterances, options)
+    if options.emobox_folds is not None:
+        tests, how = _emobox_files(options.emobox_folds, utterances), "EmoBox's lists"
+    else:
+        tests, how = _emobox_rule(utterances.iloc[judged], judged)
+    folds = []
+    for name, learning, test in tests:
+        train, valid = _draw_fifth(np.intersect1d(learning, judged), seed=0)
+        folds.append(Fold(name=name, train=train, valid=valid, test=np.intersect1d(test, judged)))
+    return Split(name="emobox", folds=tuple(folds), validation=f"{FIFTH.format(0)}; {how}")
+
+
+_Drawn = tuple[str, Rows, Rows]
+
+
+def _emobox_rule(table: pd.DataFrame, judged: Rows) -> tuple[list[_Drawn], str]:
+    """Official split or sessions; else by how many speakers there are and how even they are."""
+    is_test = (table["split"] == "test").to_numpy()
+    if is_test.any():
+        return [("official", judged[~is_test], judged[is_test])], "the official split"
+    counts = pd.crosstab(table["speaker"], table["emotion"])
+    if table["session"].notna().all() and table["session"].nunique() > 1:
+        groups, how = table["session"], "sessions left out"
+    elif len(counts) < 4 or (counts.nunique() > 1).any():
+        test = np.sort(np.concatenate(list(_sample_quarters(table["emotion"], judged))))
+        drawn = [("quarter", np.setdiff1d(judged, test), test)]
+        return drawn, "a quarter of each emotion, whoever speaks"
+    elif len(counts) <= 6:
+        groups, how = table["speaker"], "speakers left out"
+    else:
+        speakers = list(counts.index)
+        random.Random(0).shuffle(speakers)
+        place = {name: number % (len(speakers) // 4) for number, name in enumerate(speakers)}
+        groups, how = table["speaker"].map(place), "groups of speakers left out"
+    parts = [(str(name), (groups == name).to_numpy()) for name in sorted(groups.unique())]
+    return [(name, judged[~out], judged[out]) for name, out in parts], how
+
+
+def _sample_quarters(emotions: pd.Series, judged: Rows) -> Iterable[Rows]:
+    generator = random.Random(0)
+    for emotion in emotions.unique():
+        rows = judged[(emotions == emotion).to_numpy()].tolist()
+        yield np.array(generator.sample(rows, int(len(rows) * 0.25)), dtype=np.int64)
+
+
+def _emobox_files(folder: Path, utterances: pd.DataFrame) -> list[_Drawn]:
+    """Reads EmoBox's lists, which name an utterance by its recording."""
+    files = sorted(folder.glob("fold_*/*_test_fold_*.jsonl"))
+    if not files:
+        raise FileNotFoundError(
+            f"emobox: no fold_*/*_test_fold_*.jsonl under {folder}; pass a corpus' folder of "
+            "EmoBox's data"
+        )
+    names = utterances["audio"].map(lambda path: Path(path).stem, na_action="ignore")
+    row_of = _row_of(names.where(names.notna(), utterances["utterance_id"]))
+    drawn = []
+    for file in files:
+        learning = file.with_name(file.name.replace("_test_", "_train_"))
+        parts = [_find(_emobox_stems(one), row_of, "emobox", one) for one in (learning, file)]
+        drawn.append((file.parent.name, *parts))
+    return drawn
+
+
+def _emobox_stems(file: Path) -> list[str]:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [Path(json.loads(line)["wav"]).stem for line in lines if line.strip()]
+
+
+def _superb_rows(file: Path, utterances: pd.DataFrame) -> Rows:
+    ids = [Path(entry["path"]).stem for entry in json.loads(file.read_text())["meta_data"]]
+    return _find(ids, _row_of(utterances["utterance_id"]), "superb", file)
+
+
+def _row_of(names: pd.Series) -> pd.Series:
+    return pd.Series(np.arange(len(names)), index=names.to_numpy())
+
+
+def _find(ids: list[str], row_of: pd.Series, split: str, file: Path) -> Rows:
+    if missing := [name for name in ids if name not in row_of.index]:
+        raise ValueError(
+            f"{split}: {file} lists {len(missing)} utterances that the corpus lacks, "
+            f"first {missing[0]!r}"
+        )
+    return row_of.loc[ids].to_numpy().astype(np.int64)
+
+
+def _draw_fifth(learning: Rows, seed: int) -> tuple[Rows, Rows]:
+    """Draws train and valid as torch's ``random_split`` does from a fresh seed."""
+    order = torch.randperm(len(learning), generator=torch.Generator().manual_seed(seed)).numpy()
+    cut = int(0.8 * len(learning))
+    return learning[order[:cut]], learning[order[cut:]]
+
+
+def _judged(utterances: pd.DataFrame, options: SplitOptions) -> Rows:
+    """Rows that a draw by utterance is made of."""
+    return np.arange(len(utterances)) if options.judged is None else options.judged

@@ -1,0 +1,1 @@
+"""Tasks: what is predicted, its loss, its predictions and its scores."""

@@ -1,0 +1,1 @@
+"""Training: one fit, and cross-validation over folds and seeds."""

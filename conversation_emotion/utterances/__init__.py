@@ -1,0 +1,1 @@
+"""Utterances: the table, its audio and its labels."""

@@ -1,0 +1,1 @@
+"""Sweeps: Optuna's search over the settings of an experiment."""

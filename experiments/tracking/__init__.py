@@ -1,0 +1,1 @@
+"""Tracking: MLflow's runs, registry and server."""

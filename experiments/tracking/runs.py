@@ -1,0 +1,295 @@
+"""MLflow in one place: a parent run per command, a child per training, true statuses, resumption.
+
+The store is ``MLFLOW_TRACKING_URI``, else ``mlruns/mlflow.db`` of the current folder with its
+artifacts beside it. A run that was killed is taken up again by the same command: its parent is
+reopened and the trainings that it finished are read back instead of done again.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import platform
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import cast
+
+import pandas as pd
+from matplotlib.figure import Figure
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+
+from experiments.commandline import command_of
+
+PACKAGES = ("conversation-emotion", "torch", "transformers", "sentence-transformers", "mlflow")
+"""Packages whose versions every run records."""
+
+
+class TrackedRun:
+    """One run of the store, addressed by its id.
+
+    Args:
+        client: Client of the store.
+        run_id: The run's id.
+        experiment_id: The experiment's id.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, experiment_id: str) -> None:
+        self.client = client
+        self.run_id = run_id
+        self.experiment_id = experiment_id
+        self._curves: list[Metric] = []
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Records final scores."""
+        now = _milliseconds()
+        entries = [Metric(name, float(value), now, 0) for name, value in metrics.items()]
+        self.client.log_batch(self.run_id, metrics=entries)
+
+    def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Gathers points of the curves; they are written when the run ends."""
+        now = _milliseconds()
+        self._curves += [Metric(name, float(value), now, step) for name, value in metrics.items()]
+
+    def log_table(self, table: pd.DataFrame, file: str) -> None:
+        """Keeps a table as a parquet artifact."""
+        with tempfile.TemporaryDirectory() as folder:
+            table.to_parquet(Path(folder) / file, index=False)
+            self.client.log_artifact(self.run_id, str(Path(folder) / file))
+
+    def log_figure(self, figure: Figure, file: str) -> None:
+        """Keeps a picture."""
+        self.client.log_figure(self.run_id, figure, file)
+
+    def log_text(self, text: str, file: str) -> None:
+        """Keeps a text."""
+        self.client.log_text(self.run_id, text, file)
+
+    def log_file(self, path: Path) -> None:
+        """Keeps a file under its own name."""
+        self.client.log_artifact(self.run_id, str(path))
+
+    def flush(self) -> None:
+        """Writes the curves gathered so far."""
+        for first in range(0, len(self._curves), 500):
+            self.client.log_batch(self.run_id, metrics=self._curves[first : first + 500])
+        self._curves.clear()
+
+
+class ParentRun(TrackedRun):
+    """The run of a whole command, which knows the trainings that it has finished."""
+
+    def read_finished(self, name: str, file: str) -> pd.DataFrame | None:
+        """Returns a table that the finished child of that name kept, None if there is none."""
+        run_id = self.find_finished(name)
+        if run_id is None:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            return pd.read_parquet(self.client.download_artifacts(run_id, file, folder))
+
+    def find_finished(self, name: str) -> str | None:
+        """Returns the id of the finished child of that name, None if there is none."""
+        for child in find_children(self.client, self.experiment_id, self.run_id):
+            if child.info.run_name == name and child.info.status == "FINISHED":
+                return str(child.info.run_id)
+        return None
+
+    @contextmanager
+    def open_child(self, name: str, params: Mapping[str, object]) -> Iterator[TrackedRun]:
+        """Opens the run of one training; it ends with the status that it deserves."""
+        tags = {MLFLOW_PARENT_RUN_ID: self.run_id, MLFLOW_RUN_NAME: name}
+        info = self.client.create_run(self.experiment_id, tags=tags, run_name=name).info
+        child = TrackedRun(self.client, str(info.run_id), self.experiment_id)
+        with ending_truthfully(child):
+            self.client.log_batch(child.run_id, params=as_params(params))
+            yield child
+
+
+@contextmanager
+def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[ParentRun]:
+    """Opens the run of a command, or takes up the one that was killed before it finished.
+
+    Args:
+        experiment: Name of the MLflow experiment.
+        config: Frozen dataclass; every setting becomes a parameter.
+        fingerprint: Digest of the data; with the config and the code it tells which run may go on.
+    """
+    client = MlflowClient(tracking_uri=tracking_uri())
+    experiment_id = find_experiment(client, experiment)
+    settings = flatten(config)
+    identity = json.dumps([settings, fingerprint, versions()], sort_keys=True, default=str)
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
+    run = _find_interrupted(client, experiment_id, digest)
+    if run is None:
+        run = client.create_run(experiment_id, run_name=_name(settings))
+        client.log_batch(str(run.info.run_id), params=as_params({**settings, **versions()}))
+    else:
+        client.update_run(str(run.info.run_id), status="RUNNING")
+        print(f"resuming run {run.info.run_name} ({run.info.run_id}), which did not finish")
+    parent = ParentRun(client, str(run.info.run_id), experiment_id)
+    tags = {"fingerprint": digest, "host": socket.gethostname(), "pid": str(os.getpid())}
+    tags["command"] = command_of(config)
+    client.log_batch(parent.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+    with ending_truthfully(parent), termination_as_interrupt():
+        yield parent
+
+
+@contextmanager
+def open_runs(experiment: str, runs: Sequence[tuple[object, str]]) -> Iterator[list[ParentRun]]:
+    """Opens several runs of one command, each by its config and fingerprint; they end together.
+
+    A command that is interrupted during its last run thus takes all of them up again, and reads
+    the trainings that they finished back.
+    """
+    with ExitStack() as stack:
+        yield [stack.enter_context(open_run(experiment, *run)) for run in runs]
+
+
+def tracking_uri() -> str:
+    """Returns ``MLFLOW_TRACKING_URI`` or a database under ``mlruns/`` of the current folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlruns/mlflow.db'}"
+
+
+def flatten(config: object) -> dict[str, object]:
+    """Turns nested dataclasses into one dictionary of settings by flag name."""
+    flat: dict[str, object] = {}
+    for name, value in dataclasses.asdict(config).items():  # type: ignore[call-overload]
+        flat.update(value if isinstance(value, dict) else {name: value})
+    return flat
+
+
+def find_experiment(client: MlflowClient, name: str) -> str:
+    """Returns the experiment's id; a new one keeps its artifacts beside the database."""
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    if given is None:
+        (Path.cwd() / "mlruns").mkdir(exist_ok=True)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    place = None if given else (Path.cwd() / "mlruns" / "artifacts" / name).as_uri()
+    return client.create_experiment(name, artifact_location=place)
+
+
+def _find_interrupted(client: MlflowClient, experiment_id: str, digest: str) -> Run | None:
+    """Finds the latest run of the same identity that was killed, failed, or died unnoticed."""
+    found = client.search_runs(
+        [experiment_id],
+        filter_string=f"tags.fingerprint = '{digest}' and attributes.status != 'FINISHED'",
+        order_by=["attributes.start_time DESC"],
+    )
+    for run in found:
+        if run.info.status != "RUNNING" or not _is_alive(run.data.tags):
+            _end_dead_children(client, experiment_id, str(run.info.run_id))
+            return run
+    return None
+
+
+def _is_alive(tags: Mapping[str, str]) -> bool:
+    """Tells whether the process that opened a run still runs; another host's is taken to."""
+    if tags.get("host") != socket.gethostname():
+        return True
+    try:
+        os.kill(int(tags["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return int(tags["pid"]) != os.getpid()
+
+
+def _end_dead_children(client: MlflowClient, experiment_id: str, run_id: str) -> None:
+    for child in find_children(client, experiment_id, run_id):
+        if child.info.status == "RUNNING":
+            client.set_terminated(str(child.info.run_id), "KILLED")
+
+
+def find_children(client: MlflowClient, experiment_id: str, run_id: str) -> list[Run]:
+    """Finds the runs opened under a parent, however many there are."""
+    wanted = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
+    page = client.search_runs([experiment_id], wanted, max_results=50_000)
+    return list(page)
+
+
+@contextmanager
+def ending_truthfully(run: TrackedRun) -> Iterator[None]:
+    """Ends a run as FINISHED, as KILLED by an interrupt, or as FAILED with its error."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        run.flush()
+        run.client.set_terminated(run.run_id, "KILLED")
+        raise
+    except BaseException as error:
+        run.flush()
+        run.client.set_tag(run.run_id, "error", f"{type(error).__name__}: {error}"[:5000])
+        run.client.set_terminated(run.run_id, "FAILED")
+        raise
+    run.flush()
+    run.client.set_terminated(run.run_id, "FINISHED")
+
+
+@contextmanager
+def termination_as_interrupt() -> Iterator[None]:
+    """Lets a polite kill end the runs as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def as_params(settings: Mapping[str, object]) -> list[Param]:
+    return [Param(name, _text(value)) for name, value in settings.items()]
+
+
+NAMING = ("corpus", "train", "test", "modality", "encoder", "encoders", "dialogue_model", "fusion")
+"""Settings that name a run."""
+
+
+def _name(settings: Mapping[str, object]) -> str:
+    parts = [settings.get(name) for name in NAMING]
+    if "train" not in settings and isinstance(places := settings.get("roots"), tuple):
+        parts.insert(0, tuple(str(place).partition("=")[0] for place in places))
+    return "-".join(_text(part) for part in parts if part is not None)
+
+
+def _text(value: object) -> str:
+    """Writes a setting as the command line does."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def versions() -> dict[str, str]:
+    versions = {f"version/{name}": metadata.version(name) for name in PACKAGES}
+    return {**versions, "version/python": platform.python_version(), "commit": _commit()}
+
+
+def _commit() -> str:
+    """Returns the commit of the source that runs, ``unknown`` for an installed package."""
+    source = Path(__file__).resolve().parents[2]
+    if not (source / ".git").exists():
+        return "unknown"
+    command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return cast(str, found.stdout).strip()
+
+
+def _milliseconds() -> int:
+    return int(time.time() * 1000)

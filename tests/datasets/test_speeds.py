@@ -1,0 +1,115 @@
+"""Copies of recordings at other speeds: learnt from, never judged, and heard as they say."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from conversation_emotion.datasets.dataset import read_corpus
+from conversation_emotion.datasets.windows import PADDING
+from conversation_emotion.utterances.table import validate_utterances
+from experiments import _conversation, _utterances
+from experiments._parts import Part, make_parts
+from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
+from experiments.epc import EPCConfig
+from experiments.ser import SERConfig, run
+
+SPEEDS = (0.9, 1.1)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return read_corpus(CorpusSettings())
+
+
+@pytest.fixture(scope="module")
+def longer():
+    return read_corpus(CorpusSettings(speeds=SPEEDS))
+
+
+def test_copies_are_learnt_from_and_never_judged(plain, longer):
+    size = len(plain.utterances)
+    ids = longer.utterances["utterance_id"]
+    for before, after in zip(plain.split.folds, longer.split.folds, strict=True):
+        assert after.valid.tolist() == before.valid.tolist()
+        assert after.test.tolist() == before.test.tolist()
+        assert after.train[after.train < size].tolist() == before.train.tolist()
+        expected = {f"{ids[row]}@{speed:g}" for row in before.train for speed in SPEEDS}
+        assert set(ids[after.train[after.train >= size]]) == expected
+    assert "train also holds copies at speeds 0.9, 1.1" in longer.split.notes
+
+
+def test_a_copy_is_its_original_but_for_names_and_speed(plain, longer):
+    size = len(plain.utterances)
+    validate_utterances(longer.utterances, "demo")
+    pd.testing.assert_frame_equal(
+        longer.utterances[:size].drop(columns="speed"), plain.utterances, check_dtype=False
+    )
+    assert (longer.utterances["speed"][:size] == 1).all()
+    copies = longer.utterances[size:]
+    by_id = plain.utterances.set_index("utterance_id")
+    originals = by_id.loc[copies["utterance_id"].str.split("@").str[0]]
+    for column in ("audio", "text", "speaker", "order", "emotion", "valence"):
+        assert copies[column].tolist() == originals[column].tolist(), column
+    assert copies["dialogue_id"].tolist() == [
+        f"{dialogue}@{speed:g}"
+        for dialogue, speed in zip(originals["dialogue_id"], copies["speed"], strict=True)
+    ]
+    classes = pd.Series(plain.classes(), index=plain.utterances["utterance_id"])
+    assert longer.classes()[size:].tolist() == classes[originals.index].tolist()
+
+
+def test_what_is_in_no_train_part_is_not_copied(tmp_path):
+    rows = [
+        {
+            "utterance_id": f"u{number}",
+            "dialogue_id": f"d{number}",
+            "speaker": f"s{number}",
+            "text": "so",
+            "emotion": ("angry", "sad")[number % 2],
+            "split": split,
+        }
+        for number, split in enumerate(["train", "train", "valid", "valid", "test", "test"])
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "manifest.csv", index=False)
+    settings = CorpusSettings(
+        corpus="manifest", root=tmp_path / "manifest.csv", labels="all", speeds=(1.2,)
+    )
+    corpus = read_corpus(settings)
+    assert corpus.utterances["utterance_id"].tolist()[6:] == ["u0@1.2", "u1@1.2"]
+
+
+def test_each_copy_is_heard_at_its_speed(workplace):
+    prepared = _utterances.prepare(SERConfig(data=CorpusSettings(speeds=SPEEDS)))["fbank"]
+    table = prepared.corpus.utterances
+    same = np.flatnonzero(table["utterance_id"].str.split("@").str[0] == table["utterance_id"][0])
+    assert table["speed"][same].tolist() == [1, 0.9, 1.1]
+    arrays = prepared.arrays[prepared.corpus.split.folds[0].name]["speech"]
+    states, _ = arrays.gather(torch.from_numpy(same))
+    for one, other in combinations(states, 2):
+        assert not torch.allclose(one, other, rtol=1e-2)
+
+
+def test_a_conversation_is_copied_whole():
+    def train_and_test(config: EPCConfig) -> dict[str, Part]:
+        prepared = _conversation.prepare(config)
+        return make_parts(prepared, prepared.corpus.split.folds[0], 0, 64, ("train", "test"))
+
+    text = FeatureSettings(modality="text")
+    before = train_and_test(EPCConfig(features=text))
+    after = train_and_test(EPCConfig(features=text, data=CorpusSettings(speeds=(1.1,))))
+    assert len(after["test"].windows) == len(before["test"].windows)
+    learnt = after["train"].windows
+    assert len(learnt) == 2 * len(before["train"].windows)
+    is_copy = learnt.rows >= len(read_corpus(CorpusSettings()).utterances)
+    assert (is_copy == (is_copy[:, :1] & (learnt.rows != PADDING))).all()  # one speed in a window
+
+
+def test_the_table_says_that_copies_were_learnt_from(workplace, capsys):
+    training = TrainingSettings(epochs=1, resamples=10)
+    run(SERConfig(data=CorpusSettings(speeds=(1.1,)), training=training))
+    printed = capsys.readouterr().out
+    assert "note: train also holds copies at speeds 1.1" in printed
+    assert "1,105 utterances read" in printed

@@ -1,0 +1,76 @@
+"""Scores against hand-worked values and scikit-learn, and the bootstrap against theory."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from conversation_emotion.evaluation.metrics import (
+    METRICS,
+    count_confusions,
+    score_predictions,
+    unweighted_average_recall,
+)
+
+
+def test_uar_counts_every_class_alike():
+    # Recalls: 3/4 for class 0, 1/1 for class 1; class 2 never occurs.
+    targets, predicted = np.array([0, 0, 0, 0, 1]), np.array([0, 0, 0, 1, 1])
+    uar = unweighted_average_recall(count_confusions(targets, predicted, 3))
+    assert uar == pytest.approx((3 / 4 + 1) / 2)
+
+
+def test_scores_agree_with_scikit_learn():
+    generator = np.random.default_rng(0)
+    targets, predicted = generator.integers(0, 5, (2, 300))
+    confusions = count_confusions(targets, predicted, 5)
+    scores = {name: float(metric(confusions)) for name, metric in METRICS.items()}
+    assert scores == pytest.approx(
+        {
+            "uar": balanced_accuracy_score(targets, predicted),
+            "macro_f1": f1_score(targets, predicted, average="macro"),
+            "wa": accuracy_score(targets, predicted),
+            "weighted_f1": f1_score(targets, predicted, average="weighted"),
+        }
+    )
+
+
+def coin_flips(num_dialogues: int, length: int) -> pd.DataFrame:
+    """Dialogues that are judged right or wrong as a whole, half of them each."""
+    right = np.repeat(np.arange(num_dialogues) % 2, length)
+    return pd.DataFrame(
+        {
+            "fold": "f",
+            "seed": 0,
+            "utterance_id": np.arange(num_dialogues * length),
+            "dialogue_id": np.repeat(np.arange(num_dialogues), length),
+            "target": 0,
+            "predicted": 1 - right,
+        }
+    )
+
+
+def test_the_interval_is_that_of_independent_dialogues():
+    # WA is the mean of 100 fair coins, whatever the dialogues' length: deviation 0.05.
+    interval = score_predictions(coin_flips(100, 8), 2, num_resamples=20_000)["wa"]
+    assert interval.score == 0.5
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * 0.05, rel=0.06)
+    assert interval.num_judged == 800
+
+
+def test_folds_and_seeds_are_averaged_and_their_deviation_told():
+    right = coin_flips(2, 3).assign(predicted=0)
+    wrong = coin_flips(2, 3).assign(predicted=1, seed=1)
+    half = coin_flips(2, 3).assign(fold="g")
+    scored = score_predictions(pd.concat([right, wrong, half]), 2)["wa"]
+    assert scored.score == pytest.approx((1 + 0 + 0.5) / 3)
+    assert scored.deviation == pytest.approx(0.5)
+    assert scored.num_judged == 12
+
+
+def test_the_same_seed_gives_the_same_interval():
+    flips = coin_flips(20, 2)
+    assert score_predictions(flips, 2) == score_predictions(flips, 2)
+    uneven = coin_flips(21, 3)
+    uneven["predicted"] = uneven["utterance_id"] % 7 % 2
+    assert score_predictions(uneven, 2) != score_predictions(uneven, 2, seed=1)

@@ -1,0 +1,96 @@
+"""A choice among finished runs, fold by fold."""
+
+import pandas as pd
+import pytest
+
+from conversation_emotion.evaluation.metrics import score_predictions
+from experiments import choose, ser
+from experiments._choice import CHOSEN
+from experiments._settings import CorpusSettings, EncoderSettings, TrainingSettings
+from tests.command_line import usage_error
+from tests.small_corpus import write_corpus
+from tests.tracked import find_runs
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two encoders on three folds of one corpus, and one encoder on another split of it."""
+    folder = tmp_path_factory.mktemp("choose")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setenv("CONVERSATION_EMOTION_CACHE", str(folder / "cache"))
+        write_corpus(folder)
+        for num_folds, encoders in ((3, ("fbank", "mfcc")), (2, ("fbank",))):
+            data = CorpusSettings(
+                corpus="manifest",
+                root=folder / "manifest.csv",
+                split="speaker-k-fold",
+                num_folds=num_folds,
+            )
+            training = TrainingSettings(epochs=2, resamples=100)
+            ser.run(
+                ser.SERConfig(
+                    data=data, features=EncoderSettings(encoders=encoders), training=training
+                )
+            )
+    return folder
+
+
+@pytest.fixture
+def runs(folder, monkeypatch) -> dict[tuple[str, str], str]:
+    """Ids of the runs by encoder and number of folds."""
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return {
+        (run.data.params["encoders"], run.data.params["num_folds"]): run.info.run_id
+        for run in find_runs("ser").parents
+    }
+
+
+def test_each_fold_is_tested_by_who_was_better_on_its_valid(runs, folder, capsys):
+    ids = (runs["fbank", "3"], runs["mfcc", "3"])
+    found = choose.run(choose.ChooseConfig(runs=ids, resamples=100))
+    client, [parent], _ = find_runs("choose")
+    tables = [
+        pd.read_parquet(client.download_artifacts(run_id, "predictions.parquet", str(folder)))
+        for run_id in ids
+    ]
+    parts = []
+    for fold in tables[0]["fold"].unique():
+        scores = []
+        for table in tables:
+            valid = table[(table["fold"] == fold) & (table["part"] == "valid")]
+            right = valid["predicted"] == valid["target"]
+            scores.append(right.groupby(valid["target"]).mean().mean())
+        best = tables[scores.index(max(scores))]
+        parts.append(best[(best["fold"] == fold) & (best["part"] == "test")])
+    expected = score_predictions(pd.concat(parts), 4, num_resamples=100)
+    assert found["uar"].score == pytest.approx(expected["uar"].score)
+    assert parent.data.metrics["test/uar"] == pytest.approx(expected["uar"].score)
+    printed = capsys.readouterr().out
+    assert CHOSEN in printed
+    assert "encoders fbank" in printed
+    assert "encoders mfcc" in printed
+
+
+def test_runs_of_other_folds_are_not_chosen_from(runs):
+    with pytest.raises(ValueError, match="judge different utterances"):
+        choose.run(choose.ChooseConfig(runs=(runs["fbank", "3"], runs["fbank", "2"])))
+
+
+def test_a_training_is_no_row_of_a_table(runs):
+    child = find_runs("ser").children[0].info.run_id
+    with pytest.raises(ValueError, match=r"keeps no label_map.json; name the run of a whole table"):
+        choose.run(choose.ChooseConfig(runs=(child, runs["fbank", "3"])))
+
+
+def test_a_run_that_is_not_there_is_named(runs):
+    with pytest.raises(ValueError, match=r"no run 0123 in sqlite.*experiments\.ui name the ids"):
+        choose.run(choose.ChooseConfig(runs=("0123", runs["fbank", "3"])))
+
+
+@pytest.mark.parametrize("flags", [["a"], ["a", "a"]])
+def test_fewer_than_two_runs_are_refused(flags, capsys):
+    message = usage_error(choose.ChooseConfig, flags, capsys)
+    assert "two runs or more are needed, all different" in message

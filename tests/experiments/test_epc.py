@@ -1,0 +1,277 @@
+"""The main job from the command line to the table."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import optuna
+import pandas as pd
+import pytest
+
+from conversation_emotion.corpora import CORPORA
+from conversation_emotion.features import key
+from conversation_emotion.models import fusion, perception
+from conversation_emotion.models.dialogue import DIALOGUE_MODELS
+from conversation_emotion.splits.protocols import SPLITS
+from experiments import commandline as _cli
+from experiments._folds import choose_batch_size
+from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
+from experiments.epc import EPCConfig, run, search_space
+from tests.command_line import choices, usage_error
+from tests.tracked import find_runs
+
+
+def test_flags_reach_the_config():
+    config = _cli.parse(
+        EPCConfig,
+        ["--modality", "speech+text", "--learning-rate", "3e-4", "--text-layers", "2", "--strict"],
+    )
+    assert config == EPCConfig(
+        data=CorpusSettings(strict=True),
+        features=FeatureSettings(modality="speech+text", text_layers=2),
+        training=TrainingSettings(learning_rate=3e-4),
+    )
+
+
+def test_help_shows_every_flag_with_its_explanation(capsys):
+    with pytest.raises(SystemExit):
+        _cli.parse(EPCConfig, ["--help"])
+    shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
+    for settings in (EPCConfig, CorpusSettings, FeatureSettings, TrainingSettings):
+        for name in get_type_hints(settings):
+            if name not in ("data", "features", "training"):
+                assert f"--{name.replace('_', '-')}" in shown
+    assert "How many turns ahead to predict; 0 recognises the utterance just heard." in shown
+
+
+@pytest.mark.parametrize("name", ["epc", "ser"])
+def test_help_answers_within_a_second(name):
+    command = [sys.executable, "-X", "importtime", "-m", f"experiments.{name}", "--help"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = set(re.findall(r"\|\s+(\w+)$", answer.stderr, re.MULTILINE))
+    assert "tyro" in loaded
+    assert not loaded & {"torch", "pandas", "mlflow", "transformers", "optuna", "matplotlib"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--horizon=-1"], "--horizon must be 0 or more, got -1"),
+        (["--history", "0"], "--history must be 1 or more, got 0"),
+        (["--dropout", "1"], r"--dropout must lie in \[0, 1\), got 1.0"),
+        (["--recognition-weight=-1"], "--recognition-weight must be 0 or more, got -1.0"),
+        (["--learning-rate", "2"], r"--learning-rate must lie in \(0, 1\), got 2.0"),
+        (["--weight-decay", "2"], r"--weight-decay must lie in \[0, 1\), got 2.0"),
+        (["--seeds", "0"], "--seeds must be 1 or more, got 0"),
+        (["--num-folds", "1"], "--num-folds must be 2 or more, got 1"),
+        (["--corpus", "meld"], "--corpus meld needs --root"),
+        (["--split", "superb"], "--split superb needs --superb-folds"),
+        (["--scenario", "scripted"], "--scenario scripted is for iemocap, not demo"),
+        (["--text-components", "0"], "--text-components must be 1 or more, got 0"),
+    ],
+)
+def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
+    assert re.search(message, usage_error(EPCConfig, flags, capsys))
+
+
+def test_the_choices_on_the_command_line_are_those_that_exist():
+    assert choices(CorpusSettings, "corpus") == set(CORPORA)
+    assert choices(CorpusSettings, "split") == {"auto", *SPLITS}
+    assert choices(EPCConfig, "dialogue_model") == set(DIALOGUE_MODELS)
+    assert choices(EPCConfig, "fusion") == set(get_args(fusion.Fusion))
+    assert choices(FeatureSettings, "layer_mixture") == set(perception.LAYER_MIXTURES)
+    assert choices(FeatureSettings, "aggregator") == set(perception.AGGREGATORS)
+    assert choices(FeatureSettings, "speech_pooling") == set(get_args(key.Pooling))
+
+
+def test_search_leaves_the_rest_of_the_config_alone():
+    model = {
+        "dialogue_model": "single",
+        "fusion": "gated",
+        "hidden_size": 64,
+        "dropout": 0.25,
+        "input_dropout": 0.5,
+        "recognition_weight": 0.75,
+        "emotion_weight": 0.1,
+    }
+    heard = {"speech_pooling": "mean", "text_layers": "last-4"}
+    training = {"learning_rate": 1e-3, "weight_decay": 1e-3, "optimizer": "adam"}
+    trial = optuna.trial.FixedTrial({**model, **heard, **training})
+    assert search_space(trial, EPCConfig(history=4)) == EPCConfig(
+        history=4,
+        features=FeatureSettings(**heard),  # type: ignore[arg-type]
+        training=TrainingSettings(**training),  # type: ignore[arg-type]
+        **model,  # type: ignore[arg-type]
+    )
+
+
+def quick(**more) -> EPCConfig:
+    training = TrainingSettings(epochs=2, resamples=200)
+    return EPCConfig(hidden_size=16, **{"training": training, **more})
+
+
+def test_the_demo_runs_from_nothing_to_a_tracked_table(workplace, capsys):
+    run(quick())
+    printed = capsys.readouterr().out
+    for expected in (
+        "hierarchical GRU, early fusion",
+        "same emotion as the last turn",
+        "majority",
+        "ceiling",
+        "protocol leave-one-session-out",
+        "5 fold(s) x 1 seed(s)",
+    ):
+        assert expected in printed
+    client, [parent], children = find_runs("epc")
+    assert parent.info.status == "FINISHED"
+    assert sorted(str(child.info.run_name) for child in children) == [
+        f"Ses0{number}-seed0" for number in range(1, 6)
+    ]
+    for part in ("test", "valid", "baseline_majority", "baseline_last_emotion"):
+        for metric in ("uar", "macro_f1", "wa", "weighted_f1"):
+            score, low, high = (
+                parent.data.metrics[f"{part}/{metric}{suffix}"]
+                for suffix in ("", "_ci_low", "_ci_high")
+            )
+            assert 0 <= low <= high <= 1
+            assert 0 <= score <= 1
+    assert parent.data.metrics["baseline_majority/uar"] == pytest.approx(0.25)
+    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert files >= {"confusions.png", "predictions.parquet", "label_map.json", "table.txt"}
+
+
+def test_predictions_are_complete_and_their_score_is_the_one_reported(workplace):
+    run(quick(features=FeatureSettings(modality="text")))
+    client, [parent], _ = find_runs("epc")
+    path = client.download_artifacts(parent.info.run_id, "predictions.parquet", str(workplace))
+    test = pd.read_parquet(path).query("part == 'test'")
+    assert not test["utterance_id"].duplicated().any()
+    assert len(test) == parent.data.metrics["test/num_judged"]
+    correct = (test["predicted"] == test["target"]).groupby(test["fold"]).mean()
+    assert parent.data.metrics["test/wa"] == pytest.approx(correct.mean())
+    probabilities = test.filter(like="p_").to_numpy()
+    assert (probabilities.argmax(axis=1) == test["predicted"]).all()
+
+
+def test_an_interrupted_command_is_killed_and_the_same_command_resumes(
+    workplace, capsys, monkeypatch
+):
+    from experiments import _folds
+
+    config, real, trained = quick(features=FeatureSettings(modality="text")), _folds.fit, []
+
+    def fit_two(*args, **kwargs):
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        trained.append(1)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(_folds, "fit", fit_two)
+    with pytest.raises(KeyboardInterrupt):
+        run(config)
+    assert find_runs("epc")[1][0].info.status == "KILLED"
+    monkeypatch.setattr(
+        _folds, "fit", lambda *args, **kwargs: trained.append(1) or real(*args, **kwargs)
+    )
+    run(config)
+    assert "resuming run" in capsys.readouterr().out
+    assert len(trained) == 5
+    _, [parent], children = find_runs("epc")
+    assert parent.info.status == "FINISHED"
+    statuses = sorted(child.info.status for child in children)
+    assert statuses == ["FINISHED"] * 5 + ["KILLED"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"horizon": 0, "dialogue_model": "single"},
+        {"horizon": 2, "dialogue_model": "two-role", "fusion": "late"},
+        {"history_labels": "gold", "history": 2, "learn_from": "judged"},
+    ],
+)
+def test_every_task_and_variant_runs_to_its_table(workplace, capsys, more):
+    run(quick(**more))
+    printed = capsys.readouterr().out
+    assert "majority" in printed
+    assert ("told the gold emotions of the past" in printed) == ("history_labels" in more)
+    assert ("ceiling" in printed) == (more.get("horizon", 1) == 1)
+
+
+def test_a_manifest_of_ones_own_runs_without_code(workplace, capsys):
+    rows = [
+        {
+            "utterance_id": f"{dialogue}-{order}",
+            "dialogue_id": f"d{dialogue}",
+            "speaker": f"p{dialogue % 6}{order % 2}",
+            "text": ["so glad", "leave me alone"][(dialogue + order) % 2],
+            "emotion": ["glad", "cross"][(dialogue + order) % 2],
+        }
+        for dialogue in range(24)
+        for order in range(4)
+    ]
+    pd.DataFrame(rows).to_csv(workplace / "mine.csv", index=False)
+    data = CorpusSettings(corpus="manifest", root=workplace / "mine.csv", labels="all", num_folds=3)
+    run(quick(data=data, features=FeatureSettings(modality="text")))
+    printed = capsys.readouterr().out
+    assert "protocol speaker-k-fold" in printed
+    assert "classes: cross, glad" in printed
+
+
+def test_a_wrong_root_says_what_was_looked_for_and_where(workplace):
+    data = CorpusSettings(corpus="meld", root=workplace)
+    with pytest.raises(FileNotFoundError, match=f"train_sent_emo.csv.*{workplace}"):
+        run(quick(data=data))
+
+
+def test_what_the_user_can_mend_ends_with_a_message(workplace, monkeypatch, capsys):
+    from experiments.epc import main
+
+    flags = ["epc", "--corpus", "meld", "--root", str(workplace / "nowhere")]
+    monkeypatch.setattr("sys.argv", flags)
+    with pytest.raises(SystemExit, match=r"error: .*nowhere.*\n\(CONVERSATION_EMOTION_DEBUG=1"):
+        main()
+    monkeypatch.setenv("CONVERSATION_EMOTION_DEBUG", "1")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        main()
+
+
+def test_an_interrupt_ends_with_its_own_status(monkeypatch, capsys):
+    def interrupt(config):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["epc"])
+    with pytest.raises(SystemExit, match="130"):
+        _cli.launch(interrupt, EPCConfig)
+    assert "the same command takes it up" in capsys.readouterr().err
+
+
+def test_the_command_runs_from_any_folder_and_writes_there(workplace):
+    began = time.time()
+    command = [sys.executable, "-m", "experiments.epc", "--epochs", "1", "--modality", "text"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        command, cwd=workplace, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (workplace / "mlruns" / "mlflow.db").stat().st_mtime >= began - 1
+    assert (workplace / "mlruns" / "artifacts" / "epc").is_dir()
+
+
+@pytest.mark.parametrize(("num_windows", "expected"), [(10, 64), (5_000, 156), (99_999, 256)])
+def test_batches_grow_with_what_is_learnt_from(num_windows, expected):
+    assert choose_batch_size(num_windows) == expected
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
+def test_large_tensors_lie_on_huge_pages_unless_told_otherwise(monkeypatch, given, expected):
+    monkeypatch.setenv(_cli.HUGE_PAGES, given or "")
+    if given is None:
+        monkeypatch.delenv(_cli.HUGE_PAGES)
+    seen = []
+    _cli.run_or_explain(lambda: seen.append(os.environ[_cli.HUGE_PAGES]))
+    assert seen == [expected]

@@ -1,0 +1,53 @@
+"""Settings of fine-tuning from the command line and from a search."""
+
+import re
+
+import optuna
+import pytest
+
+from experiments import commandline as _cli
+from experiments._tuning_settings import TunableSettings, TuningTraining
+from experiments.finetune import FinetuneConfig, search_space
+from tests.command_line import usage_error
+
+QUICK = TuningTraining(epochs=2, average_best=2, learning_rate=1e-2, resamples=50)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--epochs", "0"], "--epochs must be 1 or more, got 0"),
+        (["--average-best", "0"], "--average-best must be 1 or more, got 0"),
+        (["--learning-rate", "1"], r"--learning-rate must lie in \(0, 1\), got 1.0"),
+        (["--layer-decay", "0"], r"--layer-decay must lie in \(0, 1\], got 0.0"),
+        (["--dropout", "1"], r"--dropout must lie in \[0, 1\), got 1.0"),
+        (["--lora-rank", "0"], "--lora-rank must be 1 or more, got 0"),
+        (["--batch-seconds", "0"], "--batch-seconds must be above 0, got 0.0"),
+    ],
+)
+def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
+    assert re.search(message, usage_error(FinetuneConfig, flags, capsys))
+
+
+def test_flags_reach_the_config():
+    flags = [
+        "--encoder",
+        "a/b",
+        "--average",
+        "greedy",
+        "--average-best",
+        "3",
+        "--freeze",
+        "nothing",
+    ]
+    assert _cli.parse(FinetuneConfig, flags) == FinetuneConfig(
+        tuned=TunableSettings(encoder="a/b", freeze="nothing"),
+        training=TuningTraining(average="greedy", average_best=3),
+    )
+
+
+def test_search_leaves_the_rest_of_the_config_alone():
+    proposed = {"learning_rate": 1e-4, "layer_decay": 0.9, "dropout": 0.2, "batch_size": 8}
+    config = search_space(optuna.trial.FixedTrial(proposed), FinetuneConfig(training=QUICK))
+    training = TuningTraining(epochs=2, average_best=2, resamples=50, **proposed)  # type: ignore[arg-type]
+    assert config == FinetuneConfig(training=training)

@@ -1,0 +1,185 @@
+"""The command that pre-trains emotion2vec, from recordings to an encoder; killed and resumed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from experiments import commandline as _cli
+from experiments.pretrain_emotion2vec import Emotion2vecSettings, PretrainConfig, run
+from experiments.pretraining.objectives import (
+    COLD_LEARNING_RATE,
+    WARM_LEARNING_RATE,
+    build_emotion2vec,
+)
+from speech_encoders import load_speech_encoder
+from speech_encoders.emotion2vec import configuration
+from tests.emotion2vec_models import SETTINGS
+
+ARGUMENTS = ["--max-seconds=2", "--batch-samples=40000", "--num-clones=2", "--top-blocks=2"]
+ARGUMENTS += ["--workers=0"]
+
+
+ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+
+
+def start(*command: str) -> str:
+    """Runs a command to its end and returns what it prints."""
+    environment = {**os.environ, **ENVIRONMENT}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture
+def recordings(tmp_path, monkeypatch) -> Path:
+    """Ten clips of noise, a small model under the name mini, and an own place to write."""
+    monkeypatch.setitem(configuration.SIZES, "mini", SETTINGS)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "speech"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(10):
+        soundfile.write(folder / f"{number}.wav", 0.1 * rng.standard_normal(16_000), 16_000)
+    return folder
+
+
+def configure(recordings: Path, *arguments: str) -> PretrainConfig:
+    return _cli.parse(PretrainConfig, ["--root", str(recordings), *ARGUMENTS, *arguments])
+
+
+def find_runs(tmp_path: Path) -> list[Run]:
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("pretrain_emotion2vec")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id]))
+
+
+def test_the_command_trains_tells_and_keeps_an_encoder(recordings, tmp_path, capsys):
+    run(configure(recordings, "--steps", "25", "--out", str(tmp_path / "encoder")))
+    told = capsys.readouterr().out
+    assert f"{recordings}: 10 clips, 0.00 hours" in told
+    assert "25 of 25 updates" in told
+    assert "audio hours an hour" in told
+    encoder = load_speech_encoder(str(tmp_path / "encoder"))
+    states, lengths = encoder(torch.randn(1, 16_000), torch.tensor([16_000]))
+    assert states.shape == (1, 4, 49, 32)
+    assert lengths.tolist() == [49]
+    (found,) = find_runs(tmp_path)
+    assert found.info.status == "FINISHED"
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    curve = client.get_metric_history(found.info.run_id, "frame_loss")
+    assert [point.step for point in curve] == [1, 10, 20]
+    assert {"share_of_peak", "target_over_time", "learning_rate"} <= found.data.metrics.keys()
+
+
+def test_the_loss_falls_on_speech_that_has_a_pattern(recordings, tmp_path, capsys):
+    for number, path in enumerate(sorted(recordings.iterdir())):
+        times = np.arange(16_000) / 16_000
+        pitch = 100 * (1 + number % 5) * (1 + 0.5 * np.sin(2 * np.pi * 3 * times))
+        soundfile.write(path, 0.1 * np.sin(2 * np.pi * np.cumsum(pitch) / 16_000), 16_000)
+    run(configure(recordings, "--steps", "80", "--tau-start", "0.99", "--tau-end", "0.99"))
+    told = capsys.readouterr().out
+    before, after = told.partition("  frame_loss: ")[2].splitlines()[0].split(" -> ")
+    assert float(after) < 0.8 * float(before)
+
+
+@pytest.fixture
+def command(recordings, tmp_path) -> list[str]:
+    """The command as a script of its own, with the small model under the name mini."""
+    script = tmp_path / "command.py"
+    script.write_text(
+        "import sys\n"
+        "from experiments import _cli\n"
+        "from experiments.pretrain_emotion2vec import PretrainConfig, run\n"
+        "from speech_encoders.emotion2vec import configuration\n"
+        f"configuration.SIZES['mini'] = {SETTINGS!r}\n"
+        "run(_cli.parse(PretrainConfig, sys.argv[1:]))\n"
+    )
+    return [str(script), "--root", str(recordings), *ARGUMENTS]
+
+
+def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(command, tmp_path):
+    steps = ["--steps", "60", "--checkpoint-minutes", "0.0001"]
+    process = subprocess.Popen(
+        [sys.executable, *command, *steps], env={**os.environ, **ENVIRONMENT}
+    )
+    while not (checkpoints := list(tmp_path.glob("mlruns/pretraining/*/checkpoint.pt"))):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    state = torch.load(checkpoints[0], weights_only=True)
+    assert state["progress"]["step"] < 60
+
+    told = start(sys.executable, *command, *steps)
+    assert "resuming run" in told
+    assert "60 of 60 updates" in told
+    (found,) = find_runs(tmp_path)
+    assert found.info.status == "FINISHED"
+    resumed = load_speech_encoder(str(checkpoints[0].parent / "encoder"))
+    start(sys.executable, *command, *steps, "--out", str(tmp_path / "whole"))
+    assert load_speech_encoder(str(tmp_path / "whole")).identity == resumed.identity
+
+
+def test_processes_learn_one_model_together(command, tmp_path):
+    together = ["-m", "torch.distributed.run", "--nproc_per_node", "2", *command]
+    told = start(sys.executable, *together, "--steps", "3", "--batch-samples", "32000")
+    assert told.count("3 of 3 updates") == 1  # one process tells, and tracks
+    (found,) = find_runs(tmp_path)
+    assert found.info.status == "FINISHED"
+    (encoder,) = tmp_path.glob("mlruns/pretraining/*/encoder")
+    assert load_speech_encoder(str(encoder)).num_layers == 4
+
+
+def test_a_collapse_ends_the_run_as_failed(recordings, tmp_path):
+    for path in recordings.iterdir():
+        soundfile.write(path, np.full(16_000, 0.1), 16_000)  # the same everywhere
+    with pytest.raises(ArithmeticError, match=r"collapse at step 200: the deviation of the"):
+        run(configure(recordings, "--steps", "400", "--mask", "spans", "--precision", "fp32"))
+    (found,) = find_runs(tmp_path)
+    assert found.info.status == "FAILED"
+    assert "collapse" in found.data.tags["error"]
+
+
+def test_a_warm_start_takes_smaller_steps(recordings, tmp_path, capsys):
+    cold = build_emotion2vec(Emotion2vecSettings(top_blocks=2), seed=0)
+    cold.save(tmp_path / "cold")
+    warm = build_emotion2vec(Emotion2vecSettings(top_blocks=2, start=str(tmp_path / "cold")), 1)
+    assert cold.learning_rate == COLD_LEARNING_RATE
+    assert pytest.approx(10 * WARM_LEARNING_RATE) == COLD_LEARNING_RATE
+    assert warm.learning_rate == WARM_LEARNING_RATE
+    assert "0 weights begin anew" in capsys.readouterr().out
+    for one, other in zip(
+        cold.objective.teacher.parameters(), warm.objective.teacher.parameters(), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--weights 1 2", "--weights has 2 numbers for 1 of --root"),
+        ("--weights 0", "--weights must be 0 or more, and one of them above 0"),
+        ("--batch-samples 100", "--batch-samples 100 is less than a clip of --max-seconds"),
+        ("--min-seconds 30", "--min-seconds must lie between 0.1 and --max-seconds"),
+        ("--noise 2", r"--noise must lie in [0, 1], got 2.0"),
+        ("--steps 0", "--steps must be above 0, got 0"),
+        ("--warmup 1", r"--warmup must lie in [0, 1), got 1.0"),
+    ],
+)
+def test_settings_that_cannot_be_end_in_a_usage_error(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        _cli.parse(PretrainConfig, arguments.split())
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert message in told

@@ -1,0 +1,149 @@
+"""Speech encoders side by side: names, what each gives, and models that hear them all."""
+
+import dataclasses
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from conversation_emotion.features.extract import Features
+from experiments import dimensional, epc, fusion, layers, sentiment, ser
+from experiments._encoder_names import split_encoder
+from experiments._encoders import list_sources
+from experiments._heard import describe_heard
+from experiments._models import fit_perceptions
+from experiments._settings import (
+    CorpusSettings,
+    EncoderSettings,
+    FeatureSettings,
+    TrainingSettings,
+)
+from experiments.tracking import runs as _tracking
+from tests.command_line import usage_error
+from tests.small_corpus import write_corpus
+from tests.tracked import find_runs
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch) -> CorpusSettings:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("CONVERSATION_EMOTION_CACHE", str(tmp_path / "cache"))
+    write_corpus(tmp_path)
+    return CorpusSettings(corpus="manifest", root=tmp_path / "manifest.csv")
+
+
+def test_a_plus_parts_names_but_not_the_folder_that_has_one(tmp_path):
+    assert split_encoder("fbank+mfcc") == ("fbank", "mfcc")
+    (tmp_path / "a+b").mkdir()
+    assert split_encoder(str(tmp_path / "a+b")) == (str(tmp_path / "a+b"),)
+
+
+@pytest.mark.parametrize("name", ["fbank+", "+fbank", "fbank+fbank"])
+def test_what_is_beside_nothing_or_itself_is_refused(name, capsys):
+    assert "must be named and differ" in usage_error(ser.SERConfig, ["--encoder", name], capsys)
+
+
+@pytest.mark.parametrize(
+    ("config", "flag"),
+    [
+        (layers.LayersConfig, "--encoders"),
+        (dimensional.DimensionalConfig, "--encoders"),
+        (fusion.FusionConfig, "--fbank"),
+    ],
+)
+def test_where_one_is_heard_at_a_time_two_are_refused(config, flag, capsys):
+    message = usage_error(config, [flag, "fbank+mfcc"], capsys)
+    assert "fbank+mfcc are several encoders; one at a time is heard here" in message
+
+
+def test_an_encoder_of_one_layer_and_frame_gives_them_beside_any_other():
+    settings = FeatureSettings(
+        speech_encoder="egemaps+emotion2vec-mini+fbank",
+        speech_layers="last-4",
+        speech_pooling="statistics",
+    )
+    found = {
+        name: (source.encoder, source.layers, source.pooling)
+        for name, source in list_sources(settings).items()
+    }
+    assert found == {
+        "speech": ("egemaps", "last", "mean"),
+        "speech2": ("emotion2vec-mini", "last-4", "statistics"),
+        "speech3": ("fbank", "last", "statistics"),
+        "text": ("all-MiniLM-L6-v2", "all", "mean"),
+    }
+
+
+def test_what_either_heard_in_pre_training_is_said_once():
+    said = list(describe_heard(["mfcc+emotion2vec-mini", "emotion2vec-mini"], ["ravdess"]))
+    assert len(said) == 1
+    assert said[0].startswith("emotion2vec-mini was pre-trained on ravdess")
+
+
+def test_components_are_of_those_that_have_more_features():
+    from conversation_emotion.datasets.batches import ModalityArrays
+    from conversation_emotion.datasets.windows import single_utterances
+
+    generator = np.random.default_rng(0)
+
+    def arrays_of(size: int) -> ModalityArrays:
+        states = [generator.normal(size=(1, 1, size)).astype(np.float32) for _ in range(20)]
+        return ModalityArrays(Features([*states], {}), "speech")
+
+    settings = FeatureSettings(modality="speech", speech_encoder="fbank+mfcc", speech_components=5)
+    windows = single_utterances(np.zeros(20, dtype=np.int64))
+    arrays = {"speech": arrays_of(8), "speech2": arrays_of(4)}
+    found = fit_perceptions(settings, arrays, windows)
+    sizes = {name: one.standardisation.output_size for name, one in found.items()}
+    assert sizes == {"speech": 5, "speech2": 4}
+    with pytest.raises(ValueError, match="5 principal components .* 4 features"):
+        alone = dataclasses.replace(settings, speech_encoder="mfcc")
+        fit_perceptions(alone, {"speech": arrays["speech2"]}, windows)
+
+
+@pytest.mark.parametrize("head", ["lda", "superb"])
+def test_a_registered_model_of_two_encoders_judges_as_in_its_training(
+    data, head, tmp_path, monkeypatch
+):
+    features = EncoderSettings(encoders=("fbank+mfcc",), speech_components=50)
+    training = TrainingSettings(epochs=2, resamples=100)
+    ser.run(
+        ser.SERConfig(data=data, features=features, training=training, head=head, register="both")
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", _tracking.tracking_uri())
+    client, [parent], _ = find_runs("ser")
+    expected = pd.read_parquet(
+        client.download_artifacts(parent.info.run_id, "predictions.parquet", str(tmp_path))
+    ).set_index("utterance_id")
+    rows = write_corpus(tmp_path).set_index("utterance_id").loc[expected.index]
+    model = mlflow.pyfunc.load_model("models:/both/1")
+    columns = ["p_angry", "p_happy", "p_neutral", "p_sad"]
+    judged = model.predict(rows[["audio", "offset", "duration"]])
+    np.testing.assert_allclose(judged[columns], expected[columns], atol=1e-5)
+
+
+@pytest.mark.parametrize("fusion_of", ["early", "late"])
+def test_a_conversation_is_heard_by_both_and_read(data, fusion_of):
+    config = epc.EPCConfig(
+        data=data,
+        features=FeatureSettings(speech_encoder="fbank+mfcc"),
+        training=TrainingSettings(epochs=1, resamples=100),
+        fusion=fusion_of,
+        hidden_size=8,
+    )
+    epc.run(config)
+    assert [run.info.status for run in find_runs("epc").parents] == ["FINISHED"]
+
+
+def test_sentiment_hears_both_beside_the_text(data):
+    features = sentiment.HeardSettings(modality=("speech+text",), encoders=("fbank+mfcc",))
+    config = sentiment.SentimentConfig(
+        data=data, features=features, training=TrainingSettings(epochs=1, resamples=100)
+    )
+    from experiments import _sentiment
+
+    [row] = _sentiment.prepare(config).values()
+    [heard] = row.prepared.arrays.values()
+    assert list(heard) == ["speech", "speech2", "text"]

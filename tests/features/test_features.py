@@ -1,0 +1,296 @@
+"""Extraction and the store: right, resumable, whole or absent, and honest about broken clips."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from conversation_emotion.features import store as store_module
+from conversation_emotion.features.extract import (
+    extract_speech,
+    extract_text,
+    pool_frames,
+    select_layers,
+)
+from conversation_emotion.features.key import FeatureKey, FileDigests, cache_folder
+from conversation_emotion.features.store import FeatureStore, StoreFullError
+from conversation_emotion.utterances.audio import AudioError
+from conversation_emotion.utterances.table import build_utterances
+
+KEY = FeatureKey(encoder="fake", layers="all", pooling="mean")
+
+
+class FakeSpeechEncoder:
+    """Two layers: the mean of every 10 ms, and its double."""
+
+    identity, num_layers, hidden_size, frame_rate, min_samples = "fake", 2, 1, 100.0, 400
+
+    def __init__(self) -> None:
+        self.num_clips = 0
+
+    def __call__(self, waveforms, lengths):
+        self.num_clips += len(waveforms)
+        frames = waveforms[:, : waveforms.size(1) // 160 * 160].unflatten(1, (-1, 160)).mean(-1)
+        return torch.stack([frames, 2 * frames], dim=1).unsqueeze(-1), lengths // 160
+
+
+class FakeTextEncoder:
+    """One layer, one token: the length of the text."""
+
+    identity, num_layers, hidden_size = "fake", 1, 1
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def __call__(self, texts):
+        self.seen += texts
+        lengths = torch.tensor([float(len(text)) for text in texts])
+        return lengths[:, None, None, None], torch.ones(len(texts), dtype=torch.int64)
+
+
+def table_of(paths: list[Path | None]) -> pd.DataFrame:
+    rows = [
+        {
+            "utterance_id": f"u{order}",
+            "dialogue_id": "d",
+            "order": order,
+            "speaker": "ann",
+            "audio": None if path is None else str(path),
+        }
+        for order, path in enumerate(paths)
+    ]
+    return build_utterances(rows, "toy")
+
+
+def write_clip(path: Path, level: float, seconds: float = 0.5) -> Path:
+    soundfile.write(path, np.full(int(16_000 * seconds), level, dtype=np.float32), 16_000, "FLOAT")
+    return path
+
+
+@pytest.fixture
+def digests(tmp_path):
+    return FileDigests(tmp_path / "digests.db")
+
+
+@pytest.fixture
+def clips(tmp_path):
+    return [write_clip(tmp_path / f"{n}.wav", 0.1 * (n + 1), seconds=1 - 0.2 * n) for n in range(4)]
+
+
+def test_each_utterance_gets_the_states_of_its_own_clip(tmp_path, clips, digests):
+    features = extract_speech(
+        table_of(clips), FakeSpeechEncoder(), FeatureStore(KEY, tmp_path), digests
+    )
+    for number, states in enumerate(features.states):
+        assert states is not None
+        assert states.shape == (2, 1, 1)
+        np.testing.assert_allclose(
+            states[:, 0, 0], [0.1 * (number + 1), 0.2 * (number + 1)], rtol=1e-4
+        )
+
+
+def test_a_second_extraction_encodes_nothing(tmp_path, clips, digests):
+    first = extract_speech(
+        table_of(clips), FakeSpeechEncoder(), FeatureStore(KEY, tmp_path), digests
+    )
+    encoder = FakeSpeechEncoder()
+    again = extract_speech(table_of(clips), encoder, FeatureStore(KEY, tmp_path), digests)
+    assert encoder.num_clips == 0
+    for one, other in zip(first.states, again.states, strict=True):
+        np.testing.assert_array_equal(one, other)  # type: ignore[arg-type]
+
+
+def test_changed_audio_is_encoded_anew(tmp_path, clips, digests):
+    extract_speech(table_of(clips), FakeSpeechEncoder(), FeatureStore(KEY, tmp_path), digests)
+    write_clip(clips[1], 0.9)
+    os.utime(clips[1], ns=(1, 1))
+    encoder = FakeSpeechEncoder()
+    features = extract_speech(
+        table_of(clips),
+        encoder,
+        FeatureStore(KEY, tmp_path),
+        FileDigests(tmp_path / "digests.db"),
+    )
+    assert encoder.num_clips == 1
+    assert features.states[1] is not None
+    assert features.states[1][0, 0, 0] == pytest.approx(0.9, rel=1e-4)
+
+
+def test_slices_and_channels_of_one_recording_are_told_apart(tmp_path, digests):
+    samples = np.zeros((16_000, 2), dtype=np.float32)
+    samples[:8000], samples[8000:] = (0.1, 0.3), (0.2, 0.4)
+    soundfile.write(tmp_path / "dialogue.wav", samples, 16_000, "FLOAT")
+    table = table_of([tmp_path / "dialogue.wav"] * 4).assign(
+        offset=[0.0, 0.5, 0.0, 0.5], duration=0.5, channel=[0.0, 0.0, 1.0, np.nan]
+    )
+    features = extract_speech(table, FakeSpeechEncoder(), FeatureStore(KEY, tmp_path), digests)
+    levels = [states[0, 0, 0] for states in features.states if states is not None]
+    np.testing.assert_allclose(levels, [0.1, 0.2, 0.3, 0.3], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"encoder": "other"},
+        {"layers": "last"},
+        {"layers": 3},
+        {"pooling": "frames"},
+        {"half_precision": True},
+    ],
+)
+def test_whatever_a_feature_depends_on_changes_its_place(change):
+    other = FeatureKey(**{"encoder": "fake", "layers": "all", "pooling": "mean", **change})
+    assert other.digest() != KEY.digest()
+
+
+def test_broken_clips_are_named_and_kept_as_context(tmp_path, clips, digests):
+    broken, short, nan = (tmp_path / name for name in ("broken.wav", "short.wav", "nan.wav"))
+    broken.write_bytes(b"RIFF no sound at all")
+    write_clip(short, 0.5, seconds=0.02)
+    soundfile.write(nan, np.full(8000, np.nan, dtype=np.float32), 16_000, "FLOAT")
+    table = table_of([clips[0], broken, tmp_path / "gone.wav", short, nan, None])
+    features = extract_speech(table, FakeSpeechEncoder(), FeatureStore(KEY, tmp_path), digests)
+    assert features.is_present().tolist() == [True] + [False] * 5
+    assert sorted(features.failures) == ["u1", "u2", "u3", "u4"]
+    assert "gone.wav: No such file or directory" in features.failures["u2"]
+    again = extract_speech(table, FakeSpeechEncoder(), FeatureStore(KEY, tmp_path), digests)
+    assert sorted(again.failures) == ["u1", "u2", "u3", "u4"]
+
+
+def test_the_same_broken_sound_fails_every_utterance_that_uses_it(tmp_path, digests):
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_bytes(b"noise")
+    table = table_of([tmp_path / "a.wav", tmp_path / "b.wav"])
+    features = extract_speech(table, FakeSpeechEncoder(), FeatureStore(KEY, tmp_path), digests)
+    assert sorted(features.failures) == ["u0", "u1"]
+
+
+def test_strict_turns_a_broken_clip_into_an_error(tmp_path, clips, digests):
+    with pytest.raises(AudioError, match="--strict: 1 clips fail, first 'u1': .*gone.wav"):
+        extract_speech(
+            table_of([clips[0], tmp_path / "gone.wav"]),
+            FakeSpeechEncoder(),
+            FeatureStore(KEY, tmp_path),
+            digests,
+            strict=True,
+        )
+
+
+def test_an_interrupted_extraction_keeps_what_it_encoded(tmp_path, clips, digests, monkeypatch):
+    monkeypatch.setattr("conversation_emotion.features.extract.CLIPS_AT_ONCE", 1)
+
+    class Interrupted(FakeSpeechEncoder):
+        def __call__(self, waveforms, lengths):
+            if self.num_clips == 2:
+                raise KeyboardInterrupt
+            return super().__call__(waveforms, lengths)
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_speech(table_of(clips), Interrupted(), FeatureStore(KEY, tmp_path), digests)
+    encoder = FakeSpeechEncoder()
+    extract_speech(table_of(clips), encoder, FeatureStore(KEY, tmp_path), digests)
+    assert encoder.num_clips == 2
+
+
+def test_a_kill_between_arrays_and_index_leaves_no_shard(tmp_path):
+    store = FeatureStore(KEY, tmp_path)
+    store.add("a", np.ones((2, 1, 1)))
+    store.flush()
+    (store.folder / "torn.npy").write_bytes(b"half an array")
+    (store.folder / ".torn.parquet.1.partial").write_bytes(b"half an index")
+    reopened = FeatureStore(KEY, tmp_path)
+    assert len(reopened) == 1
+    np.testing.assert_array_equal(reopened.read("a"), np.ones((2, 1, 1)))
+
+
+def test_a_full_disk_says_so_and_keeps_the_rest(tmp_path, monkeypatch):
+    store = FeatureStore(KEY, tmp_path)
+    store.add("a", np.ones((2, 1, 1)))
+    store.flush()
+    before = sorted(store.folder.iterdir())
+
+    def fail(path, frames):
+        path.write_bytes(b"some of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store_module, "_save_array", fail)
+    store.add("b", np.ones((2, 1, 1)))
+    with pytest.raises(StoreFullError, match=r"no room for 0.0 MiB of features under .*free some"):
+        store.flush()
+    assert sorted(store.folder.iterdir()) == before
+    assert "a" in FeatureStore(KEY, tmp_path)
+
+
+def test_what_cannot_fit_is_refused_before_it_starts(tmp_path, clips, digests, monkeypatch):
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda path: type("usage", (), {"free": 3, "total": 9, "used": 6})
+    )
+    encoder = FakeSpeechEncoder()
+    with pytest.raises(StoreFullError, match="do not fit into the 0 MiB free"):
+        extract_speech(table_of(clips), encoder, FeatureStore(KEY, tmp_path), digests)
+    assert encoder.num_clips == 0
+
+
+def test_shards_are_cut_by_size_and_read_back(tmp_path):
+    store = FeatureStore(KEY, tmp_path, shard_bytes=64)
+    arrays = {f"c{n}": np.random.default_rng(n).normal(size=(2, n + 1, 3)) for n in range(6)}
+    for content, states in arrays.items():
+        store.add(content, states)
+    store.flush()
+    assert len(list(store.folder.glob("*.parquet"))) > 2
+    assert json.loads((store.folder / "key.json").read_text())["encoder"] == "fake"
+    reopened = FeatureStore(KEY, tmp_path)
+    for content, states in arrays.items():
+        np.testing.assert_allclose(reopened.read(content), states, rtol=1e-6)
+
+
+def test_half_precision_halves_the_file_and_refuses_what_overflows(tmp_path):
+    half = FeatureKey(encoder="fake", layers="all", pooling="mean", half_precision=True)
+    store = FeatureStore(half, tmp_path)
+    store.add("a", np.full((1, 1, 2), 1.5))
+    assert store.read("a").dtype == np.float16
+    with pytest.raises(ValueError, match="not finite in float16.*try full precision"):
+        store.add("b", np.full((1, 1, 2), 1e6))
+
+
+def test_texts_are_encoded_once_and_empty_ones_not_at_all(tmp_path):
+    table = table_of([None] * 4).assign(text=pd.Series(["hello", " ", None, "hello"]))
+    encoder = FakeTextEncoder()
+    features = extract_text(table, encoder, FeatureStore(KEY, tmp_path))
+    assert encoder.seen == ["hello"]
+    assert features.is_present().tolist() == [True, False, False, True]
+    assert features.states[3] is not None
+    assert features.states[3].tolist() == [[[5.0]]]
+
+
+def test_layers_are_chosen_by_name_and_number():
+    states = torch.arange(5.0)[None, :, None, None].expand(2, 5, 3, 1)
+    assert select_layers(states, "all").shape == (2, 5, 3, 1)
+    assert select_layers(states, "last").unique().tolist() == [4.0]
+    assert select_layers(states, "last-4").unique().tolist() == [2.5]
+    assert select_layers(states, 1).unique().tolist() == [1.0]
+    with pytest.raises(ValueError, match="layer 5 of an encoder that has layers 0 to 4"):
+        select_layers(states, 5)
+    with pytest.raises(ValueError, match="the last four layers of an encoder that has 2"):
+        select_layers(states[:, :2], "last-4")
+
+
+def test_frames_are_pooled_over_the_real_ones():
+    states = torch.tensor([1.0, 3.0, 99.0]).reshape(1, 1, 3, 1)
+    lengths = torch.tensor([2])
+    assert pool_frames(states, lengths, "mean")[0].tolist() == [[[2.0]]]
+    assert pool_frames(states, lengths, "statistics")[0].tolist() == [[[2.0, 1.0]]]
+    assert pool_frames(states, lengths, "frames")[0].tolist() == [[[1.0], [3.0]]]
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("CONVERSATION_EMOTION_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("CONVERSATION_EMOTION_CACHE")
+    assert cache_folder().name == "conversation-emotion"

@@ -1,0 +1,66 @@
+"""How modalities become one vector: gates by hand, attention that never looks ahead."""
+
+import pytest
+import torch
+
+from conversation_emotion.models.fusion import (
+    JOINS,
+    CrossAttention,
+    GatedFusion,
+    partition_modalities,
+)
+
+MASK = torch.tensor([[True, True, True], [True, False, False]])
+
+
+def heard(*sizes: int) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    return [torch.randn(int(MASK.sum()), size) for size in sizes]
+
+
+def test_only_late_fusion_keeps_modalities_apart():
+    for fusion in JOINS:
+        met = partition_modalities(("speech", "text"), fusion)  # type: ignore[arg-type]
+        assert met == ([("speech",), ("text",)] if fusion == "late" else [("speech", "text")])
+
+
+@torch.inference_mode()
+def test_gates_weigh_the_modalities_unit_by_unit():
+    fusion = GatedFusion((3, 2), size=2, dropout=0.0)
+    fusion.gates.weight.zero_()
+    # Speech alone in the first unit, three parts of text to one of speech in the second.
+    fusion.gates.bias.copy_(torch.tensor([100.0, 0.0, 0.0, torch.tensor(3.0).log()]))
+    speech, text = heard(3, 2)
+    one, other = fusion.projections[0](speech), fusion.projections[1](text)
+    fused = fusion([speech, text], MASK)
+    torch.testing.assert_close(fused[:, 0], one[:, 0])
+    torch.testing.assert_close(fused[:, 1], 0.25 * one[:, 1] + 0.75 * other[:, 1])
+
+
+@torch.inference_mode()
+def test_attention_across_modalities_never_looks_ahead_nor_into_another_window():
+    torch.manual_seed(0)
+    fusion = CrossAttention((3, 2), size=8, dropout=0.0).eval()
+    speech, text = heard(3, 2)
+    before = fusion([speech, text], MASK)
+    changed = text.clone()
+    changed[1] += 5.0  # the second of the three utterances of the first window
+    differs = (fusion([speech, changed], MASK) - before).abs().amax(dim=-1) > 1e-6
+    assert differs.tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("fusion", ["early", "gated", "cross-attention"])
+@torch.inference_mode()
+def test_every_modality_is_heard(fusion):
+    torch.manual_seed(0)
+    join = JOINS[fusion]((3, 2), 8, 0.0).eval()
+    speech, text = heard(3, 2)
+    before = join([speech, text], MASK)
+    for other in ([speech + 1, text], [speech, text + 1]):
+        assert not torch.allclose(join(other, MASK), before)
+
+
+@pytest.mark.parametrize("size", [6, 7, 8])
+def test_attention_takes_any_size(size):
+    join = CrossAttention((3,), size, 0.0)
+    assert join(heard(3), MASK).shape == (4, size)

@@ -1,0 +1,173 @@
+"""The whole model: what must not change a judgement, and what must."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from conversation_emotion.datasets.batches import Batch, ModalityArrays, gather_batch
+from conversation_emotion.features.extract import Features
+from tests.conversations import (
+    make_dialogues,
+    make_features,
+    make_framed_features,
+    make_model,
+    make_windows,
+)
+
+KINDS = list(
+    product(
+        ["hierarchical", "two-role", "single"],
+        ["early", "late", "gated", "cross-attention"],
+        ["mean", "attention"],
+    )
+)
+
+
+@pytest.fixture
+def table():
+    return make_dialogues(4, 9, num_speakers=3)
+
+
+@pytest.fixture
+def classes(table):
+    return np.random.default_rng(0).integers(0, 2, len(table))
+
+
+@pytest.fixture
+def arrays(table):
+    return {
+        "speech": ModalityArrays(make_framed_features(len(table)), "speech"),
+        "text": ModalityArrays(make_framed_features(len(table), seed=1), "text"),
+    }
+
+
+def judge(model, batch: Batch) -> torch.Tensor:
+    with torch.inference_mode():
+        return model.eval()(batch).logits
+
+
+@pytest.mark.parametrize(("dialogue", "fusion", "aggregator"), KINDS)
+def test_a_window_is_judged_alike_alone_and_in_any_batch(
+    table, classes, arrays, dialogue, fusion, aggregator
+):
+    torch.manual_seed(0)
+    model = make_model(
+        arrays, np.arange(len(table)), dialogue=dialogue, fusion=fusion, aggregator=aggregator
+    )
+    windows = make_windows(table, classes)
+    together = judge(model, gather_batch(windows, arrays, classes, np.arange(len(windows))))
+    for number in (0, 5, len(windows) - 1):
+        alone = judge(model, gather_batch(windows, arrays, classes, np.array([number])))
+        torch.testing.assert_close(alone[0], together[number], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("horizon", [1, 2])
+def test_prediction_never_touches_the_judged_turn_or_anything_after_it(
+    table, classes, arrays, horizon
+):
+    torch.manual_seed(0)
+    model = make_model(arrays, np.arange(len(table)))
+    windows = make_windows(table, classes, horizon)
+    number = 3
+    judged = int(windows.judged[number])
+    later = set(range(judged - horizon + 1, len(table)))
+    changed = {name: ModalityArrays(_change(array, later), name) for name, array in arrays.items()}
+    before = judge(model, gather_batch(windows, arrays, classes, np.array([number])))
+    after = judge(model, gather_batch(windows, changed, classes, np.array([number])))
+    assert torch.equal(before, after)
+    earlier = {
+        name: ModalityArrays(_change(array, {judged - horizon}), name)
+        for name, array in arrays.items()
+    }
+    heard = judge(model, gather_batch(windows, earlier, classes, np.array([number])))
+    assert not torch.allclose(before, heard)
+
+
+def _change(array: ModalityArrays, rows: set[int]) -> Features:
+    return Features(
+        [
+            states + 3 if row in rows and states is not None else states
+            for row, states in enumerate(array._states)
+        ],
+        {},
+    )
+
+
+@pytest.mark.parametrize("horizon", [0, 1])
+def test_gold_emotions_reach_only_a_model_that_is_told_them(table, classes, arrays, horizon):
+    windows = make_windows(table, classes, horizon)
+    batch = gather_batch(windows, arrays, classes, np.arange(len(windows)))
+    lies = batch._replace(
+        heard_classes=torch.where(batch.mask, 1 - batch.heard_classes, batch.heard_classes)
+    )
+    for told in (False, True):
+        torch.manual_seed(0)
+        model = make_model(arrays, np.arange(len(table)), told=told)
+        assert torch.equal(judge(model, batch), judge(model, lies)) == (not told)
+
+
+def test_the_judged_emotion_itself_is_told_to_nobody(table, classes, arrays):
+    torch.manual_seed(0)
+    model = make_model(arrays, np.arange(len(table)), told=True)
+    windows = make_windows(table, classes, horizon=0)
+    batch = gather_batch(windows, arrays, classes, np.arange(len(windows)))
+    assert (batch.is_judged.sum(dim=1) == 1).all()
+    lie = torch.where(batch.is_judged, 1 - batch.heard_classes, batch.heard_classes)
+    assert torch.equal(judge(model, batch), judge(model, batch._replace(heard_classes=lie)))
+
+
+def test_the_content_of_a_missing_modality_is_masked(table, classes):
+    values = np.random.default_rng(0).normal(size=(len(table), 4))
+    whole = ModalityArrays(make_features(values), "speech")
+    torch.manual_seed(0)
+    model = make_model({"speech": whole}, np.arange(len(table)))
+    windows = make_windows(table, classes)
+    judgements = []
+    for lost in (values, values * -5):
+        lost = np.where(np.arange(len(table))[:, None] == 3, lost, values)
+        arrays = {"speech": ModalityArrays(make_features(lost, missing=(3,)), "speech")}
+        batch = gather_batch(windows, arrays, classes, np.array([3, 4]))
+        judgements.append(judge(model, batch))
+    assert torch.equal(*judgements)
+    full = judge(model, gather_batch(windows, {"speech": whole}, classes, np.array([3, 4])))
+    assert not torch.allclose(full, judgements[0])
+
+
+def test_who_spoke_and_how_long_ago_changes_the_judgement(table, classes, arrays):
+    torch.manual_seed(0)
+    model = make_model(arrays, np.arange(len(table)), dialogue="single")
+    batch = gather_batch(make_windows(table, classes), arrays, classes, np.array([4]))
+    before = judge(model, batch)
+    swapped = torch.where(batch.roles == 0, 1, 0)
+    assert not torch.allclose(before, judge(model, batch._replace(roles=swapped)))
+    assert not torch.allclose(before, judge(model, batch._replace(turns_back=batch.turns_back + 1)))
+
+
+def test_early_fusion_has_one_dialogue_model_and_late_fusion_one_each(table, arrays):
+    rows = np.arange(len(table))
+    assert len(make_model(arrays, rows, fusion="early").streams) == 1
+    late = make_model(arrays, rows, fusion="late")
+    assert [stream.modalities for stream in late.streams] == [("speech",), ("text",)]
+
+
+def test_a_corpus_without_the_modality_is_an_error():
+    with pytest.raises(ValueError, match="no utterance has usable speech; 2 clips failed"):
+        ModalityArrays(Features([None, None], {"a": "x", "b": "y"}), "speech")
+
+
+def test_padding_of_frames_is_marked_and_zero(arrays):
+    states, frames = arrays["speech"].gather(torch.tensor([0, 2]))
+    # Row 0 has one frame, row 2 three.
+    assert frames.tolist() == [[True, False, False], [True, True, True]]
+    assert (states[0, :, 1:] == 0).all()
+    np.testing.assert_array_equal(states[1].numpy(), arrays["speech"]._states[2])
+
+
+def test_a_batch_holds_the_features_of_its_real_utterances_alone(table, classes, arrays):
+    windows = make_windows(table, classes)
+    batch = gather_batch(windows, arrays, classes, np.array([0, 4]))
+    # The first window hears one utterance, the fifth of a dialogue of nine turns five.
+    assert batch.mask.sum(dim=1).tolist() == [1, 5]
+    assert len(batch.states["speech"]) == 6

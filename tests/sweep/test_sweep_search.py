@@ -1,0 +1,162 @@
+"""What the search spaces of the experiments vary, and what the command line makes of it."""
+
+import importlib
+import re
+import subprocess
+import sys
+
+import optuna
+import pytest
+from optuna.trial import FixedTrial
+
+from experiments._settings import EncoderSettings, FeatureSettings
+from experiments.dimensional import DimensionalConfig
+from experiments.epc import EPCConfig
+from experiments.ser import SERConfig
+from experiments.sweep import __main__ as sweep
+from experiments.sweep import space as _search
+from experiments.sweep.settings import SweepSettings
+from tests import tiny_experiment
+from tests.tiny_experiment import TinyConfig
+
+FOUND = [
+    name
+    for name in sweep.find_experiments()
+    if hasattr(importlib.import_module(sweep.EXPERIMENTS[name][0]), "validate")
+]
+
+
+def load(name):
+    module, settings = sweep.EXPERIMENTS[name]
+    experiment = importlib.import_module(module)
+    return experiment.search_space, getattr(experiment, settings)()
+
+
+def test_what_is_there_may_be_swept():
+    assert {"epc", "ser", "dimensional", "pretrain_emotion2vec", "pretrain_cpc"} <= set(FOUND)
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_every_parameter_bears_the_name_of_the_setting_it_varies(name):
+    space, config = load(name)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(20):
+        trial = study.ask()
+        settings = _search.settings_of(space(trial, config))
+        assert trial.params
+        for parameter, value in trial.params.items():
+            if parameter in ("encoder", "alpha"):  # one of several, as a row of the table
+                assert settings[f"{parameter}s"] == (value,)
+            elif parameter == "row":
+                assert value.startswith(settings["modality"][0])
+            else:
+                assert settings[parameter] == value
+
+
+@pytest.mark.parametrize("name", ["epc", "ser", "dimensional"])
+def test_the_default_setting_lies_in_the_space(name):
+    space, config = load(name)
+    assert space(FixedTrial(_search.default_parameters(space, config)), config) == config
+
+
+def test_epc_covers_fusion_aggregator_dialogue_model_layers_sizes_and_optimiser():
+    space, config = load("epc")
+    parameters = set(_search.default_parameters(space, config))
+    assert {"fusion", "dialogue_model", "text_layers", "hidden_size", "optimizer"} <= parameters
+    assert "speech_pooling" in parameters
+    kept = EPCConfig(features=FeatureSettings(speech_pooling="frames"))
+    assert {"aggregator"} <= set(_search.default_parameters(space, kept))
+
+
+def test_what_makes_no_difference_is_not_varied():
+    space, _ = load("epc")
+    text = EPCConfig(features=FeatureSettings(modality="text"))
+    assert not {"fusion", "speech_pooling", "speech_layers"} & set(
+        _search.default_parameters(space, text)
+    )
+    speech = EPCConfig(features=FeatureSettings(modality="speech", speech_encoder="wav2vec2"))
+    assert {"speech_layers"} <= set(_search.default_parameters(space, speech))
+    functionals = SERConfig(features=EncoderSettings(encoders=("egemaps",)))
+    assert not {"speech_layers", "speech_pooling", "aggregator"} & set(
+        _search.default_parameters(load("ser")[0], functionals)
+    )
+
+
+def test_aggregators_without_a_size_are_left_out_where_one_is_given():
+    space, _ = load("ser")
+    sized = SERConfig(features=EncoderSettings(aggregator="ecapa", aggregator_size=64))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    chosen = {space(study.ask(), sized).features.aggregator for _ in range(20)}
+    assert chosen == {"attention", "ecapa"}
+
+
+def test_a_published_protocol_is_not_swept():
+    space, _ = load("ser")
+    with pytest.raises(ValueError, match="--protocol superb fixes what a sweep varies"):
+        space(FixedTrial({}), SERConfig(protocol="superb"))
+
+
+@pytest.mark.parametrize("config", [SERConfig, DimensionalConfig])
+def test_several_encoders_are_one_more_thing_to_vary(config):
+    name = "ser" if config is SERConfig else "dimensional"
+    space, _ = load(name)
+    both = _search.settings_of(config())["encoders"] + ("mfcc2",)
+    group = "features" if config is SERConfig else "ratings"
+    inner = type(getattr(config(), group))(encoders=both)
+    variants = _search.feature_variants(space, config(**{group: inner}))
+    assert {getattr(variant, group).encoders for variant in variants} == {
+        (encoder,) for encoder in both
+    }
+
+
+def test_the_features_of_all_trials_are_known_before():
+    space, config = load("epc")
+    variants = {
+        (variant.features.speech_pooling, variant.features.text_layers)
+        for variant in _search.feature_variants(space, config)
+    }
+    assert variants == {
+        (pooling, layers)
+        for pooling in ("mean", "statistics")
+        for layers in ("last", "last-4", "all")
+    }
+
+
+def test_a_default_outside_of_the_space_is_replaced_by_what_is_inside():
+    outside = TinyConfig(x=7.0, fusion="late")
+    assert _search.default_parameters(tiny_experiment.search_space, outside) == {
+        "x": 0.0,
+        "fusion": "late",
+    }
+
+
+def test_flags_of_the_sweep_and_of_the_experiment_are_told_apart():
+    module, settings, config = sweep.parse(
+        ["epc", "--trials", "3", "--modality", "text", "--workers=2", "--learning-rate", "0.002"]
+    )
+    assert module == "experiments.epc"
+    assert settings == SweepSettings(trials=3, workers=2)
+    assert (config.features.modality, config.training.learning_rate) == ("text", 0.002)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "name an experiment first: epc, ser"),
+        (["epk"], "no experiment 'epk' to sweep; choose from epc, ser"),
+        (["epc", "--trials", "0"], "--trials must be 1 or more, got 0"),
+        (["epc", "--trails", "9"], "Unrecognized options: --trails"),
+    ],
+)
+def test_a_wrong_command_line_is_a_usage_error(flags, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        sweep.parse(flags)
+    assert message in re.sub(r"[\s│]+", " ", capsys.readouterr().err)
+
+
+def test_help_answers_without_loading_what_is_slow():
+    command = [sys.executable, "-X", "importtime", "-m", "experiments.sweep", "--help"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "--trials" in answer.stdout
+    loaded = set(re.findall(r"\|\s+(\w+)$", answer.stderr, re.MULTILINE))
+    assert not loaded & {"torch", "pandas", "mlflow", "transformers", "optuna", "matplotlib"}

@@ -1,0 +1,120 @@
+"""A sweep whose processes are killed loses no more than its running trials, and goes on."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from experiments.sweep.study import SweepStudy, classify
+from experiments.tracking.runs import find_experiment
+from tests.sweeps import make_order, start_command, wait_for
+from tests.tracked import find_runs
+
+JOURNAL = "mlruns/optuna.journal"
+
+
+@pytest.fixture(scope="session")
+def empty_tracking(tmp_path_factory) -> Path:
+    """A database of MLflow, which takes seconds to make."""
+    from mlflow import MlflowClient
+
+    folder = tmp_path_factory.mktemp("tracking")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        find_experiment(MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db"), "unused")
+    return folder / "mlruns" / "mlflow.db"
+
+
+@pytest.fixture
+def folder(workplace, empty_tracking) -> Path:
+    """A folder to sweep in."""
+    (workplace / "mlruns").mkdir()
+    shutil.copy(empty_tracking, workplace / "mlruns")
+    return workplace
+
+
+def open_tiny() -> SweepStudy:
+    order = make_order(storage=JOURNAL)
+    return SweepStudy.open(order._replace(name="tiny_experiment"))
+
+
+def running_processes(folder: Path) -> list[int]:
+    """Processes that work on trials now."""
+    if not (folder / JOURNAL).exists():
+        return []
+    trials = [trial for trial in open_tiny().trials() if classify(trial) == "running"]
+    return [trial.user_attrs["worker"]["pid"] for trial in trials if "worker" in trial.user_attrs]
+
+
+def test_kill_of_a_worker_and_then_of_everything_leaves_nothing_running(folder):
+    flags = ("--trials", "8", "--workers", "2", "--pause", "0.3", "--pruner", "none", "--top", "1")
+    with start_command(folder, *flags) as sweep:
+        first = wait_for(lambda: len(found := running_processes(folder)) == 2 and found)
+        os.kill(first[0], signal.SIGKILL)
+        wait_for(lambda: open_tiny().standing().lost == 1)
+        now = wait_for(
+            lambda: len(found := running_processes(folder)) == 2 and first[0] not in found and found
+        )
+        everything = psutil.Process(sweep.pid).children(recursive=True)
+        for process in [psutil.Process(sweep.pid), *everything]:
+            process.kill()
+    assert sweep.returncode == -signal.SIGKILL
+    assert open_tiny().standing().running == len(now) == 2
+    assert [run.info.status for run in find_runs("sweep-tiny_experiment").parents] == ["RUNNING"]
+
+    with start_command(folder, *flags) as again:
+        assert again.wait(timeout=120) == 0, (folder / "printed.txt").read_text()
+
+    standing = open_tiny().standing()
+    assert (standing.complete, standing.running, standing.waiting) == (8, 0, 0)
+    assert standing.lost == 3
+    trials = open_tiny().trials()
+    retries = {t.user_attrs["retry_of"]: t for t in trials if "retry_of" in t.user_attrs}
+    lost = [t for t in trials if classify(t) == "lost" and "retry_of" not in t.user_attrs]
+    assert retries.keys() == {trial.number for trial in lost}
+    for trial in lost:
+        assert trial.params.items() <= retries[trial.number].params.items()
+    runs = find_runs("sweep-tiny_experiment")
+    assert [run.info.status for run in runs.parents] == ["FINISHED"]
+    statuses = [run.info.status for run in runs.children]
+    assert (statuses.count("FINISHED"), statuses.count("RUNNING")) == (8, 0)
+    tested = (folder / "tested.txt").read_text().splitlines()
+    assert len(tested) == len(set(tested)) in (1, 2)  # the best, and the default if that is another
+
+
+def test_workers_end_with_a_command_that_is_killed_and_give_their_trials_back(folder):
+    with start_command(folder, "--trials", "4", "--pause", "0.3", "--workers", "2") as sweep:
+        workers = wait_for(lambda: len(found := running_processes(folder)) == 2 and found)
+        sweep.kill()
+    wait_for(lambda: not any(psutil.pid_exists(pid) for pid in workers))
+    standing = open_tiny().standing()
+    assert (standing.running, standing.lost, standing.waiting) == (0, 2, 2)
+
+
+def test_an_interrupt_marks_the_sweep_killed_and_gives_the_trials_back(folder):
+    with start_command(folder, "--trials", "60", "--pause", "0.3", "--workers", "2") as sweep:
+        wait_for(lambda: len(running_processes(folder)) == 2)
+        sweep.send_signal(signal.SIGINT)
+        assert sweep.wait(timeout=60) == 130
+    standing = open_tiny().standing()
+    assert (standing.running, standing.waiting) == (0, standing.lost)
+    runs = find_runs("sweep-tiny_experiment")
+    assert [run.info.status for run in runs.parents] == ["KILLED"]
+    assert not [run for run in runs.children if run.info.status == "RUNNING"]
+
+
+def test_a_second_command_joins_and_one_of_them_scores_on_test_once(folder):
+    flags = ("--trials", "20", "--pause", "0.2", "--pruner", "none", "--top", "2")
+    with start_command(folder, *flags) as first, start_command(folder, *flags) as second:
+        assert (first.wait(timeout=240), second.wait(timeout=240)) == (0, 0)
+    assert "joins study 'tiny_experiment'" in (folder / "printed.txt").read_text()
+    standing = open_tiny().standing()
+    assert (standing.complete, standing.running) == (20, 0)
+    hands = {trial.user_attrs["worker"]["pid"] for trial in open_tiny().trials()}
+    assert len(hands) == 2
+    tested = (folder / "tested.txt").read_text().splitlines()
+    assert len(tested) == len(set(tested)) <= 3

@@ -1,0 +1,156 @@
+"""What MLflow shows of a sweep: a parent, a child for each trial with its true status, figures."""
+
+import json
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Run
+
+from experiments.sweep import __main__ as sweep
+from experiments.sweep import figures as _study_figures
+from experiments.sweep import search as _sweep
+from experiments.sweep.heartbeat import this_worker
+from experiments.sweep.mirror import Mirror, open_parent
+from experiments.sweep.report import command_of, report, tabulate
+from experiments.sweep.settings import SweepSettings
+from experiments.sweep.study import SweepStudy
+from experiments.sweep.trials import run_trials
+from tests.sweeps import make_order
+from tests.tiny_experiment import TinyConfig
+from tests.tracked import Tracked, find_runs
+
+XS = (0.7, 0.69, 0.71, 0.68, 0.66, 0.72, 0.0, 0.95, 0.69)
+"""One that is lost and retried, five more good ones, a hopeless, a failing, and a repeated one."""
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory) -> Tracked:
+    """The runs of a sweep in which everything happens, and its report."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("sweep"))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        order = make_order(trials=8, config=TinyConfig(break_above=0.9))
+        study = SweepStudy.open(order)
+        for x in XS:
+            study.study.enqueue_trial({"x": x, "fusion": "late" if x == 0.66 else "early"})
+        lost = study.study.ask()
+        lost.suggest_float("x", 0.0, 1.0)
+        study.note(lost, "worker", {**this_worker(), "pid": 2**22 + 1})
+        study.note(lost, "config", "{}")
+        with open_parent(study, order) as parent:
+            Mirror(parent).update(study.trials())
+            study.give_up_dead()
+            run_trials(order, 0)
+        with open_parent(study, order) as parent:  # as a resumed command does
+            mirror = Mirror(parent)
+            mirror.update(study.trials())
+            mirror.update(study.trials())
+            study.study.set_user_attr("tested:1", json.dumps({"uar": [0.9, 0.8, 1.0, 0.05, 30]}))
+            _study_figures.log_figures(study, order, parent)
+            report(study, order, parent, mirror)
+        return find_runs("sweep-tiny_experiment")
+
+
+def child(tracked: Tracked, number: int) -> Run:
+    (found,) = [run for run in tracked.children if run.data.tags["trial"] == str(number)]
+    return found
+
+
+def test_every_trial_ends_with_the_status_it_deserves(tracked):
+    outcomes = {int(r.data.tags["trial"]): r.data.tags["outcome"] for r in tracked.children}
+    expected = ["lost", *["complete"] * 5, "pruned", "failed"]
+    assert [outcomes[number] for number in range(8)] == expected
+    statuses = [child(tracked, number).info.status for number in range(8)]
+    assert statuses == ["FAILED", *["FINISHED"] * 5, "KILLED", "FAILED"]
+    assert child(tracked, 6).data.tags["pruned"] == "true"
+    assert child(tracked, 7).data.tags["error"] == "ValueError: x is 0.95, above 0.9"
+    assert child(tracked, 0).data.tags["error"] == f"its worker, process {2**22 + 1}, died"
+    assert [run.info.status for run in tracked.parents] == ["FINISHED"]
+
+
+def test_a_repetition_has_no_run_and_a_retry_says_of_what(tracked):
+    retries = [run.data.tags.get("retry_of") for run in tracked.children]
+    assert retries.count("0") == 1
+    assert "8" not in {run.data.tags["trial"] for run in tracked.children}
+
+
+def test_only_what_varies_is_a_parameter_and_the_rest_an_artifact(tracked):
+    run = child(tracked, 1)
+    assert run.data.params == {"x": "0.69", "fusion": "early"}
+    file = tracked.client.download_artifacts(run.info.run_id, "config.json")
+    whole = json.loads(Path(file).read_text())
+    assert whole["break_above"] == "0.9"
+    assert whole["x"] == "0.69"
+    assert tracked.parents[0].data.params["break_above"] == "0.9"
+
+
+def test_curves_are_kept_once_however_often_they_are_written(tracked):
+    run = child(tracked, 1)
+    history = tracked.client.get_metric_history(run.info.run_id, "valid/running_mean")
+    loss = 0.01**2
+    assert [(m.step, pytest.approx(m.value)) for m in history] == [
+        (0, 1 - loss),
+        (1, 1 - loss - 0.005),
+        (2, 1 - loss - 0.01),
+    ]
+    curve = tracked.client.get_metric_history(run.info.run_id, "train/loss/fold1-seed0")
+    assert [(m.step, pytest.approx(m.value)) for m in curve] == [(0, 1.0), (1, loss + 0.01)]
+    assert run.data.metrics["valid/mean"] == pytest.approx(1 - loss - 0.01)
+    assert run.data.metrics["test/uar"] == 0.9
+
+
+def test_the_parent_holds_figures_for_the_browser_and_as_pictures(tracked):
+    run_id = tracked.parents[0].info.run_id
+    files = {Path(file.path).name for file in tracked.client.list_artifacts(run_id, "figures")}
+    names = ("history", "importances", "parallel_coordinates", "slices", "fusion_comparison")
+    assert {f"{name}.{kind}" for name in names for kind in ("html", "png")} <= files
+    file = tracked.client.download_artifacts(run_id, "figures/fusion_comparison.txt")
+    lines = Path(file).read_text().splitlines()
+    assert lines[0].startswith("speech+text, early: 0.9")
+    assert lines[1].startswith("speech+text, late: 0.8")
+    assert "p = 0.250" in lines[2]  # three pairs of one sign: 2 of 8 permutations
+
+
+def test_the_table_of_trials_is_kept(tracked, tmp_path):
+    import pandas as pd
+
+    run_id = tracked.parents[0].info.run_id
+    table = pd.read_parquet(tracked.client.download_artifacts(run_id, "trials.parquet"))
+    outcomes = table["outcome"].value_counts().to_dict()
+    assert outcomes == {"complete": 6, "pruned": 1, "failed": 1, "lost": 1, "duplicates": 1}
+
+
+def test_the_best_setting_is_told_as_a_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    order = make_order(trials=1, config=TinyConfig(folds=2))
+    study = SweepStudy.open(order)
+    study.study.enqueue_trial({"x": 0.25, "fusion": "late"})
+    run_trials(order, 0)
+    command = command_of(order, study.trials()[0])
+    assert command == "python -m experiments.tiny_experiment --x 0.25 --fusion late --folds 2"
+    assert tabulate(study.trials()).loc[0, "trainings"] == 2
+
+
+def test_two_aims_are_drawn_as_a_front(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    order = make_order(trials=4, objective="score+seconds")
+    run_trials(order, 0)
+    study = SweepStudy.open(order)
+    names = [drawing.name for drawing in _study_figures.draw_search(study, order)]
+    assert "pareto_front" in names
+
+
+def test_test_is_looked_at_once_by_the_best_and_the_default(workplace, capsys):
+    settings = SweepSettings(trials=4, top=2, storage="sweep.journal", pruner="none")
+    for _ in range(2):
+        sweep.run("tests.tiny_experiment", settings, TinyConfig())
+    tested = (workplace / "tested.txt").read_text().splitlines()
+    assert len(tested) == len(set(tested))
+    assert "0.5 early" in [" ".join(line.split()[:2]) for line in tested]
+    study = SweepStudy.open(make_order(name="tiny_experiment"))
+    assert len(tested) == len(_sweep.choose_for_test(study, 2))
+    printed = capsys.readouterr().out
+    assert "Sweep tiny_experiment: 4 complete" in printed
+    assert "the default" in printed
+    with pytest.raises(ValueError, match=r"folds: 3 -> 4"):
+        sweep.run("tests.tiny_experiment", settings, TinyConfig(folds=4))

@@ -1,0 +1,117 @@
+"""The command that opens MLflow's pages: the right store, this computer only, and a clean end."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from experiments import ui
+from experiments.tracking import runs as _tracking
+from experiments.tracking import server as _pages
+from tests.command_line import usage_error
+
+
+def test_without_a_store_it_says_how_to_make_one(workplace):
+    message = f"no {re.escape(str(workplace))}/mlruns/mlflow.db; .*python -m experiments.epc"
+    with pytest.raises(FileNotFoundError, match=message):
+        ui.run(ui.UIConfig())
+    assert list(workplace.iterdir()) == []
+
+
+def test_a_server_as_store_has_pages_of_its_own(workplace, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    with pytest.raises(ValueError, match="is a server: open http://tracking:5000 in a browser"):
+        ui.run(ui.UIConfig())
+
+
+def make_store(folder: Path) -> None:
+    (folder / "mlruns").mkdir()
+    (folder / "mlruns" / "mlflow.db").touch()
+
+
+def test_a_port_that_is_taken_is_refused_if_named_and_avoided_if_not(workplace, monkeypatch):
+    make_store(workplace)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"--port {port} of 127.0.0.1 is taken"):
+            ui.run(ui.UIConfig(port=port))
+        monkeypatch.setattr(_pages, "USUAL_PORT", port)
+        monkeypatch.setattr(subprocess, "Popen", NeverStarts)
+        with pytest.raises(NeverStarts.Asked) as asked:
+            ui.run(ui.UIConfig())
+    command = asked.value.args[0]
+    assert command[command.index("--port") + 1] != str(port)
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command[command.index("--backend-store-uri") + 1] == _tracking.tracking_uri()
+
+
+class NeverStarts:
+    """Instead of a process: tells how it was asked for."""
+
+    class Asked(Exception):  # noqa: N818
+        pass
+
+    def __init__(self, command: list[str], **more: object) -> None:
+        raise self.Asked(command)
+
+
+def test_a_server_that_does_not_start_shows_the_end_of_its_log(workplace, monkeypatch):
+    make_store(workplace)
+    broken = [sys.executable, "-c", "raise SystemExit('the database is broken')"]
+    monkeypatch.setattr(_pages, "write_command", lambda *settings: broken)
+    with pytest.raises(OSError, match="does not answer at http://127.0.0.1:(.|\n)*is broken"):
+        ui.run(ui.UIConfig())
+
+
+@pytest.mark.parametrize("port", ["0", "65536"])
+def test_a_port_that_does_not_exist_is_a_usage_error(port, capsys):
+    message = f"--port must lie between 1 and 65535, got {port}"
+    assert message in usage_error(ui.UIConfig, ["--port", port], capsys)
+
+
+def find_processes(session: int) -> list[str]:
+    """Commands of the processes whose environment shows that a session started them."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"UI_TEST={session}\0".encode() in (folder / "environ").read_bytes() + b"\0":
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return [command for command in found if command]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are listed in /proc")
+def test_it_serves_the_store_and_leaves_no_process_behind(workplace):
+    with _tracking.open_run("served", ui.UIConfig(), "data"):
+        pass
+    source = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": source, "UI_TEST": str(os.getpid())}
+    command = [sys.executable, "-m", "experiments.ui"]
+    with subprocess.Popen(
+        command, cwd=workplace, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        announced = process.stdout.readline()
+        [address] = re.findall(r"http://127\.0\.0\.1:\d+", announced)
+        found = urllib.request.urlopen(
+            urllib.request.Request(
+                f"{address}/api/2.0/mlflow/experiments/get-by-name?experiment_name=served"
+            )
+        )
+        assert b'"served"' in found.read()
+        assert len(find_processes(os.getpid())) >= 2
+        process.send_signal(signal.SIGINT)
+        assert "ended" in process.stdout.read()
+        assert process.wait(30) == 0
+    deadline = time.monotonic() + 5
+    while find_processes(os.getpid()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert find_processes(os.getpid()) == []

@@ -1,0 +1,116 @@
+"""Linear discriminants: what they are by hand, classes that lack, and the whole experiment."""
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from sklearn.covariance import ledoit_wolf
+
+from conversation_emotion.training.discriminant import fit_discriminants
+from experiments._settings import CorpusSettings, EncoderSettings, TrainingSettings
+from experiments.ser import SERConfig, run, search_space
+from tests.command_line import usage_error
+from tests.small_corpus import write_corpus
+from tests.tracked import find_runs
+
+
+@pytest.fixture
+def clouds() -> tuple[np.ndarray, np.ndarray]:
+    """Three classes of 30, 60 and 90 points around their own means, stretched alike."""
+    generator = np.random.default_rng(0)
+    targets = np.repeat([0, 1, 2], [30, 60, 90])
+    means = np.array([[0.0, 0, 0, 0], [2, 0, 1, 0], [0, 3, 0, 1]])
+    mixing = generator.normal(size=(4, 4))
+    return means[targets] + generator.normal(size=(180, 4)) @ mixing, targets
+
+
+def by_hand(vectors: np.ndarray, targets: np.ndarray, priors: np.ndarray) -> np.ndarray:
+    """Log of prior times density of each class, from the mean of the shrunk covariances."""
+    means = np.stack([vectors[targets == number].mean(axis=0) for number in range(len(priors))])
+    covariance = np.zeros((vectors.shape[1],) * 2)
+    for number, prior in enumerate(priors):
+        members = vectors[targets == number]
+        scale = members.std(axis=0)
+        shrunk, _ = ledoit_wolf((members - members.mean(axis=0)) / scale)
+        covariance += prior * scale[:, None] * shrunk * scale
+    away = vectors[:, None] - means
+    distances = np.einsum("nci,ij,ncj->nc", away, np.linalg.inv(covariance), away)
+    return np.log(priors) - distances / 2
+
+
+@pytest.mark.parametrize("is_balanced", [True, False])
+def test_probabilities_are_those_of_the_densities(clouds, is_balanced):
+    vectors, targets = clouds
+    priors = np.full(3, 1 / 3) if is_balanced else np.array([30, 60, 90]) / 180
+    weights, biases = fit_discriminants(vectors, targets, 3, is_balanced=is_balanced)
+    expected = softmax(by_hand(vectors, targets, priors), axis=1)
+    np.testing.assert_allclose(softmax(vectors @ weights.T + biases, axis=1), expected, atol=1e-5)
+
+
+def test_two_classes_of_four_leave_the_others_without_a_chance(clouds):
+    vectors, targets = clouds
+    some = targets < 2
+    two, three = vectors[some], 3 * targets[some]
+    weights, biases = fit_discriminants(two, three, 4, is_balanced=True)
+    found = softmax(two @ weights.T + biases, axis=1)
+    expected = softmax(by_hand(two, targets[some], np.full(2, 0.5)), axis=1)
+    np.testing.assert_allclose(found[:, [0, 3]], expected, atol=1e-5)
+    assert (found[:, [1, 2]] == 0).all()
+
+
+def test_a_feature_that_never_changes_does_no_harm(clouds):
+    vectors, targets = clouds
+    weights, biases = fit_discriminants(
+        np.hstack([vectors, np.zeros((180, 1))]), targets, 3, is_balanced=True
+    )
+    assert np.isfinite(weights).all()
+    assert np.isfinite(biases).all()
+    right = ((vectors @ weights[:, :4].T + biases).argmax(axis=1) == targets).mean()
+    assert right > 0.8
+
+
+def test_one_class_in_train_is_an_error(clouds):
+    with pytest.raises(ValueError, match="two classes in train, got 1"):
+        fit_discriminants(clouds[0], np.zeros(180, dtype=np.int64), 3, is_balanced=True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--aggregator", "ecapa"], "--head lda trains no --aggregator, got ecapa"),
+        (["--seeds", "3"], "leave --seeds and --dropout out, got 3 and 0"),
+        (["--dropout", "0.5"], "leave --seeds and --dropout out, got 1 and 0.5"),
+    ],
+)
+def test_what_would_be_trained_or_left_to_chance_is_refused(flags, message, capsys):
+    assert message in usage_error(SERConfig, ["--head", "lda", *flags], capsys)
+
+
+def test_encoders_side_by_side_are_solved_and_scored(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("CONVERSATION_EMOTION_CACHE", str(tmp_path / "cache"))
+    write_corpus(tmp_path)
+    config = SERConfig(
+        data=CorpusSettings(corpus="manifest", root=tmp_path / "manifest.csv"),
+        features=EncoderSettings(encoders=("fbank+mfcc", "fbank"), speech_components=50),
+        training=TrainingSettings(resamples=100),
+        head="lda",
+    )
+    first = run(config)
+    assert set(first) == {"fbank+mfcc", "fbank"}
+    again = run(config)
+    assert again["fbank+mfcc"]["model"] == first["fbank+mfcc"]["model"]
+    assert "linear discriminant analysis" in capsys.readouterr().out
+    assert [run.info.status for run in find_runs("ser").parents] == ["FINISHED"] * 4
+
+
+def test_a_sweep_of_discriminants_varies_what_they_hear():
+    import optuna
+
+    config = SERConfig(features=EncoderSettings(encoders=("emotion2vec-mini",)), head="lda")
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    proposed = [search_space(study.ask(), config) for _ in range(20)]
+    assert {one.features.speech_pooling for one in proposed} == {"mean", "statistics"}
+    assert {one.features.speech_layers for one in proposed} == {"last", "last-4", "all"}
+    assert {one.features.aggregator for one in proposed} == {"mean"}
+    assert all(one.dropout == 0 for one in proposed)

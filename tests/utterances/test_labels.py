@@ -1,0 +1,64 @@
+"""Label sets and the maps onto them."""
+
+import pandas as pd
+import pytest
+
+from conversation_emotion.utterances.labels import (
+    IGNORED,
+    LABEL_MAPS,
+    LabelMap,
+    find_label_map,
+    map_labels,
+)
+
+
+def test_iemocap_joins_excitement_with_happiness_and_says_what_it_drops():
+    emotions = pd.Series(["exc", "hap", "fru", None, "ang", "fru"])
+    targets = map_labels(emotions, LABEL_MAPS["iemocap", "4-class"])
+    assert targets.classes.tolist() == [1, 1, IGNORED, IGNORED, 0, IGNORED]
+    assert targets.num_dropped == {"fru": 2}
+    assert targets.num_unlabelled == 1
+
+
+def test_every_map_keeps_or_drops_each_emotion_but_never_both():
+    for label_map in LABEL_MAPS.values():
+        assert not set(label_map.classes) & set(label_map.dropped)
+        assert set(label_map.classes.values()) == set(label_map.labels)
+
+
+def test_unknown_emotion_is_an_error():
+    emotions = pd.Series(["anger", "bored"])
+    with pytest.raises(ValueError, match=r"meld: unknown emotion 'bored' \(row 1, 1 unknown"):
+        map_labels(emotions, LABEL_MAPS["meld", "4-class"])
+
+
+def test_all_takes_the_names_of_the_corpus_in_alphabetical_order():
+    emotions = pd.Series(["joy", None, "anger", "joy"])
+    label_map = find_label_map("mine", "all", emotions)
+    assert label_map.labels == ("anger", "joy")
+    assert map_labels(emotions, label_map).classes.tolist() == [1, IGNORED, 0, 1]
+
+
+def test_a_table_with_the_four_names_needs_no_map_of_its_own():
+    emotions = pd.Series(["happy", "sad"])
+    assert find_label_map("mine", "4-class", emotions).labels == (
+        "angry",
+        "happy",
+        "neutral",
+        "sad",
+    )
+
+
+def test_a_label_set_that_the_corpus_lacks_is_an_error_with_the_remedy():
+    with pytest.raises(ValueError, match=r"mine: no map onto the label set '4-class'.*\['glad'"):
+        find_label_map("mine", "4-class", pd.Series(["glad", "sad"]))
+
+
+def test_a_single_emotion_cannot_be_judged():
+    with pytest.raises(ValueError, match=r"mine: needs two emotions or more, got \['sad'\]"):
+        find_label_map("mine", "all", pd.Series(["sad", None]))
+
+
+def test_a_map_to_a_class_outside_its_set_is_an_error():
+    with pytest.raises(ValueError, match=r"toy t: \['glad'\] are not in \('sad',\)"):
+        LabelMap(corpus="toy", label_set="t", labels=("sad",), classes={"joy": "glad"})
