@@ -14,7 +14,7 @@ from pathlib import Path
 import tyro
 
 from conversation_emotion.datasets.dataset import read_corpus
-from experiments._settings import CorpusSettings
+from conversation_emotion.settings.corpus import CorpusSettings
 
 PLACES = {
     "anger": (-0.51, 0.59, 0.25),

@@ -22,9 +22,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from conversation_emotion.datasets.dataset import Corpus, read_corpus
+from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.utterances.audio import AudioError, read_audio
 from conversation_emotion.utterances.labels import IGNORED
-from experiments._settings import CorpusSettings
 
 
 @dataclass(frozen=True, kw_only=True)

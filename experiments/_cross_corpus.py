@@ -12,6 +12,7 @@ from conversation_emotion.datasets.dataset import load_utterances, make_corpus
 from conversation_emotion.datasets.pooled import POOLED_MAP, Pooled, pool_corpora, split_across
 from conversation_emotion.datasets.windows import single_utterances
 from conversation_emotion.evaluation.metrics import Interval, score_predictions
+from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.splits.emobox import find_listed
 from conversation_emotion.splits.protocols import Rows
 from conversation_emotion.utterances.labels import FOUR_CLASSES
@@ -20,7 +21,6 @@ from experiments._features import extract_features
 from experiments._folds import Prepared, prepare_windows, run_folds
 from experiments._report import MODEL
 from experiments._roots import parse_places
-from experiments._settings import CorpusSettings
 from experiments._utterances import MAJORITY
 from experiments.ser import SERConfig
 from experiments.tracking.runs import ParentRun

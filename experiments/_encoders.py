@@ -10,8 +10,12 @@ from conversation_emotion.features.encoders import Encoder, SpeechEncoder, TextE
 from conversation_emotion.features.extract import Features, extract_speech, extract_text
 from conversation_emotion.features.key import FeatureKey, FileDigests, Layers, Pooling
 from conversation_emotion.features.store import FeatureStore
-from experiments._encoder_names import ONE_LAYER, ONE_VECTOR, split_encoder
-from experiments._settings import FeatureSettings
+from conversation_emotion.settings.features import (
+    ONE_LAYER,
+    ONE_VECTOR,
+    FeatureSettings,
+    split_encoder,
+)
 
 
 class Source(NamedTuple):

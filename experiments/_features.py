@@ -11,8 +11,8 @@ from conversation_emotion.features.extract import Features, extract_speech, extr
 from conversation_emotion.features.key import FeatureKey, FileDigests, cache_folder
 from conversation_emotion.features.store import FeatureStore
 from conversation_emotion.models.tuned import find_family
+from conversation_emotion.settings.features import FeatureSettings
 from experiments._encoders import Source, list_sources
-from experiments._settings import FeatureSettings
 
 
 def extract_features(

@@ -16,6 +16,8 @@ from conversation_emotion.datasets.windows import Windows, single_utterances
 from conversation_emotion.models.conversation import UtteranceModel
 from conversation_emotion.models.fine_tuned import EncoderModel
 from conversation_emotion.models.tuned import fold_folder, read_tuned, save_tuned
+from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.splits.folds import Fold
 from conversation_emotion.tasks.baselines import predict_majority
 from conversation_emotion.training.fit import FitSettings
@@ -25,7 +27,6 @@ from experiments._folds import PREDICTIONS, Prepared, Recipe, prepare_windows, r
 from experiments._models import fit_perceptions
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
-from experiments._settings import FeatureSettings, TrainingSettings
 from experiments._tuning import TunedFold, TuningData, TuningRecipe
 from experiments.tracking.runs import ParentRun
 

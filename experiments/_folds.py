@@ -18,6 +18,7 @@ from conversation_emotion.datasets.windows import Windows
 from conversation_emotion.evaluation.metrics import count_confusions, unweighted_average_recall
 from conversation_emotion.features.extract import Features
 from conversation_emotion.figures.confusions import draw_confusions
+from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.splits.folds import Fold
 from conversation_emotion.tracker import Curves, Validation
 from conversation_emotion.training.fit import (
@@ -28,7 +29,6 @@ from conversation_emotion.training.fit import (
     predict,
 )
 from experiments._parts import Part, Prepared, choose_batch_size, make_parts
-from experiments._settings import TrainingSettings
 from experiments.tracking.runs import ParentRun, TrackedRun
 
 __all__ = ["Prepared", "choose_batch_size"]

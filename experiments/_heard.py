@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from experiments._encoder_names import split_encoder
+from conversation_emotion.settings.features import split_encoder
 
 HEARD: dict[str, dict[str, str]] = {
     "emotion2vec-mini": {

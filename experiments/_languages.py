@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from conversation_emotion.settings.corpus import CorpusName, CorpusSettings
 from experiments import _heard, _published, _report, _utterances
 from experiments import commandline as _cli
 from experiments._folds import Prepared
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
 from experiments._roots import parse_places
-from experiments._settings import CorpusName, CorpusSettings
 from experiments._utterances import MAJORITY
 from experiments.languages import TABLES
 from experiments.ser import SERConfig

@@ -15,10 +15,10 @@ from conversation_emotion.features.extract import Features, select_layers
 from conversation_emotion.features.key import Layers
 from conversation_emotion.models.conversation import UtteranceModel
 from conversation_emotion.models.perception import LayerSum, Perception
+from conversation_emotion.settings.corpus import CorpusSettings
 from experiments import _report, _utterances
 from experiments._features import extract_features
 from experiments._folds import PREDICTIONS, Prepared, prepare_windows, train_fold
-from experiments._settings import CorpusSettings
 from experiments.tracking.runs import ParentRun
 
 if TYPE_CHECKING:

@@ -26,9 +26,11 @@ from conversation_emotion.models.perception import (
     identity,
     make_aggregator,
 )
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.training.fit import FitSettings
 from experiments._encoders import list_sources
-from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
 
 
 class ConversationConfig(Protocol):
@@ -187,7 +189,7 @@ def fit_settings(
         updates=training.updates,
         evaluate_every=training.evaluate_every,
         patience=training.patience,
-        select_by=training.select_by,
+        select_by="uar" if training.select_by == "auto" else training.select_by,  # type: ignore[arg-type]
         optimizer=training.optimizer,
         schedule=training.schedule,
         learning_rate=training.learning_rate,

@@ -21,6 +21,7 @@ from conversation_emotion.datasets.windows import single_utterances
 from conversation_emotion.evaluation.concordance import DIMENSIONS, concordance, score_ratings
 from conversation_emotion.evaluation.metrics import Interval
 from conversation_emotion.models.ratings import AttentionHead, RatingModel
+from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.splits.protocols import Fold, Rows
 from conversation_emotion.tracker import Curves, Memory, Validation
 from conversation_emotion.training.rating_training import (
@@ -32,7 +33,6 @@ from conversation_emotion.training.rating_training import (
 from conversation_emotion.utterances.labels import IGNORED
 from experiments._folds import PREDICTIONS
 from experiments._rating_inputs import Heard, Inputs, rated_rows
-from experiments._settings import CorpusSettings
 from experiments.tracking.runs import ParentRun, TrackedRun
 
 if TYPE_CHECKING:

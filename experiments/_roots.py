@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast, get_args
 
-from experiments._settings import CorpusName
+from conversation_emotion.settings.corpus import CorpusName
 
 
 def parse_places(

@@ -12,12 +12,12 @@ from tqdm import tqdm
 from conversation_emotion.datasets.batches import make_loader
 from conversation_emotion.evaluation.separation import Separation, measure_separation
 from conversation_emotion.models.conversation import UtteranceModel
+from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.splits.protocols import Fold
 from conversation_emotion.training.fit import predict
 from conversation_emotion.utterances.arousal import find_arousal_levels
 from experiments import _utterances
 from experiments._folds import Prepared, train_fold
-from experiments._settings import CorpusSettings
 from experiments.tracking.runs import ParentRun
 
 if TYPE_CHECKING:

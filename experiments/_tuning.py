@@ -20,6 +20,7 @@ from conversation_emotion.models.adapters import add_adapters, merge_adapters
 from conversation_emotion.models.averaging import Weights
 from conversation_emotion.models.fine_tuned import EncoderModel, TimePooling
 from conversation_emotion.models.tuned import Modality, load_tunable, refuse_leak
+from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.splits.folds import Fold
 from conversation_emotion.tracker import CurveKeeper
 from conversation_emotion.training.clip_judging import Judged, TuningSettings, judge
@@ -28,7 +29,6 @@ from conversation_emotion.training.fit import balanced_class_weights
 from conversation_emotion.utterances.table import has_text
 from experiments._features import extract_with
 from experiments._folds import make_fingerprint
-from experiments._settings import CorpusSettings
 from experiments._tuning_settings import TunableSettings, TuningTraining
 from experiments.pretraining.command import choose_precision
 from experiments.tracking.runs import ParentRun

@@ -15,6 +15,9 @@ from conversation_emotion.datasets.windows import Windows, single_utterances
 from conversation_emotion.inference import best_model as _kept_models
 from conversation_emotion.models.conversation import UtteranceModel
 from conversation_emotion.models.perception import FRAME_MAPS, Head
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
+from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.tasks.baselines import predict_majority
 from conversation_emotion.tracker import Memory, Validation
 from conversation_emotion.training.discriminant import solve_head
@@ -26,7 +29,6 @@ from experiments._models import build_utterance_model, fit_perceptions, fit_sett
 from experiments._protocols import remarks
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
-from experiments._settings import CorpusSettings, EncoderSettings, FeatureSettings, TrainingSettings
 from experiments.tracking import registry as _registry
 from experiments.tracking.runs import ParentRun
 

@@ -17,8 +17,8 @@ from typing import Annotated
 
 import tyro
 
+from conversation_emotion.settings.corpus import CorpusName
 from experiments import commandline as _cli
-from experiments._settings import CorpusName
 
 
 @dataclass(frozen=True, kw_only=True)

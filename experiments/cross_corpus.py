@@ -19,9 +19,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from conversation_emotion.settings.corpus import CorpusName
+from conversation_emotion.settings.features import EncoderSettings
+from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
 from experiments._roots import parse_places
-from experiments._settings import CorpusName, EncoderSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import optuna

@@ -17,9 +17,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import FeatureSettings, check_encoders
 from experiments import commandline as _cli
-from experiments._encoder_names import check_encoders
-from experiments._settings import CorpusSettings, FeatureSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

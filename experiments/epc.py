@@ -14,12 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from conversation_emotion.inference.card import check_registered_name
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
-from experiments._settings import (
-    CorpusSettings,
-    FeatureSettings,
-    TrainingSettings,
-)
 from experiments.sweep import proposals as _proposals
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from conversation_emotion.settings.corpus import CorpusSettings
 from experiments import commandline as _cli
-from experiments._settings import CorpusSettings
 from experiments._tuning_settings import TunableSettings, TuningTraining
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import FeatureSettings, check_encoders
+from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
-from experiments._encoder_names import check_encoders
 from experiments._fusion_rows import ROWS, read_rows
-from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,9 +14,11 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from conversation_emotion.settings.corpus import CorpusName
+from conversation_emotion.settings.features import EncoderSettings
+from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
 from experiments._roots import parse_places
-from experiments._settings import CorpusName, EncoderSettings, TrainingSettings
 
 if TYPE_CHECKING:
     import optuna

@@ -17,10 +17,11 @@ import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import EncoderSettings, check_encoders
+from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
-from experiments._encoder_names import check_encoders
 from experiments._roots import parse_places
-from experiments._settings import CorpusSettings, EncoderSettings, TrainingSettings
 from experiments.ser import SERConfig
 
 

@@ -16,9 +16,10 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import ONE_LAYER, FeatureSettings, check_encoders
+from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
-from experiments._encoder_names import ONE_LAYER, check_encoders
-from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,13 +19,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from conversation_emotion.inference.card import check_registered_name
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import EncoderSettings
+from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
 from experiments._protocols import PROTOCOLS, resolve
-from experiments._settings import (
-    CorpusSettings,
-    EncoderSettings,
-    TrainingSettings,
-)
 from experiments.sweep import proposals as _proposals
 
 if TYPE_CHECKING:

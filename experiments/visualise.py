@@ -22,8 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import EncoderSettings
+from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
-from experiments._settings import CorpusSettings, EncoderSettings, TrainingSettings
 from experiments.ser import SERConfig
 
 

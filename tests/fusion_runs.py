@@ -8,8 +8,9 @@ import pandas as pd
 
 from conversation_emotion.evaluation.metrics import count_confusions, unweighted_average_recall
 from conversation_emotion.figures.confusions import draw_confusions
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.training import TrainingSettings
 from experiments import _conversation, _folds
-from experiments._settings import CorpusSettings, TrainingSettings
 from experiments.epc import EPCConfig
 from experiments.tracking import runs as _tracking
 from tests.small_corpus import write_corpus

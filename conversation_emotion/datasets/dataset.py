@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from conversation_emotion.corpora import load_corpus
 from conversation_emotion.corpora.iemocap import select_scenario
+from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.splits.folds import Fold
 from conversation_emotion.splits.protocols import Split, SplitOptions, make_split
 from conversation_emotion.utterances.labels import (
@@ -20,7 +21,6 @@ from conversation_emotion.utterances.labels import (
     find_label_map,
     map_labels,
 )
-from experiments._settings import CorpusSettings
 
 AUTOMATIC_LABELS = {
     "demo": "4-class",

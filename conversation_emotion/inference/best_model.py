@@ -13,9 +13,9 @@ from conversation_emotion.evaluation.metrics import count_confusions, unweighted
 from conversation_emotion.inference.card import FORMAT, Card, Part, Training
 from conversation_emotion.inference.saved_model import dump_settings, save_model
 from conversation_emotion.models.tuned import find_family
+from conversation_emotion.settings.features import FeatureSettings
 from experiments._encoders import list_sources, load_encoders
 from experiments._folds import Prepared, Recipe, Trained
-from experiments._settings import FeatureSettings
 from experiments.tracking.runs import PACKAGES, TrackedRun
 
 FOLDER = "saved_model"

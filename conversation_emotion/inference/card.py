@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments._settings import FeatureSettings
+from conversation_emotion.settings.features import FeatureSettings
 
 FORMAT = 1
 """Layout of the folder of a saved model; another layout gets another number."""

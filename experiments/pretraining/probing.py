@@ -8,9 +8,10 @@ from typing import Protocol, TypeVar
 from conversation_emotion.evaluation.metrics import Interval
 from conversation_emotion.features.key import text_digest
 from conversation_emotion.pretraining.recordings import find_recordings
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.tracker import Memory, Validation
 from experiments import _utterances, ser
-from experiments._settings import CorpusSettings, EncoderSettings
 from experiments.pretraining.settings import AudioSettings, LoopSettings, ProbeSettings
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from experiments._settings import CorpusName
+from conversation_emotion.settings.corpus import CorpusName
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,14 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
-from experiments._encoder_names import ONE_LAYER, ONE_VECTOR, split_encoder
-from experiments._settings import EncoderSettings, FeatureSettings, check_aggregator
+from conversation_emotion.settings.features import (
+    ONE_LAYER,
+    ONE_VECTOR,
+    EncoderSettings,
+    FeatureSettings,
+    check_aggregator,
+    split_encoder,
+)
 
 if TYPE_CHECKING:
     import optuna

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from optuna.trial import BaseTrial, FixedTrial
 
-from experiments._settings import EncoderSettings, FeatureSettings
+from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
 
 Config = TypeVar("Config")
 

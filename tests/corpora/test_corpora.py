@@ -7,8 +7,8 @@ from command_line import choices
 from layouts import write_iemocap_dialogue, write_meld
 
 from conversation_emotion.corpora import CORPORA, load_corpus
+from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.utterances.table import COLUMNS
-from experiments._settings import CorpusSettings
 
 
 def test_every_corpus_can_be_chosen_by_its_name():

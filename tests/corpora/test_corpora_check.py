@@ -13,9 +13,9 @@ from layouts import find_data, write_emodb, write_recordings
 
 from conversation_emotion.corpora import CORPORA
 from conversation_emotion.corpora.facts import load_facts
+from conversation_emotion.settings.corpus import CorpusName
 from conversation_emotion.utterances.labels import LABEL_MAPS
 from experiments._corpus_report import name_people
-from experiments._settings import CorpusName
 from experiments.corpora import CheckSettings, CorporaConfig, run
 
 OWN_TABLES = {"audformat", "demo", "huggingface", "manifest"}

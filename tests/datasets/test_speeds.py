@@ -9,10 +9,12 @@ import torch
 
 from conversation_emotion.datasets.dataset import read_corpus
 from conversation_emotion.datasets.windows import PADDING
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.utterances.table import validate_utterances
 from experiments import _conversation, _utterances
 from experiments._parts import Part, make_parts
-from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
 from experiments.epc import EPCConfig
 from experiments.ser import SERConfig, run
 

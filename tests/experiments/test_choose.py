@@ -4,9 +4,11 @@ import pandas as pd
 import pytest
 
 from conversation_emotion.evaluation.metrics import score_predictions
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import EncoderSettings
+from conversation_emotion.settings.training import TrainingSettings
 from experiments import choose, ser
 from experiments._choice import CHOSEN
-from experiments._settings import CorpusSettings, EncoderSettings, TrainingSettings
 from tests.command_line import usage_error
 from tests.small_corpus import write_corpus
 from tests.tracked import find_runs

@@ -16,10 +16,12 @@ from conversation_emotion.corpora import CORPORA
 from conversation_emotion.features import key
 from conversation_emotion.models import fusion, perception
 from conversation_emotion.models.dialogue import DIALOGUE_MODELS
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.splits.protocols import SPLITS
 from experiments import commandline as _cli
 from experiments._folds import choose_batch_size
-from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
 from experiments.epc import EPCConfig, run, search_space
 from tests.command_line import choices, usage_error
 from tests.tracked import find_runs

@@ -16,11 +16,13 @@ from safetensors.torch import load_file
 from test_text_encoders import save_model as save_bert
 
 from conversation_emotion.models.tuned import HEAD, read_tuned
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import EncoderSettings
+from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.splits.folds import LeakageError
 from conversation_emotion.training.finetuning import Finetuning
 from conversation_emotion.utterances.audio import read_audio
 from experiments import ser
-from experiments._settings import CorpusSettings, EncoderSettings, TrainingSettings
 from experiments._tuning_settings import TunableSettings, TuningTraining
 from experiments.finetune import FinetuneConfig, run
 from speech_encoders import load_speech_encoder

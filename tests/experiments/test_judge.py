@@ -8,8 +8,9 @@ import pytest
 from mlflow import MlflowClient
 
 from conversation_emotion.corpora.demo import DATA
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.training import TrainingSettings
 from experiments import judge, ser
-from experiments._settings import CorpusSettings, TrainingSettings
 from experiments.tracking import runs as _tracking
 from experiments.tracking.registry import find_model
 from tests.small_corpus import write_corpus

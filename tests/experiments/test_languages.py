@@ -6,8 +6,8 @@ import shlex
 import optuna
 import pytest
 
+from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
-from experiments._settings import TrainingSettings
 from experiments.languages import TABLES, LanguagesConfig, run, search_space
 from experiments.song import SongConfig
 from experiments.song import run as run_song

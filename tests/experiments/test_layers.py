@@ -11,9 +11,10 @@ import torch
 from hums import write_emodb_hums
 
 import speech_encoders
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.training import TrainingSettings
 from experiments import _layers
 from experiments import commandline as _cli
-from experiments._settings import CorpusSettings, TrainingSettings
 from experiments.layers import LayersConfig, LayerSettings, run
 from speech_encoders.spectral import fbank
 from tests.command_line import usage_error

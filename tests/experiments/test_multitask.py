@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from emotion2vec_models import make_model
 
+from conversation_emotion.settings.corpus import CorpusSettings
 from experiments import commandline as _cli
-from experiments._settings import CorpusSettings
 from experiments._tuning_settings import TunableSettings, TuningTraining
 from experiments.multitask import MultitaskConfig, run, search_space
 from tests.command_line import usage_error

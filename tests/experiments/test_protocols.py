@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
+from conversation_emotion.settings.corpus import CorpusSettings
 from experiments._protocols import resolve
-from experiments._settings import CorpusSettings
 from experiments.ser import SERConfig
 
 

@@ -9,8 +9,9 @@ import optuna
 import pandas as pd
 import pytest
 
+from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
-from experiments._settings import FeatureSettings, TrainingSettings
 from experiments.sentiment import HeardSettings, SentimentConfig, run, search_space
 from tests.command_line import usage_error
 from tests.hums import write_hum

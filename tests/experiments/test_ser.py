@@ -16,11 +16,13 @@ from layouts import write_emodb
 from conversation_emotion.evaluation.metrics import METRICS
 from conversation_emotion.features import key
 from conversation_emotion.models import perception
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
+from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.splits.protocols import SPLITS, SplitOptions
 from conversation_emotion.training import fit as training
 from experiments import commandline as _cli
 from experiments._protocols import PROTOCOLS
-from experiments._settings import CorpusSettings, EncoderSettings, FeatureSettings, TrainingSettings
 from experiments.ser import SERConfig, main, run, search_space
 from tests.command_line import choices, usage_error
 from tests.tracked import find_runs

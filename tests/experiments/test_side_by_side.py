@@ -8,17 +8,13 @@ import pandas as pd
 import pytest
 
 from conversation_emotion.features.extract import Features
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import EncoderSettings, FeatureSettings, split_encoder
+from conversation_emotion.settings.training import TrainingSettings
 from experiments import dimensional, epc, fusion, layers, sentiment, ser
-from experiments._encoder_names import split_encoder
 from experiments._encoders import list_sources
 from experiments._heard import describe_heard
 from experiments._models import fit_perceptions
-from experiments._settings import (
-    CorpusSettings,
-    EncoderSettings,
-    FeatureSettings,
-    TrainingSettings,
-)
 from experiments.tracking import runs as _tracking
 from tests.command_line import usage_error
 from tests.small_corpus import write_corpus

@@ -11,9 +11,9 @@ import pytest
 from hums import write_emodb_hums
 
 from conversation_emotion.evaluation import separation as embedding
+from conversation_emotion.settings.corpus import CorpusSettings
 from experiments import _plane_report, _stages
 from experiments import commandline as _cli
-from experiments._settings import CorpusSettings
 from experiments.visualise import PictureSettings, StageSettings, VisualiseConfig, main, run
 from tests.command_line import usage_error
 from tests.tracked import find_runs

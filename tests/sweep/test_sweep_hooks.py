@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 
 from conversation_emotion.evaluation.metrics import count_confusions, unweighted_average_recall
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.tracker import Memory, Validation
 from experiments import dimensional, epc, multitask, ser
 from experiments._conversation import prepare
-from experiments._settings import CorpusSettings, FeatureSettings, TrainingSettings
 from experiments.pretrain_cpc import PretrainConfig, validate
 from experiments.pretraining.settings import AudioSettings, LoopSettings, ProbeSettings
 from speech_encoders import load_speech_encoder

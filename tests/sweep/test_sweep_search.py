@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial
 
-from experiments._settings import EncoderSettings, FeatureSettings
+from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
 from experiments.dimensional import DimensionalConfig
 from experiments.epc import EPCConfig
 from experiments.ser import SERConfig

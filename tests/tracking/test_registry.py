@@ -13,12 +13,10 @@ from mlflow import MlflowClient
 
 from conversation_emotion.inference.predictor import Judge
 from conversation_emotion.inference.saved_model import load_model
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.training import TrainingSettings
 from experiments import epc, ser
 from experiments import judge as judge_command
-from experiments._settings import (
-    CorpusSettings,
-    TrainingSettings,
-)
 from experiments.tracking import runs as _tracking
 from tests.command_line import usage_error
 from tests.small_corpus import write_corpus

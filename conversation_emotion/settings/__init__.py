@@ -1,0 +1,1 @@
+"""Settings: frozen dataclasses whose docstrings are the help; nothing here imports torch."""

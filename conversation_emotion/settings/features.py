@@ -1,0 +1,177 @@
+"""Which encoders, which of their layers, and how frames become one vector.
+
+``A+B`` names two speech encoders whose features are concatenated.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+ONE_LAYER = ("fbank", "mfcc", "egemaps")
+"""Speech encoders without layers to choose from."""
+
+ONE_VECTOR = ("egemaps",)
+"""Speech encoders whose frames need no pooling, there being one."""
+
+
+def split_encoder(name: str) -> tuple[str, ...]:
+    """Splits the name of encoders side by side; a path that exists is one encoder.
+
+    Raises:
+        ValueError: A name is empty or stands twice.
+    """
+    if "+" not in name or Path(name).expanduser().exists():
+        return (name,)
+    names = tuple(part.strip() for part in name.split("+"))
+    if not all(names) or len(set(names)) < len(names):
+        raise ValueError(f"encoders side by side must be named and differ, as in A+B; got {name!r}")
+    return names
+
+
+def check_encoders(names: tuple[str, ...], *, side_by_side: bool = True) -> None:
+    """Checks the encoders to compare.
+
+    Args:
+        names: What --encoders was given.
+        side_by_side: Whether the experiment can hear several as one.
+
+    Raises:
+        ValueError: There is none, one is named twice, or there are several where one is needed.
+    """
+    if not names:
+        raise ValueError("--encoders needs one encoder or more")
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"--encoders names {repeated[0]} more than once")
+    for name in names:
+        if len(split_encoder(name)) > 1 and not side_by_side:
+            raise ValueError(f"{name} are several encoders; one at a time is heard here")
+
+
+def check_aggregator(aggregator: str, size: int | None) -> None:
+    """Raises a `ValueError` where the aggregator has no such size."""
+    if size is None:
+        return
+    if aggregator not in ("attention", "ecapa"):
+        raise ValueError(f"--aggregator-size is for ecapa and attention, not for {aggregator}")
+    step = 8 if aggregator == "ecapa" else 1
+    if size < step or size % step:
+        raise ValueError(f"--aggregator-size of {aggregator} must be a multiple of {step}: {size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolingSettings:
+    """How the features of an utterance become one vector."""
+
+    speech_components: int | None = None
+    """Principal components of the speech features, of all layers together, fitted on train; none
+    keeps all features."""
+
+    aggregator: Literal["mean", "statistics", "attention", "ecapa"] = "mean"
+    """What pools frames or tokens that were kept, within the model."""
+
+    aggregator_size: int | None = None
+    """Channels of ecapa (32 if none, 512 as published), or units of attention (128 if none)."""
+
+    standardise: Literal["train", "clip", "none"] = "train"
+    """Centre and scale features by the statistics of train; or each clip by those of all its
+    frames and features; or leave them."""
+
+    half_precision: bool = False
+    """Keep features on disk in 16 instead of 32 bits."""
+
+    def __post_init__(self) -> None:
+        for name in ("speech_components", "text_components"):
+            number, flag = getattr(self, name, None), f"--{name.replace('_', '-')}"
+            if number is not None and number < 1:
+                raise ValueError(f"{flag} must be 1 or more, got {number}")
+            if number is not None and self.standardise != "train":
+                raise ValueError(f"{flag} needs --standardise train, got {self.standardise}")
+        check_aggregator(self.aggregator, self.aggregator_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSettings(PoolingSettings):
+    """What the model perceives of each utterance."""
+
+    modality: Literal["speech", "text", "speech+text"] = "speech+text"
+    """Modalities to hear and read."""
+
+    speech_encoder: str = "fbank"
+    """fbank, mfcc, egemaps, or a checkpoint of wav2vec 2.0, HuBERT, WavLM, data2vec, Whisper,
+    emotion2vec or CPC: hub id or folder; untrained:NAME for random weights; A+B for two side by
+    side."""
+
+    speech_layers: Literal["last", "last-4", "all"] | int = "last"
+    """Layer to use: the last, the mean of the last four, a number, or all of them."""
+
+    speech_pooling: Literal["mean", "statistics", "frames"] = "statistics"
+    """Frames pooled before training to their mean, or mean and deviation; or all of them kept."""
+
+    text_encoder: str = "all-MiniLM-L6-v2"
+    """Sentence-transformers model, or a BERT-like one (tokens:NAME for its token states): hub id or
+    folder."""
+
+    text_layers: Literal["last", "last-4", "all"] | int = "all"
+    """As --speech-layers, for the text encoder."""
+
+    text_pooling: Literal["mean", "statistics", "frames"] = "mean"
+    """As --speech-pooling, for tokens; a sentence encoder has one vector anyway."""
+
+    text_components: int | None = None
+    """Principal components of the text features, fitted on train; 378 in the published set-up."""
+
+    layer_mixture: Literal["sum", "join"] = "join"
+    """How several layers become one: a learned weighted sum, or beside each other."""
+
+    def modalities(self) -> tuple[str, ...]:
+        """Returns the names of the modalities in order."""
+        return tuple(self.modality.split("+"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings(PoolingSettings):
+    """Which speech encoders to compare, and what of them."""
+
+    encoders: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--encoder"])] = ("fbank",)
+    """Encoders to compare: fbank, mfcc, egemaps, or checkpoints of wav2vec 2.0, HuBERT, WavLM,
+    data2vec, Whisper, emotion2vec or CPC, by hub id or folder; untrained:NAME for random
+    weights; A+B for two side by side."""
+
+    speech_layers: Literal["last", "last-4", "all"] | int = "last"
+    """Layer to use: the last, the mean of the last four, a number, or all of them."""
+
+    speech_pooling: Literal["auto", "mean", "statistics", "frames"] = "auto"
+    """Frames pooled before training to their mean, or mean and deviation; or all of them kept. auto
+    keeps them where head or aggregator needs them, else takes the mean."""
+
+    layer_mixture: Literal["sum", "join"] = "sum"
+    """How several layers become one: a learned weighted sum, or beside each other."""
+
+    def __post_init__(self) -> None:
+        check_encoders(self.encoders)
+        super().__post_init__()
+
+    def of_encoder(self, name: str, *, needs_frames: bool = False) -> FeatureSettings:
+        """Returns what to extract with one of the encoders.
+
+        Args:
+            name: The encoder.
+            needs_frames: Whether the head does, whatever the aggregator.
+        """
+        pooling = self.speech_pooling
+        if pooling == "auto":
+            pooling = "frames" if needs_frames or self.aggregator != "mean" else "mean"
+        return FeatureSettings(
+            modality="speech",
+            speech_encoder=name,
+            speech_layers=self.speech_layers,
+            speech_pooling=pooling,
+            speech_components=self.speech_components,
+            layer_mixture=self.layer_mixture,
+            aggregator=self.aggregator,
+            aggregator_size=self.aggregator_size,
+            standardise=self.standardise,
+            half_precision=self.half_precision,
+        )

@@ -1,0 +1,93 @@
+"""Which model, and how large: the settings that a saved model needs to be built again."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from conversation_emotion.settings.training import check_at_least_one, check_share
+
+Head = Literal["superb", "emotion2vec", "gru", "lda"]
+DialogueModel = Literal["hierarchical", "two-role", "single"]
+Fusion = Literal["early", "late", "gated", "cross-attention"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UtteranceModelSettings:
+    """The model of a single utterance."""
+
+    head: Head = "superb"
+    """Two linear maps; or a linear map and ReLU on every frame, pooled, and a linear map; or two
+    GRU layers over the frames, pooled, and a linear map; or linear discriminants of shrunk
+    covariance, solved without epochs, seeds or valid, for which a sum of layers is their mean."""
+
+    hidden_size: int = 256
+    """Units between the two linear maps, or of the GRU."""
+
+    dropout: float = 0.0
+    """On the features, before the first linear map."""
+
+    def __post_init__(self) -> None:
+        check_at_least_one(self, "hidden_size")
+        check_share(self, "dropout")
+
+    @property
+    def needs_frames(self) -> bool:
+        """Whether the head reads frames, whatever pools them."""
+        return self.head in ("emotion2vec", "gru")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationModelSettings:
+    """The model of a conversation, and what it predicts from how much context."""
+
+    horizon: int = 1
+    """How many turns ahead to predict; 0 recognises the turn that just ended."""
+
+    history: int = 6
+    """Turns of context at most."""
+
+    history_labels: Literal["none", "gold"] = "none"
+    """gold gives the model the true emotions of past turns: an upper reference, not a result."""
+
+    dialogue_model: DialogueModel = "hierarchical"
+    """Shi et al. 2023, Shi et al. 2020, or Shahriar and Kim 2019."""
+
+    fusion: Fusion = "early"
+    """Concatenate modalities before the dialogue model; or the states of one dialogue model for
+    each; or weigh them unit by unit by gates; or let each attend to the other's utterances so
+    far."""
+
+    hidden_size: int = 128
+    """Units of each GRU; 256 in Shi et al. 2023."""
+
+    num_layers: int = 1
+    """Layers of each GRU; 2 in Shi et al. 2023."""
+
+    dropout: float = 0.5
+    """On the inputs of the GRUs, between their layers, and before the heads."""
+
+    input_dropout: float = 0.7
+    """On the features, before they are projected to the size of the GRUs."""
+
+    learn_from: Literal["targets", "every"] = "every"
+    """Training windows: only the targets of the protocol, or also the later utterances of a turn
+    and the emotions outside the classes. Valid and test are the same for both."""
+
+    recognition_weight: float = 0.5
+    """Weight of an auxiliary task on train: recognising the emotions of the context."""
+
+    emotion_weight: float = 0.3
+    """Weight of another: predicting one of all emotions that the corpus names."""
+
+    def __post_init__(self) -> None:
+        check_at_least_one(self, "history", "hidden_size", "num_layers")
+        check_share(self, "dropout", "input_dropout")
+        if self.horizon < 0:
+            raise ValueError(f"--horizon must be 0 or more, got {self.horizon}")
+        for name in ("recognition_weight", "emotion_weight"):
+            if getattr(self, name) < 0:
+                flag = "--" + name.replace("_", "-")
+                raise ValueError(f"{flag} must be 0 or more, got {getattr(self, name)}")
+
+
+ModelSettings = UtteranceModelSettings | ConversationModelSettings
+"""Models that can be saved."""
