@@ -31,7 +31,8 @@ CASES: dict[str, str] = {
     "ser protocol": "ser --corpus manifest --root CORPUS --protocol emobox --encoders fbank",
     "sentiment": "sentiment --encoders fbank --epochs 4",
     "sentiment context": "sentiment --modality text --history 3 --epochs 2 --labels all",
-    "sentiment regression": "sentiment --encoders fbank --modality speech --regression --epochs 4",
+    "sentiment regression": "sentiment --corpus manifest --root NUMBERS --encoders fbank "
+    "--modality speech --regression --epochs 4",
     "fusion": "fusion --corpus manifest --root CORPUS --rows 9-14,19 --epochs 2 --seeds 2 "
     "--aggregator-size 8",
     "dimensional": "dimensional --encoders mfcc fbank --stride 8 --epochs 2",
@@ -72,12 +73,16 @@ def write_corpora(folder: Path) -> dict[str, str]:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(next(clips), target)
     chosen = demo[demo["dialogue_id"].isin(demo["dialogue_id"].unique()[::6])].copy()
-    (folder / "CORPUS").mkdir()
-    for audio in chosen["audio"].unique():
-        shutil.copy(audio, folder / "CORPUS")
-    chosen["audio"] = chosen["audio"].map(lambda path: Path(str(path)).name)
-    chosen.drop(columns="corpus").to_csv(folder / "CORPUS" / "manifest.csv", index=False)
-    return {name: str(folder / name) for name in (*named, "CORPUS")}
+    for corpus in ("CORPUS", "NUMBERS"):
+        (folder / corpus).mkdir()
+        for audio in chosen["audio"].unique():
+            shutil.copy(audio, folder / corpus)
+        table = chosen.drop(columns="corpus")
+        table["audio"] = table["audio"].map(lambda path: Path(str(path)).name)
+        if corpus == "NUMBERS":
+            table["sentiment"] = table["valence"] - 3
+        table.to_csv(folder / corpus / "manifest.csv", index=False)
+    return {name: str(folder / name) for name in (*named, "CORPUS", "NUMBERS")}
 
 
 def run_case(name: str, folder: Path, places: dict[str, str]) -> dict[str, object]:
@@ -141,15 +146,16 @@ def main() -> None:
     kept = json.loads(options.file.read_text("utf-8")) if options.file.is_file() else {}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        places, found = write_corpora(folder / "corpora"), {}
+        places = write_corpora(folder / "corpora")
         for name in options.cases:
-            found[name] = run_case(name, folder / "runs", places)
+            found = run_case(name, folder / "runs", places)
             print(f"{name}: {CASES[name]}", flush=True)
             if options.what == "compare":
-                for line in differences(kept.get(name, {}), found[name]) or ["equal"]:
+                for line in differences(kept.get(name, {}), found) or ["equal"]:
                     print(f"  {line}")
-    if options.what == "record":
-        options.file.write_text(json.dumps({**kept, **found}, indent=1, sort_keys=True), "utf-8")
+            if options.what == "record":
+                kept[name] = found
+                options.file.write_text(json.dumps(kept, indent=1, sort_keys=True), "utf-8")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
+from experiments._encoders import list_sources, load_encoders
+from experiments._folds import Prepared, Recipe, Trained
 
 import speech_encoders
 from conversation_emotion.evaluation.metrics import count_confusions, unweighted_average_recall
@@ -14,8 +16,6 @@ from conversation_emotion.inference.card import FORMAT, Card, Part, Training
 from conversation_emotion.inference.saved_model import dump_settings, save_model
 from conversation_emotion.models.tuned import find_family
 from conversation_emotion.settings.features import FeatureSettings
-from experiments._encoders import list_sources, load_encoders
-from experiments._folds import Prepared, Recipe, Trained
 from experiments.tracking.runs import PACKAGES, TrackedRun
 
 FOLDER = "saved_model"
@@ -62,7 +62,7 @@ def keep_best(
             corpus=prepared.corpus.label_map.corpus,
             label_set=prepared.corpus.label_map.label_set,
             labels=prepared.corpus.label_map.labels,
-            emotions=prepared.corpus.heard_labels,
+            emotions=prepared.corpus.emotion_labels,
             settings=dump_settings(config),
             features=heard,
             encoders=identify(heard),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from experiments._encoders import encode, load_encoders
 from numpy.typing import NDArray
 
 from conversation_emotion.datasets.batches import ModalityArrays, make_loader
@@ -27,7 +28,6 @@ from conversation_emotion.inference.saved_model import SavedModel
 from conversation_emotion.training.fit import predict
 from conversation_emotion.utterances.labels import IGNORED
 from conversation_emotion.utterances.table import build_utterances
-from experiments._encoders import encode, load_encoders
 from experiments.ser import SERConfig
 
 CONTENT = ("audio", "text", "offset", "duration", "channel")
@@ -74,10 +74,12 @@ class Judge:
         problems = _explain_gaps(utterances, windows)
         with tempfile.TemporaryDirectory() as cache:
             found = encode(utterances, self.saved.card.features, self.encoders, Path(cache))
-            audible = windows.select(windows.judged[_hears(windows, found)])
-            problems[np.setdiff1d(windows.judged, audible.judged)] = "nothing to hear or read"
+            audible = windows.select(windows.target_rows[_hears(windows, found)])
+            problems[np.setdiff1d(windows.target_rows, audible.target_rows)] = (
+                "nothing to hear or read"
+            )
             if len(audible):
-                probabilities[audible.judged] = self._predict(audible, found, len(utterances))
+                probabilities[audible.target_rows] = self._predict(audible, found, len(utterances))
         for features in found.values():
             for utterance_id, why in features.failures.items():
                 problems[utterances.index[utterances["utterance_id"] == utterance_id]] = why
@@ -179,7 +181,7 @@ def _number_turns(utterances: pd.DataFrame) -> NDArray[np.int64]:
 def _explain_gaps(utterances: pd.DataFrame, windows: Windows) -> NDArray[np.object_]:
     """Says of every row that has no window why; a model of single utterances leaves none."""
     problems = np.full(len(utterances), "", dtype=object)
-    gaps = np.setdiff1d(np.arange(len(utterances)), windows.judged)
+    gaps = np.setdiff1d(np.arange(len(utterances)), windows.target_rows)
     problems[gaps] = "not judged: too few turns before it, or not the first utterance of its turn"
     return problems
 

@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from experiments._encoders import list_sources
 from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,7 +21,6 @@ from torch import Tensor, nn
 from conversation_emotion.inference.card import FORMAT, Card, describe
 from conversation_emotion.models.perception import Standardisation
 from experiments import _models
-from experiments._encoders import list_sources
 from experiments.epc import EPCConfig
 from experiments.ser import SERConfig
 

@@ -25,7 +25,7 @@ class Encoding(Protocol):
         ...
 
 
-class ClipJudgement(NamedTuple):
+class ClipOutputs(NamedTuple):
     """What a model says of a batch of clips.
 
     Attributes:
@@ -68,13 +68,13 @@ class EncoderModel(nn.Module):
         self.head = nn.Linear(size, num_classes)
         self.spelling = nn.Linear(size, num_characters) if num_characters else None
 
-    def forward(self, inputs: Tensor, lengths: Tensor) -> ClipJudgement:
-        """Judges a batch: (B, N, D'), (B,); see `ClipJudgement`."""
+    def forward(self, inputs: Tensor, lengths: Tensor) -> ClipOutputs:
+        """Judges a batch: (B, N, D'), (B,); see `ClipOutputs`."""
         frames, num_frames = self.encoder(inputs, lengths)
         frames = self.dropout(frames)
         logits = self.head(pool_time(frames, num_frames, self.pooling))
         characters = None if self.spelling is None else self.spelling(frames)
-        return ClipJudgement(logits, characters, num_frames)
+        return ClipOutputs(logits, characters, num_frames)
 
 
 def pool_time(frames: Tensor, num_frames: Tensor, pooling: TimePooling) -> Tensor:

@@ -1,8 +1,9 @@
 """Which corpus, which classes, which split."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 CorpusName = Literal[
     "aesdd",
@@ -106,3 +107,29 @@ class CorpusSettings:
             raise ValueError("--split superb needs --superb-folds")
         if self.scenario != "all" and self.corpus != "iemocap":
             raise ValueError(f"--scenario {self.scenario} is for iemocap, not {self.corpus}")
+
+
+def parse_places(
+    flag: str, places: Sequence[str], known: Sequence[str] = get_args(CorpusName)
+) -> dict[CorpusName, Path]:
+    """Reads NAME=PATH pairs.
+
+    Args:
+        flag: The flag they were given with, for the error.
+        places: The pairs.
+        known: Corpora that may be named.
+
+    Raises:
+        ValueError: A pair is none, or names no known corpus, or one is named twice.
+    """
+    found: dict[CorpusName, Path] = {}
+    for place in places:
+        name, is_pair, path = place.partition("=")
+        if not is_pair or not path:
+            raise ValueError(f"{flag} takes NAME=PATH, got {place!r}; such as emodb=EmoDB")
+        if name not in known:
+            raise ValueError(f"{flag}: no corpus {name!r} here; choose from {', '.join(known)}")
+        if name in found:
+            raise ValueError(f"{flag} names {name} more than once")
+        found[cast(CorpusName, name)] = Path(path)
+    return found

@@ -3,7 +3,20 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Metric = Literal["auto", "uar", "wa", "macro_f1", "weighted_f1", "ccc", "pearson", "mae"]
+Metric = Literal[
+    "auto",
+    "uar",
+    "wa",
+    "macro_f1",
+    "weighted_f1",
+    "ccc_mean",
+    "ccc_arousal",
+    "ccc_valence",
+    "ccc_dominance",
+    "ccc",
+    "pearson",
+    "mae",
+]
 """Metrics that can select; each task allows its own, and ``auto`` is the first of them."""
 
 OptimizerName = Literal["adamw", "adam", "rmsprop"]
@@ -44,7 +57,7 @@ class RunSettings:
 
     select_by: Metric = "auto"
     """Metric on valid that selects the weights, the best training and the best setting of a sweep;
-    auto is uar for classes and ccc for numbers."""
+    auto is uar for classes, ccc or ccc_mean for numbers."""
 
     average_best: int = 3
     """Average the weights of this many best epochs by the valid score; 0 keeps the last epoch."""

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from experiments._rating_inputs import pretrain_mini
 
 from experiments import commandline as _cli
-from experiments._rating_inputs import pretrain_mini
 from experiments.dimensional import DimensionalConfig, MiniSettings, RatingSettings, run
 from speech_encoders import load_speech_encoder
 from tests.command_line import usage_error
@@ -115,9 +115,10 @@ def test_an_interrupted_command_reads_back_what_it_had_finished(corpus, capsys, 
 
 
 def test_published_figures_stand_beside_ours():
+    from experiments._rating_report import _rows
+
     from conversation_emotion.evaluation.metrics import Interval
     from experiments._published import DIMENSIONAL
-    from experiments._rating_report import _rows
 
     names = ("mean", "arousal", "valence", "dominance")
     ours = {name: Interval(0.5, 0.4, 0.6, 0.0, 9) for name in names}

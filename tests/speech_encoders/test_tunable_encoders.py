@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from conversation_emotion.training.layer_rates import block_number
 from emotion2vec_models import make_model
 from test_pretrained_speech import VARIANTS, make_clips, save_model, stack
 from test_text_encoders import save_model as save_bert
 from torch import nn
 
-from conversation_emotion.training.layer_rates import block_number
 from speech_encoders import load_speech_encoder
 from speech_encoders.emotion2vec import Emotion2vecFeatureExtractor
 from speech_encoders.emotion2vec.tuning import TunableEmotion2vec

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 import pytest
+from experiments._conversation import prepare
 
 from conversation_emotion.evaluation.metrics import count_confusions, unweighted_average_recall
 from conversation_emotion.settings.corpus import CorpusSettings
@@ -13,7 +14,6 @@ from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.tracker import Memory, Validation
 from experiments import dimensional, epc, multitask, ser
-from experiments._conversation import prepare
 from experiments.pretrain_cpc import PretrainConfig, validate
 from experiments.pretraining.settings import AudioSettings, LoopSettings, ProbeSettings
 from speech_encoders import load_speech_encoder

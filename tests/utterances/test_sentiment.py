@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conversation_emotion.training.rating_training import squared_error_loss
 
 from conversation_emotion.evaluation.regression import score_regression
-from conversation_emotion.training.rating_training import squared_error_loss
 from conversation_emotion.utterances.labels import map_labels
 from conversation_emotion.utterances.sentiment import name_polarities, polarity_map, read_strengths
 
