@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from experiments.dimensional import DimensionalConfig, RatingSettings
 
 _TITLES = {
-    "mean": "mean CCC",
-    "arousal": "activation",
-    "valence": "valence",
-    "dominance": "dominance",
+    "ccc_mean": "mean CCC",
+    "ccc_arousal": "activation",
+    "ccc_valence": "valence",
+    "ccc_dominance": "dominance",
 }
 
 
@@ -58,7 +58,9 @@ def _captions(
 ) -> Iterator[str]:
     split = rated.corpus.split
     intervals = next(iter(scores.values()))
-    counts = ", ".join(f"{_TITLES[name]} {intervals[name].num_judged:,}" for name in DIMENSIONS)
+    counts = ", ".join(
+        f"{_TITLES[f'ccc_{name}']} {intervals[f'ccc_{name}'].n:,}" for name in DIMENSIONS
+    )
     yield (
         f"CCC over the whole test part, mean ± deviation over {len(split.folds)} fold(s) x "
         f"{settings.seeds} seed(s) [95 % bootstrap interval over dialogues]; n: {counts}"

@@ -100,7 +100,7 @@ def train(
         parent.log_table(predictions, PREDICTIONS)
         parent.log_metrics(
             {
-                f"{part}/ccc_{name}{suffix}": value
+                f"{part}/{name}{suffix}": value
                 for part, intervals in parts.items()
                 for name, interval in intervals.items()
                 for suffix, value in zip(

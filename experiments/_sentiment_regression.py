@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from conversation_emotion.datasets.batches import make_loader
 from conversation_emotion.evaluation.metrics import Interval
-from conversation_emotion.evaluation.regression import score_regression
+from conversation_emotion.evaluation.concordance import score_regression
 from conversation_emotion.models.ratings import ScaledOutput
 from conversation_emotion.splits.protocols import Fold
 from conversation_emotion.training.rating_training import (

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from conversation_emotion.evaluation.metrics import METRICS, Interval
-from conversation_emotion.evaluation.regression import REGRESSION_METRICS
+from conversation_emotion.evaluation.concordance import REGRESSION_METRICS
 from experiments import _published, _report
 from experiments import commandline as _cli
 from experiments._conversation import LAST_EMOTION

@@ -171,7 +171,7 @@ def validate(config: DimensionalConfig, memory: "Memory") -> "Iterator[Validatio
 def test(config: DimensionalConfig) -> "dict[str, Interval]":
     """Trains and scores on test, once a sweep has chosen the setting."""
     (scores,) = run(config).values()
-    return {"mean": scores["mean"], **scores}
+    return {"ccc_mean": scores["ccc_mean"], **scores}
 
 
 def run(config: DimensionalConfig) -> "dict[str, dict[str, Interval]]":
