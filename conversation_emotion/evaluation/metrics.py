@@ -4,7 +4,7 @@ A confusion matrix counts targets in rows and predictions in columns. Metrics of
 1 and are vectorised over leading axes: (..., C, C) -> (...).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -184,12 +184,13 @@ def score_predictions(
 def bootstrap_classes(
     predictions: pd.DataFrame,
     num_classes: int,
-    metrics: Sequence[str] | dict[str, Callable[[Counts], Numbers]],
+    metrics: Iterable[str],
     *,
     num_resamples: int,
     seed: int,
 ) -> Resamples:
     """Resamples some of `METRICS`; `score_predictions` explains the arguments."""
+    chosen = [METRICS[name] for name in metrics]
 
     def count(part: pd.DataFrame, num_dialogues: int) -> Numbers:
         counts = np.zeros((num_dialogues, num_classes, num_classes))
@@ -198,7 +199,7 @@ def bootstrap_classes(
 
     def score(counts: Numbers) -> Numbers:
         confusions = counts.reshape(*counts.shape[:-1], num_classes, num_classes)
-        return np.stack([METRICS[name](confusions) for name in metrics])
+        return np.stack([metric(confusions) for metric in chosen])
 
     return bootstrap(predictions, count, score, num_resamples=num_resamples, seed=seed)
 

@@ -1,6 +1,7 @@
 """Tables as plain text, whole at any width from 80 columns up: a number is never cut or wrapped."""
 
 import io
+import math
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -48,20 +49,24 @@ def format_interval(interval: Interval, metric: str, *, has_deviation: bool = Tr
     Args:
         interval: Of a share, if the metric is in percent.
         metric: Its name, one of `metrics.METRIC_DESCRIPTIONS`.
-        has_deviation: Whether there were several trainings to deviate.
+        has_deviation: Whether there were several trainings; a difference has none in any case.
     """
-    return " ".join(interval_cell(interval, metric, has_deviation=has_deviation))
+    return " ".join(interval_cell(interval, metric, has_deviation=has_deviation)).rstrip()
 
 
 def interval_cell(interval: Interval, metric: str, *, has_deviation: bool = True) -> Cell:
     """Writes an interval as a cell; `format_interval` explains the arguments."""
     score, low, high, deviation = (format_number(value, metric) for value in interval[:4])
-    spread = f" ± {deviation.lstrip('+')}" if has_deviation else ""
-    return Cell(f"{score}{spread}", f"[{low}, {high}]")
+    if math.isnan(interval.score):
+        return Cell(score)
+    is_spread = has_deviation and not describe_metric(metric).is_signed
+    return Cell(f"{score} ± {deviation}" if is_spread else score, f"[{low}, {high}]")
 
 
 def format_number(value: float, metric: str, *, extra_digits: int = 0) -> str:
-    """Writes a number with the digits and the unit of its metric."""
+    """Writes a number with the digits and the unit of its metric, NaN as ``undefined``."""
+    if math.isnan(value):
+        return "undefined"
     described = describe_metric(metric)
     digits = described.digits + extra_digits
     scaled = 100 * value if described.is_percent else value
@@ -135,7 +140,7 @@ def _least_name_width(names: Sequence[str], width: int) -> int:
     """Returns the columns that names need: their longest word, but a path may fold."""
     word = max(cell_len(word) for name in names for word in name.split() or [""])
     longest = max(map(cell_len, names))
-    return min(longest, max(_NAME_WIDTH, min(word, width // 3)))
+    return min(longest, max(_NAME_WIDTH, min(word, 3 * width // 10)))
 
 
 def _cell_width(heads: Sequence[str], lines: Sequence[Line], number: int, stacked: bool) -> int:

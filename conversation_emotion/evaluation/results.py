@@ -124,8 +124,7 @@ class RowResult:
         """Writes what the row has of a metric; published shares have one digit more."""
         if metric in self.metrics:
             several = self.num_folds * self.num_seeds > 1
-            signed = describe_metric(metric).is_signed
-            return interval_cell(self.metrics[metric], metric, has_deviation=several and not signed)
+            return interval_cell(self.metrics[metric], metric, has_deviation=several)
         if metric not in self.values:
             return Cell()
         is_exact = self.kind == "published" and describe_metric(metric).is_percent
@@ -135,6 +134,9 @@ class RowResult:
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class ResultsTable:
     """The rows of a table with what is needed to write them as text."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    """Version of the format."""
 
     title: str
     """Line above the table."""
@@ -147,9 +149,6 @@ class ResultsTable:
 
     notes: tuple[str, ...] = ()
     """Lines below the table, such as protocol and sources."""
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    """Version of the format."""
 
     def __post_init__(self) -> None:
         for metric in self.columns:

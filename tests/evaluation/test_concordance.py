@@ -56,7 +56,7 @@ def test_what_has_no_correlation_scores_nothing_and_still_has_a_finite_gradient(
     assert predictions.grad is not None
     assert predictions.grad.isfinite().all()
     scored = score_ratings(tabulate(np.array(rated), np.array(said)), ["valence"])
-    assert scored["valence"].score == pytest.approx(0.0)
+    assert scored["ccc_valence"].score == pytest.approx(0.0)
 
 
 def test_constant_predictions_are_drawn_towards_the_ratings():
@@ -96,25 +96,25 @@ def test_the_score_is_that_of_the_whole_split_not_the_mean_of_its_dialogues():
             table.assign(valence=table["valence"] + 100, predicted_valence=said + 100), ["valence"]
         ),
     )
-    assert whole["valence"].score == pytest.approx(define(said, rated))
-    assert others["valence"] == pytest.approx(whole["valence"], abs=1e-6)
+    assert whole["ccc_valence"].score == pytest.approx(define(said, rated))
+    assert others["ccc_valence"] == pytest.approx(whole["ccc_valence"], abs=1e-6)
 
 
-def test_folds_and_seeds_are_averaged_and_the_missing_are_not_judged():
+def test_folds_and_seeds_are_averaged_and_the_missing_are_no_targets():
     rated = np.array([1.0, 3.0, 5.0, NAN])
     right = tabulate(rated, rated)
     wrong = tabulate(rated, np.full(4, 3.0), seed=1)
-    scored = score_ratings(pd.concat([right, wrong]), ["valence"])["valence"]
+    scored = score_ratings(pd.concat([right, wrong]), ["valence"])["ccc_valence"]
     assert scored.score == pytest.approx(0.5)
     assert scored.deviation == pytest.approx(0.5**0.5)
-    assert scored.num_judged == 3
+    assert scored.n == 3
 
 
 def test_the_interval_is_that_of_independently_drawn_dialogues():
     rng = np.random.default_rng(1)
     rated = rng.normal(size=200)
     table = tabulate(rated, rated + rng.normal(size=200))
-    scored = score_ratings(table, ["valence"], num_resamples=4_000)["valence"]
+    scored = score_ratings(table, ["valence"], num_resamples=4_000)["ccc_valence"]
     resampled = []
     for _ in range(2_000):
         rows = rng.integers(200, size=200)
@@ -125,13 +125,13 @@ def test_the_interval_is_that_of_independently_drawn_dialogues():
     doubled = pd.concat(
         [table.assign(utterance_id=table["utterance_id"] + 1_000 * n) for n in range(10)]
     )
-    again = score_ratings(doubled, ["valence"], num_resamples=4_000)["valence"]
+    again = score_ratings(doubled, ["valence"], num_resamples=4_000)["ccc_valence"]
     assert again.high - again.low == pytest.approx(high - low, rel=0.15)
 
 
-def test_the_mean_stands_beside_the_dimensions():
+def test_the_mean_is_given_with_the_dimensions():
     rated = np.array([1.0, 2.0, 3.0])
     table = tabulate(2 * rated, rated).assign(arousal=rated, predicted_arousal=rated)
     scored = score_ratings(table, ["arousal", "valence"])
-    assert list(scored) == ["arousal", "valence", "mean"]
-    assert scored["mean"].score == pytest.approx((1 + 4 / 11) / 2)
+    assert list(scored) == ["ccc_arousal", "ccc_valence", "ccc_mean"]
+    assert scored["ccc_mean"].score == pytest.approx((1 + 4 / 11) / 2)

@@ -36,7 +36,7 @@ def test_scores_agree_with_scikit_learn():
 
 
 def coin_flips(num_dialogues: int, length: int) -> pd.DataFrame:
-    """Dialogues that are judged right or wrong as a whole, half of them each."""
+    """Dialogues that are predicted right or wrong as a whole, half of them each."""
     right = np.repeat(np.arange(num_dialogues) % 2, length)
     return pd.DataFrame(
         {
@@ -55,17 +55,17 @@ def test_the_interval_is_that_of_independent_dialogues():
     interval = score_predictions(coin_flips(100, 8), 2, num_resamples=20_000)["wa"]
     assert interval.score == 0.5
     assert interval.high - interval.low == pytest.approx(2 * 1.96 * 0.05, rel=0.06)
-    assert interval.num_judged == 800
+    assert interval.n == 800
 
 
-def test_folds_and_seeds_are_averaged_and_their_deviation_told():
+def test_folds_and_seeds_are_averaged_and_their_deviation_is_given():
     right = coin_flips(2, 3).assign(predicted=0)
     wrong = coin_flips(2, 3).assign(predicted=1, seed=1)
     half = coin_flips(2, 3).assign(fold="g")
     scored = score_predictions(pd.concat([right, wrong, half]), 2)["wa"]
     assert scored.score == pytest.approx((1 + 0 + 0.5) / 3)
     assert scored.deviation == pytest.approx(0.5)
-    assert scored.num_judged == 12
+    assert scored.n == 12
 
 
 def test_the_same_seed_gives_the_same_interval():

@@ -1,4 +1,4 @@
-"""Differences between systems: paired, symmetric, and only of the same judgements."""
+"""Differences between systems: paired, symmetric, and only of the same targets."""
 
 import numpy as np
 import pandas as pd
@@ -62,5 +62,5 @@ def test_no_p_value_is_less_than_one_resample_can_tell():
 
 def test_other_utterances_are_no_comparison():
     one = make_predictions(0.7)
-    with pytest.raises(ValueError, match="different utterances: 320 and 319 judgements"):
+    with pytest.raises(ValueError, match="different utterances: 320 and 319 predictions"):
         compare_predictions(one, one.iloc[1:], 2)

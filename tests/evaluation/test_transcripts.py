@@ -80,10 +80,10 @@ def test_word_errors_are_replaced_missing_and_additional_words():
 def test_the_word_error_rate_is_that_of_all_words_of_a_fold_and_the_mean_of_folds():
     rows = [("1", 1, 4), ("1", 1, 1), ("2", 0, 3)]  # 2 of 5 words; 0 of 3
     spelt = pd.DataFrame(rows, columns=["fold", "errors", "words"])
-    spelt = spelt.assign(seed=0, dialogue_id=["a", "b", "c"])
+    spelt = spelt.assign(seed=0, dialogue_id=["a", "b", "c"], utterance_id=[1, 2, 3])
     interval = score_word_errors(spelt, num_resamples=200)
     assert interval.score == pytest.approx((0.4 + 0.0) / 2)
-    assert interval.num_judged == 3
+    assert interval.n == 3
     # Dialogues a and b are drawn twice, or one of each: 1/4, 2/5 or 1, halved by the other fold.
     assert interval.low == pytest.approx(0.125)
     assert interval.high == pytest.approx(0.5)

@@ -120,7 +120,7 @@ def test_published_figures_stand_beside_ours():
     from conversation_emotion.evaluation.metrics import Interval
     from experiments._published import DIMENSIONAL
 
-    names = ("mean", "arousal", "valence", "dominance")
+    names = ("ccc_mean", "ccc_arousal", "ccc_valence", "ccc_dominance")
     ours = {name: Interval(0.5, 0.4, 0.6, 0.0, 9) for name in names}
     rows = list(_rows({"mfcc": ours}, DIMENSIONAL["iemocap"]))
     assert rows[0].cells[0] == "0.500 ± 0.000 [0.400, 0.600]"

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conversation_emotion.training.rating_training import squared_error_loss
 
-from conversation_emotion.evaluation.regression import score_regression
+from conversation_emotion.evaluation.concordance import score_regression
+from conversation_emotion.tasks.ratings import squared_error_loss
 from conversation_emotion.utterances.labels import map_labels
 from conversation_emotion.utterances.sentiment import name_polarities, polarity_map, read_strengths
 
@@ -67,7 +67,7 @@ def test_scores_of_numbers_agree_with_numpy():
     assert found["ccc"].score == pytest.approx(ccc)
     for interval in found.values():
         assert interval.low < interval.score < interval.high
-        assert interval.num_judged == 40
+        assert interval.n == 40
 
 
 def test_folds_are_scored_apart_and_a_constant_correlates_with_nothing():
@@ -77,7 +77,7 @@ def test_folds_are_scored_apart_and_a_constant_correlates_with_nothing():
     found = score_regression(table, "target", "predicted", num_resamples=50)
     assert found["pearson"].score == pytest.approx((1 + 0) / 2)
     assert found["mae"].score == pytest.approx((0 + (2 + 1 + 1) / 3) / 2)
-    assert found["pearson"].num_judged == 6
+    assert found["pearson"].n == 6
 
 
 def test_least_squares_leaves_out_what_is_not_rated():
