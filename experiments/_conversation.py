@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from conversation_emotion.datasets.batches import ModalityArrays
 from conversation_emotion.datasets.dataset import Corpus, read_corpus
 from conversation_emotion.datasets.windows import Windows, build_windows, learn_more
+from conversation_emotion.models.build import build_conversation_model, fit_perceptions
 from conversation_emotion.models.conversation import ConversationModel
 from conversation_emotion.tasks.baselines import predict_last_emotion, predict_majority
 from conversation_emotion.tracker import Memory, Validation
 from experiments import _published, _report
 from experiments._features import as_extracted, extract_features
 from experiments._folds import Prepared, Recipe, prepare_windows, validate_folds
-from experiments._models import ConversationConfig, build_model, fit_perceptions, fit_settings
+from experiments._models import ConversationConfig, fit_settings
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
 from experiments.tracking.runs import TrackedRun
@@ -72,7 +73,7 @@ def make_recipe(
     corpus = prepared.corpus
 
     def build(train: Windows, arrays: Mapping[str, ModalityArrays]) -> ConversationModel:
-        return build_model(
+        return build_conversation_model(
             config,
             fit_perceptions(config.features, arrays, train),
             num_classes=num_outputs or len(corpus.label_map.labels),

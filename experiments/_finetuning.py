@@ -13,6 +13,7 @@ from tqdm import tqdm
 from conversation_emotion.datasets.batches import ModalityArrays
 from conversation_emotion.datasets.encoder_families import make_record
 from conversation_emotion.datasets.windows import Windows, single_utterances
+from conversation_emotion.models.build import fit_perceptions
 from conversation_emotion.models.conversation import UtteranceModel
 from conversation_emotion.models.fine_tuned import EncoderModel
 from conversation_emotion.models.tuned import fold_folder, read_tuned, save_tuned
@@ -24,7 +25,6 @@ from conversation_emotion.training.fit import FitSettings
 from experiments import _published, _report, _tuning
 from experiments._features import extract_features
 from experiments._folds import PREDICTIONS, Prepared, Recipe, prepare_windows, run_folds
-from experiments._models import fit_perceptions
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
 from experiments._tuning import TunedFold, TuningData, TuningRecipe

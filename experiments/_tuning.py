@@ -22,7 +22,7 @@ from conversation_emotion.models.fine_tuned import EncoderModel, TimePooling
 from conversation_emotion.models.tuned import Modality, load_tunable, refuse_leak
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.splits.folds import Fold
-from conversation_emotion.tracker import CurveKeeper
+from conversation_emotion.tracker import Tracker
 from conversation_emotion.training.clip_judging import Judged, TuningSettings, judge
 from conversation_emotion.training.finetuning import Finetuning
 from conversation_emotion.training.fit import balanced_class_weights
@@ -124,7 +124,7 @@ def prepare(data: CorpusSettings, recipe: TuningRecipe, *, needs_text: bool = Fa
 
 
 def tune_fold(
-    data: TuningData, fold: Fold, seed: int, recipe: TuningRecipe, folder: Path, run: CurveKeeper
+    data: TuningData, fold: Fold, seed: int, recipe: TuningRecipe, folder: Path, run: Tracker
 ) -> TunedFold:
     """Trains the encoder on a fold, from where an interrupted training of it stopped.
 

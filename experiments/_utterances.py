@@ -12,7 +12,11 @@ from torch.utils.data import DataLoader
 from conversation_emotion.datasets.batches import ModalityArrays
 from conversation_emotion.datasets.dataset import Corpus, read_corpus
 from conversation_emotion.datasets.windows import Windows, single_utterances
-from conversation_emotion.inference import best_model as _kept_models
+from conversation_emotion.models.build import (
+    build_utterance_model,
+    fit_perceptions,
+    frame_map_of,
+)
 from conversation_emotion.models.conversation import UtteranceModel
 from conversation_emotion.models.perception import FRAME_MAPS, Head
 from conversation_emotion.settings.corpus import CorpusSettings
@@ -21,15 +25,14 @@ from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.tasks.baselines import predict_majority
 from conversation_emotion.tracker import Memory, Validation
 from conversation_emotion.training.discriminant import solve_head
-from experiments import _heard, _published, _report
+from experiments import _heard, _kept_models, _published, _report
 from experiments import commandline as _cli
 from experiments._features import as_extracted, extract_features
 from experiments._folds import Prepared, Recipe, prepare_windows, run_folds, validate_folds
-from experiments._models import build_utterance_model, fit_perceptions, fit_settings, frame_map_of
+from experiments._models import fit_settings
 from experiments._protocols import remarks
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
-from experiments.tracking import registry as _registry
 from experiments.tracking.runs import ParentRun
 
 MAJORITY = "majority"
@@ -94,7 +97,7 @@ def train(
         features = features_of(config, encoder)
         recipe = make_recipe(config, data, features)
         if register is not None:
-            recipe = _kept_models.keep_best(recipe, "ser", config, features, data)
+            recipe = _kept_models.keep_best(recipe, config, features, data)
         predictions = run_folds(data, recipe, parent)
         scores[encoder] = _report.score(
             data,
@@ -104,7 +107,7 @@ def train(
             num_resamples=config.training.resamples,
         )
         if register is not None:
-            _registry.register(register, data, predictions, parent)
+            _kept_models.register(register, recipe, data, predictions, parent)
     return scores
 
 

@@ -80,7 +80,7 @@ class EPCConfig:
 
     register: str | None = None
     """Name in MLflow's model registry under which to register the model of the training that is
-    best on valid; experiments.judge uses it."""
+    best on valid; experiments.predict uses it."""
 
     def __post_init__(self) -> None:
         for name in ("history", "hidden_size", "num_layers"):
@@ -152,20 +152,18 @@ def test(config: EPCConfig) -> "dict[str, Interval]":
 
 def run(config: EPCConfig) -> "Scores":
     """Prepares the corpus, trains each fold and seed, scores them, prints the table."""
-    from conversation_emotion.inference import best_model as _kept_models
-    from experiments import _conversation, _folds
-    from experiments.tracking import registry as _registry
+    from experiments import _conversation, _folds, _kept_models
     from experiments.tracking import runs as _tracking
 
     prepared = _conversation.prepare(config)
     with _tracking.open_run("epc", config, prepared.fingerprint) as parent:
         recipe = _conversation.make_recipe(config, prepared)
         if config.register is not None:
-            recipe = _kept_models.keep_best(recipe, "epc", config, config.features, prepared)
+            recipe = _kept_models.keep_best(recipe, config, config.features, prepared)
         predictions = _folds.run_folds(prepared, recipe, parent)
         scores = _conversation.report(config, prepared, predictions, parent)
         if config.register is not None:
-            _registry.register(config.register, prepared, predictions, parent)
+            _kept_models.register(config.register, recipe, prepared, predictions, parent)
     return scores
 
 

@@ -76,7 +76,7 @@ class SERConfig:
 
     register: str | None = None
     """Name in MLflow's model registry under which to register the model of the training that is
-    best on valid; experiments.judge uses it."""
+    best on valid; experiments.predict uses it."""
 
     def __post_init__(self) -> None:
         if self.hidden_size < 1:

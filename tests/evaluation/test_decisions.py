@@ -133,5 +133,5 @@ def test_valid_chooses_a_system_in_each_fold_and_test_has_no_say():
 
 def test_systems_that_judge_others_are_not_chosen_from():
     table = judgements([1, 2], 0)
-    with pytest.raises(ValueError, match="judge different utterances: two and one; train both"):
+    with pytest.raises(ValueError, match="different targets: two and one; train both"):
         choose_by_valid({"one": table, "two": table.assign(fold="c")})
