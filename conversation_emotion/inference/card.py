@@ -1,4 +1,4 @@
-"""The card of a saved model: everything beside its weights, for programs and for people."""
+"""The card of a saved model: everything but its weights, for programs and for people."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -40,7 +40,7 @@ class SavedModel(NamedTuple):
     """A model that was loaded.
 
     Attributes:
-        card: Everything beside the weights.
+        card: Everything but the weights.
         model: The network in evaluation mode.
         shapes: Layers and features (L, D) of the hidden states of each source.
     """

@@ -204,11 +204,7 @@ def find_model(name: str) -> Path:
             f"are: {known or 'none'}; an experiment registers its model with --register NAME"
         )
     source = client.get_model_version_download_uri(registered, version)
-    return Path(
-        download_artifacts(
-            artifact_uri=f"{source}/artifacts/{FOLDER}", tracking_uri=client.tracking_uri
-        )
-    )
+    return _fetch(client, f"{source}/artifacts/{FOLDER}")
 
 
 def _find_in_run(client: MlflowClient, run_id: str) -> Path:
@@ -219,10 +215,15 @@ def _find_in_run(client: MlflowClient, run_id: str) -> Path:
         raise FileNotFoundError(f"no run {run_id} in {client.tracking_uri}") from error
     children = find_children(client, run.info.experiment_id, run_id)
     folders = [
-        Path(client.download_artifacts(found.info.run_id, FOLDER))
+        _fetch(client, f"{found.info.artifact_uri}/{FOLDER}")
         for found in [run, *children[::-1]]  # the children oldest first
         if any(file.path == FOLDER for file in client.list_artifacts(found.info.run_id))
     ]
     if not folders:
         raise FileNotFoundError(f"run {run_id} kept no model; train with --register NAME")
     return max(folders, key=lambda folder: read_card(folder / CONFIG).training.valid.score)
+
+
+def _fetch(client: MlflowClient, uri: str) -> Path:
+    """Returns the local folder of an artifact, downloaded where it is not on this computer."""
+    return Path(download_artifacts(artifact_uri=uri, tracking_uri=client.tracking_uri))

@@ -1,5 +1,7 @@
 """A choice among finished runs, fold by fold."""
 
+import sqlite3
+
 import pandas as pd
 import pytest
 
@@ -9,6 +11,7 @@ from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import choose, ser
 from experiments.choose import CHOSEN
+from experiments.tracking.finished import Systems, read_systems
 from tests.command_line import usage_error
 from tests.small_corpus import write_corpus
 from tests.tracked import find_runs
@@ -90,6 +93,38 @@ def test_a_training_is_no_row_of_a_table(runs):
 def test_a_run_that_is_not_there_is_named(runs):
     with pytest.raises(ValueError, match=r"no run 0123 in sqlite.*experiments\.ui name the ids"):
         choose.run(choose.ChooseSettings(runs=("0123", runs["fbank", "3"])))
+
+
+def systems(**metrics: str) -> Systems:
+    return Systems({}, (), metrics)
+
+
+@pytest.mark.parametrize(
+    ("flag", "recorded", "metric"), [("auto", ("wa", "wa"), "wa"), ("uar", ("wa", "uar"), "uar")]
+)
+def test_the_metric_of_the_runs_chooses_unless_another_is_named(flag, recorded, metric):
+    settings = choose.ChooseSettings(runs=("a", "b"), select_by=flag)
+    one, two = recorded
+    assert choose.choose_metric(settings, systems(one=one, two=two)) == metric
+
+
+def test_runs_of_different_metrics_need_a_flag():
+    settings = choose.ChooseSettings(runs=("a", "b"))
+    with pytest.raises(ValueError, match=r"name --select-by \(one: wa; two: uar\)"):
+        choose.choose_metric(settings, systems(one="wa", two="uar"))
+
+
+@pytest.mark.parametrize(("recorded", "metric"), [("auto", "uar"), ("accuracy", "wa")])
+def test_the_metric_that_a_run_recorded_is_read(runs, recorded, metric):
+    ids = (runs["fbank", "3"], runs["mfcc", "3"])
+    client = find_runs("ser").client
+    store = str(client.tracking_uri).removeprefix("sqlite:///")
+    with sqlite3.connect(store) as connection:
+        connection.execute(
+            "UPDATE params SET value = ? WHERE key = 'select_by' AND run_uuid = ?",
+            (recorded, ids[0]),
+        )
+    assert list(read_systems(ids).metrics.values()) == [metric, "uar"]
 
 
 @pytest.mark.parametrize("flags", [["a"], ["a", "a"]])

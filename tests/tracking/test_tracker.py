@@ -1,5 +1,6 @@
 """Runs in memory and in MLflow behave alike."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -22,13 +23,13 @@ def in_memory():
 
 
 @pytest.fixture(scope="module", params=["memory", "mlflow"])
-def parent(request, tmp_path_factory) -> ParentTracker:
+def parent(request, tmp_path_factory) -> Iterator[ParentTracker]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("runs"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         opened = in_memory() if request.param == "memory" else open_run("any", Nothing(), "data")
         with opened as parent:
-            yield parent  # type: ignore[misc]
+            yield parent
 
 
 TABLE = pd.DataFrame({"a": [1, 2]}, index=[7, 8])
