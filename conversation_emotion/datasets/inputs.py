@@ -15,6 +15,7 @@ from conversation_emotion.datasets.windows import Windows
 from conversation_emotion.features.encoders import SpeechEncoder, TextEncoder
 from conversation_emotion.features.extract import Features, extract_speech, extract_text
 from conversation_emotion.features.key import FeatureKey, FileDigests, cache_folder
+from conversation_emotion.features.loading import load_encoder
 from conversation_emotion.features.sources import Source, list_sources
 from conversation_emotion.features.store import FeatureStore
 from conversation_emotion.settings.features import FeatureSettings
@@ -175,7 +176,7 @@ def extract_features(
 
 
 def _extract(utterances: pd.DataFrame, source: Source, *, strict: bool) -> Features:
-    encoder = source.load()
+    encoder = load_encoder(source.modality, source.encoder)
     key = source.key(encoder)
     if source.modality == "speech":
         speech = cast(SpeechEncoder, encoder)

@@ -1,4 +1,4 @@
-"""Feature sources: which encoder is run on which modality, and what is kept of its states."""
+"""Sources of features: each encoder that the settings name, and what is kept of its states."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +26,7 @@ class Source(NamedTuple):
         modality: ``speech`` or ``text``.
         encoder: Its name.
         layers: Layers to keep.
-        pooling: What becomes of the frames.
+        pooling: How the frames are pooled, if at all.
         half_precision: Whether 16 bits are kept.
     """
 
@@ -36,12 +36,8 @@ class Source(NamedTuple):
     pooling: Pooling
     half_precision: bool
 
-    def load(self) -> Encoder:
-        """Loads the encoder."""
-        return load_encoder(self.modality, self.encoder)
-
     def key(self, encoder: Encoder) -> FeatureKey:
-        """Returns everything that the features of the encoder depend on."""
+        """Returns everything that the features of the loaded encoder depend on."""
         return FeatureKey(
             encoder=encoder.identity,
             layers=self.layers,
@@ -51,10 +47,10 @@ class Source(NamedTuple):
 
 
 def list_sources(settings: FeatureSettings) -> dict[str, Source]:
-    """Returns the sources of the settings by name: ``speech``, ``text``, and ``speech2`` on.
+    """Lists the sources of the settings by name: ``speech``, ``text``, and ``speech2`` on.
 
-    Of concatenated speech encoders (``A+B``) each is a source of its own; those that have one
-    layer, or one vector, give that.
+    Speech encoders to concatenate are a source each; those that have one layer, or one frame, give
+    that.
     """
     sources = {}
     for modality in settings.modalities():
@@ -63,22 +59,25 @@ def list_sources(settings: FeatureSettings) -> dict[str, Source]:
         )
         names = split_encoder(encoder) if modality == "speech" else (encoder,)
         for number, name in enumerate(names, 1):
-            is_concatenated = len(names) > 1
+            is_one_of_several = len(names) > 1
             sources[modality if number == 1 else f"{modality}{number}"] = Source(
                 modality,
                 name,
-                "last" if is_concatenated and name in ONE_LAYER else layers,
+                "last" if is_one_of_several and name in ONE_LAYER else layers,
                 "mean"
-                if is_concatenated and name in ONE_VECTOR and pooling != "frames"
+                if is_one_of_several and name in ONE_VECTOR and pooling != "frames"
                 else pooling,
                 settings.half_precision,
             )
     return sources
 
 
-def load_encoders(settings: FeatureSettings) -> dict[str, Encoder]:
-    """Loads the encoder of each source that the settings name."""
-    return {name: source.load() for name, source in list_sources(settings).items()}
+def load_encoders(settings: FeatureSettings, device: str | None = None) -> dict[str, Encoder]:
+    """Loads the encoder of each source of the settings; see `load_encoder` for the device."""
+    return {
+        name: load_encoder(source.modality, source.encoder, device)
+        for name, source in list_sources(settings).items()
+    }
 
 
 def encode(
@@ -91,7 +90,7 @@ def encode(
 
     Args:
         utterances: The utterance table.
-        settings: Which layers, and what becomes of the frames.
+        settings: Which layers are kept, and how frames are pooled.
         encoders: One for each source of the settings.
         cache: Folder for what is extracted.
     """

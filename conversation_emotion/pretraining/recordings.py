@@ -9,13 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from conversation_emotion.corpora import CORPORA, load_corpus
-from conversation_emotion.utterances.audio import AudioError, measure_seconds
-
-SUFFIXES = (
-    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".sph"),
-    *(".m4a", ".aac", ".mp4", ".mkv", ".webm", ".wma"),
-)
-"""Endings of the files that a folder tree is searched for."""
+from conversation_emotion.utterances.audio import SUFFIXES, AudioError, measure_seconds
 
 
 class Clip(NamedTuple):

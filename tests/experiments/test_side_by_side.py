@@ -10,6 +10,8 @@ from experiments._encoders import list_sources
 from experiments._models import fit_perceptions
 
 from conversation_emotion.features.extract import Features
+from conversation_emotion.features.sources import list_sources
+from conversation_emotion.models.build import fit_perceptions
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import EncoderSettings, FeatureSettings, split_encoder
 from conversation_emotion.settings.training import TrainingSettings

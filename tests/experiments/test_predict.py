@@ -1,4 +1,4 @@
-"""The command that judges recordings by a model that was saved or registered."""
+"""The command that predicts recordings with a model that was saved or registered."""
 
 import dataclasses
 
@@ -10,16 +10,17 @@ from mlflow import MlflowClient
 from conversation_emotion.corpora.demo import DATA
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.training import TrainingSettings
-from experiments import judge, ser
-from experiments.tracking import runs as _tracking
+from experiments import predict, ser
 from experiments.tracking.registry import find_model
+from experiments.tracking.runs import tracking_uri
 from tests.small_corpus import write_corpus
+from tests.tracked import find_runs
 
 
 @pytest.fixture(scope="module")
 def voices(tmp_path_factory):
     """A folder in which a model of single utterances was registered twice."""
-    folder = tmp_path_factory.mktemp("judge")
+    folder = tmp_path_factory.mktemp("predict")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -48,8 +49,8 @@ def test_every_recording_under_a_folder_gets_a_row(here, tmp_path, capsys):
         (tmp_path / name).write_bytes((DATA / "Ses01_00.ogg").read_bytes())
     (tmp_path / "broken.wav").write_text("no sound")
     (tmp_path / "notes.txt").write_text("no recording")
-    output = tmp_path / "out" / "judged.csv"
-    judge.run(judge.JudgeConfig(model="voices", root=tmp_path, output=output))
+    output = tmp_path / "out" / "predictions.csv"
+    predict.run(predict.PredictSettings(model="voices", root=tmp_path, output=output))
     table = pd.read_csv(output)
     names = ["b.ogg", "broken.wav", "deep/a.ogg"]
     assert table["audio"].tolist() == [str(tmp_path / name) for name in names]
@@ -60,23 +61,43 @@ def test_every_recording_under_a_folder_gets_a_row(here, tmp_path, capsys):
     np.testing.assert_allclose(probabilities[0], probabilities[2])
     printed = capsys.readouterr().out
     assert "Emotion of single utterances, 3 rows" in printed
-    assert "1 not" in printed
+    assert "1 not predicted" in printed
 
 
-def test_a_manifest_is_judged_row_by_row(here, tmp_path):
-    output = tmp_path / "judged.csv"
-    judge.run(judge.JudgeConfig(model="voices", root=here / "manifest.csv", output=output))
+def test_a_manifest_is_predicted_row_by_row(here, tmp_path):
+    output = tmp_path / "predictions.csv"
+    predict.run(predict.PredictSettings(model="voices", root=here / "manifest.csv", output=output))
     given, table = pd.read_csv(here / "manifest.csv"), pd.read_csv(output)
     assert table["utterance_id"].tolist() == given["utterance_id"].tolist()
     assert table["emotion"].notna().all()
 
 
 def test_a_model_is_found_by_name_version_address_or_folder(here):
-    first = MlflowClient(_tracking.tracking_uri()).get_model_version("voices", "1")
+    first = MlflowClient(tracking_uri()).get_model_version("voices", "1")
     folder = find_model("voices/1")
     assert str(folder) in f"{first.source}/artifacts/saved_model"
     assert find_model("models:/voices/1") == folder == find_model(str(folder))
     assert find_model("voices") == find_model("voices/2") != folder
+
+
+def test_a_model_is_found_by_its_run_and_by_that_of_the_command(here):
+    client, _, children = find_runs("ser")
+    registered = client.get_model_version("voices", "2").run_id
+    [child] = [run for run in children if run.info.run_id == registered]
+    folder = find_model(child.info.run_id)
+    assert folder.name == "saved_model"
+    assert registered in folder.parts
+    assert folder == find_model(f"runs:/{registered}")
+    assert folder == find_model(child.data.tags["mlflow.parentRunId"])
+
+
+def test_a_run_that_kept_no_model_or_is_not_there_is_refused(here):
+    client, [parent, *_], _ = find_runs("ser")
+    with pytest.raises(FileNotFoundError, match=f"no run {'0' * 32} in sqlite"):
+        find_model("0" * 32)
+    empty = client.create_run(parent.info.experiment_id).info.run_id
+    with pytest.raises(FileNotFoundError, match=f"run {empty} kept no model; train with --regis"):
+        find_model(empty)
 
 
 @pytest.mark.parametrize("name", ["faces", "voices/3"])
@@ -97,6 +118,6 @@ def test_without_a_store_nothing_is_made(workplace):
 def test_a_root_without_recordings_is_refused(here, tmp_path, monkeypatch, root, message):
     folder = find_model("voices")
     monkeypatch.chdir(tmp_path)
-    config = judge.JudgeConfig(model=str(folder), root=type(folder)(root))
+    config = predict.PredictSettings(model=str(folder), root=type(folder)(root))
     with pytest.raises(FileNotFoundError, match=message):
-        judge.run(config)
+        predict.run(config)
