@@ -117,7 +117,7 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
         pooling = features.for_encoder(features.speech_encoder[0]).speech_pooling
         yield f"layers {features.speech_layers}; pooling {pooling}"
         corpora = cast("CrossCorpusRecognition", runs[0].task).corpora.pooled.label_maps
-        yield from published.find_pretraining(features.speech_encoder, corpora)
+        yield from published.describe_pretraining(features.speech_encoder, corpora)
         yield from results.describe_sources(self.results(settings, runs))
 
 

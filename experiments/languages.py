@@ -107,7 +107,7 @@ class Languages(Experiment[LanguagesSettings]):
         pooling = features.for_encoder(features.speech_encoder[0]).speech_pooling
         yield f"layers {features.speech_layers}; pooling {pooling}"
         corpora = dict.fromkeys(run.task.dataset.label_map.corpus for run in runs)
-        yield from published.find_pretraining(features.speech_encoder, corpora)
+        yield from published.describe_pretraining(features.speech_encoder, corpora)
         yield from results.describe_sources(self.results(settings, runs))
 
 

@@ -98,13 +98,13 @@ class LayersTable(Experiment[LayersSettings]):
 
     def notes(self, settings: LayersSettings, runs: Sequence[RowRun]) -> Iterator[str]:
         """Names the layers that valid chose, and encoders that saw the corpus."""
-        from conversation_emotion.evaluation.published import find_pretraining
+        from conversation_emotion.evaluation.published import describe_pretraining
 
         for run in runs:
             chosen = cast("LayerProbes", run.task).chosen.items()
             if counts := ", ".join(f"{layer} ({n})" for layer, n in chosen if n):
                 yield f"{run.settings.encoder}: layers that valid chose, and how often: {counts}"
-        yield from find_pretraining([run.settings.encoder for run in runs], [settings.data.corpus])
+        yield from describe_pretraining([run.settings.encoder for run in runs], [settings.data.corpus])
         yield "layer 0 is what enters the first Transformer block; frames to their mean"
 
     def _draw(

@@ -62,7 +62,7 @@ class SER(Experiment[SERSettings]):
 
     def notes(self, settings: SERSettings, runs: Sequence[RowRun]) -> Iterator[str]:
         """Describes head and pooling, the protocol's faults, and encoders that saw the corpus."""
-        from conversation_emotion.evaluation.published import find_pretraining
+        from conversation_emotion.evaluation.published import describe_pretraining
 
         resolved = resolve(settings)
         features = resolved.features
@@ -70,7 +70,7 @@ class SER(Experiment[SERSettings]):
         kept = "frames kept" if pooling == "frames" else f"frames to {pooling}"
         yield f"layers {features.speech_layers}; {kept}; {describe_head(resolved)}"
         yield from remarks(resolved.protocol)
-        yield from find_pretraining(features.speech_encoder, [settings.data.corpus])
+        yield from describe_pretraining(features.speech_encoder, [settings.data.corpus])
 
     def search_space(self, trial: "optuna.trial.BaseTrial", settings: SERSettings) -> SERSettings:
         """Varies encoder, layers, pooling, head size, dropout and the optimizer."""

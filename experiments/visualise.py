@@ -94,7 +94,7 @@ class Visualise(Experiment[VisualiseSettings]):
 
     def notes(self, settings: VisualiseSettings, runs: Sequence[RowRun]) -> Iterator[str]:
         """Describes the stage, the fold of the picture, the measures and the arousal."""
-        from conversation_emotion.evaluation.published import find_pretraining
+        from conversation_emotion.evaluation.published import describe_pretraining
 
         from conversation_emotion.utterances.arousal import find_arousal_levels
 
@@ -107,7 +107,7 @@ class Visualise(Experiment[VisualiseSettings]):
         yield f"the picture is of fold {fold.name}, seed 0"
         yield _MEASURES
         yield f"arousal: {by_what}"
-        yield from find_pretraining(settings.stage.speech_encoder, [settings.data.corpus])
+        yield from describe_pretraining(settings.stage.speech_encoder, [settings.data.corpus])
 
     def show(self, settings: VisualiseSettings, runs: Sequence[RowRun]) -> "ResultsTable":
         """Shows the table, and draws one fold."""
