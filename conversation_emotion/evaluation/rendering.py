@@ -150,7 +150,7 @@ def _cell_width(heads: Sequence[str], lines: Sequence[Line], number: int, stacke
 
 
 def _split(cell: Cell, stacked: bool) -> list[str]:
-    return [*cell] if stacked else [" ".join(cell)]
+    return [*cell] if stacked else [" ".join(cell).rstrip()]
 
 
 def _draw(
