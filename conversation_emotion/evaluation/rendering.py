@@ -150,7 +150,7 @@ def _cell_width(heads: Sequence[str], lines: Sequence[Line], number: int, stacke
 
 
 def _split(cell: Cell, stacked: bool) -> list[str]:
-    return [*cell] if stacked else [" ".join(cell)]
+    return [*cell] if stacked else [" ".join(cell).rstrip()]
 
 
 def _draw(
@@ -162,11 +162,17 @@ def _draw(
     *,
     is_stacked: bool,
 ) -> Table:
-    """Draws the columns of one block, the name being given what the numbers leave."""
+    """Draws the columns of one block; names have what the numbers leave, heads what both leave."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     widths = [_cell_width(heads, lines, number, is_stacked) for number in block]
-    names = [corner, *(line.name for line in lines)]
-    name_width = min(max(map(cell_len, names)), width - sum(widths) - _GAP * len(widths))
+    longest = max(cell_len(name) for name in (corner, *(line.name for line in lines)))
+    spare = width - longest - sum(widths) - _GAP * len(widths)
+    for place, number in enumerate(block):
+        wider = max(cell_len(heads[number]) - widths[place], 0)
+        if wider <= spare:
+            widths[place] += wider
+            spare -= wider
+    name_width = longest + min(spare, 0)
     table.add_column(_plain(corner), min_width=name_width, max_width=name_width)
     for number, columns in zip(block, widths, strict=True):
         table.add_column(

@@ -49,10 +49,11 @@ _Number = Annotated[float, BeforeValidator(_read_number)]
 _Interval = Annotated[Interval, *_AS_RECORD]
 _ClassScore = Annotated[ClassScore, *_AS_RECORD]
 
-_STRICT = ConfigDict(strict=True, extra="forbid", ser_json_inf_nan="strings")
+STRICT = ConfigDict(strict=True, extra="forbid", ser_json_inf_nan="strings")
+"""Types are as declared, without conversion; a key too many is an error."""
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class RowResult:
     """A row of a results table: one system on one task, with all that its scores depend on."""
 
@@ -131,7 +132,7 @@ class RowResult:
         return Cell(format_number(self.values[metric], metric, extra_digits=int(is_exact)))
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class ResultsTable:
     """The rows of a table with what is needed to write them as text."""
 

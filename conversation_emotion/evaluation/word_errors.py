@@ -62,7 +62,7 @@ def spell(utterances: pd.DataFrame) -> Spellings:
     """Spells every transcript of a table; one that is missing gives no characters.
 
     Raises:
-        ValueError: A transcript has unknown characters alone, so that nothing can be learnt of it.
+        ValueError: A transcript has unknown characters alone, so that it trains nothing.
     """
     texts, indices, unknown = [], [], 0
     for utterance_id, text in zip(utterances["utterance_id"], utterances["text"], strict=True):
