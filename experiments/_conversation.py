@@ -125,7 +125,7 @@ def _rows(config: ConversationConfig, scores: Scores, published: list[Published]
     yield _report.scored_row(name, scores[MODEL])
     yield from (_report.scored_row(title, scores[system]) for system, title in BASELINES.items())
     if config.data.corpus == "demo" and config.horizon == 1:
-        from conversation_emotion.corpora.demo import CEILING_UAR
+        from conversation_emotion.corpora.demo.ceiling import CEILING_UAR
 
         yield Row("ceiling: knows the process and the gold past", (f"{CEILING_UAR:.1%}"[:-1],))
     yield from map(_report.published_row, published)

@@ -20,7 +20,7 @@ from experiments import _report, _utterances
 from experiments._features import extract_features
 from experiments._folds import Prepared, prepare_windows, run_folds
 from experiments._report import MODEL
-from experiments._roots import parse_places
+from experiments.commandline import parse_places
 from experiments._utterances import MAJORITY
 from experiments.ser import SERConfig
 from experiments.tracking.runs import ParentRun

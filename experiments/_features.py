@@ -8,9 +8,10 @@ import pandas as pd
 from conversation_emotion.datasets.dataset import Corpus
 from conversation_emotion.features.encoders import SpeechEncoder, TextEncoder
 from conversation_emotion.features.extract import Features, extract_speech, extract_text
-from conversation_emotion.features.key import FeatureKey, FileDigests, cache_folder
+from conversation_emotion.features.key import FeatureKey, FileDigests
 from conversation_emotion.features.store import FeatureStore
 from conversation_emotion.models.tuned import find_family
+from conversation_emotion.settings.cache import cache_folder
 from conversation_emotion.settings.features import FeatureSettings
 from experiments._encoders import Source, list_sources
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from conversation_emotion.settings.corpus import CorpusName, CorpusSettings
+from conversation_emotion.settings.corpus import CorpusSettings
 from experiments import _heard, _published, _report, _utterances
 from experiments import commandline as _cli
 from experiments._folds import Prepared
 from experiments._published import Published
 from experiments._report import MODEL, Row, Scores
-from experiments._roots import parse_places
+from experiments.commandline import parse_places
 from experiments._utterances import MAJORITY
 from experiments.languages import TABLES
 from experiments.ser import SERConfig
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COLUMNS = {"wa": "WA", "uar": "UA", "weighted_f1": "weighted F1"}
 """Metrics in the order of the published tables, with their heads."""
 
-LANGUAGES: dict[CorpusName, str] = {
+LANGUAGES: dict[str, str] = {
     "aesdd": "Greek",
     "cafe": "French",
     "resd": "Russian",
@@ -48,7 +48,7 @@ class LanguageRow(NamedTuple):
         prepared: The corpus and what is heard of it.
     """
 
-    corpus: CorpusName
+    corpus: str
     encoder: str
     config: "LanguagesConfig"
     probe: SERConfig

@@ -5,11 +5,13 @@ import inspect
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import tyro
+
+from conversation_emotion.settings.corpus import list_corpora
 
 Config = TypeVar("Config")
 
@@ -125,3 +127,30 @@ def run_or_explain(run: Callable[[], object]) -> None:
         if os.environ.get(DEBUG):
             raise
         sys.exit(f"error: {error}\n({DEBUG}=1 shows where)")
+
+
+def parse_places(
+    flag: str, places: Sequence[str], known: Collection[str] | None = None
+) -> dict[str, Path]:
+    """Reads NAME=PATH pairs, such as --roots emodb=EmoDB ravdess=RAVDESS.
+
+    Args:
+        flag: The flag they were given with, for the error.
+        places: The pairs.
+        known: Corpora that may be named; all that there are if None.
+
+    Raises:
+        ValueError: A pair is none, or names no known corpus, or one is named twice.
+    """
+    known = list_corpora() if known is None else known
+    found: dict[str, Path] = {}
+    for place in places:
+        name, is_pair, path = place.partition("=")
+        if not is_pair or not path:
+            raise ValueError(f"{flag} takes NAME=PATH, got {place!r}; such as emodb=EmoDB")
+        if name not in known:
+            raise ValueError(f"{flag}: no corpus {name!r} here; choose from {', '.join(known)}")
+        if name in found:
+            raise ValueError(f"{flag} names {name} more than once")
+        found[name] = Path(path)
+    return found

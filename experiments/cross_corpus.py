@@ -19,11 +19,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from conversation_emotion.settings.corpus import CorpusName
 from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
-from experiments._roots import parse_places
+from experiments.commandline import parse_places
 
 if TYPE_CHECKING:
     import optuna
@@ -36,10 +35,10 @@ class CrossCorpusConfig:
     roots: tuple[str, ...] = ()
     """Two corpora or more with their folders, such as emodb=EmoDB ravdess=RAVDESS."""
 
-    train: tuple[CorpusName, ...] = ()
+    train: tuple[str, ...] = ()
     """Corpora to learn from, pooled; without any, each corpus by itself."""
 
-    test: tuple[CorpusName, ...] = ()
+    test: tuple[str, ...] = ()
     """Corpora to judge; without any, all that a row has not learnt from."""
 
     test_lists: tuple[str, ...] = ()

@@ -14,16 +14,15 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from conversation_emotion.settings.corpus import CorpusName
 from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
-from experiments._roots import parse_places
+from experiments.commandline import parse_places
 
 if TYPE_CHECKING:
     import optuna
 
-TABLES: dict[str, tuple[CorpusName, ...]] = {
+TABLES: dict[str, tuple[str, ...]] = {
     "languages": (
         "aesdd",
         "cafe",
@@ -78,7 +77,7 @@ class LanguagesConfig:
         if not 0 <= self.dropout < 1:
             raise ValueError(f"--dropout must lie in [0, 1), got {self.dropout}")
 
-    def of_corpus(self, name: CorpusName) -> "LanguagesConfig":
+    def of_corpus(self, name: str) -> "LanguagesConfig":
         """Returns the settings of the rows of one of the corpora."""
         places = [place for place in self.roots if place.startswith(f"{name}=")]
         return dataclasses.replace(self, roots=tuple(places))

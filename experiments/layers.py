@@ -21,7 +21,7 @@ from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import EncoderSettings, check_encoders
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
-from experiments._roots import parse_places
+from experiments.commandline import parse_places
 from experiments.ser import SERConfig
 
 

@@ -3,14 +3,11 @@
 import dataclasses
 import hashlib
 import json
-import os
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-import platformdirs
 
 Layers = Literal["last", "last-4", "all"] | int
 """Which hidden states are kept: the last, the mean of the last four, all of them, or one."""
@@ -45,12 +42,6 @@ class FeatureKey:
     def digest(self) -> str:
         """Returns the name of the store's folder: 32 hexadecimal digits."""
         return hashlib.sha256(self.describe().encode()).hexdigest()[:32]
-
-
-def cache_folder() -> Path:
-    """Returns ``CONVERSATION_EMOTION_CACHE`` or the user's cache folder; makes neither."""
-    given = os.environ.get("CONVERSATION_EMOTION_CACHE")
-    return Path(given) if given else platformdirs.user_cache_path("conversation-emotion")
 
 
 def text_digest(text: str) -> str:
