@@ -9,6 +9,7 @@ import pandas as pd
 from conversation_emotion.features.encoders import Encoder, SpeechEncoder, TextEncoder
 from conversation_emotion.features.extract import Features, extract_speech, extract_text
 from conversation_emotion.features.key import FeatureKey, FileDigests, Layers, Pooling
+from conversation_emotion.features.loading import load_encoder
 from conversation_emotion.features.store import FeatureStore
 from conversation_emotion.settings.features import (
     ONE_LAYER,
@@ -37,16 +38,7 @@ class Source(NamedTuple):
 
     def load(self) -> Encoder:
         """Loads the encoder."""
-        import torch
-
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        if self.modality == "speech":
-            from speech_encoders import load_speech_encoder
-
-            return load_speech_encoder(self.encoder, device=device)
-        from text_encoders import load_text_encoder
-
-        return load_text_encoder(self.encoder, device=device)
+        return load_encoder(self.modality, self.encoder)
 
     def key(self, encoder: Encoder) -> FeatureKey:
         """Says what the features that the encoder gives depend on."""

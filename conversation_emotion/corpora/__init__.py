@@ -3,6 +3,7 @@
 A module that defines ``CORPUS``, a `CorpusSource`, is all that a corpus needs to have a name.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 
 from conversation_emotion.settings.corpus import find_corpus
@@ -28,4 +29,4 @@ def load_corpus(name: str, root: str | Path | None = None, **options: object) ->
     path = None if root is None else Path(root).expanduser().resolve()
     if path is not None and not path.exists():
         raise FileNotFoundError(f"{name}: {path} does not exist; --root is {source.root}")
-    return source.load(path, **options)
+    return source.load(path, **{**asdict(source.options), **options})
