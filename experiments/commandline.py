@@ -204,7 +204,8 @@ def explain_flags(settings: type, argv: Sequence[str]) -> Iterator[str]:
             yield f"{flag} belongs to {' and '.join(f'`{owner}`' for owner in owners)}"
 
 
-def _list_names(settings: type) -> Iterator[str]:
+def _list_names(settings: object) -> Iterator[str]:
+    assert isinstance(settings, type)
     for name, kind in get_type_hints(settings).items():
         if dataclasses.is_dataclass(kind):
             yield from _list_names(kind)
@@ -235,10 +236,9 @@ def check_inputs(settings: object) -> None:
             refuse(f"{flag} {path}: no such file or folder; expected {expected}")
     for data in vars(settings).values():
         if isinstance(data, CorpusSettings) and data.split == "auto":
-            protocol = getattr(settings, "protocol", "auto")
-            split = find_corpus(data.corpus).split if protocol == "auto" else protocol
+            own = getattr(settings, "auto_split", None)  # of a command that overrides the corpus
             try:
-                data.check_split(split or "speaker-k-fold")
+                data.check_split(own or find_corpus(data.corpus).split or "speaker-k-fold")
             except ValueError as error:
                 refuse(str(error))
 

@@ -106,6 +106,11 @@ class SERConfig:
                 f"{self.training.seeds} and {self.dropout:g}"
             )
 
+    @property
+    def auto_split(self) -> str | None:
+        """The split of the protocol; None leaves it to the corpus."""
+        return None if self.protocol == "auto" else self.protocol
+
     def of_encoder(self, name: str) -> "SERConfig":
         """Returns the settings of the run of one of the encoders."""
         return dataclasses.replace(

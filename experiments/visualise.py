@@ -106,6 +106,11 @@ class VisualiseConfig:
             self, stage=stage, picture=dataclasses.replace(self.picture, out=None)
         )
 
+    @property
+    def auto_split(self) -> str | None:
+        """The split of a picture of this corpus; None leaves it to the corpus."""
+        return {"emodb": "speaker-k-fold", "iemocap": "leave-one-session-out"}.get(self.data.corpus)
+
     def probe(self, data: CorpusSettings, encoder: str) -> SERConfig:
         """Returns the settings of the linear probe of an encoder."""
         stage = self.stage

@@ -10,7 +10,7 @@ from conversation_emotion.settings.corpus import CorpusOptions, CorpusSource
 
 @dataclass(frozen=True, kw_only=True)
 class Options(CorpusOptions):
-    num_dialogues: int = 2
+    num_dialogues: int = 3
     """Dialogues of each session."""
 
 

@@ -43,6 +43,7 @@ def site(tmp_path, monkeypatch):
 @pytest.mark.parametrize("command", ["ser", "epc"])
 def test_a_command_takes_the_corpus_and_the_encoder_of_another_package(site, workplace, command):
     flags = ["--corpus", "plugin-corpus", SPEECH_ENCODER[command], "plugin-encoder"]
+    flags += ["--num-dialogues", "2"]  # an option that this corpus brings
     path = os.pathsep.join([str(site), *sys.path])
     ran = subprocess.run(
         [sys.executable, "-m", f"experiments.{command}", *flags, "--epochs", "1", "--seeds", "1"],
