@@ -1,1 +1,1 @@
-"""Experiments: one public file, one command, one table; `python -m experiments.NAME --help`."""
+"""Experiments: each file is one command; `python -m experiments` lists them."""

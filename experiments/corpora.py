@@ -5,10 +5,10 @@
     python -m experiments.corpora check --corpus meld --root MELD.Raw --decode
 
 The first command lists them: languages, hours, utterances, speakers, classes, licence, and where to
-ask for them. A check counts utterances, speakers, emotions and parts of the split, beside what is
-published, names speakers that are absent and recordings that are missing or broken, and says how
-long they are and how the classes are spread over the speakers. Reading headers takes seconds for a
-thousand recordings; --decode reads every sample of each.
+ask for them. A check counts utterances, speakers, emotions and parts of the split, next to what
+is published, lists speakers that are absent and recordings that are missing or broken, and reports
+how long they are and how the classes are spread over the speakers. Reading headers takes seconds
+for a thousand recordings; --decode reads every sample of each.
 """
 
 from dataclasses import dataclass, field
@@ -17,8 +17,8 @@ from typing import Annotated
 
 import tyro
 
-from conversation_emotion.settings.corpus import CorpusName
-from experiments import commandline as _cli
+from conversation_emotion.settings.corpus import CorpusName, find_corpus
+from experiments.commandline import launch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,6 @@ class CheckSettings:
     """Checks a copy against the published counts, and looks at every recording."""
 
     corpus: CorpusName
-    """Corpus to check."""
 
     root: Path | None = None
     """Folder of the corpus as distributed, or the manifest file; demo needs none."""
@@ -39,8 +38,11 @@ class CheckSettings:
     decode: bool = False
     """Read every sample of each recording, not only the headers."""
 
-    out: Path | None = None
+    output: Path | None = None
     """Folder for report.md and report.json; without it, mlruns/corpora/ and the corpus' name."""
+
+    def __post_init__(self) -> None:
+        find_corpus(self.corpus)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ def _check(settings: CheckSettings) -> None:
     from conversation_emotion.corpora import load_corpus
     from conversation_emotion.corpora.check import check_copy
     from conversation_emotion.corpora.facts import load_facts
-    from experiments._corpus_report import summarise, write_report
+    from conversation_emotion.corpora.report import summarise, write_report
 
     facts = load_facts().get(settings.corpus)
     findings = check_copy(
@@ -78,7 +80,7 @@ def _check(settings: CheckSettings) -> None:
         root=str(settings.root or "in the package"),
         decode=settings.decode,
     )
-    folder = settings.out or Path("mlruns") / "corpora" / settings.corpus
+    folder = settings.output or Path("mlruns") / "corpora" / settings.corpus
     write_report(findings, facts, folder)
     print("\n".join(summarise(findings, facts)))
     print(f"report: {folder / 'report.md'}, {folder / 'report.json'}")
@@ -86,7 +88,7 @@ def _check(settings: CheckSettings) -> None:
 
 def main() -> None:
     """Runs the command line."""
-    _cli.launch(run, CorporaConfig)
+    launch(run, CorporaConfig)
 
 
 if __name__ == "__main__":

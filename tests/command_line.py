@@ -5,7 +5,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from experiments import commandline as _cli
+from experiments.commandline import parse
 
 
 def choices(settings: type, name: str) -> set[str]:
@@ -13,8 +13,8 @@ def choices(settings: type, name: str) -> set[str]:
     return set(get_args(get_type_hints(settings)[name]))
 
 
-def usage_error(config: type, flags: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+def usage_error(settings: type, flags: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """What the user reads when the flags are refused, its frame and line breaks taken out."""
     with pytest.raises(SystemExit, match="2"):
-        _cli.parse(config, flags)
+        parse(settings, flags)
     return re.sub(r"[\s│]+", " ", capsys.readouterr().err)

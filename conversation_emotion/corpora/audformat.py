@@ -15,12 +15,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import pandas as pd
-
-from conversation_emotion.utterances.table import GENDERS, build_utterances
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.table import GENDERS, Utterances, build_utterances
 
 if TYPE_CHECKING:
     import audformat
+    import pandas as pd
 
 COLUMNS = {
     "speaker": ("speaker",),
@@ -51,7 +51,7 @@ class _Label(NamedTuple):
     split: str | None
 
 
-def load_audformat(root: Path) -> pd.DataFrame:
+def load_audformat(root: Path) -> Utterances:
     """Reads the labelled recordings or segments into the utterance table.
 
     Args:
@@ -155,7 +155,9 @@ def _read_cells(
     return dict(zip(_list_places(cells.index), cells.where(cells.notna(), None), strict=True))
 
 
-def _list_places(index: pd.Index) -> list[Place]:
+def _list_places(index: "pd.Index") -> list[Place]:
+    import pandas as pd
+
     if not isinstance(index, pd.MultiIndex):
         return [Place(str(file)) for file in index]
     return [
@@ -195,3 +197,9 @@ def _shorten(language: object) -> str | None:
         return Lang(str(language)).pt1 or str(language)
     except InvalidLanguageValue:
         return str(language)
+
+
+CORPUS = CorpusSource(
+    load=load_audformat,
+    root="the folder of a database in audformat, the one that holds db.yaml",
+)

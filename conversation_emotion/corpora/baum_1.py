@@ -22,13 +22,17 @@ Needs the package openpyxl. A column behind the contract: ``style``, acted or sp
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zipfile import BadZipFile
 
-import pandas as pd
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.labels import four_classes
+from conversation_emotion.utterances.table import Utterances, build_utterances
 
-from conversation_emotion.utterances.table import build_utterances
+if TYPE_CHECKING:
+    import pandas as pd
 
 EMOTIONS = {
     "acted": (
@@ -97,7 +101,7 @@ _GENDERS = {"f": "female", "female": "female", "m": "male", "male": "male", "": 
 _CLIP = re.compile(r"(?P<name>(?P<speaker>S\d{3})_\d+)(?:\.MP4)?")
 
 
-def load_baum_1(root: Path) -> pd.DataFrame:
+def load_baum_1(root: Path) -> Utterances:
     """Reads the parts that are there into the utterance table.
 
     Args:
@@ -152,8 +156,10 @@ def _read_part(root: Path, part: _Part, folder: Path) -> Iterator[dict[str, obje
             yield _describe(_match_clip(name, str(path)), part, path)
 
 
-def _read_table(table: Path) -> pd.DataFrame:
+def _read_table(table: Path) -> "pd.DataFrame":
     """Reads the first sheet as text without white space around it; an empty cell is ''."""
+    import pandas as pd
+
     try:
         cells = pd.read_excel(table, dtype=str, engine="openpyxl", keep_default_na=False)
     except ImportError:
@@ -240,3 +246,10 @@ def _read_gender(cell: str, place: str) -> str | None:
     if cell.casefold() not in _GENDERS:
         raise ValueError(f"baum-1: {place} has the gender {cell!r}, expected female or male")
     return _GENDERS[cell.casefold()]
+
+
+CORPUS = CorpusSource(
+    load=load_baum_1,
+    root="the BAUM-1 folder, the one that holds BAUM1a_MP4_all or 'BAUM1s_MP4 - All'",
+    label_maps={"4-class": four_classes(chain(*EMOTIONS.values()))},
+)

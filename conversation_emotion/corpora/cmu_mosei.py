@@ -25,6 +25,7 @@ from conversation_emotion.corpora.computational_sequences import (
     SegmentFiles,
     load_segments,
 )
+from conversation_emotion.settings.corpus import CorpusSource
 
 EMOTIONS = ("happiness", "sadness", "anger", "surprise", "disgust", "fear")
 """Emotions in the order of the label file, behind the sentiment."""
@@ -80,5 +81,7 @@ def _place(start: float, end: float) -> tuple[float, float]:
     return round(start, 1), round(end, 1)
 
 
-load_cmu_mosei = partial(load_segments, files=_FILES, describe=_describe_video)
-"""Reads the labelled segments under a root into the utterance table."""
+CORPUS = CorpusSource(
+    load=partial(load_segments, files=_FILES, describe=_describe_video),
+    root="the CMU-MOSEI folder, the one that holds Raw and CMU_MOSEI_Labels.csd",
+)

@@ -23,6 +23,7 @@ from conversation_emotion.corpora.computational_sequences import (
     SegmentFiles,
     load_segments,
 )
+from conversation_emotion.settings.corpus import CorpusSource
 
 _FILES = SegmentFiles(
     "cmu-mosi", "CMU_MOSI_Opinion_Labels.csd", "Opinion Segment Labels", "cmu_mosi_std_folds.py"
@@ -55,5 +56,7 @@ def _read_texts(path: Path) -> dict[int, str]:
     return {int(line["segment"]): line["text"].strip() for line in lines}
 
 
-load_cmu_mosi = partial(load_segments, files=_FILES, describe=_describe_video)
-"""Reads the labelled segments under a root into the utterance table."""
+CORPUS = CorpusSource(
+    load=partial(load_segments, files=_FILES, describe=_describe_video),
+    root="the CMU-MOSI folder, the one that holds Raw and CMU_MOSI_Opinion_Labels.csd",
+)

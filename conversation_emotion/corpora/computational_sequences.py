@@ -11,11 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
-from conversation_emotion.utterances.table import build_utterances
+from conversation_emotion.utterances.table import Utterances, build_utterances
 
 FOLDS = {
     "standard_train_fold": "train",
@@ -46,7 +42,7 @@ Describe = Callable[[Path, str, list[Segment]], Iterable[dict[str, object]]]
 """From the folder Raw, a video and its segments to the columns of each."""
 
 
-def load_segments(root: Path, files: SegmentFiles, describe: Describe) -> pd.DataFrame:
+def load_segments(root: Path, files: SegmentFiles, describe: Describe) -> Utterances:
     """Reads the labelled segments under ``root`` into the utterance table.
 
     Args:
@@ -76,6 +72,7 @@ def _read_segments(path: Path, name: str, corpus: str) -> dict[str, list[Segment
     """Reads the segments of each video, in the order of the file."""
     try:
         import h5py
+        import numpy as np
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             f"{corpus}: reading {path.name} needs the package h5py: "
@@ -126,7 +123,7 @@ def _find_file(root: Path, name: str, corpus: str) -> Path:
     )
 
 
-def _join(intervals: NDArray[np.float64], labels: NDArray[np.float64]) -> list[Segment]:
+def _join(intervals: Iterable[Iterable[float]], labels: Iterable[Iterable[float]]) -> list[Segment]:
     """Puts each segment's times and labels together: (N, 2), (N, L) -> N segments."""
     return [
         Segment(round(float(start), 3), round(float(end), 3), tuple(map(float, row)))

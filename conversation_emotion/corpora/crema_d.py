@@ -16,9 +16,10 @@ import re
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
-
 from conversation_emotion.corpora.recordings import Layout, load_recordings
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.labels import four_classes
+from conversation_emotion.utterances.table import Utterances
 
 EMOTIONS = {
     "ANG": "anger",
@@ -59,7 +60,7 @@ _LAYOUT = Layout(
 )
 
 
-def load_crema_d(root: Path) -> pd.DataFrame:
+def load_crema_d(root: Path) -> Utterances:
     """Reads the recordings under ``root`` into the utterance table.
 
     Args:
@@ -96,3 +97,10 @@ def _describe(name: re.Match[str], path: Path, *, genders: dict[str, str]) -> di
         "level": _LEVELS[name["level"]],
         "sentence": name["sentence"],
     }
+
+
+CORPUS = CorpusSource(
+    load=load_crema_d,
+    root=_LAYOUT.root,
+    label_maps={"4-class": four_classes(EMOTIONS.values())},
+)

@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from conversation_emotion.corpora.recordings import Layout, load_recordings
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.labels import four_classes, own_names
 
 EMOTIONS = {
     "W": "anger",
@@ -71,5 +73,14 @@ def _describe(name: re.Match[str], path: Path) -> dict[str, object]:
     }
 
 
-load_emodb = partial(load_recordings, layout=_LAYOUT, describe=_describe)
-"""Reads the recordings under a root into the utterance table."""
+CORPUS = CorpusSource(
+    load=partial(load_recordings, layout=_LAYOUT, describe=_describe),
+    root=_LAYOUT.root,
+    labels="7-class",
+    split="leave-one-speaker-out",
+    valid="speaker",
+    label_maps={
+        "4-class": four_classes(EMOTIONS.values()),
+        "7-class": own_names(EMOTIONS.values()),
+    },
+)

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from conversation_emotion.corpora.recordings import Layout, load_recordings
+from conversation_emotion.settings.corpus import CorpusSource
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 
@@ -44,5 +45,7 @@ def _describe(name: re.Match[str], path: Path) -> dict[str, object]:
     }
 
 
-load_enterface = partial(load_recordings, layout=_LAYOUT, describe=_describe)
-"""Reads the recordings under a root into the utterance table."""
+CORPUS = CorpusSource(
+    load=partial(load_recordings, layout=_LAYOUT, describe=_describe),
+    root=_LAYOUT.root,
+)

@@ -18,9 +18,10 @@ import re
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
-
 from conversation_emotion.corpora.recordings import Layout, load_recordings
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.labels import four_classes
+from conversation_emotion.utterances.table import Utterances
 
 EMOTIONS = {
     "Angry": "anger",
@@ -43,7 +44,7 @@ _LAYOUT = Layout(
 )
 
 
-def load_esd(root: Path) -> pd.DataFrame:
+def load_esd(root: Path) -> Utterances:
     """Reads the recordings under ``root`` into the utterance table.
 
     Args:
@@ -91,3 +92,11 @@ def _describe(name: re.Match[str], path: Path, *, texts: dict[str, str]) -> dict
         "emotion": EMOTIONS[name["emotion"]],
         "split": _SPLITS.get(name["part"]),
     }
+
+
+CORPUS = CorpusSource(
+    load=load_esd,
+    root=_LAYOUT.root,
+    split="speaker-k-fold",
+    label_maps={"4-class": four_classes(EMOTIONS.values())},
+)

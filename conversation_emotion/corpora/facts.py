@@ -9,6 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from conversation_emotion.settings.corpus import find_corpus
+
 FILE = Path(__file__).with_name("published.toml")
 
 
@@ -38,13 +40,14 @@ def load_facts() -> dict[str, Facts]:
 
 
 def show_facts() -> None:
-    """Prints a line for each corpus, and what stands behind the figures."""
+    """Prints a line for each corpus, and what the figures are based on."""
     terminal = Console()
     table = Table(
         title="corpora",
         caption="Grades of the counts and of licences: P read at the source, S in somebody's "
-        "summary, M from memory, to be verified.\nBeside these, audformat, huggingface and "
-        "manifest read data of your own, and demo is built in.\nWhat --root is: "
+        "summary, M from memory, to be verified.\nLabels and split are those of --labels auto and "
+        "--split auto.\nBesides these, audformat, huggingface and manifest read data of your own, "
+        "and demo is built in.\nWhat --root is: "
         "python -m experiments.corpora check --corpus NAME",
         caption_justify="left",
         title_justify="left",
@@ -54,7 +57,7 @@ def show_facts() -> None:
         table.add_column(column, overflow="fold")
     for column in ("hours", "utterances", "speakers", "classes"):
         table.add_column(column, justify="right", no_wrap=True)
-    for column in ("grade", "licence", "where to ask"):
+    for column in ("grade", "labels and split", "licence", "where to ask"):
         table.add_column(column, overflow="fold", no_wrap=not terminal.is_terminal)
     for name, facts in load_facts().items():
         numbers = (facts.utterances, facts.speakers, facts.classes)
@@ -66,8 +69,14 @@ def show_facts() -> None:
             "" if facts.hours is None else f"{facts.hours:.1f}",
             *("" if number is None else f"{number:,}" for number in numbers),
             facts.grade,
+            _describe_defaults(name),
             licence,
             facts.ask,
         )
-    console = terminal if terminal.is_terminal else Console(width=240)
+    console = terminal if terminal.is_terminal else Console(width=280)
     console.print(table)
+
+
+def _describe_defaults(name: str) -> str:
+    source = find_corpus(name)
+    return f"{source.labels}, {source.split or 'official or speaker-k-fold'}"

@@ -21,13 +21,14 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-import pyarrow
-from pyarrow import parquet
+from conversation_emotion.settings.cache import cache_folder
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.table import GENDERS, Utterances, build_utterances
 
-from conversation_emotion.features.key import cache_folder
-from conversation_emotion.utterances.table import GENDERS, build_utterances
+if TYPE_CHECKING:
+    from pyarrow import parquet
 
 COLUMNS = {
     "emotion": ("emotion", "label", "labels"),
@@ -53,7 +54,7 @@ _METADATA = ("metadata.csv", "metadata.jsonl")
 _BATCH_ROWS = 64
 
 
-def load_huggingface(root: Path) -> pd.DataFrame:
+def load_huggingface(root: Path) -> Utterances:
     """Reads the dataset into the utterance table.
 
     Args:
@@ -112,6 +113,9 @@ def _read_rows(table: Path) -> Sequence[Mapping[str, object]]:
 
 
 def _read_shard(shard: Path) -> Iterator[dict[str, object]]:
+    import pyarrow
+    from pyarrow import parquet
+
     split = _SPLITS.get(shard.stem.split("-")[0])
     status = shard.stat()
     version = f"{shard} {status.st_size} {status.st_mtime_ns}"
@@ -130,7 +134,7 @@ def _read_shard(shard: Path) -> Iterator[dict[str, object]]:
         raise ValueError(f"huggingface: {shard} is no Parquet file: {error}") from error
 
 
-def _iterate(file: parquet.ParquetFile) -> Iterator[dict[str, object]]:
+def _iterate(file: "parquet.ParquetFile") -> Iterator[dict[str, object]]:
     for batch in file.iter_batches(batch_size=_BATCH_ROWS):
         yield from batch.to_pylist()
 
@@ -191,3 +195,9 @@ def _find(cells: Mapping[str, object], names: tuple[str, ...]) -> str | None:
     """The first column that is there, as text; an empty cell is none."""
     cell = next((cells[name] for name in names if name in cells), None)
     return None if cell is None or not str(cell).strip() else str(cell)
+
+
+CORPUS = CorpusSource(
+    load=load_huggingface,
+    root="the folder of a Hugging Face dataset: metadata.csv or .jsonl, or Parquet",
+)

@@ -22,12 +22,12 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import pandas as pd
-
-from conversation_emotion.utterances.table import build_utterances
+from conversation_emotion.settings.corpus import CorpusOptions, CorpusSource
+from conversation_emotion.utterances.table import Utterances, build_utterances
 
 PUBLISHED_COUNTS: dict[str, dict[str, int]] = {
     "Session1": {"neutral": 384, "happy": 278, "angry": 229, "sad": 194},
@@ -42,6 +42,7 @@ recognition task (Yang et al., 2021; s3prl, ``downstream/emotion/meta_data``): 5
 Scenario = Literal["all", "improvised", "scripted"]
 
 _LOGGER = logging.getLogger(__name__)
+_EMOTIONS = ("ang", "dis", "exc", "fea", "fru", "hap", "neu", "oth", "sad", "sur")
 _NO_AGREEMENT = "xxx"
 _GENDERS = {"F": "female", "M": "male"}
 _ATTRIBUTES = {"valence": "val", "arousal": "act", "dominance": "dom"}
@@ -53,6 +54,14 @@ _EVALUATION = re.compile(
 )
 _JUDGEMENT = re.compile(r"(?P<evaluator>[AC]-\w+):(?P<judgement>[^(]*)(?:\((?P<comment>.*))?")
 _TRANSCRIPT = re.compile(rf"{_TURN}\s+\[(?P<start>{_DECIMAL})-(?P<end>{_DECIMAL})\]:(?P<text>.*)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IemocapOptions(CorpusOptions):
+    """Options that only IEMOCAP has."""
+
+    scenario: Scenario = "all"
+    """Which dialogues of IEMOCAP to use."""
 
 
 class _Turn(NamedTuple):
@@ -74,7 +83,7 @@ class _Evaluation(NamedTuple):
     evaluators: list[dict[str, object]]
 
 
-def load_iemocap(root: Path) -> pd.DataFrame:
+def load_iemocap(root: Path, scenario: Scenario = "all") -> Utterances:
     """Reads every session under ``root`` into the utterance table.
 
     Emotions are neu, hap, ang, sad, exc, fru, sur, fea, dis and oth; xxx, on which no majority
@@ -82,10 +91,12 @@ def load_iemocap(root: Path) -> pd.DataFrame:
 
     Args:
         root: The ``IEMOCAP_full_release`` folder.
+        scenario: Which dialogues to keep, ``improvised`` or ``scripted``.
 
     Raises:
         FileNotFoundError: ``root`` holds no evaluation files, or a dialogue has no transcript.
-        ValueError: A labelled utterance has no transcript, or a line cannot be read.
+        ValueError: A labelled utterance has no transcript, a line cannot be read, or no dialogue
+            is of the scenario.
     """
     pattern = "Session*/dialog/EmoEvaluation/Ses*.txt"
     evaluations = sorted(root.glob(pattern))
@@ -94,29 +105,19 @@ def load_iemocap(root: Path) -> pd.DataFrame:
             f"iemocap: no {pattern} under {root}; pass the IEMOCAP_full_release folder, "
             "the one that holds Session1 to Session5"
         )
-    return build_utterances(
-        (row for path in evaluations for row in _read_dialogue(path)), "iemocap"
-    )
+    rows = (row for path in evaluations for row in _read_dialogue(path))
+    return _select_scenario(build_utterances(rows, "iemocap"), scenario)
 
 
-def select_scenario(table: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
-    """Keeps the dialogues of one scenario, each as a whole.
-
-    Args:
-        table: Utterances of `load_iemocap`.
-        scenario: ``improvised``, ``scripted``, or ``all`` for the table as it is.
-
-    Raises:
-        ValueError: The table knows no scenarios, or none of its dialogues is of this one.
-    """
+def _select_scenario(table: Utterances, scenario: Scenario) -> Utterances:
+    """Keeps the dialogues of one scenario, each as a whole."""
     if scenario == "all":
         return table
-    if "scenario" not in table:
-        raise ValueError(f"no column 'scenario' to select {scenario!r} by; only iemocap has one")
     selected = table[table["scenario"] == scenario].reset_index(drop=True)
     if selected.empty:
         raise ValueError(
-            f"no dialogue is {scenario!r}; the table has {sorted(table['scenario'].unique())}"
+            f"iemocap: no dialogue is {scenario!r}; the table has "
+            f"{sorted(table['scenario'].unique())}"
         )
     return selected
 
@@ -241,3 +242,31 @@ def _read_lines(path: Path) -> list[str]:
     except UnicodeDecodeError:
         text = encoded.decode("cp1252", errors="replace")
     return [line.strip() for line in text.split("\n")]
+
+
+CORPUS = CorpusSource(
+    load=load_iemocap,
+    root="the IEMOCAP_full_release folder",
+    labels="4-class",
+    split="leave-one-speaker-out",
+    label_maps={
+        "4-class": {
+            **dict.fromkeys(_EMOTIONS),
+            "ang": "angry",
+            "exc": "happy",
+            "hap": "happy",
+            "neu": "neutral",
+            "sad": "sad",
+        },
+        "6-class": {
+            **dict.fromkeys(_EMOTIONS),
+            "ang": "angry",
+            "exc": "excited",
+            "fru": "frustrated",
+            "hap": "happy",
+            "neu": "neutral",
+            "sad": "sad",
+        },
+    },
+    options=IemocapOptions(),
+)

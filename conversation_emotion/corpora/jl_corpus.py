@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from conversation_emotion.corpora.recordings import Layout, load_recordings
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.labels import four_classes, own_names
 
 PRIMARY = {
     "angry": "anger",
@@ -62,5 +64,13 @@ def _describe(name: re.Match[str], path: Path) -> dict[str, object]:
     }
 
 
-load_jl_corpus = partial(load_recordings, layout=_LAYOUT, describe=_describe)
-"""Reads the recordings under a root into the utterance table."""
+CORPUS = CorpusSource(
+    load=partial(load_recordings, layout=_LAYOUT, describe=_describe),
+    root=_LAYOUT.root,
+    labels="5-class",
+    split="leave-one-speaker-out",
+    label_maps={
+        "4-class": four_classes(EMOTIONS.values()),
+        "5-class": {**dict.fromkeys(EMOTIONS.values()), **own_names(PRIMARY.values())},
+    },
+)

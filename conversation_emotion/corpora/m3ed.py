@@ -19,9 +19,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-
-from conversation_emotion.utterances.table import build_utterances
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.labels import four_classes
+from conversation_emotion.utterances.table import Utterances, build_utterances
 
 EMOTIONS = {
     "Anger": "anger",
@@ -39,7 +39,7 @@ _SPLITS = {"train": "train", "val": "valid", "test": "test"}
 _GENDERS = {"female": "female", "male": "male", "女": "female", "男": "male"}
 
 
-def load_m3ed(root: Path) -> pd.DataFrame:
+def load_m3ed(root: Path) -> Utterances:
     """Reads the annotation into the utterance table.
 
     Args:
@@ -130,3 +130,10 @@ def _read_emotion(label: str, utterance_id: str) -> str:
             f"{', '.join(EMOTIONS)}"
         )
     return EMOTIONS[label]
+
+
+CORPUS = CorpusSource(
+    load=load_m3ed,
+    root="the M3ED folder, the one that holds annotation.json and splitInfo",
+    label_maps={"4-class": four_classes(EMOTIONS.values())},
+)

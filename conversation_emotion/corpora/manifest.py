@@ -22,11 +22,8 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-import pyarrow
-from pyarrow import parquet
-
-from conversation_emotion.utterances.table import COLUMNS, NUMBERS, build_utterances
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.table import COLUMNS, NUMBERS, Utterances, build_utterances
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
@@ -42,7 +39,7 @@ class _Row(NamedTuple):
     cells: dict[str, object]
 
 
-def load_manifest(path: Path) -> pd.DataFrame:
+def load_manifest(path: Path) -> Utterances:
     """Reads a manifest into the utterance table.
 
     Args:
@@ -133,6 +130,9 @@ def _read_jsonl(path: Path) -> list[_Row]:
 
 
 def _read_parquet(path: Path) -> list[_Row]:
+    import pyarrow
+    from pyarrow import parquet
+
     try:
         with parquet.ParquetFile(path) as file:
             records = file.read().to_pylist()
@@ -235,3 +235,10 @@ def _name_corpus(rows: list[_Row], file: Path) -> str:
             f"manifest: {file} names the corpora {sorted(map(str, names))}, expected one name"
         )
     return str(names.pop() or "manifest")
+
+
+CORPUS = CorpusSource(
+    load=load_manifest,
+    root="a .csv, .jsonl or .parquet file, or a folder with one file named manifest",
+    labels="4-class",
+)

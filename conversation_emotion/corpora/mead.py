@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 
 from conversation_emotion.corpora.recordings import Layout, load_recordings
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.labels import four_classes
 
 EMOTIONS = {
     "angry": "anger",
@@ -52,5 +54,8 @@ def _describe(name: re.Match[str], path: Path) -> dict[str, object]:
     }
 
 
-load_mead = partial(load_recordings, layout=_LAYOUT, describe=_describe)
-"""Reads the recordings under a root into the utterance table."""
+CORPUS = CorpusSource(
+    load=partial(load_recordings, layout=_LAYOUT, describe=_describe),
+    root=_LAYOUT.root,
+    label_maps={"4-class": four_classes(EMOTIONS.values())},
+)

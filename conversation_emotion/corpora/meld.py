@@ -32,9 +32,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
-from conversation_emotion.utterances.table import build_utterances
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.labels import four_classes, own_names
+from conversation_emotion.utterances.table import Utterances, build_utterances
 
 
 class _Split(NamedTuple):
@@ -60,6 +60,8 @@ class _Line(NamedTuple):
     utterance: int
     cells: dict[str, str]
 
+
+EMOTIONS = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 
 _SPLITS = (
     _Split("train", "train_sent_emo.csv", "train_splits", "train"),
@@ -87,7 +89,7 @@ _CURLY = {
 }
 
 
-def load_meld(root: Path) -> pd.DataFrame:
+def load_meld(root: Path) -> Utterances:
     """Reads the three splits into the utterance table, with columns ``season`` and ``episode``.
 
     Args:
@@ -215,3 +217,15 @@ def _choose_spellings(speakers: list[str]) -> dict[str, str]:
 
 def _speaker_key(speaker: str) -> str:
     return speaker.replace("’", "'").casefold().removesuffix(".")  # noqa: RUF001
+
+
+CORPUS = CorpusSource(
+    load=load_meld,
+    root="the MELD.Raw folder, or one with its three CSV files",
+    labels="4-class",
+    split="official",
+    label_maps={
+        "4-class": {**four_classes(EMOTIONS), "joy": "happy"},
+        "7-class": own_names(EMOTIONS),
+    },
+)

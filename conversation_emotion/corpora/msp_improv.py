@@ -24,9 +24,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-
-from conversation_emotion.utterances.table import build_utterances
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.labels import four_classes
+from conversation_emotion.utterances.table import Utterances, build_utterances
 
 EMOTIONS = {
     "A": "anger",
@@ -48,7 +48,7 @@ _LINE = re.compile(
 _RATING = re.compile(rf"(?P<rating>[AVDN])\s*:{_NUMBER}(?:;|$)", re.IGNORECASE)
 
 
-def load_msp_improv(root: Path) -> pd.DataFrame:
+def load_msp_improv(root: Path) -> Utterances:
     """Reads the consensus of the raters into the utterance table.
 
     Args:
@@ -106,3 +106,12 @@ def _describe(line: re.Match[str], audio: Path) -> dict[str, object]:
         "condition": line["condition"],
         "naturalness": ratings.get("N", math.nan),
     }
+
+
+CORPUS = CorpusSource(
+    load=load_msp_improv,
+    root="the MSP-IMPROV folder, the one that holds Evalution.txt",
+    labels="4-class",
+    split="leave-one-session-out",
+    label_maps={"4-class": four_classes(EMOTIONS.values())},
+)

@@ -21,9 +21,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-
-from conversation_emotion.utterances.table import build_utterances
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.labels import four_classes, own_names
+from conversation_emotion.utterances.table import Utterances, build_utterances
 
 EMOTIONS = {
     "A": "anger",
@@ -64,7 +64,7 @@ _COLUMNS = (
 _FILE = re.compile(r"MSP-PODCAST_(?P<podcast>\d+)_.+\.wav")
 
 
-def load_msp_podcast(root: Path) -> pd.DataFrame:
+def load_msp_podcast(root: Path) -> Utterances:
     """Reads the consensus labels into the utterance table.
 
     Args:
@@ -147,3 +147,14 @@ def _read_number(cell: str, column: str, place: str) -> float | None:
         raise ValueError(
             f"msp-podcast: {place} has {column} {cell!r}, expected a number or nothing"
         ) from None
+
+
+CORPUS = CorpusSource(
+    load=load_msp_podcast,
+    root="the folder of an MSP-Podcast release, the one that holds Labels",
+    labels="8-class",
+    label_maps={
+        "4-class": four_classes(EMOTIONS.values()),
+        "8-class": {**own_names(filter(None, EMOTIONS.values())), "other": None},
+    },
+)

@@ -14,11 +14,13 @@ Columns behind the contract: ``intensity``, ``statement``, ``repetition``.
 """
 
 import re
+from functools import partial
 from pathlib import Path
 
-import pandas as pd
-
 from conversation_emotion.corpora.recordings import Layout, load_recordings
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.labels import four_classes
+from conversation_emotion.utterances.table import Utterances
 
 EMOTIONS = {
     "01": "neutral",
@@ -46,26 +48,19 @@ _EXPECTED = (
 )
 
 
-def load_ravdess(root: Path) -> pd.DataFrame:
-    """Reads the spoken recordings under ``root`` into the utterance table.
+def load_channel(root: Path, corpus: str, folder: str, channel: str) -> Utterances:
+    """Reads the spoken or the sung recordings under ``root`` into the utterance table.
 
     Args:
-        root: The folder that holds ``Audio_Speech_Actors_01-24``, or ``Actor_01`` and so on.
+        root: The folder that holds ``folder``, or ``Actor_01`` and so on.
+        corpus: ``ravdess`` or ``ravdess-song``.
+        folder: Name of the folder of the channel.
+        channel: Its code in the names of recordings.
 
     Raises:
         FileNotFoundError: There is no recording where one is expected.
-        ValueError: The name of a recording is not one of this corpus, or none is spoken.
+        ValueError: The name of a recording is not one of this corpus, or none is of this channel.
     """
-    return _load_channel(root, "ravdess", "Speech", "01")
-
-
-def load_ravdess_song(root: Path) -> pd.DataFrame:
-    """Reads the sung recordings under ``root``, as `load_ravdess` does the spoken ones."""
-    return _load_channel(root, "ravdess-song", "Song", "02")
-
-
-def _load_channel(root: Path, corpus: str, folder: str, channel: str) -> pd.DataFrame:
-    folder = f"Audio_{folder}_Actors_01-24"
     layout = Layout(
         corpus=corpus,
         root=f"the folder that holds {folder}, or the actors' folders Actor_01 and so on",
@@ -91,3 +86,10 @@ def _describe(name: re.Match[str]) -> dict[str, object]:
         "statement": name["statement"],
         "repetition": name["repetition"],
     }
+
+
+CORPUS = CorpusSource(
+    load=partial(load_channel, corpus="ravdess", folder="Audio_Speech_Actors_01-24", channel="01"),
+    root="the folder that holds Audio_Speech_Actors_01-24, or Actor_01 and so on",
+    label_maps={"4-class": four_classes(EMOTIONS.values())},
+)

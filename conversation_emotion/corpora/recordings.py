@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
-from conversation_emotion.utterances.table import build_utterances
+from conversation_emotion.utterances.table import Utterances, build_utterances
 
 Describe = Callable[[re.Match[str], Path], dict[str, object] | None]
 """From a recording's name and path to its columns, or None if it is of another corpus that shares
@@ -39,7 +37,7 @@ class Layout:
     expected: str
 
 
-def load_recordings(root: Path, layout: Layout, describe: Describe) -> pd.DataFrame:
+def load_recordings(root: Path, layout: Layout, describe: Describe) -> Utterances:
     """Reads all recordings under ``root`` into the utterance table.
 
     Args:

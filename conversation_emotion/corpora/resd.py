@@ -20,16 +20,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-
-from conversation_emotion.utterances.table import build_utterances
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.labels import four_classes
+from conversation_emotion.utterances.table import Utterances, build_utterances
 
 EMOTIONS = ("anger", "disgust", "enthusiasm", "fear", "happiness", "neutral", "sadness")
 
 _NAME = re.compile(r"(?P<scene>\d+)_.+[ _](?P<side>[a-z])_\d+")
 
 
-def load_resd(root: Path) -> pd.DataFrame:
+def load_resd(root: Path) -> Utterances:
     """Reads both parts of the split into the utterance table.
 
     Args:
@@ -83,3 +83,10 @@ def _describe(cells: dict[str, str], place: str, folder: Path) -> dict[str, obje
         "emotion": cells["emotion"],
         "scene": match["scene"],
     }
+
+
+CORPUS = CorpusSource(
+    load=load_resd,
+    root="the RESD folder, the one that holds train.csv and test.csv",
+    label_maps={"4-class": four_classes(EMOTIONS)},
+)

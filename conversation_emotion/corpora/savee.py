@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from conversation_emotion.corpora.recordings import Layout, load_recordings
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.labels import four_classes
 
 EMOTIONS = {
     "a": "anger",
@@ -49,5 +51,9 @@ def _describe(name: re.Match[str], path: Path) -> dict[str, object]:
     }
 
 
-load_savee = partial(load_recordings, layout=_LAYOUT, describe=_describe)
-"""Reads the recordings under a root into the utterance table."""
+CORPUS = CorpusSource(
+    load=partial(load_recordings, layout=_LAYOUT, describe=_describe),
+    root=_LAYOUT.root,
+    split="leave-one-speaker-out",
+    label_maps={"4-class": four_classes(EMOTIONS.values())},
+)

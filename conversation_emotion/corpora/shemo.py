@@ -16,9 +16,10 @@ import re
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
-
 from conversation_emotion.corpora.recordings import Layout, load_recordings
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.labels import four_classes
+from conversation_emotion.utterances.table import Utterances
 
 EMOTIONS = {
     "A": "anger",
@@ -41,7 +42,7 @@ _LAYOUT = Layout(
 )
 
 
-def load_shemo(root: Path) -> pd.DataFrame:
+def load_shemo(root: Path) -> Utterances:
     """Reads the recordings under ``root`` into the utterance table.
 
     Args:
@@ -76,3 +77,10 @@ def _describe(name: re.Match[str], path: Path, *, texts: dict[str, str]) -> dict
         "text": texts.get(path.stem),
         "emotion": EMOTIONS[name["emotion"]],
     }
+
+
+CORPUS = CorpusSource(
+    load=load_shemo,
+    root=_LAYOUT.root,
+    label_maps={"4-class": four_classes(EMOTIONS.values())},
+)

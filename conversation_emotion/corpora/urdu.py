@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from conversation_emotion.corpora.recordings import Layout, load_recordings
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.labels import four_classes
 
 EMOTIONS = {
     "A": "anger",
@@ -41,5 +43,8 @@ def _describe(name: re.Match[str], path: Path) -> dict[str, object]:
     }
 
 
-load_urdu = partial(load_recordings, layout=_LAYOUT, describe=_describe)
-"""Reads the recordings under a root into the utterance table."""
+CORPUS = CorpusSource(
+    load=partial(load_recordings, layout=_LAYOUT, describe=_describe),
+    root=_LAYOUT.root,
+    label_maps={"4-class": four_classes(EMOTIONS.values())},
+)

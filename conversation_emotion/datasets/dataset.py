@@ -1,7 +1,7 @@
 """A dataset: the utterances of a corpus, its classes, and the folds of a protocol."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -10,8 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conversation_emotion.corpora import load_corpus
-from conversation_emotion.corpora.iemocap import select_scenario
-from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.corpus import CorpusSettings, find_corpus
 from conversation_emotion.splits.folds import Fold
 from conversation_emotion.splits.protocols import Split, SplitOptions, make_split
 from conversation_emotion.utterances.labels import (
@@ -21,38 +20,6 @@ from conversation_emotion.utterances.labels import (
     find_label_map,
     map_labels,
 )
-
-AUTOMATIC_LABELS = {
-    "demo": "4-class",
-    "emodb": "7-class",
-    "iemocap": "4-class",
-    "jl-corpus": "5-class",
-    "manifest": "4-class",
-    "meld": "4-class",
-    "msp-improv": "4-class",
-    "msp-podcast": "8-class",
-}
-"""The label set of a corpus where none is named and it is not all."""
-
-AUTOMATIC_SPLITS = {
-    "aesdd": "leave-one-speaker-out",
-    "casia": "leave-one-speaker-out",
-    "demo": "leave-one-session-out",
-    "emodb": "leave-one-speaker-out",
-    "emovo": "leave-one-speaker-out",
-    "esd": "speaker-k-fold",
-    "iemocap": "leave-one-speaker-out",
-    "jl-corpus": "leave-one-speaker-out",
-    "meld": "official",
-    "msp-improv": "leave-one-session-out",
-    "savee": "leave-one-speaker-out",
-    "tess": "leave-one-speaker-out",
-}
-"""The protocol of a corpus where none is named; without one it is the official split if there is
-one, else speaker-k-fold."""
-
-SPEAKER_VALIDATES = ("emodb",)
-"""Corpora in which, unless said otherwise, a speaker validates who is not in train."""
 
 
 class Dataset(NamedTuple):
@@ -101,10 +68,9 @@ def make_dataset(settings: CorpusSettings, max_folds: int | None = None) -> Data
         max_folds: Keep only so many folds, the first.
     """
     utterances = load_utterances(settings)
-    label_set = settings.labels
-    if label_set == "auto":
-        label_set = AUTOMATIC_LABELS.get(settings.corpus, "all")
-    label_map = find_label_map(settings.corpus, label_set, utterances["emotion"])
+    source = find_corpus(settings.corpus)
+    label_set = source.labels if settings.labels == "auto" else settings.labels
+    label_map = find_label_map(settings.corpus, label_set, utterances["emotion"], source.label_maps)
     dataset = assemble_dataset(utterances, label_map, partial(choose_split, settings=settings))
     return augment_speeds(dataset.first(max_folds), settings.speeds)
 
@@ -136,9 +102,7 @@ def assemble_dataset(
 
 def load_utterances(settings: CorpusSettings) -> pd.DataFrame:
     """Reads the corpus that the settings name, and prints how much of it was found."""
-    utterances = load_corpus(settings.corpus, settings.root)
-    if settings.corpus == "iemocap":
-        utterances = select_scenario(utterances, settings.scenario)
+    utterances = load_corpus(settings.corpus, settings.root, **asdict(settings.options))
     print(
         f"{settings.corpus}: {len(utterances):,} utterances read, "
         f"{utterances['dialogue_id'].nunique():,} dialogues, "
@@ -151,15 +115,14 @@ def choose_split(
     utterances: pd.DataFrame, is_labelled: NDArray[np.bool_], settings: CorpusSettings
 ) -> Split:
     """Makes the split that is named, or the one that suits the corpus."""
-    name, valid = settings.split, settings.valid
+    name, source = settings.split, find_corpus(settings.corpus)
     if name == "auto":
         own = "official" if utterances["split"].notna().any() else "speaker-k-fold"
-        name = AUTOMATIC_SPLITS.get(settings.corpus, own)
-    if valid == "auto":
-        valid = "speaker" if settings.corpus in SPEAKER_VALIDATES else "share"
+        name = source.split or own
+        settings.check_split(name)
     options = SplitOptions(
         num_folds=settings.num_folds,
-        valid=valid,
+        valid=source.valid if settings.valid == "auto" else settings.valid,
         superb_folds=settings.superb_folds,
         emobox_folds=settings.emobox_folds,
         target_rows=np.flatnonzero(is_labelled).astype(np.int64),

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from conversation_emotion.settings.corpus import find_corpus
 from conversation_emotion.splits.protocols import Fold, Rows, Split, audit_fold
 from conversation_emotion.utterances.labels import (
     FOUR_CLASSES,
@@ -59,7 +60,7 @@ def pool_corpora(tables: Mapping[str, pd.DataFrame]) -> Pooled:
     """
     joined, maps, dropped = [], {}, {}
     for name, table in tables.items():
-        label_map = find_label_map(name, "4-class", table["emotion"])
+        label_map = find_label_map(name, "4-class", table["emotion"], find_corpus(name).label_maps)
         targets = map_labels(table["emotion"], label_map)
         labels = np.array([*FOUR_CLASSES, None], dtype=object)
         classes = targets.classes.to_numpy()

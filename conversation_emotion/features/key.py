@@ -3,13 +3,10 @@
 import dataclasses
 import hashlib
 import json
-import os
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-
-import platformdirs
 
 from conversation_emotion.settings.features import Layers, Pooling
 
@@ -40,12 +37,6 @@ class FeatureKey:
     def digest(self) -> str:
         """Returns the name of the store's folder: 32 hexadecimal digits."""
         return hashlib.sha256(self.describe().encode()).hexdigest()[:32]
-
-
-def cache_folder() -> Path:
-    """Returns ``CONVERSATION_EMOTION_CACHE`` or the user's cache folder; makes neither."""
-    given = os.environ.get("CONVERSATION_EMOTION_CACHE")
-    return Path(given) if given else platformdirs.user_cache_path("conversation-emotion")
 
 
 def text_digest(text: str) -> str:

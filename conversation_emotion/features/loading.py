@@ -1,36 +1,44 @@
-"""Loads an encoder by name, through the entry points of the packages that bring encoders.
+"""Encoders by name, from whatever package brings them by an entry point."""
 
-The group ``conversation_emotion.encoders`` holds ``speech`` and ``text``, the loaders of the two
-built-in packages; every other entry is an encoder NAME of another package, given as a factory.
-"""
-
+from importlib import import_module
 from importlib.metadata import entry_points
 
 from conversation_emotion.features.encoders import Encoder
 
 GROUP = "conversation_emotion.encoders"
+"""Group of entry points. ``speech`` and ``text`` are the loaders of the built-in packages, which
+take a name and a device; every other is an encoder of that name, and takes a device."""
 
 
 def load_encoder(modality: str, name: str, device: str | None = None) -> Encoder:
-    """Loads an encoder.
+    """Loads a built-in encoder, or the one that another package brings under this name.
 
     Args:
         modality: ``speech`` or ``text``.
-        name: Name of an entry point, else whatever the built-in loader of the modality takes.
-        device: Where it computes; None takes a GPU if there is one.
+        name: Name of an entry point, or what the built-in loader of the modality takes.
+        device: Where it computes, for instance ``cuda:0``; None is a GPU where there is one.
 
     Raises:
-        ModuleNotFoundError: The built-in loaders are not installed.
+        ModuleNotFoundError: The project itself was never installed.
+        ValueError: Two encoders have this name.
     """
     import torch
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    found = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if name in found and name not in ("speech", "text"):
-        return found[name].load()(device=device)
-    if modality not in found:
+    entries = entry_points(group=GROUP)
+    built_in = next((entry for entry in entries if entry.name == modality), None)
+    if built_in is None:
         raise ModuleNotFoundError(
-            f"no loader of {modality} encoders is installed; run 'pip install -e .' in the "
-            "repository, or 'pip install conversation-emotion'"
+            f"no package brings {modality} encoders (entry point {modality!r} of {GROUP}): install "
+            "the project once with pip install -e ., a checkout alone has no entry points"
         )
-    return found[modality].load()(name, device=device)
+    others = [entry for entry in entries if entry.name == name != modality]
+    package = import_module(built_in.module)
+    if name in (*getattr(package, "BUILDERS", ()), getattr(package, "DEFAULT_ENCODER", None)):
+        others.append(built_in)
+    if len(others) > 1:
+        places = " and ".join(entry.value for entry in others)
+        raise ValueError(f"two encoders are named {name!r}: {places}; uninstall or rename one")
+    if others and others[0] is not built_in:
+        return others[0].load()(device=device)
+    return built_in.load()(name, device=device)

@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conversation_emotion.features.key import FeatureKey, cache_folder
+from conversation_emotion.features.key import FeatureKey
+from conversation_emotion.settings.cache import cache_folder
 
 SHARD_BYTES = 64 * 2**20
 """Size at which a shard is written; an interruption loses no more than this."""

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
-from conversation_emotion.corpora import CORPORA, load_corpus
+from conversation_emotion.corpora import load_corpus
+from conversation_emotion.settings.corpus import list_corpora
 from conversation_emotion.utterances.audio import SUFFIXES, AudioError, measure_seconds
 
 
@@ -54,7 +55,7 @@ def find_recordings(source: str, *, min_seconds: float, max_seconds: float) -> R
 
     Args:
         source: A folder, searched with all its subfolders; or ``NAME=ROOT`` with a name in
-            `conversation_emotion.corpora.CORPORA`, ``demo=`` for the corpus in the package.
+            `list_corpora`, ``demo=`` for the corpus in the package.
         min_seconds: Shorter clips are left out.
         max_seconds: Longer ones are cut into equal pieces.
 
@@ -63,7 +64,7 @@ def find_recordings(source: str, *, min_seconds: float, max_seconds: float) -> R
         ValueError: No corpus has this name, or its files break their format.
     """
     name, is_corpus, root = source.partition("=")
-    if is_corpus and name in CORPORA:
+    if is_corpus and name in list_corpora():
         wanted = list(_read_corpus(load_corpus(name, root or None)))
     else:
         wanted = [Clip(str(path), 0.0, 0.0) for path in _search(Path(source).expanduser())]
@@ -102,7 +103,7 @@ def _search(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{folder}: no such folder; pass a folder of audio, or NAME=ROOT with a corpus of "
-            f"{', '.join(CORPORA)}"
+            f"{', '.join(list_corpora())}"
         )
     for path in sorted(folder.rglob("*")):
         is_litter = any(part.startswith(".") for part in path.relative_to(folder).parts)

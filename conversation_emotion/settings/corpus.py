@@ -1,43 +1,128 @@
-"""Which corpus, which classes, which split."""
+"""Which corpora there are, and the choice of one: its classes, its split."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import difflib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
-CorpusName = Literal[
-    "aesdd",
-    "audformat",
-    "baum-1",
-    "cafe",
-    "casia",
-    "cmu-mosei",
-    "cmu-mosi",
-    "crema-d",
-    "demo",
-    "emodb",
-    "emovo",
-    "enterface",
-    "esd",
-    "huggingface",
-    "iemocap",
-    "jl-corpus",
-    "m3ed",
-    "manifest",
-    "mead",
-    "meld",
-    "msp-improv",
-    "msp-podcast",
-    "ravdess",
-    "ravdess-song",
-    "resd",
-    "savee",
-    "shemo",
-    "subesco",
-    "tess",
-    "urdu",
+from typing_extensions import Doc
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LabelSet = Literal["4-class", "5-class", "6-class", "7-class", "8-class", "all"]
+"""Names of sets of classes; what each corpus maps onto them is in its module."""
+
+SplitName = Literal[
+    "official",
+    "leave-one-session-out",
+    "leave-one-speaker-out",
+    "speaker-k-fold",
+    "superb",
+    "emotion2vec-session",
+    "emotion2vec-speaker",
+    "emobox",
+    "recording-prefix",
 ]
-"""The corpora that can be read, those of `conversation_emotion.corpora.CORPORA`."""
+"""Protocols, those of `conversation_emotion.splits.protocols.SPLITS`."""
+
+ValidPart = Literal["share", "speaker", "fold"]
+"""What selects the epoch where a protocol leaves it open."""
+
+NUM_FOLDS = 5
+"""Folds of speaker-k-fold unless settings say otherwise."""
+
+GROUP = "conversation_emotion.corpora"
+"""Group of entry points by which another package brings a corpus."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusOptions:
+    """Options that only one corpus has are the fields of a subclass; most corpora have none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSource:
+    """How a corpus is read, and what holds for it unless settings say otherwise.
+
+    Attributes:
+        load: Reads the utterance table from the root (None where none is given) and the fields of
+            `options` as keyword arguments.
+        root: What ``--root`` is, in words.
+        needs_root: False for a corpus that comes with its package.
+        labels: The label set.
+        split: The protocol; None is the official split where the table has one, else
+            speaker-k-fold.
+        valid: What selects the epoch where the protocol leaves it open.
+        label_maps: Class of each emotion by label set; None drops the emotion.
+        options: Defaults of the options that only this corpus has.
+    """
+
+    load: "Callable[..., pd.DataFrame]"
+    root: str
+    needs_root: bool = True
+    labels: LabelSet = "all"
+    split: SplitName | None = None
+    valid: ValidPart = "share"
+    label_maps: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    options: CorpusOptions = field(default_factory=CorpusOptions)
+
+
+@cache
+def list_corpora() -> dict[str, list[EntryPoint]]:
+    """Returns where each corpus is defined, in alphabetical order, without importing any.
+
+    Built-in corpora are the modules of `conversation_emotion.corpora` that define ``CORPUS``, with
+    hyphens for underscores; others come by entry points of `GROUP`.
+    """
+    folder = Path(__file__).parents[1] / "corpora"
+    found: defaultdict[str, list[EntryPoint]] = defaultdict(list)
+    for path in (*folder.glob("*.py"), *folder.glob("*/__init__.py")):
+        if re.search(r"^CORPUS = ", path.read_text("utf-8"), re.MULTILINE):
+            module = path.parent.name if path.stem == "__init__" else path.stem
+            name = module.replace("_", "-")
+            found[name].append(EntryPoint(name, f"{GROUP}.{module}:CORPUS", GROUP))
+    for entry in entry_points(group=GROUP):
+        found[entry.name].append(entry)
+    return dict(sorted(found.items()))
+
+
+def find_corpus(name: str) -> CorpusSource:
+    """Imports the source of a corpus; a plain function from a root to a table becomes one.
+
+    Raises:
+        ValueError: No corpus has this name, or two have, or its module cannot be imported.
+    """
+    corpora = list_corpora()
+    if name not in corpora:
+        close = difflib.get_close_matches(name, corpora, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"unknown corpus {name!r}, known are {', '.join(corpora)}{hint}")
+    entry, *others = corpora[name]
+    if others:
+        places = " and ".join(place.value for place in corpora[name])
+        raise ValueError(f"two corpora are named {name!r}: {places}; uninstall or rename one")
+    try:
+        source = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"corpus {name!r}: {entry.value} cannot be imported: {error}") from error
+    if isinstance(source, CorpusSource):
+        return source
+    return CorpusSource(load=source, root=f"what {entry.value} reads")
+
+
+CorpusName = Annotated[
+    str,
+    Doc(
+        "Name of the corpus; demo is built in, manifest is a table of your own. One of "
+        f"{', '.join(list_corpora())}."
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,42 +130,25 @@ class CorpusSettings:
     """Which data, which classes, which protocol."""
 
     corpus: CorpusName = "demo"
-    """Corpus to train and test on; demo is built in, manifest is a table of your own."""
 
     root: Path | None = None
     """Folder of the corpus as distributed, or the manifest file; demo needs none."""
 
-    labels: Literal["auto", "4-class", "5-class", "6-class", "7-class", "8-class", "all"] = "auto"
-    """Classes to judge; all takes every emotion that the corpus names. auto is 4-class for demo,
-    iemocap, manifest, meld and msp-improv, 5-class for jl-corpus, 7-class for emodb, 8-class for
-    msp-podcast, else all."""
+    labels: Literal["auto", LabelSet] = "auto"
+    """Classes to predict; all takes every emotion that the corpus names, auto what
+    `experiments.corpora` lists for the corpus."""
 
-    scenario: Literal["all", "improvised", "scripted"] = "all"
-    """Which dialogues of IEMOCAP to use."""
-
-    split: Literal[
-        "auto",
-        "official",
-        "leave-one-session-out",
-        "leave-one-speaker-out",
-        "speaker-k-fold",
-        "superb",
-        "emotion2vec-session",
-        "emotion2vec-speaker",
-        "emobox",
-        "recording-prefix",
-    ] = "auto"
-    """Protocol; the last five are those of single utterances, as published. auto is
-    leave-one-speaker-out for iemocap and for corpora of up to ten speakers, leave-one-session-out
-    for demo and msp-improv, and the official split where there is one; else, and for esd,
+    split: Literal["auto", SplitName] = "auto"
+    """Protocol; the last five are those of single utterances, as published. auto is what
+    `experiments.corpora` lists for the corpus, else the official split where there is one, else
     speaker-k-fold."""
 
-    valid: Literal["auto", "share", "speaker", "fold"] = "auto"
+    valid: Literal["auto", ValidPart] = "auto"
     """What selects the epoch where the protocol leaves it open: a fifth of the train dialogues, all
-    those of one train speaker, or the fold after the tested, which is not learnt from; auto is
+    those of one train speaker, or the fold after the tested, which is not trained on; auto is
     speaker for emodb, else share."""
 
-    num_folds: int = 5
+    num_folds: int = NUM_FOLDS
     """Folds of speaker-k-fold."""
 
     superb_folds: Path | None = None
@@ -91,38 +159,54 @@ class CorpusSettings:
     EmoBox's rule."""
 
     speeds: tuple[float, ...] = ()
-    """Learn also from copies of all that trains, played so many times as fast, such as 0.9 1.1."""
+    """Train also on copies of the train part, played so many times as fast, such as 0.9 1.1."""
 
     strict: bool = False
     """Stop at a clip that is missing or broken, instead of naming it and masking its speech."""
+
+    options: CorpusOptions = field(default_factory=CorpusOptions)
 
     def __post_init__(self) -> None:
         if self.num_folds < 2:
             raise ValueError(f"--num-folds must be 2 or more, got {self.num_folds}")
         if not all(0.5 <= x <= 2 and x != 1 and self.speeds.count(x) == 1 for x in self.speeds):
             raise ValueError(f"--speeds must differ, lie in [0.5, 2], not be 1; got {self.speeds}")
-        if self.corpus != "demo" and self.root is None:
-            raise ValueError(f"--corpus {self.corpus} needs --root")
+        source = find_corpus(self.corpus)
+        if source.needs_root and self.root is None:
+            raise ValueError(f"--corpus {self.corpus} needs --root, {source.root}")
+        if type(self.options) not in (CorpusOptions, type(source.options)):
+            raise ValueError(f"{self.options} is not for --corpus {self.corpus}")
         if self.split == "superb" and self.superb_folds is None:
             raise ValueError("--split superb needs --superb-folds")
-        if self.scenario != "all" and self.corpus != "iemocap":
-            raise ValueError(f"--scenario {self.scenario} is for iemocap, not {self.corpus}")
+        if self.split != "auto":
+            self.check_split(self.split)
+
+    def check_split(self, split: str) -> None:
+        """Raises a `ValueError` where an option of another protocol than this one is set."""
+        for flag, owner, is_set in (
+            ("--num-folds", "speaker-k-fold", self.num_folds != NUM_FOLDS),
+            ("--superb-folds", "superb", self.superb_folds is not None),
+            ("--emobox-folds", "emobox", self.emobox_folds is not None),
+        ):
+            if is_set and split != owner:
+                raise ValueError(f"{flag} is for --split {owner}, not {split}")
 
 
 def parse_places(
-    flag: str, places: Sequence[str], known: Sequence[str] = get_args(CorpusName)
-) -> dict[CorpusName, Path]:
-    """Reads NAME=PATH pairs.
+    flag: str, places: Sequence[str], known: Collection[str] | None = None
+) -> dict[str, Path]:
+    """Reads NAME=PATH pairs, such as --roots emodb=EmoDB ravdess=RAVDESS.
 
     Args:
         flag: The flag they were given with, for the error.
         places: The pairs.
-        known: Corpora that may be named.
+        known: Corpora that may be named; all that there are if None.
 
     Raises:
         ValueError: A pair is none, or names no known corpus, or one is named twice.
     """
-    found: dict[CorpusName, Path] = {}
+    known = list_corpora() if known is None else known
+    found: dict[str, Path] = {}
     for place in places:
         name, is_pair, path = place.partition("=")
         if not is_pair or not path:
@@ -131,5 +215,5 @@ def parse_places(
             raise ValueError(f"{flag}: no corpus {name!r} here; choose from {', '.join(known)}")
         if name in found:
             raise ValueError(f"{flag} names {name} more than once")
-        found[cast(CorpusName, name)] = Path(path)
+        found[name] = Path(path)
     return found

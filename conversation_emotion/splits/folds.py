@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from conversation_emotion.settings.corpus import NUM_FOLDS, ValidPart
 
 Rows = NDArray[np.int64]
 """Row numbers of an utterance table."""
@@ -65,8 +66,8 @@ class SplitOptions:
         target_rows: Rows with a class, of which the published splits are made; all if None.
     """
 
-    num_folds: int = 5
-    valid: Literal["share", "speaker", "fold"] = "share"
+    num_folds: int = NUM_FOLDS
+    valid: ValidPart = "share"
     valid_share: float = 0.2
     seed: int = 0
     superb_folds: Path | None = None

@@ -9,11 +9,14 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import GroupKFold
 
+from conversation_emotion.settings.corpus import SplitName
 from conversation_emotion.splits import published as published_splits
 from conversation_emotion.splits.folds import Fold, LeakageError, Rows, Split, SplitOptions
 
 
-def make_split(name: str, utterances: pd.DataFrame, options: SplitOptions | None = None) -> Split:
+def make_split(
+    name: SplitName, utterances: pd.DataFrame, options: SplitOptions | None = None
+) -> Split:
     """Makes the folds of a protocol and audits each of them.
 
     Args:
@@ -165,7 +168,7 @@ def _recording_prefix(utterances: pd.DataFrame, options: SplitOptions) -> Split:
     return _with_hold_out("recording-prefix", utterances, folds, options)
 
 
-SPLITS: dict[str, Callable[[pd.DataFrame, SplitOptions], Split]] = {
+SPLITS: dict[SplitName, Callable[[pd.DataFrame, SplitOptions], Split]] = {
     "official": _official,
     "leave-one-session-out": _leave_one_session_out,
     "leave-one-speaker-out": _leave_one_speaker_out,

@@ -1,12 +1,16 @@
-"""Label sets, explicit maps from each corpus' emotions onto them, and what each map drops."""
+"""Label sets, and maps from the emotions of a corpus onto them."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 IGNORED = -100
-"""Target of an utterance that is not judged: unlabelled, or dropped by the label map."""
+"""Target of an utterance without a class: unlabelled, or dropped by the label map."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +37,7 @@ class LabelMap:
 
 
 class Targets(NamedTuple):
-    """Class indices of a table's utterances and how many turns the map left unjudged.
+    """Class indices of a table's utterances and how many utterances have none.
 
     Attributes:
         classes: Index into the map's labels, `IGNORED` where there is none; a row per utterance.
@@ -47,161 +51,63 @@ class Targets(NamedTuple):
 
 
 FOUR_CLASSES = ("angry", "happy", "neutral", "sad")
-MELD_CLASSES = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
-EMODB_CLASSES = ("anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness")
 SENTIMENTS = ("negative", "neutral", "positive")
 
-MSP_PODCAST_CLASSES = (
-    "anger",
-    "contempt",
-    "disgust",
-    "fear",
-    "happiness",
-    "neutral",
-    "sadness",
-    "surprise",
-)
-JL_PRIMARY_CLASSES = ("anger", "excitement", "happiness", "neutral", "sadness")
-
-_BY_NAME = {label: label for label in FOUR_CLASSES}
 _BY_NOUN = {"anger": "angry", "happiness": "happy", "neutral": "neutral", "sadness": "sad"}
-_BASIC = ("disgust", "fear", "surprise")
-_BAUM_STATES = ("bothered", "concentrating", "thinking", "unsure")
-_JL_SECONDARY = ("anxiety", "apology", "assertiveness", "concern", "encouragement")
-
-_DROPPED = {
-    "emodb": ("boredom", "disgust", "fear"),
-    "ravdess": ("calm", *_BASIC),
-    "ravdess-song": ("calm", "fear"),
-    "savee": _BASIC,
-    "crema-d": ("disgust", "fear"),
-    "tess": _BASIC,
-    "esd": ("surprise",),
-    "mead": ("contempt", *_BASIC),
-    "msp-podcast": ("contempt", "other", *_BASIC),
-    "msp-improv": ("other",),
-    "m3ed": _BASIC,
-    "subesco": _BASIC,
-    "cafe": _BASIC,
-    "emovo": _BASIC,
-    "shemo": ("fear", "surprise"),
-    "resd": ("disgust", "enthusiasm", "fear"),
-    "urdu": (),
-    "casia": ("fear", "surprise"),
-    "jl-corpus": ("excitement", *_JL_SECONDARY),
-    "baum-1": ("boredom", "contempt", "interest", *_BASIC, *_BAUM_STATES),
-}
-"""What the four classes leave out, of each corpus that names them by the nouns of `_BY_NOUN`."""
-
-LABEL_MAPS: dict[tuple[str, str], LabelMap] = {
-    (label_map.corpus, label_map.label_set): label_map
-    for label_map in (
-        LabelMap(
-            corpus="iemocap",
-            label_set="4-class",
-            labels=FOUR_CLASSES,
-            classes={
-                "ang": "angry",
-                "hap": "happy",
-                "exc": "happy",
-                "neu": "neutral",
-                "sad": "sad",
-            },
-            dropped=("fru", "sur", "fea", "dis", "oth"),
-        ),
-        LabelMap(
-            corpus="iemocap",
-            label_set="6-class",
-            labels=("angry", "excited", "frustrated", "happy", "neutral", "sad"),
-            classes={
-                "ang": "angry",
-                "exc": "excited",
-                "fru": "frustrated",
-                "hap": "happy",
-                "neu": "neutral",
-                "sad": "sad",
-            },
-            dropped=("sur", "fea", "dis", "oth"),
-        ),
-        LabelMap(
-            corpus="meld",
-            label_set="4-class",
-            labels=FOUR_CLASSES,
-            classes={"anger": "angry", "joy": "happy", "neutral": "neutral", "sadness": "sad"},
-            dropped=("disgust", "fear", "surprise"),
-        ),
-        LabelMap(
-            corpus="meld",
-            label_set="7-class",
-            labels=MELD_CLASSES,
-            classes={label: label for label in MELD_CLASSES},
-        ),
-        LabelMap(
-            corpus="emodb",
-            label_set="7-class",
-            labels=EMODB_CLASSES,
-            classes={label: label for label in EMODB_CLASSES},
-        ),
-        LabelMap(
-            corpus="msp-podcast",
-            label_set="8-class",
-            labels=MSP_PODCAST_CLASSES,
-            classes={label: label for label in MSP_PODCAST_CLASSES},
-            dropped=("other",),
-        ),
-        LabelMap(
-            corpus="jl-corpus",
-            label_set="5-class",
-            labels=JL_PRIMARY_CLASSES,
-            classes={label: label for label in JL_PRIMARY_CLASSES},
-            dropped=_JL_SECONDARY,
-        ),
-        LabelMap(corpus="demo", label_set="4-class", labels=FOUR_CLASSES, classes=_BY_NAME),
-        *(
-            LabelMap(
-                corpus=corpus,
-                label_set="4-class",
-                labels=FOUR_CLASSES,
-                classes=_BY_NOUN,
-                dropped=dropped,
-            )
-            for corpus, dropped in _DROPPED.items()
-        ),
-    )
-}
 
 
-def find_label_map(corpus: str, label_set: str, emotions: pd.Series) -> LabelMap:
-    """Finds the map of a corpus onto a label set; ``all`` keeps every emotion under its own name.
+def four_classes(emotions: Iterable[str | None]) -> dict[str, str | None]:
+    """Maps anger, happiness, neutral and sadness onto `FOUR_CLASSES`, and drops the others."""
+    return {name: _BY_NOUN.get(name) for name in emotions if name is not None}
+
+
+def own_names(emotions: Iterable[str]) -> dict[str, str]:
+    """Maps each emotion onto a class of its own name."""
+    return {name: name for name in emotions}
+
+
+def find_label_map(
+    corpus: str,
+    label_set: str,
+    emotions: pd.Series,
+    label_maps: Mapping[str, Mapping[str, str | None]] | None = None,
+) -> LabelMap:
+    """Returns the map of a corpus onto a label set; ``all`` keeps every emotion by its own name.
 
     Args:
         corpus: Name of the corpus.
-        label_set: ``4-class``, another of `LABEL_MAPS`, or ``all``.
+        label_set: ``all``, one of ``label_maps``, or ``4-class`` for a table that has its names.
         emotions: Emotions as the corpus names them, from which ``all`` takes its classes.
+        label_maps: Class of each emotion by label set, None where it is dropped. Classes are in
+            alphabetical order.
 
     Raises:
         ValueError: The corpus has no such label set.
     """
+    maps = dict(label_maps or {})
     if label_set == "all":
-        labels = tuple(sorted(emotions.dropna().astype(str).unique()))
-        if len(labels) < 2:
-            raise ValueError(f"{corpus}: needs two emotions or more, got {list(labels)}")
-        return LabelMap(
-            corpus=corpus, label_set="all", labels=labels, classes={name: name for name in labels}
+        maps["all"] = own_names(sorted(emotions.dropna().astype(str).unique()))
+        if len(maps["all"]) < 2:
+            raise ValueError(f"{corpus}: needs two emotions or more, got {list(maps['all'])}")
+    elif label_set == "4-class" and set(emotions.dropna()) <= set(FOUR_CLASSES):
+        maps.setdefault("4-class", own_names(FOUR_CLASSES))
+    if label_set not in maps:
+        raise ValueError(
+            f"{corpus}: no map onto the label set {label_set!r}; known for this corpus are "
+            f"{', '.join([*maps, 'all'])}. {_own_labels_hint(emotions)}"
         )
-    if (corpus, label_set) in LABEL_MAPS:
-        return LABEL_MAPS[corpus, label_set]
-    if label_set == "4-class" and set(emotions.dropna()) <= set(FOUR_CLASSES):
-        return LabelMap(corpus=corpus, label_set="4-class", labels=FOUR_CLASSES, classes=_BY_NAME)
-    known = [name for owner, name in LABEL_MAPS if owner == corpus]
-    raise ValueError(
-        f"{corpus}: no map onto the label set {label_set!r}; known for this corpus are "
-        f"{', '.join([*known, 'all'])}. {_own_labels_hint(emotions)}"
+    classes = {name: label for name, label in maps[label_set].items() if label is not None}
+    return LabelMap(
+        corpus=corpus,
+        label_set=label_set,
+        labels=tuple(sorted(set(classes.values()))),
+        classes=classes,
+        dropped=tuple(name for name in maps[label_set] if name not in classes),
     )
 
 
 def map_labels(emotions: pd.Series, label_map: LabelMap) -> Targets:
-    """Turns emotions into class indices and counts what is not judged.
+    """Turns emotions into class indices and counts those without one.
 
     Raises:
         ValueError: An emotion is neither kept nor dropped by the map.
@@ -212,7 +118,7 @@ def map_labels(emotions: pd.Series, label_map: LabelMap) -> Targets:
         example = given.index[given == unknown[0]][0]
         raise ValueError(
             f"{label_map.corpus}: unknown emotion {unknown[0]!r} (row {example}, {len(unknown)} "
-            f"unknown in all); {label_map.label_set} knows {', '.join(sorted(known))}"
+            f"unknown in all); {label_map.label_set} has {', '.join(sorted(known))}"
         )
     index = {name: label_map.labels.index(label) for name, label in label_map.classes.items()}
     classes = emotions.map(index).astype("float64").fillna(IGNORED).astype("int64")

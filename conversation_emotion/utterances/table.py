@@ -2,8 +2,13 @@
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
+
+Utterances: TypeAlias = "pd.DataFrame"
+"""A table with the columns of `COLUMNS`."""
 
 COLUMNS: dict[str, str] = {
     "corpus": "name of the corpus, the same in every row",
@@ -36,7 +41,7 @@ SPLITS = ("train", "valid", "test")
 GENDERS = ("female", "male", "other")
 
 
-def build_utterances(rows: Iterable[dict[str, object]], corpus: str) -> pd.DataFrame:
+def build_utterances(rows: Iterable[dict[str, object]], corpus: str) -> Utterances:
     """Makes the utterance table from rows that name only what their corpus knows.
 
     Sorts by dialogue and order, gives absent columns missing values, and checks the contract.
@@ -48,6 +53,8 @@ def build_utterances(rows: Iterable[dict[str, object]], corpus: str) -> pd.DataF
     Raises:
         ValueError: The contract is broken, see `validate_utterances`; or there are no rows.
     """
+    import pandas as pd  # here, so that help and usage errors come without its half second
+
     table = pd.DataFrame(list(rows))
     if table.empty:
         raise ValueError(f"{corpus}: no utterances found")
@@ -62,7 +69,7 @@ def build_utterances(rows: Iterable[dict[str, object]], corpus: str) -> pd.DataF
     return table.sort_values(["dialogue_id", "order"], kind="stable", ignore_index=True)
 
 
-def validate_utterances(utterances: pd.DataFrame, corpus: str) -> pd.DataFrame:
+def validate_utterances(utterances: Utterances, corpus: str) -> Utterances:
     """Returns the table unchanged, or says which rows break its contract.
 
     Raises:
@@ -85,18 +92,18 @@ def validate_utterances(utterances: pd.DataFrame, corpus: str) -> pd.DataFrame:
     return utterances
 
 
-def has_text(utterances: pd.DataFrame) -> pd.Series:
+def has_text(utterances: Utterances) -> "pd.Series":
     """Marks the utterances whose transcript holds more than white space."""
     return utterances["text"].map(lambda text: isinstance(text, str) and bool(text.strip()))
 
 
-def _check_ids_are_unique(utterances: pd.DataFrame, corpus: str) -> None:
+def _check_ids_are_unique(utterances: Utterances, corpus: str) -> None:
     ids = utterances["utterance_id"]
     if repeated := ids[ids.duplicated()].tolist():
         raise ValueError(f"{corpus}: {len(repeated)} utterance ids repeat, first {repeated[0]!r}")
 
 
-def _check_order(utterances: pd.DataFrame, corpus: str) -> None:
+def _check_order(utterances: Utterances, corpus: str) -> None:
     for dialogue_id, orders in utterances.groupby("dialogue_id", sort=False)["order"]:
         if sorted(orders) != list(range(len(orders))):
             raise ValueError(
@@ -106,7 +113,7 @@ def _check_order(utterances: pd.DataFrame, corpus: str) -> None:
 
 
 def _check_choices(
-    utterances: pd.DataFrame, corpus: str, column: str, allowed: tuple[str, ...]
+    utterances: Utterances, corpus: str, column: str, allowed: tuple[str, ...]
 ) -> None:
     given = utterances[column].dropna()
     if wrong := given[~given.isin(allowed)].tolist():
@@ -116,7 +123,7 @@ def _check_choices(
         )
 
 
-def _check_times(utterances: pd.DataFrame, corpus: str) -> None:
+def _check_times(utterances: Utterances, corpus: str) -> None:
     for utterance_id, start, end in zip(
         utterances["utterance_id"], utterances["start"], utterances["end"], strict=True
     ):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from conversation_emotion.settings.corpus import CorpusName
+from conversation_emotion.settings.corpus import find_corpus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class AudioSettings:
 class ProbeSettings:
     """What a sweep judges an encoder by; a pre-training alone does not probe."""
 
-    probe_corpus: CorpusName = "demo"
+    probe_corpus: str = "demo"
     """Corpus on which a sweep trains a linear probe of each encoder."""
 
     probe_root: Path | None = None
@@ -91,7 +91,7 @@ class ProbeSettings:
     """Times that each of its folds is trained."""
 
     def __post_init__(self) -> None:
-        if self.probe_corpus != "demo" and self.probe_root is None:
+        if find_corpus(self.probe_corpus).needs_root and self.probe_root is None:
             raise ValueError(f"--probe-corpus {self.probe_corpus} needs --probe-root")
         if self.probe_seeds < 1:
             raise ValueError(f"--probe-seeds must be 1 or more, got {self.probe_seeds}")

@@ -87,6 +87,7 @@ def run(module: str, sweep: SweepSettings, config: Any) -> None:
 def main() -> None:
     """Runs a sweep from the command line."""
     module, sweep, config = parse(sys.argv[1:])
+    _cli.check_inputs(config)
     _cli.run_or_explain(lambda: run(module, sweep, config))
 
 

@@ -82,8 +82,9 @@ def feature_variants(space: SearchSpace, config: Config) -> list[Config]:
 def settings_of(config: object) -> dict[str, Any]:
     """Turns nested settings into one dictionary by the name of the flag."""
     flat: dict[str, Any] = {}
-    for name, value in dataclasses.asdict(config).items():  # type: ignore[call-overload]
-        flat.update(value if isinstance(value, dict) else {name: value})
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        flat.update(settings_of(value) if dataclasses.is_dataclass(value) else {field.name: value})
     return flat
 
 

@@ -187,8 +187,9 @@ def find_store() -> str:
 def flatten(config: object) -> dict[str, object]:
     """Turns nested dataclasses into one dictionary of settings by flag name."""
     flat: dict[str, object] = {}
-    for name, value in dataclasses.asdict(config).items():  # type: ignore[call-overload]
-        flat.update(value if isinstance(value, dict) else {name: value})
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        flat.update(flatten(value) if dataclasses.is_dataclass(value) else {field.name: value})
     return flat
 
 

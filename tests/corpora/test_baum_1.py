@@ -11,7 +11,8 @@ from layouts import write_recordings
 
 from conversation_emotion.corpora import load_corpus
 from conversation_emotion.corpora.baum_1 import EMOTIONS
-from conversation_emotion.utterances.labels import IGNORED, LABEL_MAPS, map_labels
+from conversation_emotion.settings.corpus import find_corpus
+from conversation_emotion.utterances.labels import IGNORED, find_label_map, map_labels
 
 pytest.importorskip("openpyxl")
 
@@ -152,7 +153,8 @@ def test_a_recording_that_is_named_otherwise_is_an_error(tmp_path):
 
 def test_four_classes_keep_anger_happiness_neutral_and_sadness_and_know_all_others(tmp_path):
     table = load_corpus("baum-1", write_spontaneous(write_acted(tmp_path)))
-    label_map = LABEL_MAPS["baum-1", "4-class"]
+    maps = find_corpus("baum-1").label_maps
+    label_map = find_label_map("baum-1", "4-class", table["emotion"], maps)
     targets = map_labels(table["emotion"], label_map)
     kept = table.loc[targets.classes != IGNORED, "utterance_id"].tolist()
     assert kept == ["acted_S001_001", "spontaneous_S031_011"]

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from conversation_emotion.corpora.demo import CEILING_UAR, DATA, ceiling, load_demo, make
+from conversation_emotion.corpora.demo import DATA, ceiling, load_demo, make
+from conversation_emotion.corpora.demo.ceiling import CEILING_UAR
 from conversation_emotion.corpora.demo.plan import SESSIONS, plan_session
 from conversation_emotion.corpora.demo.process import EMOTIONS, PROCESS, EmotionProcess
 from conversation_emotion.corpora.demo.process import TURNS_PER_DIALOGUE as TURNS

@@ -4,7 +4,14 @@ import logging
 import pytest
 from layouts import IEMOCAP_EVALUATION, IEMOCAP_TRANSCRIPT, write_iemocap_dialogue
 
-from conversation_emotion.corpora.iemocap import PUBLISHED_COUNTS, load_iemocap, select_scenario
+from conversation_emotion.corpora import load_corpus
+from conversation_emotion.corpora.iemocap import (
+    PUBLISHED_COUNTS,
+    IemocapOptions,
+    load_iemocap,
+)
+from conversation_emotion.datasets.dataset import load_utterances
+from conversation_emotion.settings.corpus import CorpusSettings
 
 
 @pytest.fixture
@@ -181,24 +188,30 @@ def test_evaluation_that_cannot_be_read_is_named_with_its_line(tmp_path, line):
 
 
 def test_selecting_a_scenario_drops_whole_dialogues(root):
-    table = load_iemocap(write_iemocap_dialogue(root, "Ses01M_script02_1"))
-    assert len(table) == 8
-    assert set(select_scenario(table, "improvised")["dialogue_id"]) == {"Ses01F_impro01"}
-    scripted = select_scenario(table, "scripted")
+    write_iemocap_dialogue(root, "Ses01M_script02_1")
+    assert len(load_iemocap(root)) == 8
+    assert set(load_iemocap(root, "improvised")["dialogue_id"]) == {"Ses01F_impro01"}
+    scripted = load_corpus("iemocap", root, scenario="scripted")
     assert set(scripted["dialogue_id"]) == {"Ses01M_script02_1"}
     assert scripted.index.tolist() == [0, 1, 2, 3]
-    assert len(select_scenario(table, "all")) == 8
 
 
 def test_selecting_a_scenario_that_no_dialogue_has_is_an_error(root):
     with pytest.raises(ValueError, match=r"no dialogue is 'scripted'; the table has \['impro"):
-        select_scenario(load_iemocap(root), "scripted")
+        load_iemocap(root, "scripted")
 
 
-def test_selecting_a_scenario_in_another_corpus_is_an_error(root):
-    table = load_iemocap(root).drop(columns="scenario")
-    with pytest.raises(ValueError, match="no column 'scenario' to select 'improvised' by"):
-        select_scenario(table, "improvised")
+def test_the_options_of_iemocap_are_refused_with_another_corpus():
+    options = IemocapOptions(scenario="scripted")
+    with pytest.raises(ValueError, match=r"IemocapOptions\(scenario='scripted'\).* --corpus demo"):
+        CorpusSettings(options=options)
+
+
+def test_a_dataset_has_the_dialogues_of_the_scenario_alone(root):
+    options = IemocapOptions(scenario="scripted")
+    write_iemocap_dialogue(root, "Ses01M_script02_1")
+    table = load_utterances(CorpusSettings(corpus="iemocap", root=root, options=options))
+    assert set(table["dialogue_id"]) == {"Ses01M_script02_1"}
 
 
 def test_published_counts_add_up_to_the_5531_utterances_of_the_literature():

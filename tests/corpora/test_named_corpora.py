@@ -9,7 +9,7 @@ import pytest
 from layouts import find_data, write_recordings
 
 from conversation_emotion.corpora import load_corpus
-from conversation_emotion.utterances.labels import LABEL_MAPS
+from conversation_emotion.settings.corpus import find_corpus
 
 JL = "Raw JL corpus (unchecked and unannotated)/JL(wav+txt)"
 RECORDINGS = {
@@ -132,11 +132,12 @@ def test_sentences_of_known_words_have_a_text(tmp_path, corpus, utterance_id, te
     assert cells(read(tmp_path, corpus), utterance_id, "text") == (text,)
 
 
-@pytest.mark.parametrize("corpus", sorted({owner for owner, _ in LABEL_MAPS} & set(RECORDINGS)))
+@pytest.mark.parametrize(
+    "corpus", sorted(name for name in RECORDINGS if find_corpus(name).label_maps)
+)
 def test_label_maps_know_every_emotion_that_a_name_can_tell(corpus):
     module = import_module(f"conversation_emotion.corpora.{MODULES.get(corpus, corpus)}")
-    label_map = LABEL_MAPS[corpus, "4-class"]
-    known = {*label_map.classes, *label_map.dropped}
+    known = set(find_corpus(corpus).label_maps["4-class"])
     assert set(module.EMOTIONS.values()) - SPOKEN_ONLY.get(corpus, set()) == known
 
 

@@ -18,8 +18,9 @@ from conversation_emotion.features.extract import (
     pool_frames,
     select_layers,
 )
-from conversation_emotion.features.key import FeatureKey, FileDigests, cache_folder
+from conversation_emotion.features.key import FeatureKey, FileDigests
 from conversation_emotion.features.store import FeatureStore, StoreFullError
+from conversation_emotion.settings.cache import cache_folder
 from conversation_emotion.utterances.audio import AudioError
 from conversation_emotion.utterances.table import build_utterances
 

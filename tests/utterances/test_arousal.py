@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from conversation_emotion.corpora.emodb import EMOTIONS
 from conversation_emotion.utterances.arousal import AROUSAL_OF_EMOTION, LEVELS, find_arousal_levels
-from conversation_emotion.utterances.labels import EMODB_CLASSES, IGNORED
+from conversation_emotion.utterances.labels import IGNORED
 
 LOW, HIGH = LEVELS.index("low"), LEVELS.index("high")
 
@@ -35,6 +36,6 @@ def test_ratings_outside_train_do_not_choose_the_way():
     assert levels.tolist() == [HIGH, LOW]
 
 
-@pytest.mark.parametrize("emotion", EMODB_CLASSES)
+@pytest.mark.parametrize("emotion", EMOTIONS.values())
 def test_every_emotion_of_emodb_has_a_level(emotion):
     assert AROUSAL_OF_EMOTION[emotion] in LEVELS

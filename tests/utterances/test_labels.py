@@ -3,33 +3,48 @@
 import pandas as pd
 import pytest
 
+from conversation_emotion.settings.corpus import find_corpus, list_corpora
 from conversation_emotion.utterances.labels import (
+    FOUR_CLASSES,
     IGNORED,
-    LABEL_MAPS,
     LabelMap,
     find_label_map,
     map_labels,
 )
 
 
+def load_map(corpus: str, label_set: str) -> LabelMap:
+    maps = find_corpus(corpus).label_maps
+    return find_label_map(corpus, label_set, pd.Series([], dtype=object), maps)
+
+
 def test_iemocap_joins_excitement_with_happiness_and_says_what_it_drops():
     emotions = pd.Series(["exc", "hap", "fru", None, "ang", "fru"])
-    targets = map_labels(emotions, LABEL_MAPS["iemocap", "4-class"])
+    targets = map_labels(emotions, load_map("iemocap", "4-class"))
     assert targets.classes.tolist() == [1, 1, IGNORED, IGNORED, 0, IGNORED]
     assert targets.num_dropped == {"fru": 2}
     assert targets.num_unlabelled == 1
 
 
-def test_every_map_keeps_or_drops_each_emotion_but_never_both():
-    for label_map in LABEL_MAPS.values():
-        assert not set(label_map.classes) & set(label_map.dropped)
-        assert set(label_map.classes.values()) == set(label_map.labels)
+def test_every_map_of_a_corpus_is_onto_the_classes_of_its_set():
+    for corpus in list_corpora():
+        for label_set in find_corpus(corpus).label_maps:
+            label_map = load_map(corpus, label_set)
+            assert len(label_map.labels) == int(label_set.removesuffix("-class"))
+            assert label_set != "4-class" or label_map.labels == FOUR_CLASSES
+
+
+def test_classes_are_in_alphabetical_order_and_none_drops_an_emotion():
+    emotions = pd.Series(["sad", "joy"])
+    maps = {"2-class": {"sad": "low", "joy": "high", "awe": None}}
+    label_map = find_label_map("mine", "2-class", emotions, maps)
+    assert (label_map.labels, label_map.dropped) == (("high", "low"), ("awe",))
 
 
 def test_unknown_emotion_is_an_error():
     emotions = pd.Series(["anger", "bored"])
     with pytest.raises(ValueError, match=r"meld: unknown emotion 'bored' \(row 1, 1 unknown"):
-        map_labels(emotions, LABEL_MAPS["meld", "4-class"])
+        map_labels(emotions, load_map("meld", "4-class"))
 
 
 def test_all_takes_the_names_of_the_corpus_in_alphabetical_order():

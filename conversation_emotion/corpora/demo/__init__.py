@@ -3,9 +3,9 @@
 Ten speakers in five sessions, speech by espeak-ng in which rate, pitch, range and loudness follow
 the emotion, our own sentences, and emotions that follow a documented process (`process`): a
 speaker's inertia and contagion by the partner. Predicting the emotion of the first utterance of
-the next turn, nobody can expect more than `CEILING_UAR` (72.3 %), not even with the true emotions
-of all turns before; on the shipped table that best rule reaches 72.7 %. Naming the emotion of the
-last turn reaches 40.7 % in expectation and 37.2 % on the shipped table.
+the next turn, nobody can expect more than `ceiling.CEILING_UAR` (72.3 %), not even with the true
+emotions of all turns before; on the shipped table that best rule reaches 72.7 %. Naming the emotion
+of the last turn reaches 40.7 % in expectation and 37.2 % on the shipped table.
 
 ``data/README.md`` describes the files; ``python -m conversation_emotion.corpora.demo.make`` makes
 them anew.
@@ -13,22 +13,17 @@ them anew.
 
 from pathlib import Path
 
-import pandas as pd
-
-from conversation_emotion.corpora.demo.ceiling import bayes_rule, expected_uar
-from conversation_emotion.corpora.demo.process import PROCESS, TURNS_PER_DIALOGUE
-from conversation_emotion.utterances.table import build_utterances
+from conversation_emotion.settings.corpus import CorpusSource
+from conversation_emotion.utterances.labels import FOUR_CLASSES, own_names
+from conversation_emotion.utterances.table import Utterances, build_utterances
 
 DATA = Path(__file__).parent / "data"
 """The shipped table and recordings."""
 
 TABLE = "utterances.csv"
 
-CEILING_UAR = expected_uar(bayes_rule(PROCESS, TURNS_PER_DIALOGUE), PROCESS, TURNS_PER_DIALOGUE)
-"""Highest expected UAR of predicting the next turn's emotion, in [0, 1]."""
 
-
-def load_demo(root: Path | None = None) -> pd.DataFrame:
+def load_demo(root: Path | None = None) -> Utterances:
     """Reads the demo corpus into the utterance table.
 
     Args:
@@ -44,6 +39,8 @@ def load_demo(root: Path | None = None) -> pd.DataFrame:
             f"demo: no {TABLE} in {folder}; omit the root for the shipped data, or make "
             "the corpus with python -m conversation_emotion.corpora.demo.make --out DIR"
         )
+    import pandas as pd
+
     table = pd.read_csv(path)
     if absent := [name for name in table["audio"].unique() if not (folder / name).is_file()]:
         raise FileNotFoundError(
@@ -55,3 +52,13 @@ def load_demo(root: Path | None = None) -> pd.DataFrame:
     table["language"] = "en"
     rows: list[dict[str, object]] = table.to_dict("records")  # pyright: ignore[reportAssignmentType]
     return build_utterances(rows, corpus="demo")
+
+
+CORPUS = CorpusSource(
+    load=load_demo,
+    root="the folder of a demo corpus, or nothing for the one that comes with the package",
+    needs_root=False,
+    labels="4-class",
+    split="leave-one-session-out",
+    label_maps={"4-class": own_names(FOUR_CLASSES)},
+)

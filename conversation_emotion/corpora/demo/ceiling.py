@@ -14,7 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conversation_emotion.corpora.demo.process import EMOTIONS, EmotionProcess
+from conversation_emotion.corpora.demo.process import (
+    EMOTIONS,
+    PROCESS,
+    TURNS_PER_DIALOGUE,
+    EmotionProcess,
+)
 
 _PAST: tuple[str | None, ...] = (*EMOTIONS, None)
 
@@ -91,3 +96,7 @@ def _uar(rule: NDArray[np.int64], targets: NDArray[np.float64]) -> float:
     is_named = rule[:, :, None] == np.arange(len(EMOTIONS))
     recalls = (targets * is_named).sum(axis=(0, 1)) / targets.sum(axis=(0, 1))
     return float(recalls.mean())
+
+
+CEILING_UAR = expected_uar(bayes_rule(PROCESS, TURNS_PER_DIALOGUE), PROCESS, TURNS_PER_DIALOGUE)
+"""Highest expected UAR of predicting the next turn's emotion, in [0, 1]."""

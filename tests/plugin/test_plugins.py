@@ -1,0 +1,98 @@
+"""A package from outside: its corpus and its encoder are used by name."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conversation_emotion.features.loading import load_encoder
+from conversation_emotion.settings.corpus import CorpusSettings, find_corpus, list_corpora
+
+SPEECH_ENCODER = {"epc": "--speech-encoder", "ser": "--encoders"}
+ENTRY_POINTS = """\
+[conversation_emotion.corpora]
+plugin-corpus = energies:CORPUS
+plain = energies:load
+
+[conversation_emotion.encoders]
+plugin-encoder = energies:EnergyEncoder
+"""
+
+
+def write_package(folder: Path, name: str, entry_points: str) -> None:
+    """Writes what an installer leaves of a package."""
+    info = folder / f"{name}-0.1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(entry_points)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder of installed packages that holds the plugin."""
+    write_package(tmp_path / "site", "energies", ENTRY_POINTS)
+    for folder in (Path(__file__).parent, tmp_path / "site"):
+        monkeypatch.syspath_prepend(folder)
+    list_corpora.cache_clear()
+    yield tmp_path / "site"
+    list_corpora.cache_clear()
+
+
+@pytest.mark.parametrize("command", ["ser", "epc"])
+def test_a_command_takes_the_corpus_and_the_encoder_of_another_package(site, workplace, command):
+    flags = ["--corpus", "plugin-corpus", SPEECH_ENCODER[command], "plugin-encoder"]
+    flags += ["--num-dialogues", "2"]  # an option that this corpus brings
+    path = os.pathsep.join([str(site), *sys.path])
+    ran = subprocess.run(
+        [sys.executable, "-m", f"experiments.{command}", *flags, "--epochs", "1", "--seeds", "1"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "plugin-corpus: 167 utterances read, 10 dialogues, 10 speakers" in ran.stdout
+    assert "features: 167 new" in ran.stdout
+
+
+def test_a_plain_function_is_a_corpus_without_defaults(site):
+    source = find_corpus("plain")
+    assert (source.labels, source.split, source.needs_root) == ("all", None, True)
+    with pytest.raises(ValueError, match="--corpus plain needs --root, what energies:load reads"):
+        CorpusSettings(corpus="plain")
+
+
+def test_a_corpus_named_as_a_built_in_one_is_an_error_that_names_both(site):
+    write_package(site, "another", "[conversation_emotion.corpora]\nemodb = another:CORPUS\n")
+    list_corpora.cache_clear()
+    with pytest.raises(ValueError, match=r"'emodb': conversation_emotion\S+ and another:CORPUS;"):
+        find_corpus("emodb")
+
+
+def test_a_corpus_that_cannot_be_imported_is_named(site):
+    write_package(site, "another", "[conversation_emotion.corpora]\nlost = nowhere:CORPUS\n")
+    list_corpora.cache_clear()
+    with pytest.raises(ValueError, match="'lost': nowhere:CORPUS cannot be imported: No module"):
+        find_corpus("lost")
+
+
+def test_an_encoder_named_as_a_built_in_one_is_an_error_that_names_both(site):
+    write_package(site, "another", "[conversation_emotion.encoders]\nfbank = energies:Energy\n")
+    with pytest.raises(ValueError, match="'fbank': energies:Energy and speech_encoders:load_sp"):
+        load_encoder("speech", "fbank", "cpu")
+
+
+def test_without_entry_points_the_remedy_is_to_install(monkeypatch):
+    monkeypatch.setattr("conversation_emotion.features.loading.entry_points", lambda group: ())
+    with pytest.raises(ModuleNotFoundError, match="no package brings text encoders .* pip install"):
+        load_encoder("text", "all-MiniLM-L6-v2")
+
+
+def test_tasks_of_other_packages_are_listed(site):
+    write_package(site, "another", "[conversation_emotion.tasks]\ncount = collections:Counter\n")
+    from collections import Counter
+
+    from conversation_emotion.tasks.plugins import find_tasks
+
+    assert find_tasks()["count"] is Counter
