@@ -18,7 +18,7 @@ from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
-from experiments.sweep import proposals as _proposals
+from experiments.sweep.space import list_choices, propose_features
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,11 +106,11 @@ def search_space(trial: "optuna.trial.BaseTrial", config: EPCConfig) -> EPCConfi
     """Proposes the settings of one trial; everything else stays as configured."""
     fusion = config.fusion
     if len(config.features.modalities()) > 1:
-        fusion = trial.suggest_categorical("fusion", _proposals.list_choices(EPCConfig, "fusion"))
-    dialogue_models = _proposals.list_choices(EPCConfig, "dialogue_model")
+        fusion = trial.suggest_categorical("fusion", list_choices(EPCConfig, "fusion"))
+    dialogue_models = list_choices(EPCConfig, "dialogue_model")
     return dataclasses.replace(
         config,
-        features=_proposals.propose_features(trial, config.features),
+        features=propose_features(trial, config.features),
         fusion=fusion,
         dialogue_model=trial.suggest_categorical("dialogue_model", dialogue_models),
         hidden_size=trial.suggest_categorical("hidden_size", [64, 128, 256]),
@@ -121,7 +121,7 @@ def search_space(trial: "optuna.trial.BaseTrial", config: EPCConfig) -> EPCConfi
         training=dataclasses.replace(
             config.training,
             optimizer=trial.suggest_categorical(
-                "optimizer", _proposals.list_choices(TrainingSettings, "optimizer")
+                "optimizer", list_choices(TrainingSettings, "optimizer")
             ),
             learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
             weight_decay=trial.suggest_float("weight_decay", 1e-4, 1e-1, log=True),

@@ -24,7 +24,7 @@ from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
 from experiments._protocols import PROTOCOLS, resolve
-from experiments.sweep import proposals as _proposals
+from experiments.sweep.space import list_choices, propose_features
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,16 +122,16 @@ def search_space(trial: "optuna.trial.BaseTrial", config: SERConfig) -> SERConfi
         config = config.of_encoder(trial.suggest_categorical("encoder", encoders))
     if config.head == "lda":
         pooled = dataclasses.replace(config.features, speech_pooling="mean", aggregator="mean")
-        return dataclasses.replace(config, features=_proposals.propose_features(trial, pooled))
+        return dataclasses.replace(config, features=propose_features(trial, pooled))
     return dataclasses.replace(
         config,
-        features=_proposals.propose_features(trial, config.features),
+        features=propose_features(trial, config.features),
         hidden_size=trial.suggest_categorical("hidden_size", [64, 128, 256]),
         dropout=trial.suggest_float("dropout", 0.0, 0.6),
         training=dataclasses.replace(
             config.training,
             optimizer=trial.suggest_categorical(
-                "optimizer", _proposals.list_choices(TrainingSettings, "optimizer")
+                "optimizer", list_choices(TrainingSettings, "optimizer")
             ),
             learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
             weight_decay=trial.suggest_float("weight_decay", 1e-4, 0.5, log=True),

@@ -5,7 +5,6 @@ artifacts beside it. A run that was killed is taken up again by the same command
 reopened and the trainings that it finished are read back instead of done again.
 """
 
-import dataclasses
 import hashlib
 import json
 import logging
@@ -29,6 +28,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
+from conversation_emotion.settings.flags import flatten, format_setting
 from experiments.commandline import command_of
 
 PACKAGES = ("conversation-emotion", "torch", "transformers", "sentence-transformers", "mlflow")
@@ -160,14 +160,6 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlruns/mlflow.db'}"
 
 
-def flatten(config: object) -> dict[str, object]:
-    """Turns nested dataclasses into one dictionary of settings by flag name."""
-    flat: dict[str, object] = {}
-    for name, value in dataclasses.asdict(config).items():  # type: ignore[call-overload]
-        flat.update(value if isinstance(value, dict) else {name: value})
-    return flat
-
-
 def find_experiment(client: MlflowClient, name: str) -> str:
     """Returns the experiment's id; a new one keeps its artifacts beside the database."""
     given = os.environ.get("MLFLOW_TRACKING_URI")
@@ -254,7 +246,7 @@ def termination_as_interrupt() -> Iterator[None]:
 
 
 def as_params(settings: Mapping[str, object]) -> list[Param]:
-    return [Param(name, _text(value)) for name, value in settings.items()]
+    return [Param(name, format_setting(value)) for name, value in settings.items()]
 
 
 NAMING = ("corpus", "train", "test", "modality", "encoder", "encoders", "dialogue_model", "fusion")
@@ -265,12 +257,7 @@ def _name(settings: Mapping[str, object]) -> str:
     parts = [settings.get(name) for name in NAMING]
     if "train" not in settings and isinstance(places := settings.get("roots"), tuple):
         parts.insert(0, tuple(str(place).partition("=")[0] for place in places))
-    return "-".join(_text(part) for part in parts if part is not None)
-
-
-def _text(value: object) -> str:
-    """Writes a setting as the command line does."""
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return "-".join(format_setting(part) for part in parts if part is not None)
 
 
 def versions() -> dict[str, str]:
