@@ -93,6 +93,7 @@ class Validation(NamedTuple):
     score: float
     num_parameters: int
     curves: dict[str, list[float]]
+    metric: str = "uar"
 
 
 class Curves:

@@ -117,9 +117,9 @@ def refuse(message: str) -> NoReturn:
     sys.exit(2)
 
 
-def command_of(settings: object) -> str:
+def command_of(name: str, settings: object) -> str:
     """Returns the command that gives these settings: what differs from the defaults."""
-    return shlex.join(["python", "-m", module_of(type(settings)), *_list_flags(settings, None)])
+    return shlex.join(["python", "-m", f"experiments.{name}", *_list_flags(settings, None)])
 
 
 def module_of(settings: type) -> str:

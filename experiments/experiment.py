@@ -271,7 +271,7 @@ class Experiment(ABC, Generic[Settings]):
             num_folds=len(dataset.split.folds),
             num_seeds=task.training.seeds,
             n=next(iter(metrics.values())).n,
-            command=commandline.command_of(run.settings) if kind == "model" else "",
+            command=commandline.command_of(self.name, run.settings) if kind == "model" else "",
             commit=versions()["commit"],
             run_id=run.run.run_id,
         )

@@ -66,3 +66,33 @@ def compare_predictions(
     p_value = min(1.0, max(2 * float(beyond), 1 / num_resamples))
     score = float(first.points[:, 0].mean()) - float(second.points[:, 0].mean())
     return Difference(score, low, high, p_value)
+
+
+def permutation_p(differences: np.ndarray) -> float:
+    """Tests whether paired differences are symmetric about 0, exactly if they are few: (N,).
+
+    Returns:
+        The two-sided p-value; up to 15 pairs all 2^N changes of sign are counted, else 2^15.
+    """
+    from scipy.stats import permutation_test
+
+    if not differences.any():
+        return 1.0
+    result = permutation_test(
+        (differences,),
+        np.mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=2**15,
+        rng=np.random.default_rng(0),
+    )
+    return float(result.pvalue)
+
+
+def correct_by_holm(p_values: list[float]) -> list[float]:
+    """Corrects the p-values of several tests, in their order (Holm, 1979)."""
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(np.argsort(p_values, kind="stable")):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected

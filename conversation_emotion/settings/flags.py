@@ -1,13 +1,15 @@
 """Settings by the name of their flag, as the tracking and sweeps keep and compare them."""
 
 import dataclasses
+from typing import Any
 
 
-def flatten(settings: object) -> dict[str, object]:
+def flatten(settings: object) -> dict[str, Any]:
     """Turns nested dataclasses into one dictionary of settings by flag name."""
-    flat: dict[str, object] = {}
-    for name, value in dataclasses.asdict(settings).items():  # type: ignore[call-overload]
-        flat.update(value if isinstance(value, dict) else {name: value})
+    flat: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, field.name)
+        flat.update(flatten(value) if dataclasses.is_dataclass(value) else {field.name: value})
     return flat
 
 

@@ -5,7 +5,6 @@ artifacts next to it. A run that was killed is resumed by the same command: its 
 and the trainings that it finished are read back instead of done again.
 """
 
-import dataclasses
 import hashlib
 import json
 import logging
@@ -30,12 +29,13 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from conversation_emotion.inference import card
+from conversation_emotion.settings.flags import flatten, format_setting
 from experiments.commandline import command_of
 
 PACKAGES = (*card.PACKAGES, "mlflow")
 """Packages whose versions every run records."""
 
-NAMING = ("corpus", "train", "test", "modality", "encoder", "encoders", "dialogue_model", "fusion")
+NAMING = ("corpus", "train", "test", "modality", "speech_encoder", "dialogue_model", "fusion")
 """Settings that name a run."""
 
 
@@ -146,7 +146,7 @@ def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[Pare
         print(f"resuming run {run.info.run_name} ({run.info.run_id}), which did not finish")
     parent = ParentRun(client, str(run.info.run_id), experiment_id)
     tags = {"fingerprint": digest, "host": socket.gethostname(), "pid": str(os.getpid())}
-    tags["command"] = command_of(config)
+    tags["command"] = command_of(experiment, config)
     client.log_batch(parent.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
     with ending_truthfully(parent), termination_as_interrupt():
         yield parent
@@ -182,15 +182,6 @@ def find_store() -> str:
             "go to the folder in which experiments were run"
         )
     return store
-
-
-def flatten(config: object) -> dict[str, object]:
-    """Turns nested dataclasses into one dictionary of settings by flag name."""
-    flat: dict[str, object] = {}
-    for field in dataclasses.fields(config):  # type: ignore[arg-type]
-        value = getattr(config, field.name)
-        flat.update(flatten(value) if dataclasses.is_dataclass(value) else {field.name: value})
-    return flat
 
 
 def find_experiment(client: MlflowClient, name: str) -> str:
@@ -281,19 +272,14 @@ def termination_as_interrupt(*signals: int) -> Iterator[None]:
 
 def as_params(settings: Mapping[str, object]) -> list[Param]:
     """Returns settings as parameters of a run."""
-    return [Param(name, write_value(value)) for name, value in settings.items()]
-
-
-def write_value(value: object) -> str:
-    """Returns a setting as the command line takes it."""
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return [Param(name, format_setting(value)) for name, value in settings.items()]
 
 
 def _name(settings: Mapping[str, object]) -> str:
     parts = [settings.get(name) for name in NAMING]
     if "train" not in settings and isinstance(places := settings.get("roots"), tuple):
         parts.insert(0, tuple(str(place).partition("=")[0] for place in places))
-    return "-".join(write_value(part) for part in parts if part is not None)
+    return "-".join(format_setting(part) for part in parts if part is not None)
 
 
 def versions() -> dict[str, str]:

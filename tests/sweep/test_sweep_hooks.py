@@ -1,4 +1,4 @@
-"""What experiments tell a sweep: the scores on valid that their own runs reach, and no test."""
+"""What experiments report to a sweep: the scores on valid that their own runs reach, never test."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -92,7 +92,7 @@ def test_a_trial_of_ser_and_of_dimensional_yields_each_fold(workplace):
     assert first.curves["valid/ccc"] == [pytest.approx(first.score, abs=1e-5)]
 
 
-def test_a_pretraining_is_judged_by_a_probe_and_not_done_twice(workplace, monkeypatch):
+def test_a_pretraining_is_scored_by_a_probe_and_not_done_twice(workplace, monkeypatch):
     config = PretrainConfig(
         audio=AudioSettings(crop_seconds=1.0, batch_samples=64_000),
         training=LoopSettings(steps=1),
