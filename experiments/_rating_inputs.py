@@ -15,11 +15,11 @@ from conversation_emotion.features.key import text_digest
 from conversation_emotion.models.perception import LayerSum, fit_standardisation
 from conversation_emotion.models.ratings import FeatureFront, WaveformFront
 from conversation_emotion.models.tuned import find_family
-from conversation_emotion.pretraining.batches import ClipStream, StreamSettings
+from conversation_emotion.pretraining.batches import ClipStream
 from conversation_emotion.pretraining.collapse import CollapseMonitor
-from conversation_emotion.pretraining.contract import PretrainingSettings
 from conversation_emotion.pretraining.loop import pretrain
 from conversation_emotion.pretraining.recordings import utterance_recordings
+from conversation_emotion.settings.pretraining import AudioSettings, LoopSettings
 from conversation_emotion.splits.protocols import Fold, Rows
 from experiments._features import extract_features
 from experiments.pretrain_cpc import CpcSettings
@@ -119,23 +119,20 @@ def pretrain_mini(settings: "MiniSettings", train: pd.DataFrame) -> Path:
     encoder = folder / "encoder"
     if (encoder / "preprocessor_config.json").is_file():
         return encoder
-    learner = _objectives.build_cpc(CpcSettings(), seed=0)
-    stream = ClipStream(
-        [source], StreamSettings(batch_seconds=settings.mini_clips * crop, crop_seconds=crop)
-    )
+    objective = _objectives.build_cpc(CpcSettings(), seed=0)
+    batch_samples = round(16_000 * settings.mini_clips * crop)
+    audio = AudioSettings(crop_seconds=crop, batch_samples=batch_samples, workers=0)
     progress = pretrain(
-        learner.objective,
-        stream,
-        PretrainingSettings(
-            learning_rate=learner.learning_rate, weight_decay=1e-5, steps=settings.mini_steps
-        ),
+        objective,
+        ClipStream([source], audio),
+        LoopSettings(weight_decay=1e-5, steps=settings.mini_steps),
         folder,
-        monitor=CollapseMonitor(learner.least_deviations),
+        monitor=CollapseMonitor(objective.least_deviations),
         accelerator=Accelerator(),
         broken=source.broken,
     )
     print(f"mini-cpc: {progress.step} updates, {progress.audio_seconds / 3600:.2f} hours heard")
-    learner.save(encoder)
+    objective.save(encoder)
     return encoder
 
 

@@ -32,8 +32,7 @@ from experiments._folds import make_fingerprint
 from experiments._tuning_settings import TunableSettings, TuningTraining
 from experiments.pretraining.command import choose_precision
 from experiments.tracking.runs import ParentRun
-from speech_encoders.checkpoint import digest_weights
-from speech_encoders.tuning import TunableEncoder, recompute_activations
+from speech_encoders.tunable import TunableEncoder
 from text_encoders.tuning import TokenReader, TunableBert
 
 
@@ -108,7 +107,7 @@ def prepare(data: CorpusSettings, recipe: TuningRecipe, *, needs_text: bool = Fa
     encoder = _load_encoder(recipe)
     found = _read_inputs(corpus, encoder, recipe, strict=data.strict)
     rate = float(getattr(encoder.reader, "frame_rate", np.inf))
-    weights = digest_weights(cast(nn.Module, encoder).state_dict())
+    weights = encoder.identity
     prepared = TuningData(
         corpus,
         num_folds,
@@ -185,7 +184,7 @@ def build_model(data: TuningData, recipe: TuningRecipe) -> EncoderModel:
     """Loads the encoder anew and puts untrained heads on it."""
     encoder = _load_encoder(recipe)
     if recipe.tuned.gradient_checkpointing:
-        recompute_activations(encoder.model)
+        encoder.recompute_activations()
     return EncoderModel(
         cast(nn.Module, encoder),
         len(data.corpus.label_map.labels),

@@ -6,7 +6,7 @@ import pandas as pd
 
 from conversation_emotion.corpora.manifest import load_manifest
 from conversation_emotion.inference.card import Card
-from conversation_emotion.pretraining.recordings import SUFFIXES
+from conversation_emotion.utterances.audio import SUFFIXES
 
 _SHOWN = ("utterance_id", "dialogue_id", "order", "speaker", "audio", "text")
 """Columns that the table takes over from what was judged, where there are any."""

@@ -16,7 +16,7 @@ from conversation_emotion.datasets.encoder_families import TuningRecord, refuse_
 from conversation_emotion.models.fine_tuned import EncoderModel, TimePooling
 
 if TYPE_CHECKING:
-    from speech_encoders.tuning import TunableEncoder
+    from speech_encoders.tunable import TunableEncoder
     from text_encoders.tuning import TunableBert
 
 HEAD = "head.safetensors"

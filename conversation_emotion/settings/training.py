@@ -9,6 +9,7 @@ Metric = Literal["auto", "uar", "wa", "macro_f1", "weighted_f1", "ccc", "pearson
 OptimizerName = Literal["adamw", "adam", "rmsprop"]
 Schedule = Literal["constant", "cyclic", "cosine"]
 ClassWeights = Literal["balanced", "none"]
+Precision = Literal["auto", "fp32", "bf16"]
 
 
 def check_at_least_one(settings: object, *names: str) -> None:

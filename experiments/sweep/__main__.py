@@ -27,8 +27,8 @@ EXPERIMENTS = {
     "sentiment": ("experiments.sentiment", "SentimentConfig"),
     "fusion": ("experiments.fusion", "FusionConfig"),
     "multitask": ("experiments.multitask", "MultitaskConfig"),
-    "pretrain_emotion2vec": ("experiments.pretrain_emotion2vec", "PretrainConfig"),
-    "pretrain_cpc": ("experiments.pretrain_cpc", "PretrainConfig"),
+    "pretrain_emotion2vec": ("experiments.pretrain_emotion2vec", "PretrainEmotion2vecSettings"),
+    "pretrain_cpc": ("experiments.pretrain_cpc", "PretrainCpcSettings"),
 }
 """Experiments that may be swept, with their settings; one without a search space is passed over."""
 
@@ -48,14 +48,15 @@ def parse(argv: Sequence[str]) -> tuple[str, SweepSettings, Any]:
     if name not in names:
         _cli.refuse(f"no experiment {name!r} to sweep; choose from {', '.join(names)}")
     module, settings = EXPERIMENTS[name]
-    experiment = importlib.import_module(module)
+    command = importlib.import_module(module)
+    experiment = getattr(command, "EXPERIMENT", command)
     for hook in ("search_space", "prepare", "validate", "test"):
         if not hasattr(experiment, hook):
             _cli.refuse(
                 f"{module} has no {hook}, which a sweep needs; see experiments.sweep.trials"
             )
     sweep, rest = _cli.parse_known(SweepSettings, argv[1:], description=__doc__)
-    return module, sweep, _cli.parse(getattr(experiment, settings), rest)
+    return module, sweep, _cli.parse(getattr(command, settings), rest)
 
 
 def run(module: str, sweep: SweepSettings, config: Any) -> None:

@@ -43,7 +43,8 @@ class Experiment(Protocol):
 
 def load_experiment(module: str) -> Experiment:
     """Imports the module of an experiment."""
-    return cast(Experiment, importlib.import_module(module))
+    command = importlib.import_module(module)
+    return cast(Experiment, getattr(command, "EXPERIMENT", command))
 
 
 def run_trials(order: Order, worker: int) -> None:

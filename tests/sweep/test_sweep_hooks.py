@@ -10,12 +10,12 @@ import pytest
 from conversation_emotion.evaluation.metrics import count_confusions, unweighted_average_recall
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.pretraining import AudioSettings, LoopSettings, ProbeSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.tracker import Memory, Validation
 from experiments import dimensional, epc, multitask, ser
 from experiments._conversation import prepare
-from experiments.pretrain_cpc import PretrainConfig, validate
-from experiments.pretraining.settings import AudioSettings, LoopSettings, ProbeSettings
+from experiments.pretrain_cpc import EXPERIMENT, PretrainCpcSettings
 from speech_encoders import load_speech_encoder
 from tests.tracked import find_runs
 
@@ -92,8 +92,8 @@ def test_a_trial_of_ser_and_of_dimensional_yields_each_fold(workplace):
     assert first.curves["valid/ccc"] == [pytest.approx(first.score, abs=1e-5)]
 
 
-def test_a_pretraining_is_judged_by_a_probe_and_not_done_twice(workplace, monkeypatch):
-    config = PretrainConfig(
+def test_a_pretraining_is_scored_by_a_probe_and_not_done_twice(workplace, monkeypatch):
+    settings = PretrainCpcSettings(
         audio=AudioSettings(crop_seconds=1.0, batch_samples=64_000),
         training=LoopSettings(steps=1),
         probe=ProbeSettings(probe_seeds=1),
@@ -106,17 +106,15 @@ def test_a_pretraining_is_judged_by_a_probe_and_not_done_twice(workplace, monkey
 
     monkeypatch.setattr("experiments._utterances.validate", keep)
     for _ in range(2):
-        assert [found.score for found in validate(config, Memory())] == [0.5]
+        assert [found.score for found in EXPERIMENT.validate(settings, Memory())] == [0.5]
     assert len(find_runs("pretrain_cpc").parents) == 1
     assert len(probed) == 2
     assert load_speech_encoder(probed[0]).identity == load_speech_encoder(probed[1]).identity
 
 
 def test_a_sweep_of_pretrainings_needs_an_end(workplace):
-    from experiments import pretrain_cpc
-
     with pytest.raises(ValueError, match="needs --steps or --max-minutes"):
-        pretrain_cpc.prepare(PretrainConfig())
+        EXPERIMENT.prepare(PretrainCpcSettings())
 
 
 def test_a_sweep_of_multitask_takes_one_alpha():
