@@ -41,20 +41,26 @@ INPUTS = {
 """What the settings that name files or folders to read expect, unless a corpus describes it."""
 
 
-def parse(settings: type[Settings], argv: Sequence[str] | None = None) -> Settings:
+def parse(
+    settings: type[Settings], argv: Sequence[str] | None = None, *, name: str | None = None
+) -> Settings:
     """Reads arguments into settings; a value that the dataclass rejects becomes a usage error.
 
     Args:
         settings: Frozen dataclass whose field docstrings are the help texts.
         argv: Arguments, those of the process if None.
+        name: Of the command, whose docstring is the description; that of the module of the settings
+            if None.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    description = inspect.getdoc(sys.modules[settings.__module__]) or inspect.getdoc(settings)
+    module = module_of(settings) if name is None else f"experiments.{name}"
+    place = settings.__module__ if name is None else module
+    description = inspect.getdoc(sys.modules.get(place, sys.modules["__main__"]))
     defaults = _add_corpus_options(settings, argv)
     try:
         return tyro.cli(
             settings,
-            prog=program_of(module_of(settings)),
+            prog=program_of(module),
             description=description,
             args=argv,
             default=tyro.MISSING_NONPROP if defaults is None else defaults,
@@ -81,9 +87,11 @@ def parse_known(
     )
 
 
-def launch(run: Callable[[Settings], object], settings: type[Settings]) -> None:
+def launch(
+    run: Callable[[Settings], object], settings: type[Settings], name: str | None = None
+) -> None:
     """Runs a command on the settings of the command line, and ends as `run_or_explain` does."""
-    given = parse(settings)
+    given = parse(settings, name=name)
     check_inputs(given)
     run_or_explain(lambda: run(given))
 
@@ -219,10 +227,11 @@ def _list_commands() -> Iterator[tuple[str, set[str]]]:
 
     for name, command in find_commands().items():
         room = command.module.removesuffix("__main__")
-        kinds = [
-            kind for kind in vars(import_module(command.module)).values() if isinstance(kind, type)
-        ]
+        found = vars(import_module(command.module))
+        experiment = found.get("EXPERIMENT")
+        kinds = [kind for kind in found.values() if isinstance(kind, type)]
         own = [k for k in kinds if k.__module__.startswith(room)]
+        own += [experiment.settings] if experiment else []
         yield (
             name,
             {flag for kind in own if dataclasses.is_dataclass(kind) for flag in _list_names(kind)},

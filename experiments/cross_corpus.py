@@ -126,7 +126,7 @@ EXPERIMENT = CrossCorpus()
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, CrossCorpusSettings)
+    commandline.launch(EXPERIMENT.run, CrossCorpusSettings, EXPERIMENT.name)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ EXPERIMENT = Dimensional()
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, DimensionalSettings)
+    commandline.launch(EXPERIMENT.run, DimensionalSettings, EXPERIMENT.name)
 
 
 if __name__ == "__main__":

@@ -134,4 +134,12 @@ def _prepare_clips(
     encoder = load(name)
     if tuned.blocks is not None and tuned.blocks <= encoder.num_blocks:
         encoder.keep_blocks(tuned.blocks)
-    return prepare_clips(dataset, encoder, name, modality, strict=strict, needs_text=needs_text)
+    return prepare_clips(
+        dataset,
+        encoder.reader,
+        name=name,
+        identity=encoder.identity,
+        modality=modality,
+        strict=strict,
+        needs_text=needs_text,
+    )

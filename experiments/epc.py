@@ -112,7 +112,7 @@ EXPERIMENT = EPC()
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, EPCSettings)
+    commandline.launch(EXPERIMENT.run, EPCSettings, EXPERIMENT.name)
 
 
 if __name__ == "__main__":

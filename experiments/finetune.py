@@ -108,7 +108,7 @@ EXPERIMENT = Finetune()
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, FinetuneSettings)
+    commandline.launch(EXPERIMENT.run, FinetuneSettings, EXPERIMENT.name)
 
 
 if __name__ == "__main__":

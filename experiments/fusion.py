@@ -114,7 +114,7 @@ EXPERIMENT = FusionTable()
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, FusionSettings)
+    commandline.launch(EXPERIMENT.run, FusionSettings, EXPERIMENT.name)
 
 
 if __name__ == "__main__":

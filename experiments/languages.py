@@ -116,7 +116,7 @@ EXPERIMENT = Languages()
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, LanguagesSettings)
+    commandline.launch(EXPERIMENT.run, LanguagesSettings, EXPERIMENT.name)
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ EXPERIMENT = LayersTable()
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, LayersSettings)
+    commandline.launch(EXPERIMENT.run, LayersSettings, EXPERIMENT.name)
 
 
 if __name__ == "__main__":

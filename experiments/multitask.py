@@ -110,7 +110,7 @@ EXPERIMENT = Multitask()
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, MultitaskSettings)
+    commandline.launch(EXPERIMENT.run, MultitaskSettings, EXPERIMENT.name)
 
 
 if __name__ == "__main__":

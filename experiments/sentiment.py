@@ -102,7 +102,7 @@ EXPERIMENT = Sentiment()
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, SentimentSettings)
+    commandline.launch(EXPERIMENT.run, SentimentSettings, EXPERIMENT.name)
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ EXPERIMENT = SER()
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, SERSettings)
+    commandline.launch(EXPERIMENT.run, SERSettings, EXPERIMENT.name)
 
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ EXPERIMENT = Visualise()
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, VisualiseSettings)
+    commandline.launch(EXPERIMENT.run, VisualiseSettings, EXPERIMENT.name)
 
 
 if __name__ == "__main__":

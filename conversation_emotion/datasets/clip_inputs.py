@@ -1,6 +1,6 @@
 """Clips of a dataset as the input of an encoder that is trained, checked fold by fold."""
 
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -14,21 +14,6 @@ from conversation_emotion.features.key import FeatureKey
 from conversation_emotion.features.store import FeatureStore
 from conversation_emotion.utterances.labels import IGNORED
 from conversation_emotion.utterances.table import has_text
-
-
-class Reader(Protocol):
-    """What a trained encoder says of its input.
-
-    Attributes:
-        reader: Computes the encoder's input, a frozen front end or the samples themselves.
-    """
-
-    @property
-    def reader(self) -> Encoder: ...
-
-    def digest(self) -> str:
-        """Returns a digest of the weights."""
-        ...
 
 
 class ClipInputs(NamedTuple):
@@ -48,14 +33,22 @@ class ClipInputs(NamedTuple):
 
 
 def prepare_clips(
-    dataset: Dataset, encoder: Reader, name: str, modality: str, *, strict: bool, needs_text: bool
+    dataset: Dataset,
+    reader: Encoder,
+    *,
+    name: str,
+    identity: str,
+    modality: str,
+    strict: bool,
+    needs_text: bool,
 ) -> ClipInputs:
     """Computes the encoder's input for every utterance, and checks every fold.
 
     Args:
         dataset: Utterances, classes, folds.
-        encoder: The encoder to train.
-        name: Its name.
+        reader: Computes the input of the encoder that is trained.
+        name: Name of that encoder.
+        identity: Everything that its weights are known by.
         modality: ``speech`` or ``text``.
         strict: Whether a clip that cannot be used is an error.
         needs_text: Whether the task needs transcripts.
@@ -73,7 +66,6 @@ def prepare_clips(
             "other --labels"
         )
     refuse_leak(name, dataset)
-    reader = encoder.reader
     key = FeatureKey(encoder=reader.identity, layers="last", pooling="frames")
     if modality == "text":
         found = extract_text(utterances, cast(TextEncoder, reader), FeatureStore(key))
@@ -81,7 +73,7 @@ def prepare_clips(
         speech = cast(SpeechEncoder, reader)
         found = extract_with(utterances, speech, key, name=f"input of {name}", strict=strict)
     rate = float(getattr(reader, "frame_rate", np.inf))
-    keys = {"inputs": found.key, "weights": encoder.digest()}
+    keys = {"inputs": found.key, "weights": identity}
     inputs = ClipInputs(
         dataset,
         Clips(inputs=found.states, classes=dataset.classes(), rate=rate),

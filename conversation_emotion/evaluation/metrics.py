@@ -34,11 +34,6 @@ class Interval(NamedTuple):
     deviation: float
     n: int
 
-    @property
-    def num_judged(self) -> int:
-        """The former name of ``n``; goes with the last module that uses it."""
-        return self.n
-
 
 class ClassScore(NamedTuple):
     """How well one class is recognised.

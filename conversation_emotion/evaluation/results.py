@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, fields
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +13,13 @@ from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter
 from pydantic.dataclasses import dataclass
 from rich.console import Console
 
-from conversation_emotion.evaluation.metrics import ClassScore, Interval, describe_metric
+from conversation_emotion.evaluation.metrics import (
+    ClassScore,
+    Interval,
+    count_targets,
+    describe_metric,
+)
+from conversation_emotion.evaluation.significance import compare_predictions
 from conversation_emotion.evaluation.rendering import (
     Cell,
     Line,
@@ -322,3 +329,38 @@ def _join_counts(counts: Mapping[str, int]) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def compare_rows(
+    tables: Mapping[str, pd.DataFrame], labels: Sequence[str], *, num_resamples: int
+) -> ResultsTable:
+    """Compares all pairs of systems in UAR by a paired bootstrap over dialogues.
+
+    Args:
+        tables: Predictions of each system on valid and test, by the name of its row.
+        labels: Names of the classes (C).
+        num_resamples: Bootstrap resamples.
+    """
+    tested = {name: table[table["part"] == "test"] for name, table in tables.items()}
+    rows = []
+    for one, other in combinations(tested, 2):
+        found = compare_predictions(
+            tested[one], tested[other], len(labels), num_resamples=num_resamples
+        )
+        n = count_targets(tested[one])
+        difference = Interval(found.score, found.low, found.high, 0.0, n)
+        rows.append(
+            RowResult(
+                name=f"{one} - {other}",
+                kind="reference",
+                metrics={"difference": difference},
+                values={"p_value": found.p_value},
+                n=n,
+            )
+        )
+    return ResultsTable(
+        title="Differences in UAR, paired bootstrap over dialogues",
+        columns=("difference", "p_value"),
+        rows=tuple(rows),
+        notes=("first row minus second; p of no difference, not corrected for their number",),
+    )

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from conversation_emotion.evaluation.bootstrap import interval_bounds

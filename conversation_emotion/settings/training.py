@@ -22,6 +22,7 @@ Metric = Literal[
 OptimizerName = Literal["adamw", "adam", "rmsprop"]
 Schedule = Literal["constant", "cyclic", "cosine"]
 ClassWeights = Literal["balanced", "none"]
+Precision = Literal["auto", "fp32", "bf16"]
 
 
 def check_at_least_one(settings: object, *names: str) -> None:

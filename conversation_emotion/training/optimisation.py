@@ -19,14 +19,14 @@ _BLOCK = re.compile(r"\.(?:layers?|blocks)\.(\d+)\.")
 
 
 class ParameterGroup(TypedDict):
-    """Weights that an optimizer treats alike."""
+    """Weights with one weight decay."""
 
     params: list[nn.Parameter]
     weight_decay: float
 
 
 def schedule(step: int, num_steps: int, warmup: float) -> float:
-    """Gives the share of the highest step size: rises linearly, then falls as a cosine to 0."""
+    """Returns the share of the peak step size: a linear rise, then a fall as a cosine to 0."""
     rising = max(1, round(warmup * num_steps))
     if step < rising:
         return (step + 1) / rising
@@ -36,7 +36,7 @@ def schedule(step: int, num_steps: int, warmup: float) -> float:
 def parameter_groups(
     module: nn.Module, weight_decay: float, no_decay: tuple[str, ...] = ()
 ) -> list[ParameterGroup]:
-    """Divides what is trained: biases, norms and ``no_decay`` do not decay, all else does."""
+    """Groups the trained weights: biases, norms and ``no_decay`` do not decay, all others do."""
     trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     is_free = [p.ndim < 2 or name.split(".")[-1] in no_decay for name, p in trained]
     return [

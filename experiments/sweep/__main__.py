@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.commandline import parse, parse_known, refuse, run_or_explain
+from experiments.commandline import check_inputs, parse, parse_known, refuse, run_or_explain
 from experiments.sweep.settings import SweepSettings
 
 EXPERIMENTS = (
@@ -31,19 +31,6 @@ EXPERIMENTS = (
     "pretrain_cpc",
 )
 """Experiments that may be swept."""
-
-_SETTINGS = {
-    "epc": "EPCConfig",
-    "ser": "SERConfig",
-    "dimensional": "DimensionalConfig",
-    "sentiment": "SentimentConfig",
-    "fusion": "FusionConfig",
-    "multitask": "MultitaskConfig",
-    "pretrain_emotion2vec": "PretrainConfig",
-    "pretrain_cpc": "PretrainConfig",
-}
-"""Settings of the experiments whose module has no EXPERIMENT."""
-
 
 def read(argv: Sequence[str]) -> tuple[str, SweepSettings, Any]:
     """Reads the name of an experiment, and the flags behind it -> its module and both settings."""
@@ -60,15 +47,8 @@ def read(argv: Sequence[str]) -> tuple[str, SweepSettings, Any]:
 def read_flags(module: str, argv: Sequence[str]) -> tuple[SweepSettings, Any]:
     """Reads the flags of the sweep, and those of the experiment."""
     sweep, rest = parse_known(SweepSettings, argv, description=__doc__)
-    return sweep, parse(find_settings(module), rest)
-
-
-def find_settings(module: str) -> type:
-    """Returns the class of an experiment's settings."""
-    found = importlib.import_module(module)
-    if hasattr(found, "EXPERIMENT"):
-        return found.EXPERIMENT.settings
-    return getattr(found, _SETTINGS[module.rpartition(".")[2]])
+    experiment = importlib.import_module(module).EXPERIMENT
+    return sweep, parse(experiment.settings, rest, name=experiment.name)
 
 
 def run(module: str, sweep: SweepSettings, settings: Any) -> None:

@@ -1,22 +1,22 @@
-"""Settings that pre-training commands share: what to hear, how to train."""
+"""Unlabelled speech, the loop that pre-trains on it, and the probe that a sweep scores with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from conversation_emotion.settings.corpus import find_corpus
+from conversation_emotion.settings.corpus import CorpusName
+from conversation_emotion.settings.training import Precision, check_at_least_one, check_share
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioSettings:
-    """Which speech to learn from."""
+    """Which speech to train on, and how it becomes batches."""
 
     root: tuple[str, ...] = ("demo=",)
     """Folders of audio, searched with their subfolders, or corpora as NAME=ROOT; demo= is built
     in."""
 
     weights: tuple[float, ...] = ()
-    """Share of each --root in an epoch; none hears every clip once."""
+    """Share of each --root in an epoch; none takes every clip once."""
 
     min_seconds: float = 0.5
     """Shorter clips are left out."""
@@ -30,26 +30,26 @@ class AudioSettings:
 
     batch_samples: int | None = None
     """Samples of a batch at most, on each device; 16,000 are a second. None takes 1,000,000 on a
-    GPU, and on a processor, where many small updates teach more than a few large ones, 320,000."""
+    GPU, and on a processor, where many small updates train better than a few large ones, 320,000;
+    a clip of the longest length at least."""
 
     noise: float = 0.0
-    """Chance that a clip gets noise, 5 to 30 dB below the speech."""
+    """Probability that a clip gets white, pink or brown noise, 5 to 30 dB below the speech."""
 
     speed: float = 0.0
-    """Chance that a clip is played 8 % to 14 % slower or faster."""
+    """Probability that a clip is played 8 % to 14 % slower or faster."""
 
     pitch: float = 0.0
-    """Chance that its pitch alone is shifted by as much."""
+    """Probability that its pitch alone is shifted by as much."""
 
     gain: float = 0.0
-    """Chance of a gain that glides over the clip within 6 dB."""
+    """Probability of a gain that glides over the clip within 6 dB."""
 
     max_broken: float = 0.01
-    """Share of the clips that may be broken; they are named and passed over, more stop the
-    training."""
+    """Share of the clips that may be broken; they are named and skipped, more stop the training."""
 
     workers: int = 1
-    """Processes that read ahead."""
+    """Processes that read ahead; 0 reads in the training process."""
 
     def __post_init__(self) -> None:
         if not self.root:
@@ -65,11 +65,10 @@ class AudioSettings:
         if self.crop_seconds is not None and self.crop_seconds < 0.1:
             raise ValueError(f"--crop-seconds must be 0.1 or more, got {self.crop_seconds:g}")
         flag = "--max-seconds" if self.crop_seconds is None else "--crop-seconds"
-        longest = self.crop_seconds or self.max_seconds
-        if self.batch_samples is not None and self.batch_samples < 16_000 * longest:
+        if self.batch_samples is not None and self.batch_samples < 16_000 * self.longest_seconds:
             raise ValueError(
                 f"--batch-samples {self.batch_samples} is less than a clip of {flag} "
-                f"{longest:g} ({16_000 * longest:.0f} samples)"
+                f"{self.longest_seconds:g} ({16_000 * self.longest_seconds:.0f} samples)"
             )
         for name in ("noise", "speed", "pitch", "gain", "max_broken"):
             if not 0 <= getattr(self, name) <= 1:
@@ -77,44 +76,30 @@ class AudioSettings:
                 raise ValueError(f"{flag} must lie in [0, 1], got {getattr(self, name)}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProbeSettings:
-    """What a sweep judges an encoder by; a pre-training alone does not probe."""
-
-    probe_corpus: str = "demo"
-    """Corpus on which a sweep trains a linear probe of each encoder."""
-
-    probe_root: Path | None = None
-    """Its folder; demo needs none."""
-
-    probe_seeds: int = 3
-    """Times that each of its folds is trained."""
-
-    def __post_init__(self) -> None:
-        if find_corpus(self.probe_corpus).needs_root and self.probe_root is None:
-            raise ValueError(f"--probe-corpus {self.probe_corpus} needs --probe-root")
-        if self.probe_seeds < 1:
-            raise ValueError(f"--probe-seeds must be 1 or more, got {self.probe_seeds}")
+    @property
+    def longest_seconds(self) -> float:
+        """Length of the longest clip of a batch."""
+        return self.crop_seconds or self.max_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoopSettings:
-    """How to train on it."""
+    """How an objective is trained."""
 
     learning_rate: float | None = None
-    """Highest step size of Adam; none takes the model's own."""
+    """Peak step size of AdamW; none takes that of the objective."""
 
     weight_decay: float = 1e-2
     """Decay of weights, not of biases and norms."""
 
     warmup: float = 0.05
-    """Share of the training in which the step size rises; behind it falls as a cosine."""
+    """Share of the updates in which the step size rises; then it falls as a cosine."""
 
     max_gradient_norm: float = 10.0
     """Longer gradients are shortened to this."""
 
     accumulate: int = 1
-    """Batches of each update."""
+    """Batches of an update."""
 
     steps: int | None = None
     """Updates; none takes as many as fit into --max-minutes."""
@@ -126,8 +111,8 @@ class LoopSettings:
     checkpoint_minutes: float = 1.0
     """Minutes from one checkpoint to the next."""
 
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the forward pass; auto takes bf16 where the device is built for it."""
+    precision: Precision = "auto"
+    """Arithmetic of the forward pass; auto is bf16 on devices built for it."""
 
     compile: bool = False
     """Compile the objective with torch.compile, worth its minute on a GPU."""
@@ -135,8 +120,8 @@ class LoopSettings:
     seed: int = 0
     """Of weights, order, crops, masks and dropout."""
 
-    out: Path | None = None
-    """Folder for the encoder at the end; none puts it beside the checkpoint, under mlruns."""
+    output: Path | None = None
+    """Folder for the encoder at the end; none puts it next to the checkpoint, under mlruns."""
 
     def __post_init__(self) -> None:
         for name in ("accumulate", "steps", "max_minutes", "checkpoint_minutes", "learning_rate"):
@@ -144,5 +129,39 @@ class LoopSettings:
             if value is not None and value <= 0:
                 flag = "--" + name.replace("_", "-")
                 raise ValueError(f"{flag} must be above 0, got {value}")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"--warmup must lie in [0, 1), got {self.warmup}")
+        check_share(self, "warmup")
+
+    @property
+    def num_steps(self) -> int | None:
+        """Updates in all; None where minutes alone decide."""
+        return 100_000 if self.steps is None and self.max_minutes is None else self.steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSettings:
+    """What a sweep scores an encoder by; a pre-training alone does not probe."""
+
+    probe_corpus: CorpusName = "demo"
+    """Corpus on which a sweep trains a linear probe of each encoder."""
+
+    probe_root: Path | None = None
+    """Its folder; demo needs none."""
+
+    probe_seeds: int = 3
+    """How many times each of its folds is trained."""
+
+    def __post_init__(self) -> None:
+        if find_corpus(self.probe_corpus).needs_root and self.probe_root is None:
+            raise ValueError(f"--probe-corpus {self.probe_corpus} needs --probe-root")
+        check_at_least_one(self, "probe_seeds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingSettings:
+    """What every pre-training has; a command adds its model."""
+
+    audio: AudioSettings = field(default_factory=AudioSettings)
+
+    training: LoopSettings = field(default_factory=LoopSettings)
+
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
