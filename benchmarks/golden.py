@@ -3,10 +3,10 @@
     python -m benchmarks.golden record tests/data/golden.json     # before a change
     python -m benchmarks.golden compare tests/data/golden.json    # after it
 
-Each case is a command of seconds to a minute on the demo corpus, or on a few of its recordings under
-the file names of another corpus. A record holds the metrics of every run of a command by name, and
-the heads of its tables. Digits depend on the processor and the library versions, so a record is
-compared on the machine that made it; a change that is meant to move numbers names the cases it moves.
+Each case is a command of seconds to a minute on the demo corpus, or on a few of its recordings
+under the file names of another corpus. A record holds the metrics of every run of a command by
+name, and the heads of its tables. Digits depend on the processor and the library versions, so a
+record is compared on the machine that made it; a change that moves numbers names its cases.
 """
 
 import argparse
@@ -45,8 +45,8 @@ CASES: dict[str, str] = {
     "visualise": "visualise --encoders fbank --epochs 2 --audio-mib 0",
     "choose": "choose RUNS",
 }
-"""The commands by name; words in capitals stand for folders that are written here, and for the runs of
-the case ``ser``."""
+"""The commands by name; words in capitals stand for folders that are written here, and for the runs
+of the case ``ser``."""
 
 
 def write_corpora(folder: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from experiments.commandline import launch
+from experiments.experiment import show_table
 
 if TYPE_CHECKING:
     from conversation_emotion.evaluation.metrics import Interval
@@ -47,9 +48,9 @@ class ChooseSettings:
 def run(settings: ChooseSettings) -> "dict[str, Interval]":
     """Chooses in each fold, prints the table, and returns the choice's scores on test."""
     from conversation_emotion.evaluation.decisions import choose_by_valid
-    from conversation_emotion.evaluation.metrics import score_predictions
+    from conversation_emotion.evaluation.metrics import METRICS, score_predictions
+    from conversation_emotion.evaluation.results import ResultsTable, RowResult, name_metrics
     from conversation_emotion.tracker import PREDICTIONS
-    from experiments import _report
     from experiments.tracking.finished import read_systems
     from experiments.tracking.runs import open_run
 
@@ -66,19 +67,25 @@ def run(settings: ChooseSettings) -> "dict[str, Interval]":
             )
             for name, table in {**systems.predictions, CHOSEN: chosen}.items()
         }
-        parent.log_metrics(_report.name_metrics("test", scores[CHOSEN]))
+        parent.log_metrics(name_metrics("test", scores[CHOSEN]))
         folds, seeds = chosen["fold"].nunique(), chosen["seed"].nunique()
-        num_targets = scores[CHOSEN]["uar"].num_judged
-        _report.print_table(
-            "Selection nested in the folds, on test",
-            [_report.scored_row(name, found) for name, found in scores.items()],
-            [
-                f"mean ± deviation over {folds} fold(s) x {seeds} seed(s) [95 % bootstrap interval "
-                f"over dialogues], n = {num_targets:,}",
-                *_describe(systems, counts, metric),
-            ],
-            [parent],
+        n = scores[CHOSEN]["uar"].n
+        rows = [
+            RowResult(name=name, metrics=found, num_folds=folds, num_seeds=seeds, n=n)
+            for name, found in scores.items()
+        ]
+        notes = (
+            f"mean ± deviation over {folds} fold(s) x {seeds} seed(s) [95 % bootstrap interval "
+            f"over dialogues], n = {n:,}",
+            *_describe(systems, counts, metric),
         )
+        table = ResultsTable(
+            title="Selection nested in the folds, on test",
+            columns=tuple(METRICS),
+            rows=tuple(rows),
+            notes=notes,
+        )
+        show_table(table, [parent])
     return scores[CHOSEN]
 
 

@@ -69,9 +69,7 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
             parent.log_metrics(name_metrics(f"test_{corpus}", scores["model"]))
         return run
 
-    def results(
-        self, settings: CrossCorpusSettings, runs: Sequence[RowRun]
-    ) -> "list[RowResult]":
+    def results(self, settings: CrossCorpusSettings, runs: Sequence[RowRun]) -> "list[RowResult]":
         """Groups rows by train and test corpora, with majority and published figures below."""
         from conversation_emotion.evaluation.published import find_published
 

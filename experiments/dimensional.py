@@ -1,6 +1,6 @@
 r"""Dimensional emotion: how well do contexts of CPC predict activation, valence and dominance?
 
-    python -m experiments.dimensional --speech-encoder mfcc emotion2vec-mini PRETRAINED_CPC --seeds 5
+    python -m experiments.dimensional --speech-encoder mfcc PRETRAINED_CPC --seeds 5
     python -m experiments.dimensional --speech-encoder mfcc end-to-end mini-cpc PRETRAINED_CPC
     python -m experiments.dimensional --corpus iemocap --root IEMOCAP_full_release \
         --split leave-one-session-out --stride 1 --seeds 5

@@ -16,7 +16,7 @@ from conversation_emotion.tasks.emotion import EmotionRecognition
 from conversation_emotion.tasks.fine_tuning import EmotionWithTranscript, FineTuning
 from conversation_emotion.tasks.prepare import prepare_dataset, prepare_utterances
 from conversation_emotion.tracker import Memory
-from experiments.pretraining.command import choose_precision
+from conversation_emotion.training.optimisation import choose_precision
 
 Load = Callable[[str], Encoding]
 """Loads an encoder to be trained, by name, hub id or folder."""

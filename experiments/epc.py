@@ -59,7 +59,7 @@ class EPC(Experiment[EPCSettings]):
         return features.modality, " ".join(named)
 
     def published(self, settings: EPCSettings, runs: Sequence[RowRun]) -> "Sequence[RowResult]":
-        """Returns the ceiling of the demo corpus, and the figures of the same horizon and classes."""
+        """Returns the ceiling of the demo corpus, and figures of the same task."""
         from conversation_emotion.evaluation.published import find_published
 
         label_set = runs[0].task.dataset.label_map.label_set

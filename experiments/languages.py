@@ -4,8 +4,8 @@
     python -m experiments.languages --table english --roots ravdess=RAVDESS savee=SAVEE
     python -m experiments.languages --table song --roots ravdess-song=RAVDESS
 
-emotion2vec's tables of languages, of English corpora and of song (Ma et al., 2024): a linear head of
-256 units on frozen features, WA, UA and weighted F1. There is a row for each corpus whose folder is
+emotion2vec's tables of languages, English corpora and song (Ma et al., 2024): a linear head of 256
+units on frozen features, WA, UA and weighted F1. There is a row for each corpus whose folder is
 given and each encoder, with the published rows below. Splits are those of the corpora in
 experiments.ser, by speaker or official; the authors' own are not published. Song has five folds by
 actor, of which one tests and one further, unseen one selects the epoch. Once features are
@@ -70,9 +70,7 @@ class Languages(Experiment[LanguagesSettings]):
         titles = {"languages": "nine languages", "english": "corpora of English", "song": "song"}
         return f"Emotion in {titles[settings.table]}: linear head on frozen encoders"
 
-    def results(
-        self, settings: LanguagesSettings, runs: Sequence[RowRun]
-    ) -> "list[RowResult]":
+    def results(self, settings: LanguagesSettings, runs: Sequence[RowRun]) -> "list[RowResult]":
         """Puts the majority and the published figures of each corpus below its rows."""
         from conversation_emotion.evaluation.published import find_published
 

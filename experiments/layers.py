@@ -6,10 +6,10 @@ r"""Which layer of an encoder carries emotion: one of them, a learned sum, or th
         --speech-encoder emotion2vec_base wavlm-base
 
 Each layer, SUPERB's learned weighted sum and the mean of the last four get the linear probe of
-experiments.ser with the same settings and folds; hidden states are extracted once. A row of its own
-has what may be chosen without test: in each fold and seed, the layer that is best on valid. Prints a
-table per corpus, writes a curve per corpus and encoder as PNG and as a page (HTML), and mlruns/, a
-parent run per corpus and encoder with a child per layer. The demo corpus takes about three minutes.
+experiments.ser with the same settings and folds; hidden states are extracted once. A row of its
+own has what may be chosen without test: in each fold and seed, the layer that is best on valid.
+Prints a table per corpus, writes curves as PNG and page, and mlruns/, a parent run per corpus and
+encoder with a child per layer. The demo corpus takes about three minutes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -104,7 +104,9 @@ class LayersTable(Experiment[LayersSettings]):
             chosen = cast("LayerProbes", run.task).chosen.items()
             if counts := ", ".join(f"{layer} ({n})" for layer, n in chosen if n):
                 yield f"{run.settings.encoder}: layers that valid chose, and how often: {counts}"
-        yield from describe_pretraining([run.settings.encoder for run in runs], [settings.data.corpus])
+        yield from describe_pretraining(
+            [run.settings.encoder for run in runs], [settings.data.corpus]
+        )
         yield "layer 0 is what enters the first Transformer block; frames to their mean"
 
     def _draw(

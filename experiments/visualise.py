@@ -95,7 +95,6 @@ class Visualise(Experiment[VisualiseSettings]):
     def notes(self, settings: VisualiseSettings, runs: Sequence[RowRun]) -> Iterator[str]:
         """Describes the stage, the fold of the picture, the measures and the arousal."""
         from conversation_emotion.evaluation.published import describe_pretraining
-
         from conversation_emotion.utterances.arousal import find_arousal_levels
 
         fold = _find_fold(settings, runs[0].task)

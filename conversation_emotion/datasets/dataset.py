@@ -131,7 +131,7 @@ def choose_split(
 
 
 def augment_speeds(dataset: Dataset, speeds: Sequence[float]) -> Dataset:
-    """Adds copies of the train dialogues at other speeds; no copy is ever a target of valid or test.
+    """Adds copies of the train dialogues at other speeds; valid and test have no copies.
 
     A copy is a dialogue of its own, ``NAME@SPEED``, whose rows follow those of the corpus and
     whose column ``speed`` says how fast to play them (Ko et al., 2015).

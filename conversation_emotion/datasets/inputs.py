@@ -14,10 +14,11 @@ from conversation_emotion.datasets.encoder_families import find_family
 from conversation_emotion.datasets.windows import Windows
 from conversation_emotion.features.encoders import SpeechEncoder, TextEncoder
 from conversation_emotion.features.extract import Features, extract_speech, extract_text
-from conversation_emotion.features.key import FeatureKey, FileDigests, cache_folder
+from conversation_emotion.features.key import FeatureKey, FileDigests
 from conversation_emotion.features.loading import load_encoder
 from conversation_emotion.features.sources import Source, list_sources
 from conversation_emotion.features.store import FeatureStore
+from conversation_emotion.settings.cache import cache_folder
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.splits.folds import Fold
 

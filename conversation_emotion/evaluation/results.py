@@ -19,7 +19,6 @@ from conversation_emotion.evaluation.metrics import (
     count_targets,
     describe_metric,
 )
-from conversation_emotion.evaluation.significance import compare_predictions
 from conversation_emotion.evaluation.rendering import (
     Cell,
     Line,
@@ -27,6 +26,7 @@ from conversation_emotion.evaluation.rendering import (
     interval_cell,
     render_table,
 )
+from conversation_emotion.evaluation.significance import compare_predictions
 
 SCHEMA_VERSION = 1
 """Of `results.json`; a change that older readers cannot take raises it."""
@@ -171,9 +171,7 @@ class ResultsTable:
         Args:
             width: Columns, 80 at least; `KEPT_WIDTH` if None and there is no terminal.
         """
-        if width is None:
-            terminal = Console()
-            width = terminal.width if terminal.is_terminal else KEPT_WIDTH
+        width = screen_width() if width is None else width
         described = [describe_metric(metric) for metric in self.columns]
         percent = [one.title for one in described if one.is_percent]
         every = "" if len(percent) == len(described) else f"{', '.join(percent)} "
@@ -249,6 +247,12 @@ class ResultsTable:
             (folder / "results.json").unlink(missing_ok=True)
             for file in ("results.parquet", "table.txt", "results.json"):
                 (draft / file).replace(folder / file)
+
+
+def screen_width() -> int:
+    """Returns the columns of the terminal, `KEPT_WIDTH` where there is none."""
+    terminal = Console()
+    return terminal.width if terminal.is_terminal else KEPT_WIDTH
 
 
 _ROW = TypeAdapter(RowResult)

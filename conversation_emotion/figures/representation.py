@@ -31,7 +31,11 @@ EMOTION, AROUSAL = "emotion", "arousal"
 
 COLUMNS = (
     "uar",
-    *(f"{measure}_{what}" for what in (AROUSAL, EMOTION) for measure in ("silhouette", "compactness")),
+    *(
+        f"{measure}_{what}"
+        for what in (AROUSAL, EMOTION)
+        for measure in ("silhouette", "compactness")
+    ),
 )
 """Metrics of a representation."""
 
@@ -134,7 +138,7 @@ class Picture(NamedTuple):
 def draw_representations(
     found: Sequence[Represented], picture: Picture, notes: Sequence[str], folder: Path
 ) -> tuple[list[Path], pd.DataFrame, str]:
-    """Draws the planes of one fold, seed 0, as a picture and as a page whose points play their clip.
+    """Draws the planes of one fold, seed 0, as a picture and as a page that plays the clips.
 
     Args:
         found: Each encoder's representation.
@@ -183,7 +187,9 @@ def describe_measures(encoder: str, measures: dict[str, Interval]) -> str:
         description = describe_metric(name)
         scale = 100 if description.is_percent else 1
         numbers = [f"{scale * number:.{description.digits}f}" for number in found[:4]]
-        cells.append(f"{description.title} {numbers[0]} ± {numbers[3]} [{numbers[1]}, {numbers[2]}]")
+        cells.append(
+            f"{description.title} {numbers[0]} ± {numbers[3]} [{numbers[1]}, {numbers[2]}]"
+        )
     return f"{encoder}: {'; '.join(cells)}"
 
 

@@ -99,7 +99,9 @@ class Predictor:
         with tempfile.TemporaryDirectory() as cache:
             features = encode(utterances, self.saved.card.features, self.encoders, Path(cache))
             usable = windows.select(windows.target_rows[_has_input(windows, features)])
-            problems[np.setdiff1d(windows.target_rows, usable.target_rows)] = "no audio or text to use"
+            problems[np.setdiff1d(windows.target_rows, usable.target_rows)] = (
+                "no audio or text to use"
+            )
             if len(usable):
                 probabilities[usable.target_rows] = self._run(usable, features, len(utterances))
         for found in features.values():

@@ -43,7 +43,7 @@ class HistoryLabels(nn.Module):
 
     def forward(self, classes: Tensor, is_target: Tensor) -> Tensor:
         """Embeds the classes of the utterances heard: (B, U), (B, U) -> (B, U, size)."""
-        unknown = (classes == IGNORED) | is_judged
+        unknown = (classes == IGNORED) | is_target
         return self.embedding(classes.masked_fill(unknown, self.embedding.num_embeddings - 1))
 
 

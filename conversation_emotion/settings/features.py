@@ -109,7 +109,8 @@ class FeatureSettings(PoolingSettings):
 
     speech_encoder: str = "fbank"
     """fbank, mfcc, egemaps, or a checkpoint of wav2vec 2.0, HuBERT, WavLM, data2vec, Whisper,
-    emotion2vec or CPC: hub id or folder; untrained:NAME for random weights; A+B concatenates two."""
+    emotion2vec or CPC: hub id or folder; untrained:NAME for random weights; A+B joins
+    two."""
 
     speech_layers: Layers = "last"
     """Layer to use: the last, the mean of the last four, a number, or all of them."""

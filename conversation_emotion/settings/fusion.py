@@ -1,4 +1,4 @@
-"""Settings of the fusion table, and its rows: those of Morais et al. (2022), and ours after them."""
+"""Settings of the fusion table, and its rows: those of Morais et al. (2022), then ours."""
 
 import dataclasses
 from dataclasses import dataclass, field

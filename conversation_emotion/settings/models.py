@@ -15,8 +15,8 @@ class UtteranceModelSettings:
     """The model of a single utterance."""
 
     head: Head = "superb"
-    """Two linear maps; or one; or a linear map and ReLU on every frame, pooled, and a linear map; or two
-    GRU layers over the frames, pooled, and a linear map; or linear discriminants of shrunk
+    """Two linear maps; or one; or a linear map and ReLU on every frame, pooled, and a linear map; or
+    two GRU layers over the frames, pooled, and a linear map; or linear discriminants of shrunk
     covariance, solved without epochs, seeds or valid, for which a sum of layers is their mean."""
 
     hidden_size: int = 256

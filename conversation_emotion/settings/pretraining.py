@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conversation_emotion.settings.corpus import CorpusName
+from conversation_emotion.settings.corpus import CorpusName, find_corpus
 from conversation_emotion.settings.training import Precision, check_at_least_one, check_share
 
 
@@ -74,7 +74,6 @@ class AudioSettings:
             if not 0 <= getattr(self, name) <= 1:
                 flag = "--" + name.replace("_", "-")
                 raise ValueError(f"{flag} must lie in [0, 1], got {getattr(self, name)}")
-
 
     @property
     def longest_seconds(self) -> float:

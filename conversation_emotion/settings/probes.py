@@ -31,7 +31,7 @@ TABLES: dict[str, tuple[CorpusName, ...]] = {
     "english": ("meld", "ravdess", "savee"),
     "song": ("ravdess-song",),
 }
-"""The corpora of each table of emotion2vec (Ma et al., 2024), in the order of the published ones."""
+"""The corpora of each table of emotion2vec (Ma et al., 2024), in the published order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +206,7 @@ class LayersSettings:
         return self.layers.speech_encoder[0]
 
     def rows(self) -> Iterator["LayersSettings"]:
-        """Yields the settings of each run: one corpus, one encoder; those of --also are automatic."""
+        """Yields the settings of each run: one corpus, one encoder; --also has the defaults."""
         also = parse_places("--also", self.layers.also)
         for data in (self.data, *(CorpusSettings(corpus=n, root=also[n]) for n in also)):
             for encoder in self.layers.speech_encoder:

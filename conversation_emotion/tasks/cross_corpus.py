@@ -43,9 +43,7 @@ class CrossCorpusRecognition(EmotionRecognition):
         """Scores the model and the majority on one of the test corpora."""
         test = predictions[predictions["part"] == "test"]
         chosen = test[test["utterance_id"].str.startswith(f"{corpus}:")]
-        return evaluate_classes(
-            chosen, self.baselines, len(self.labels), self.training.resamples
-        )
+        return evaluate_classes(chosen, self.baselines, len(self.labels), self.training.resamples)
 
 
 def prepare_cross_corpus(settings: CrossCorpusSettings, memory: Memory) -> CrossCorpusRecognition:

@@ -201,7 +201,7 @@ class FineTuning(Task):
         return {**scores, "loss": predictions.loss}
 
     def tabulate(self, predictions: ClipPredictions, fold: Fold, part: str) -> pd.DataFrame:
-        """Returns a row per target; a clip that cannot be used gets the commonest class of train."""
+        """Returns a row per target; a clip that cannot be used gets the majority of train."""
         classes = self.clips.classes
         rows = getattr(fold, part)
         rows = np.sort(rows[classes[rows] >= 0])
@@ -300,7 +300,7 @@ class EmotionWithTranscript(FineTuning):
     def measure(self, outputs: ClipOutputs, batch: ClipBatch, weights: Tensor | None) -> Tensor:
         """Adds alpha times the loss of the transcript (CTC) to that of the classes.
 
-        CTC is the negative logarithm of a transcript's probability, averaged over clips and not over
+        CTC is the negative logarithm of a transcript's probability, averaged over clips, not over
         characters; clips without a transcript, or with more characters than frames can spell, give
         0, where without ``zero_infinity`` they would give infinity.
         """

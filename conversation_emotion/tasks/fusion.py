@@ -1,4 +1,4 @@
-"""Fusion of frames as a task: several encoders of an utterance, before or after their aggregators."""
+"""Fusion of frames as a task: several encoders of an utterance, before or after aggregators."""
 
 from collections.abc import Mapping
 

@@ -53,7 +53,7 @@ class Regression(Task):
     Args:
         inputs: A window for each utterance with a number.
         training: How models are trained.
-        targets: Numbers of every row in the order of the columns, NaN where there is none, (rows, D).
+        targets: Numbers of every row, NaN where there is none, (rows, D).
         columns: Names of the dimensions (D).
     """
 

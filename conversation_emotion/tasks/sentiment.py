@@ -98,10 +98,9 @@ def _prepare_inputs(
         alone = dataclasses.replace(features, modality=modality)  # type: ignore[arg-type]
         encoder = getattr(features, f"{modality}_encoder")
         key = ("sentiment", settings.data, settings.training.max_folds, modality, encoder)
-        strict = settings.data.strict
         found |= memory.recall(
             (*key, features.speech_layers, features.text_layers, features.half_precision),
-            lambda alone=alone: extract_features(dataset, alone, strict=strict),
+            partial(extract_features, dataset, alone, strict=settings.data.strict),
         )
     windows, training = _find_windows(settings, dataset, model)
     return prepare_inputs(dataset, windows, training, found)

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from conversation_emotion.settings.training import (
     FineTuningSettings,
     FitSettings,
     OptimizerName,
+    Precision,
     RunSettings,
 )
 
@@ -188,3 +189,17 @@ def layered_groups(
         for group in parameter_groups(parameters, weight_decay)
         if group["params"]
     ]
+
+
+def choose_precision(precision: Precision) -> Literal["no", "bf16"]:
+    """Returns accelerate's name of a precision; auto is bf16 on devices built for it."""
+    if precision == "auto":
+        precision = "bf16" if _is_built_for_bf16() else "fp32"
+    return "bf16" if precision == "bf16" else "no"
+
+
+def _is_built_for_bf16() -> bool:
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -18,6 +18,7 @@ from conversation_emotion.pretraining.recordings import Recordings, describe, fi
 from conversation_emotion.pretraining.throughput import measure_peak
 from conversation_emotion.settings.pretraining import PretrainingSettings
 from conversation_emotion.settings.training import Precision
+from conversation_emotion.training.optimisation import choose_precision
 from experiments.tracking.runs import ParentRun, open_run
 
 _POINT_EVERY = 10  # updates from one point of a curve to the next
@@ -84,20 +85,6 @@ def make_accelerator(precision: Precision) -> Accelerator:
         cpu=not torch.accelerator.is_available(),  # else processes would not communicate
         kwargs_handlers=[unused],
     )
-
-
-def choose_precision(precision: Precision) -> Literal["no", "bf16"]:
-    """Returns accelerate's name of a precision; auto is bf16 on devices built for it."""
-    if precision == "auto":
-        precision = "bf16" if _is_built_for_bf16() else "fp32"
-    return "bf16" if precision == "bf16" else "no"
-
-
-def _is_built_for_bf16() -> bool:
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 class _Reporter:

@@ -11,8 +11,9 @@ from conversation_emotion.pretraining.recordings import find_sources
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.settings.pretraining import PretrainingSettings, ProbeSettings
+from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.tracker import Memory, Validation
-from experiments import ser
+from experiments.ser import EXPERIMENT as SER
 
 Settings = TypeVar("Settings", bound=PretrainingSettings)
 
@@ -29,7 +30,7 @@ def prepare(settings: PretrainingSettings) -> str:
     if training.output is not None:
         raise ValueError("--output would be one folder for all trials of a sweep; leave it out")
     digest = text_digest(repr([source.clips for source in find_sources(settings.audio)]))
-    return f"{digest} {ser.prepare(_probe(settings.probe, 'fbank'))}"
+    return f"{digest} {SER.prepare(_probe(settings.probe, 'fbank'))}"
 
 
 def validate(
@@ -37,12 +38,12 @@ def validate(
 ) -> Iterator[Validation]:
     """Pre-trains an encoder and yields the scores of its probe on valid."""
     encoder = _find_encoder(pretrain, settings)
-    yield from ser.validate(_probe(settings.probe, str(encoder)), memory)
+    yield from SER.validate(_probe(settings.probe, str(encoder)), memory)
 
 
 def test(pretrain: Callable[[Settings], Path], settings: Settings) -> dict[str, Interval]:
     """Scores the probe of an encoder on test; the encoder is pre-trained if it was not yet."""
-    return ser.test(_probe(settings.probe, str(_find_encoder(pretrain, settings))))
+    return SER.test(_probe(settings.probe, str(_find_encoder(pretrain, settings))))
 
 
 def _find_encoder(pretrain: Callable[[Settings], Path], settings: Settings) -> Path:
@@ -54,11 +55,11 @@ def _find_encoder(pretrain: Callable[[Settings], Path], settings: Settings) -> P
     return place
 
 
-def _probe(settings: ProbeSettings, encoder: str) -> ser.SERConfig:
-    default = ser.SERConfig()
+def _probe(settings: ProbeSettings, encoder: str) -> SERSettings:
+    default = SERSettings()
     return dataclasses.replace(
         default,
         data=CorpusSettings(corpus=settings.probe_corpus, root=settings.probe_root),
-        features=EncoderSettings(encoders=(encoder,), speech_layers="all"),
+        features=EncoderSettings(speech_encoder=(encoder,), speech_layers="all"),
         training=dataclasses.replace(default.training, seeds=settings.probe_seeds),
     )

@@ -32,6 +32,7 @@ EXPERIMENTS = (
 )
 """Experiments that may be swept."""
 
+
 def read(argv: Sequence[str]) -> tuple[str, SweepSettings, Any]:
     """Reads the name of an experiment, and the flags behind it -> its module and both settings."""
     names = ", ".join(EXPERIMENTS)

@@ -8,9 +8,10 @@ import pandas as pd
 from optuna.trial import FixedTrial, FrozenTrial
 
 from conversation_emotion.evaluation.metrics import Interval
+from conversation_emotion.evaluation.rendering import Cell, Line, interval_cell, render_table
+from conversation_emotion.evaluation.results import KEPT_WIDTH, name_metrics, screen_width
 from conversation_emotion.settings.flags import format_setting
 from experiments import commandline
-from experiments._report import Row, format_interval, name_metrics, print_table
 from experiments.sweep.mirror import Mirror, summarise
 from experiments.sweep.search import TESTED, choose_for_test
 from experiments.sweep.storage import describe
@@ -31,14 +32,21 @@ def report(study: SweepStudy, spec: SweepSpec, parent: ParentRun, mirror: Mirror
     commands = [command_of(spec, trial) for trial in best]
     for command in commands:
         parent.log_text(command + "\n", "best_command.txt")
-    print_table(
-        f"Sweep {spec.name}: {study.counts().describe()}",
-        _rows(study, spec, tested),
-        _captions(spec, metric, tested),
-        [parent],
-        columns=[f"valid {metric}", *(f"test {name}" for name in next(iter(tested.values()), {}))],
-        commands=[f"the best on valid again: {command}" for command in commands],
-    )
+    text = {
+        width: render_table(
+            f"Sweep {spec.name}: {study.counts().describe()}",
+            "in percent",
+            [f"valid {metric}", *(f"test {name}" for name in next(iter(tested.values()), {}))],
+            list(_lines(study, spec, tested)),
+            notes=list(_captions(spec, metric, tested)),
+            commands=commands,
+            width=width,
+        )
+        for width in (screen_width(), KEPT_WIDTH)
+    }
+    print(text[screen_width()], end="")
+    parent.log_text(text[KEPT_WIDTH], "table.txt")
+    print(f"run {parent.run_id}; see it with: python -m experiments.ui")
 
 
 def read_tested(study: SweepStudy) -> Tested:
@@ -70,10 +78,11 @@ def tabulate(trials: list[FrozenTrial]) -> pd.DataFrame:
 def command_of(spec: SweepSpec, trial: FrozenTrial) -> str:
     """Returns the command that trains and tests the setting of a trial."""
     space = load_experiment(spec.experiment).search_space
-    return commandline.command_of(space(FixedTrial(trial.params), spec.settings))
+    name = spec.experiment.rpartition(".")[2]
+    return commandline.command_of(name, space(FixedTrial(trial.params), spec.settings))
 
 
-def _rows(study: SweepStudy, spec: SweepSpec, tested: Tested) -> Iterator[Row]:
+def _lines(study: SweepStudy, spec: SweepSpec, tested: Tested) -> Iterator[Line]:
     """Yields the best settings, and the default."""
     for rank, trial in enumerate(choose_for_test(study, max(spec.sweep.top, 1)), start=1):
         settings = ", ".join(
@@ -82,8 +91,10 @@ def _rows(study: SweepStudy, spec: SweepSpec, tested: Tested) -> Iterator[Row]:
         )
         settings = "the default" if "default" in trial.user_attrs else settings
         place = f"{rank}. " if rank <= spec.sweep.top else ""
-        cells = map(format_interval, tested.get(trial.number, {}).values())
-        yield Row(f"{place}trial {trial.number}: {settings}", (_valid_cell(trial), *cells))
+        found = tested.get(trial.number, {})
+        cells = [interval_cell(interval, name) for name, interval in found.items()]
+        cells += [Cell()] * (len(next(iter(tested.values()), {})) - len(cells))
+        yield Line(f"{place}trial {trial.number}: {settings}", [Cell(_valid_cell(trial)), *cells])
 
 
 def _valid_cell(trial: FrozenTrial) -> str:

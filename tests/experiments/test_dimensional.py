@@ -115,10 +115,10 @@ def test_an_interrupted_command_reads_back_what_it_had_finished(corpus, capsys, 
 
 
 def test_published_figures_stand_beside_ours():
+    from experiments._published import DIMENSIONAL
     from experiments._rating_report import _rows
 
     from conversation_emotion.evaluation.metrics import Interval
-    from experiments._published import DIMENSIONAL
 
     names = ("ccc_mean", "ccc_arousal", "ccc_valence", "ccc_dominance")
     ours = {name: Interval(0.5, 0.4, 0.6, 0.0, 9) for name in names}
