@@ -24,25 +24,25 @@ CASES: dict[str, str] = {
     "epc": "epc --modality speech+text",
     "epc late": "epc --dialogue-model two-role --fusion late --epochs 2",
     "epc recognition": "epc --horizon 0 --history-labels gold --dialogue-model single --epochs 1",
-    "epc gated text": "epc --fusion cross-attention --learn-from judged --epochs 1 --seeds 2",
-    "ser": "ser --encoders fbank mfcc --epochs 5 --seeds 2",
-    "ser lda": "ser --encoders fbank+mfcc --head lda --speech-components 20",
-    "ser ecapa": "ser --encoders fbank --aggregator ecapa --aggregator-size 8 --epochs 1",
-    "ser protocol": "ser --corpus manifest --root CORPUS --protocol emobox --encoders fbank",
-    "sentiment": "sentiment --encoders fbank --epochs 4",
+    "epc gated text": "epc --fusion cross-attention --learn-from targets --epochs 1 --seeds 2",
+    "ser": "ser --speech-encoder fbank mfcc --epochs 5 --seeds 2",
+    "ser lda": "ser --speech-encoder fbank+mfcc --head lda --speech-components 20",
+    "ser ecapa": "ser --speech-encoder fbank --aggregator ecapa --aggregator-size 8 --epochs 1",
+    "ser protocol": "ser --corpus manifest --root CORPUS --protocol emobox --speech-encoder fbank",
+    "sentiment": "sentiment --speech-encoder fbank --epochs 4",
     "sentiment context": "sentiment --modality text --history 3 --epochs 2 --labels all",
-    "sentiment regression": "sentiment --corpus manifest --root NUMBERS --encoders fbank "
+    "sentiment regression": "sentiment --corpus manifest --root NUMBERS --speech-encoder fbank "
     "--modality speech --regression --epochs 4",
     "fusion": "fusion --corpus manifest --root CORPUS --rows 9-14,19 --epochs 2 --seeds 2 "
     "--aggregator-size 8",
-    "dimensional": "dimensional --encoders mfcc fbank --stride 8 --epochs 2",
+    "dimensional": "dimensional --speech-encoder mfcc fbank --stride 8 --epochs 2",
     "finetune": "finetune --max-folds 1 --epochs 2 --blocks 1 --average-best 2",
     "multitask": "multitask --max-folds 1 --epochs 1 --blocks 1 --alphas 0 0.1",
-    "cross_corpus": "cross_corpus --roots emodb=EMODB ravdess=RAVDESS --encoders fbank --epochs 5",
-    "languages": "languages --roots emodb=EMODB --encoders fbank --epochs 5",
-    "song": "song --root SONG --encoders fbank --epochs 5",
-    "layers": "layers --encoders emotion2vec-mini --layers 0 8 sum last-4 --epochs 2",
-    "visualise": "visualise --encoders fbank --epochs 2 --audio-mib 0",
+    "cross_corpus": "cross_corpus --roots emodb=EMODB ravdess=RAVDESS --speech-encoder fbank --epochs 5",
+    "languages": "languages --roots emodb=EMODB --speech-encoder fbank --epochs 5",
+    "song": "languages --table song --roots ravdess-song=SONG --speech-encoder fbank --epochs 5",
+    "layers": "layers --speech-encoder emotion2vec-mini --layers 0 8 sum last-4 --epochs 2",
+    "visualise": "visualise --speech-encoder fbank --epochs 2 --audio-mib 0",
     "choose": "choose RUNS",
 }
 """The commands by name; words in capitals stand for folders that are written here, and for the runs
@@ -88,17 +88,18 @@ def write_corpora(folder: Path) -> dict[str, str]:
 def run_case(name: str, folder: Path, places: dict[str, str]) -> dict[str, object]:
     """Runs a case in a fresh folder -> metrics of its runs by name, heads of its tables."""
     command = CASES[name]
+    # A folder of its own: MLflow's client keeps the database of a path open after it is deleted.
+    place = folder / name.replace(" ", "-")
     if "RUNS" in command:
-        ids = run_case("ser", folder, places)["ids"]
+        ids = run_case("ser", folder / "chosen", places)["ids"]
         command = command.replace("RUNS", " ".join(ids))  # type: ignore[arg-type]
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        place = folder / "chosen" / "ser"
+    place.mkdir(parents=True, exist_ok=True)
     for word, path in places.items():
         command = command.replace(word, path)
     module, *flags = command.split()
-    subprocess.run([sys.executable, "-m", f"experiments.{module}", *flags], cwd=folder, check=True)
-    return read_runs(folder)
+    subprocess.run([sys.executable, "-m", f"experiments.{module}", *flags], cwd=place, check=True)
+    return read_runs(place)
 
 
 def read_runs(folder: Path) -> dict[str, object]:

@@ -15,9 +15,8 @@ from conversation_emotion.evaluation.concordance import DIMENSIONS
 from conversation_emotion.features.extract import Features
 from conversation_emotion.features.key import text_digest
 from conversation_emotion.models.ratings import WaveformFront
-from conversation_emotion.pretraining.batches import ClipStream, StreamSettings
+from conversation_emotion.pretraining.batches import ClipStream
 from conversation_emotion.pretraining.collapse import CollapseMonitor
-from conversation_emotion.pretraining.contract import PretrainingSettings
 from conversation_emotion.pretraining.loop import pretrain
 from conversation_emotion.pretraining.recordings import utterance_recordings
 from conversation_emotion.settings.dimensional import (
@@ -30,6 +29,8 @@ from conversation_emotion.tasks.prepare import prepare_dataset
 from conversation_emotion.tasks.ratings import DimensionalEmotion, find_rated
 from conversation_emotion.tracker import Memory
 from conversation_emotion.utterances.labels import IGNORED
+from conversation_emotion.settings.pretraining import AudioSettings, LoopSettings
+from conversation_emotion.utterances.audio import SAMPLE_RATE
 from experiments.pretrain_cpc import CpcSettings
 from experiments.pretraining import objectives
 from speech_encoders.cpc import CpcConfig, CpcModel
@@ -111,21 +112,22 @@ def pretrain_mini(settings: MiniSettings, train: pd.DataFrame) -> Path:
     encoder = folder / "encoder"
     if (encoder / "preprocessor_config.json").is_file():
         return encoder
-    learner = objectives.build_cpc(CpcSettings(), seed=0)
-    stream = ClipStream(
-        [source], StreamSettings(batch_seconds=settings.mini_clips * crop, crop_seconds=crop)
+    objective = objectives.build_cpc(CpcSettings(), seed=0)
+    audio = AudioSettings(
+        max_seconds=_MAX_SECONDS,
+        crop_seconds=crop,
+        batch_samples=round(settings.mini_clips * crop * SAMPLE_RATE),
     )
     progress = pretrain(
-        learner.objective,
-        stream,
-        PretrainingSettings(
-            learning_rate=learner.learning_rate, weight_decay=1e-5, steps=settings.mini_steps
-        ),
+        objective,
+        ClipStream([source], audio, seed=0),
+        LoopSettings(weight_decay=1e-5, steps=settings.mini_steps),
         folder,
-        monitor=CollapseMonitor(learner.least_deviations),
+        monitor=CollapseMonitor(objective.least_deviations),
         accelerator=Accelerator(),
         broken=source.broken,
     )
-    print(f"mini-cpc: {progress.step} updates, {progress.audio_seconds / 3600:.2f} hours heard")
-    learner.save(encoder)
+    hours = progress.audio_seconds / 3600
+    print(f"mini-cpc: {progress.step} updates on {hours:.2f} hours of speech")
+    objective.save(encoder)
     return encoder
