@@ -35,7 +35,7 @@ ValidPart = Literal["share", "speaker", "fold"]
 """What selects the epoch where a protocol leaves it open."""
 
 NUM_FOLDS = 5
-"""Folds of speaker-k-fold unless settings say otherwise."""
+"""Default number of folds of speaker-k-fold."""
 
 GROUP = "conversation_emotion.corpora"
 """Group of entry points by which another package brings a corpus."""
@@ -48,7 +48,7 @@ class CorpusOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSource:
-    """How a corpus is read, and what holds for it unless settings say otherwise.
+    """How a corpus is read, and its defaults.
 
     Attributes:
         load: Reads the utterance table from the root (None where none is given) and the fields of
