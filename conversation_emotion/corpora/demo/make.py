@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, required=True, help="folder for table and recordings"
     )
-    out: Path = parser.parse_args().out
+    out: Path = parser.parse_args().output
     try:
         find_espeak()
     except FileNotFoundError as error:
