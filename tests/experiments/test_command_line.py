@@ -106,6 +106,9 @@ def test_a_folder_of_the_user_that_hides_the_project_is_explained(tmp_path):
     assert answer.returncode == 0
     assert "usage: conversation-emotion corpora" in answer.stdout
     assert re.fullmatch(NOTE, answer.stderr.strip())
+    (tmp_path / "mine" / "experiments").rename(tmp_path / "elsewhere")
+    answer = run_python("-m", "experiments", "corpora", "--help", cwd=tmp_path / "mine", env=env)
+    assert "usage: python -m experiments corpora" in answer.stdout
     quiet = run_python(str(script), cwd=ROOT, env=env)
     assert (quiet.returncode, quiet.stderr) == (0, "")
 
