@@ -4,7 +4,7 @@
 
 Sweeps epc on the demo corpus, speech and text, once with one worker and once with two. Both run the
 same settings, drawn at random and trained for the same number of epochs, one torch thread for each
-worker; nothing is pruned, and test is left alone. The speed is counted from the start of the first
+worker; nothing is pruned, and test is not used. The speed is counted from the start of the first
 trial to the end of the last, so it holds the reading of the corpus in each worker.
 
 The cost of records is what a worker does not spend on training, from its first trial to its last,
@@ -27,10 +27,10 @@ import tyro
 from optuna.trial import FrozenTrial
 
 from experiments.epc import EPCConfig, search_space
-from experiments.sweep import mirror as _study_tracking
-from experiments.sweep import search as _sweep
+from experiments.sweep import search
+from experiments.sweep.mirror import Mirror, open_parent
 from experiments.sweep.settings import SweepSettings
-from experiments.sweep.study import Order, SweepStudy, count, trainings
+from experiments.sweep.study import SweepSpec, SweepStudy, trainings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Settings:
     """Epochs of every training."""
 
     workers: int = 2
-    """Workers to hold against one."""
+    """Workers to compare with one."""
 
     def __post_init__(self) -> None:
         if self.trials < 2 * self.workers:
@@ -52,12 +52,12 @@ class Settings:
 
 
 class Cost(NamedTuple):
-    """What one sweep took.
+    """The time of one sweep.
 
     Attributes:
         seconds: From the start of the first trial to the end of the last.
         at_work: Of all workers together, from the first trial of each to its last.
-        unspent: Of that, what was not training: records, proposals, looks at the storage.
+        unspent: Of that, what was not training: records, proposals, reading the storage.
         watching: Processor time of the command that watches and writes to MLflow.
         num_trials: Trials.
     """
@@ -78,7 +78,7 @@ class Cost(NamedTuple):
 
 
 def draw_settings(config: EPCConfig, num_trials: int) -> list[dict]:
-    """Draws the settings to run, always the same."""
+    """Returns the settings to run, always the same random ones."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     trials = [study.ask() for _ in range(num_trials)]
     for trial in trials:
@@ -87,29 +87,28 @@ def draw_settings(config: EPCConfig, num_trials: int) -> list[dict]:
 
 
 def measure(settings: Settings, num_workers: int) -> Cost:
-    """Runs a sweep and takes its time."""
+    """Runs a sweep and measures its time."""
     default = EPCConfig()
     training = replace(default.training, epochs=settings.epochs, patience=settings.epochs)
     config = replace(default, training=training)
     sweep = SweepSettings(trials=settings.trials, workers=num_workers, pruner="none", top=0)
-    order = Order("experiments.epc", f"workers-{num_workers}", sweep, config)
-    ready = _sweep.prepare(order)
-    study = SweepStudy.open(order)
+    spec = search.prepare(SweepSpec("experiments.epc", f"workers-{num_workers}", sweep, config))
+    study = SweepStudy.open(spec)
     for parameters in draw_settings(config, settings.trials):
         study.study.enqueue_trial(parameters)
-    with _study_tracking.open_parent(study, order) as parent:
-        mirror = _study_tracking.Mirror(parent)
+    with open_parent(study, spec) as parent:
+        mirror = Mirror(parent)
         before = time.process_time()
-        _sweep.search(study, order, ready, lambda: mirror.update(study.trials()))
+        search.search(study, spec, lambda: mirror.update(study.trials()))
         watching = time.process_time() - before
-    standing = count(study.trials())
-    if standing.complete != settings.trials:
-        raise RuntimeError(f"the sweep ended with {standing.describe()}")
+    counts = study.counts()
+    if counts.complete != settings.trials:
+        raise RuntimeError(f"the sweep ended with {counts.describe()}")
     return cost_of(study.trials(), watching)
 
 
 def cost_of(trials: list[FrozenTrial], watching: float) -> Cost:
-    """Adds up what the trials say of their time."""
+    """Adds up the times that the trials report."""
     spans: dict[int, tuple[float, float]] = {}
     for trial in trials:
         assert trial.datetime_start is not None
@@ -125,7 +124,7 @@ def cost_of(trials: list[FrozenTrial], watching: float) -> Cost:
 
 
 def format_row(workers: int, cost: Cost) -> str:
-    """Gives a line of the table."""
+    """Formats a line of the table."""
     return (
         f"| {workers} | {cost.seconds:.0f} | {cost.trials_per_hour():.1f} | "
         f"{cost.unspent:.1f} | {cost.watching:.1f} | {cost.share():.1%} |"

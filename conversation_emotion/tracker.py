@@ -1,17 +1,90 @@
-"""What a sweep is told of each training of a setting: how it did on valid, never on test."""
+"""What records a training: the protocol of runs, one in memory, and what a sweep gets of it.
 
-from collections.abc import Callable, Hashable, Mapping
-from typing import NamedTuple, Protocol, TypeVar, cast
+`experiments.tracking.runs` records in MLflow; `MemoryTracker` lets the engine run without it.
+"""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, Union, cast
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 Made = TypeVar("Made")
 
+PREDICTIONS = "predictions.parquet"
+"""Table of a run that holds its predictions on valid and test."""
+
+
+def training_name(fold: str, seed: int) -> str:
+    """Names the run of a training."""
+    return f"{fold}-seed{seed}"
+
+
+class Tracker(Protocol):
+    """The run of one training."""
+
+    run_id: str
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Records final scores."""
+        ...
+
+    def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Adds a point to the curve of each metric; written by `flush` or when the run ends."""
+        ...
+
+    def flush(self) -> None:
+        """Writes the curves so far."""
+        ...
+
+    def log_table(self, table: "pd.DataFrame", file: str) -> None:
+        """Records a table under the name of a Parquet file."""
+        ...
+
+    def log_text(self, text: str, file: str) -> None:
+        """Records a text under the name of a file."""
+        ...
+
+    def log_figure(self, figure: "Figure", file: str) -> None:
+        """Records a picture under the name of a file."""
+        ...
+
+    def log_file(self, path: Path) -> None:
+        """Records a copy of a file under its own name."""
+        ...
+
+    def log_folder(self, path: Path, name: str) -> None:
+        """Records copies of all files of a folder under another name."""
+        ...
+
+
+class ParentTracker(Tracker, Protocol):
+    """The run of a whole command, with a child for each training."""
+
+    def read_finished(self, name: str, file: str) -> "pd.DataFrame | None":
+        """Returns a table of the finished child of that name; None if there is no such child."""
+        ...
+
+    def find_finished(self, name: str) -> str | None:
+        """Returns the id of the finished child of that name; None if there is none."""
+        ...
+
+    def open_child(
+        self, name: str, params: Mapping[str, object]
+    ) -> AbstractContextManager[Tracker]:
+        """Opens the run of one training, which finishes unless an exception leaves the context."""
+        ...
+
 
 class Validation(NamedTuple):
-    """How one training did on valid.
+    """The result of one training on valid.
 
     Attributes:
-        name: Fold and seed; trainings of the same name learn and judge the same utterances.
-        score: Larger is better.
+        name: Fold and seed; trainings of the same name use the same utterances.
+        score: By the metric that selects; larger is better.
         num_parameters: Parameters that were trained.
         curves: A number for each epoch, by what it measures.
     """
@@ -20,38 +93,114 @@ class Validation(NamedTuple):
     score: float
     num_parameters: int
     curves: dict[str, list[float]]
-
-
-class CurveKeeper(Protocol):
-    """What is told of each epoch; a run of the tracking is one."""
-
-    def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Adds the numbers of one epoch."""
-        ...
-
-    def flush(self) -> None:
-        """Writes what was gathered."""
-        ...
+    metric: str = "uar"
 
 
 class Curves:
-    """Gathers what is measured after each epoch."""
+    """The curves of a training, by metric.
+
+    Attributes:
+        points: Values in the order of their steps.
+    """
 
     def __init__(self) -> None:
         self.points: dict[str, list[float]] = {}
 
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Adds the numbers of one epoch."""
+        """Adds a point to the curve of each metric."""
         del step
         for name, value in metrics.items():
             self.points.setdefault(name, []).append(float(value))
 
     def flush(self) -> None:
-        """Does nothing: what is gathered is passed on as a whole."""
+        """Does nothing: the points are in memory."""
+
+
+Artifact = Union["pd.DataFrame", str, "Figure", bytes]
+"""What a `MemoryTracker` keeps under the name of a file."""
+
+
+class MemoryTracker(Curves):
+    """A run in memory, parent or child, for use of the engine without MLflow.
+
+    Args:
+        run_id: Its id.
+        params: Its settings.
+
+    Attributes:
+        metrics: Final scores.
+        artifacts: Tables, texts, figures, and the bytes of files, by name.
+        children: The run of each training by name, of a name the last.
+        status: ``RUNNING``, ``FINISHED``, ``KILLED`` by an interrupt, or ``FAILED``.
+    """
+
+    def __init__(self, run_id: str = "memory", params: Mapping[str, object] | None = None) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self.params = dict(params or {})
+        self.metrics: dict[str, float] = {}
+        self.artifacts: dict[str, Artifact] = {}
+        self.children: dict[str, MemoryTracker] = {}
+        self.status = "RUNNING"
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Records final scores."""
+        self.metrics.update({name: float(value) for name, value in metrics.items()})
+
+    def log_table(self, table: "pd.DataFrame", file: str) -> None:
+        """Records a copy of a table."""
+        self.artifacts[file] = table.reset_index(drop=True)
+
+    def log_text(self, text: str, file: str) -> None:
+        """Records a text."""
+        self.artifacts[file] = text
+
+    def log_figure(self, figure: "Figure", file: str) -> None:
+        """Records a picture."""
+        self.artifacts[file] = figure
+
+    def log_file(self, path: Path) -> None:
+        """Records the bytes of a file under its own name."""
+        self.artifacts[path.name] = path.read_bytes()
+
+    def log_folder(self, path: Path, name: str) -> None:
+        """Records the bytes of all files of a folder, each as ``name/its path in the folder``."""
+        for file in sorted(path.rglob("*")):
+            if file.is_file():
+                self.artifacts[f"{name}/{file.relative_to(path).as_posix()}"] = file.read_bytes()
+
+    def read_finished(self, name: str, file: str) -> "pd.DataFrame | None":
+        """Returns a copy of a table of the finished child of that name, None without such a child.
+
+        Raises:
+            KeyError: The child has no such table.
+        """
+        if self.find_finished(name) is None:
+            return None
+        return cast("pd.DataFrame", self.children[name].artifacts[file]).copy()
+
+    def find_finished(self, name: str) -> str | None:
+        """Returns the id of the finished child of that name; None if there is none."""
+        child = self.children.get(name)
+        return child.run_id if child is not None and child.status == "FINISHED" else None
+
+    @contextmanager
+    def open_child(self, name: str, params: Mapping[str, object]) -> Iterator["MemoryTracker"]:
+        """Opens the run of one training, which finishes unless an exception leaves the context."""
+        child = self.children[name] = MemoryTracker(f"{self.run_id}/{name}", params)
+        try:
+            yield child
+        except KeyboardInterrupt:
+            child.status = "KILLED"
+            raise
+        except BaseException:
+            child.status = "FAILED"
+            raise
+        child.status = "FINISHED"
 
 
 class Memory:
-    """Keeps the last things that were costly to make, such as a corpus with its features.
+    """Keeps the last results that were costly to compute, such as a corpus with its features.
 
     Args:
         most: How many.
@@ -62,7 +211,7 @@ class Memory:
         self._kept: dict[Hashable, object] = {}
 
     def recall(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """Returns what was made for a key, or makes it."""
+        """Returns the result of a key, computed at the first call."""
         made = self._kept.pop(key) if key in self._kept else make()
         self._kept[key] = made
         while len(self._kept) > self._most:

@@ -5,7 +5,7 @@ import inspect
 import os
 import shlex
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
@@ -41,20 +41,26 @@ INPUTS = {
 """What the settings that name files or folders to read expect, unless a corpus describes it."""
 
 
-def parse(settings: type[Settings], argv: Sequence[str] | None = None) -> Settings:
+def parse(
+    settings: type[Settings], argv: Sequence[str] | None = None, *, name: str | None = None
+) -> Settings:
     """Reads arguments into settings; a value that the dataclass rejects becomes a usage error.
 
     Args:
         settings: Frozen dataclass whose field docstrings are the help texts.
         argv: Arguments, those of the process if None.
+        name: Of the command, whose docstring is the description; that of the module of the settings
+            if None.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    description = inspect.getdoc(sys.modules[settings.__module__]) or inspect.getdoc(settings)
+    module = module_of(settings) if name is None else f"experiments.{name}"
+    place = settings.__module__ if name is None else module
+    description = inspect.getdoc(sys.modules.get(place, sys.modules["__main__"]))
     defaults = _add_corpus_options(settings, argv)
     try:
         return tyro.cli(
             settings,
-            prog=program_of(module_of(settings)),
+            prog=program_of(module),
             description=description,
             args=argv,
             default=tyro.MISSING_NONPROP if defaults is None else defaults,
@@ -81,9 +87,11 @@ def parse_known(
     )
 
 
-def launch(run: Callable[[Settings], object], settings: type[Settings]) -> None:
+def launch(
+    run: Callable[[Settings], object], settings: type[Settings], name: str | None = None
+) -> None:
     """Runs a command on the settings of the command line, and ends as `run_or_explain` does."""
-    given = parse(settings)
+    given = parse(settings, name=name)
     check_inputs(given)
     run_or_explain(lambda: run(given))
 
@@ -117,9 +125,9 @@ def refuse(message: str) -> NoReturn:
     sys.exit(2)
 
 
-def command_of(settings: object) -> str:
+def command_of(name: str, settings: object) -> str:
     """Returns the command that gives these settings: what differs from the defaults."""
-    return shlex.join(["python", "-m", module_of(type(settings)), *_list_flags(settings, None)])
+    return shlex.join(["python", "-m", f"experiments.{name}", *_list_flags(settings, None)])
 
 
 def module_of(settings: type) -> str:
@@ -219,10 +227,11 @@ def _list_commands() -> Iterator[tuple[str, set[str]]]:
 
     for name, command in find_commands().items():
         room = command.module.removesuffix("__main__")
-        kinds = [
-            kind for kind in vars(import_module(command.module)).values() if isinstance(kind, type)
-        ]
+        found = vars(import_module(command.module))
+        experiment = found.get("EXPERIMENT")
+        kinds = [kind for kind in found.values() if isinstance(kind, type)]
         own = [k for k in kinds if k.__module__.startswith(room)]
+        own += [experiment.settings] if experiment else []
         yield (
             name,
             {flag for kind in own if dataclasses.is_dataclass(kind) for flag in _list_names(kind)},
@@ -259,30 +268,3 @@ def _list_inputs(settings: object) -> Iterator[tuple[str, str, str]]:
                 if path:
                     expected = find_corpus(name).root if is_corpus else INPUTS[field.name]
                     yield _flag(field.name), path, expected
-
-
-def parse_places(
-    flag: str, places: Sequence[str], known: Collection[str] | None = None
-) -> dict[str, Path]:
-    """Reads NAME=PATH pairs, such as --roots emodb=EmoDB ravdess=RAVDESS.
-
-    Args:
-        flag: The flag they were given with, for the error.
-        places: The pairs.
-        known: Corpora that may be named; all that there are if None.
-
-    Raises:
-        ValueError: A pair is none, or names no known corpus, or one is named twice.
-    """
-    known = list_corpora() if known is None else known
-    found: dict[str, Path] = {}
-    for place in places:
-        name, is_pair, path = place.partition("=")
-        if not is_pair or not path:
-            raise ValueError(f"{flag} takes NAME=PATH, got {place!r}; such as emodb=EmoDB")
-        if name not in known:
-            raise ValueError(f"{flag}: no corpus {name!r} here; choose from {', '.join(known)}")
-        if name in found:
-            raise ValueError(f"{flag} names {name} more than once")
-        found[name] = Path(path)
-    return found

@@ -1,4 +1,4 @@
-"""Cross-corpus emotion recognition: does what is learnt from some corpora hold on another?
+r"""Cross-corpus emotion recognition: does what is trained on some corpora hold on another?
 
     python -m experiments.cross_corpus --roots emodb=EmoDB ravdess=RAVDESS --seeds 5
     python -m experiments.cross_corpus --roots iemocap=IEMOCAP meld=MELD.Raw ravdess=RAVDESS \
@@ -9,120 +9,122 @@ drops is counted. Without --train and --test each corpus trains alone and is tes
 as in EmoBox's table 5; with --train its corpora are pooled. Nothing of a test corpus is seen before
 the test: statistics, weights and epoch come from the train corpora, a fifth of whose speakers, or
 of their dialogues where all talk to each other, validates. --test-lists takes EmoBox's balanced
-lists, 60 utterances of each class; without one, all utterances of the four classes are judged.
-The probe and its settings are those of experiments.ser. Once features are extracted, each row takes
-seconds. Prints one row per encoder, train and test corpus, and writes mlruns/.
+lists, 60 utterances of each class; without one, all utterances of the four classes are targets.
+Once features are extracted, each row takes seconds. Prints one row per encoder, train and test
+corpus, and writes mlruns/.
 """
 
-import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, cast
 
-from conversation_emotion.settings.features import EncoderSettings
-from conversation_emotion.settings.training import TrainingSettings
-from experiments import commandline as _cli
-from experiments.commandline import parse_places
+from conversation_emotion.settings.probes import CrossCorpusSettings
+from experiments import commandline
+from experiments.experiment import Experiment, RowRun
 
 if TYPE_CHECKING:
-    import optuna
+    from conversation_emotion.evaluation.results import RowResult
+    from conversation_emotion.tasks.cross_corpus import CrossCorpusRecognition
+    from conversation_emotion.tasks.task import Task
+    from conversation_emotion.tracker import Memory
+    from experiments.tracking.runs import ParentRun
 
 
-@dataclass(frozen=True, kw_only=True)
-class CrossCorpusConfig:
-    """Settings of one table across corpora."""
+class CrossCorpus(Experiment[CrossCorpusSettings]):
+    """A run per encoder and train corpora, a row per test corpus."""
 
-    roots: tuple[str, ...] = ()
-    """Two corpora or more with their folders, such as emodb=EmoDB ravdess=RAVDESS."""
+    name = "cross_corpus"
+    settings = CrossCorpusSettings
 
-    train: tuple[str, ...] = ()
-    """Corpora to learn from, pooled; without any, each corpus by itself."""
+    def rows(self, settings: CrossCorpusSettings) -> dict[str, CrossCorpusSettings]:
+        """Returns a run for each encoder and train corpora."""
+        return {
+            f"{'+'.join(row.train)}: {row.features.speech_encoder[0]}": row
+            for row in settings.rows()
+        }
 
-    test: tuple[str, ...] = ()
-    """Corpora to judge; without any, all that a row has not learnt from."""
+    def task(self, row: CrossCorpusSettings, memory: "Memory") -> "CrossCorpusRecognition":
+        """Pools the corpora, and extracts the features of an encoder."""
+        from conversation_emotion.tasks.cross_corpus import prepare_cross_corpus
 
-    test_lists: tuple[str, ...] = ()
-    """EmoBox's lists of what to judge, by corpus, such as savee=SAVEE_selected_balenced.jsonl."""
+        return prepare_cross_corpus(row, memory)
 
-    features: EncoderSettings = field(
-        default_factory=lambda: EncoderSettings(encoders=("emotion2vec-mini", "fbank", "mfcc"))
-    )
+    def title(self, settings: CrossCorpusSettings) -> str:
+        """Describes the classes and the probe."""
+        return "Emotion across corpora, four classes: linear probe of frozen encoders"
 
-    training: TrainingSettings = field(
-        default_factory=lambda: TrainingSettings(epochs=100, patience=20)
-    )
+    def train(
+        self,
+        name: str,
+        row: CrossCorpusSettings,
+        task: "Task",
+        parent: "ParentRun",
+        before: Sequence[RowRun],
+    ) -> RowRun:
+        """Trains a row, and keeps its scores on each test corpus."""
+        from conversation_emotion.evaluation.results import name_metrics
 
-    strict: bool = False
-    """Stop at a clip that is missing or broken, instead of naming it and masking its speech."""
+        run = super().train(name, row, task, parent, before)
+        for corpus in row.test:
+            scores = cast("CrossCorpusRecognition", task).evaluate_corpus(run.predictions, corpus)
+            parent.log_metrics(name_metrics(f"test_{corpus}", scores["model"]))
+        return run
 
-    hidden_size: int = 256
-    """Units between the two linear maps."""
+    def results(self, settings: CrossCorpusSettings, runs: Sequence[RowRun]) -> "list[RowResult]":
+        """Groups rows by train and test corpora, with majority and published figures below."""
+        from conversation_emotion.evaluation.published import find_published
 
-    dropout: float = 0.0
-    """On the features, before the first linear map."""
+        rows = []
+        pairs = dict.fromkeys((run.settings.train, x) for run in runs for x in run.settings.test)
+        for train, test in pairs:
+            direction = f"{'+'.join(train)} → {test}"
+            for run in [run for run in runs if run.settings.train == train]:
+                task = cast("CrossCorpusRecognition", run.task)
+                scores = task.evaluate_corpus(run.predictions, test)
+                encoder = run.settings.features.speech_encoder[0]
+                here = run._replace(scores=scores)
+                rows.append(self.result(here, name=f"{direction}: {encoder}", corpus=test))
+            rows.append(self.result(here, "majority", f"{direction}: majority", "baseline"))
+            rows += find_published("cross_corpus", train="+".join(train), corpus=test)
+        return rows
 
-    def __post_init__(self) -> None:
-        roots = parse_places("--roots", self.roots)
-        if len(roots) < 2:
-            raise ValueError(
-                "--roots needs two corpora or more with their folders, such as emodb=EmoDB "
-                f"ravdess=RAVDESS; got {len(roots)}"
-            )
-        for flag, names in (("--train", self.train), ("--test", self.test)):
-            if strange := [name for name in names if name not in roots]:
-                raise ValueError(f"{flag} {strange[0]}: --roots does not say where it is")
-            if len(set(names)) < len(names):
-                raise ValueError(f"{flag} names a corpus more than once")
-        if both := sorted(set(self.train) & set(self.test)):
-            raise ValueError(f"{both[0]} is in --train and in --test; a test corpus stays unseen")
-        if len(self.train) == len(roots):
-            raise ValueError("--train names every corpus of --roots; one has to be left to judge")
-        parse_places("--test-lists", self.test_lists, tuple(roots))
-        if self.hidden_size < 1:
-            raise ValueError(f"--hidden-size must be 1 or more, got {self.hidden_size}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"--dropout must lie in [0, 1), got {self.dropout}")
+    def protocol(self, settings: CrossCorpusSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+        """Describes seeds, targets and maps of each corpus."""
+        from conversation_emotion.evaluation import results
 
-    def rows(self) -> Iterator["CrossCorpusConfig"]:
-        """Yields the settings of each run: one encoder, the corpora it learns from and judges."""
-        names = tuple(parse_places("--roots", self.roots))
-        for encoder in self.features.encoders:
-            features = dataclasses.replace(self.features, encoders=(encoder,))
-            for train in [self.train] if self.train else [(name,) for name in names]:
-                judged = tuple(name for name in self.test or names if name not in train)
-                if judged:
-                    yield dataclasses.replace(self, features=features, train=train, test=judged)
+        corpora = cast("CrossCorpusRecognition", runs[0].task).corpora
+        tested = dict.fromkeys(test for run in runs for test in run.settings.test)
+        split = runs[0].task.dataset.split
+        n = {name: len(corpora.targets[name]) for name in tested}
+        seeds = settings.training.seeds
+        yield from results.describe_protocol(
+            split.name, split.validation, num_folds=1, num_seeds=seeds, n=n
+        )
+        listed = {place.partition("=")[0] for place in settings.test_lists}
+        for name, dropped in corpora.pooled.num_dropped.items():
+            kept = corpora.pooled.label_maps[name].classes
+            mapped = ", ".join(f"{old} = {new}" for old, new in kept.items() if old != new)
+            out = ", ".join(f"{count} {emotion}" for emotion, count in dropped.items()) or "none"
+            which = "targets by its list; " if name in listed else ""
+            yield f"{name}: {which}{mapped or 'classes by their own names'}; dropped: {out}"
 
+    def notes(self, settings: CrossCorpusSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+        """Describes layers and pooling, encoders that saw a corpus, and sources."""
+        from conversation_emotion.evaluation import published, results
 
-def search_space(trial: "optuna.trial.BaseTrial", config: CrossCorpusConfig) -> CrossCorpusConfig:
-    """Proposes the settings of one trial; everything else stays as configured."""
-    return dataclasses.replace(
-        config,
-        hidden_size=trial.suggest_categorical("hidden_size", [64, 128, 256]),
-        dropout=trial.suggest_float("dropout", 0.0, 0.6),
-        training=dataclasses.replace(
-            config.training,
-            learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
-            weight_decay=trial.suggest_float("weight_decay", 1e-4, 0.9, log=True),
-        ),
-    )
+        features = settings.features
+        pooling = features.for_encoder(features.speech_encoder[0]).speech_pooling
+        yield f"layers {features.speech_layers}; pooling {pooling}"
+        corpora = cast("CrossCorpusRecognition", runs[0].task).corpora.pooled.label_maps
+        yield from published.describe_pretraining(features.speech_encoder, corpora)
+        yield from results.describe_sources(self.results(settings, runs))
 
 
-def run(config: CrossCorpusConfig) -> None:
-    """Extracts features, trains each row on its corpora, judges the others, prints the table."""
-    from experiments import _cross_corpus, _cross_corpus_report
-    from experiments.tracking import runs as _tracking
-
-    rows = _cross_corpus.prepare(config)
-    commands = [(row.config, row.prepared.fingerprint) for row in rows]
-    with _tracking.open_runs("cross_corpus", commands) as parents:
-        scores = _cross_corpus.train(rows, parents)
-        _cross_corpus_report.report(config, rows, scores, parents)
+EXPERIMENT = CrossCorpus()
 
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    _cli.launch(run, CrossCorpusConfig)
+    commandline.launch(EXPERIMENT.run, CrossCorpusSettings, EXPERIMENT.name)
 
 
 if __name__ == "__main__":

@@ -5,173 +5,114 @@
     python -m experiments.epc --corpus iemocap --root IEMOCAP_full_release
 
 The context is the previous six turns; the turn to come is never seen. --horizon 0 recognises the
-emotion of the utterance just heard instead. The first command needs no download and takes about a
+emotion of the turn that just ended instead. The first command needs no download and takes about a
 minute on two cores. Prints the table of the README's section on results, and writes mlruns/.
 """
 
-import dataclasses
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, get_args
 
-from conversation_emotion.inference.card import check_registered_name
-from conversation_emotion.settings.corpus import CorpusSettings
-from conversation_emotion.settings.features import FeatureSettings
-from conversation_emotion.settings.training import TrainingSettings
-from experiments import commandline as _cli
-from experiments.sweep import proposals as _proposals
+from conversation_emotion.settings.models import DialogueModel, Fusion
+from conversation_emotion.settings.prediction import EPCSettings
+from experiments import commandline
+from experiments.experiment import Experiment, RowRun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import optuna
 
-    from conversation_emotion.evaluation.metrics import Interval
-    from conversation_emotion.tracker import Memory, Validation
-    from experiments._report import Scores
+    from conversation_emotion.evaluation.results import RowResult
+    from conversation_emotion.tasks.emotion import EmotionPrediction
+    from conversation_emotion.tracker import Memory
 
 
-@dataclass(frozen=True, kw_only=True)
-class EPCConfig:
-    """Settings of one emotion-prediction run."""
+class EPC(Experiment[EPCSettings]):
+    """One model, next to the last emotion, the majority and what was published."""
 
-    data: CorpusSettings = field(default_factory=CorpusSettings)
+    name = "epc"
+    settings = EPCSettings
 
-    features: FeatureSettings = field(default_factory=FeatureSettings)
+    def rows(self, settings: EPCSettings) -> dict[str, EPCSettings]:
+        """Returns the one run."""
+        model = settings.model
+        given = ", given the past" if model.history_labels == "gold" else ""
+        return {f"{model.dialogue_model} GRU, {model.fusion} fusion{given}": settings}
 
-    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(learning_rate=5e-4))
+    def task(self, row: EPCSettings, memory: "Memory") -> "EmotionPrediction":
+        """Finds the context of every target, and extracts the features of both modalities."""
+        from conversation_emotion.tasks.prepare import prepare_prediction
 
-    horizon: int = 1
-    """How many turns ahead to predict; 0 recognises the utterance just heard."""
+        return prepare_prediction(row.data, row.features, row.model, row.training, memory)
 
-    history: int = 6
-    """Turns of context at most."""
+    def title(self, settings: EPCSettings) -> str:
+        """Names the horizon, the corpus and the modality."""
+        ahead = f"prediction, {settings.model.horizon} turn(s) ahead"
+        task = ahead if settings.model.horizon else "recognition"
+        return (
+            f"Emotion in conversation: {task}; {settings.data.corpus}, {settings.features.modality}"
+        )
 
-    history_labels: Literal["none", "gold"] = "none"
-    """gold tells the model the true emotions of past turns: an upper reference, not a result."""
+    def inputs(self, row: EPCSettings) -> tuple[str, str]:
+        """Returns the modalities and their encoders."""
+        features = row.features
+        named = [getattr(features, f"{modality}_encoder") for modality in features.modalities()]
+        return features.modality, " ".join(named)
 
-    dialogue_model: Literal["hierarchical", "two-role", "single"] = "hierarchical"
-    """Shi et al. 2023, Shi et al. 2020, or Shahriar and Kim 2019."""
+    def published(self, settings: EPCSettings, runs: Sequence[RowRun]) -> "Sequence[RowResult]":
+        """Returns the ceiling of the demo corpus, and figures of the same task."""
+        from conversation_emotion.evaluation.published import find_published
 
-    fusion: Literal["early", "late", "gated", "cross-attention"] = "early"
-    """Join modalities before the dialogue model; or the states of one dialogue model for each; or
-    weigh them unit by unit by gates; or let each attend to the other's utterances so far."""
+        label_set = runs[0].task.dataset.label_map.label_set
+        if settings.model.horizon != 1 or label_set != "4-class":
+            return []
+        corpus, modality = settings.data.corpus, settings.features.modality
+        return [
+            *_ceiling(corpus),
+            *find_published("epc", corpus=corpus, label_set=label_set, modality=modality),
+        ]
 
-    hidden_size: int = 128
-    """Units of each GRU; 256 in Shi et al. 2023."""
+    def notes(self, settings: EPCSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+        """Marks the variant that is given the past."""
+        if settings.model.history_labels == "gold":
+            yield "variant --history-labels gold: the model is given the gold emotions of the past"
 
-    num_layers: int = 1
-    """Layers of each GRU; 2 in Shi et al. 2023."""
+    def search_space(self, trial: "optuna.trial.BaseTrial", settings: EPCSettings) -> EPCSettings:
+        """Varies fusion, dialogue model, features, sizes, dropouts, auxiliary tasks, optimizer."""
+        from experiments.sweep.space import propose_features, propose_training
 
-    dropout: float = 0.5
-    """On the inputs of the GRUs, between their layers, and before the heads."""
-
-    input_dropout: float = 0.7
-    """On the features, before they are projected to the size of the GRUs."""
-
-    learn_from: Literal["judged", "every"] = "every"
-    """What train learns from: only what the protocol judges, or also the later utterances of a turn
-    and the emotions outside the classes. Valid and test are the same for both."""
-
-    recognition_weight: float = 0.5
-    """Weight of an auxiliary task on train: recognising the emotions of the turns heard."""
-
-    emotion_weight: float = 0.3
-    """Weight of another: judging among all emotions that the corpus names."""
-
-    register: str | None = None
-    """Name in MLflow's model registry under which to register the model of the training that is
-    best on valid; experiments.judge uses it."""
-
-    def __post_init__(self) -> None:
-        for name in ("history", "hidden_size", "num_layers"):
-            if getattr(self, name) < 1:
-                flag = "--" + name.replace("_", "-")
-                raise ValueError(f"{flag} must be 1 or more, got {getattr(self, name)}")
-        if self.horizon < 0:
-            raise ValueError(f"--horizon must be 0 or more, got {self.horizon}")
-        for name in ("dropout", "input_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                flag = "--" + name.replace("_", "-")
-                raise ValueError(f"{flag} must lie in [0, 1), got {getattr(self, name)}")
-        check_registered_name(self.register)
-        if self.register is not None and self.history_labels == "gold":
-            raise ValueError("--register needs --history-labels none: in use nobody tells the past")
-        for name in ("recognition_weight", "emotion_weight"):
-            if getattr(self, name) < 0:
-                flag = "--" + name.replace("_", "-")
-                raise ValueError(f"{flag} must be 0 or more, got {getattr(self, name)}")
-
-
-def search_space(trial: "optuna.trial.BaseTrial", config: EPCConfig) -> EPCConfig:
-    """Proposes the settings of one trial; everything else stays as configured."""
-    fusion = config.fusion
-    if len(config.features.modalities()) > 1:
-        fusion = trial.suggest_categorical("fusion", _proposals.list_choices(EPCConfig, "fusion"))
-    dialogue_models = _proposals.list_choices(EPCConfig, "dialogue_model")
-    return dataclasses.replace(
-        config,
-        features=_proposals.propose_features(trial, config.features),
-        fusion=fusion,
-        dialogue_model=trial.suggest_categorical("dialogue_model", dialogue_models),
-        hidden_size=trial.suggest_categorical("hidden_size", [64, 128, 256]),
-        dropout=trial.suggest_float("dropout", 0.1, 0.6),
-        input_dropout=trial.suggest_float("input_dropout", 0.1, 0.8),
-        recognition_weight=trial.suggest_float("recognition_weight", 0.0, 1.0),
-        emotion_weight=trial.suggest_float("emotion_weight", 0.0, 1.0),
-        training=dataclasses.replace(
-            config.training,
-            optimizer=trial.suggest_categorical(
-                "optimizer", _proposals.list_choices(TrainingSettings, "optimizer")
-            ),
-            learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
-            weight_decay=trial.suggest_float("weight_decay", 1e-4, 1e-1, log=True),
-        ),
-    )
+        model, choose, draw = settings.model, trial.suggest_categorical, trial.suggest_float
+        features = propose_features(trial, settings.features)
+        if len(features.modalities()) > 1:
+            model = replace(model, fusion=choose("fusion", get_args(Fusion)))
+        model = replace(
+            model,
+            dialogue_model=choose("dialogue_model", get_args(DialogueModel)),
+            hidden_size=choose("hidden_size", [64, 128, 256]),
+            dropout=draw("dropout", 0.1, 0.6),
+            input_dropout=draw("input_dropout", 0.1, 0.8),
+            recognition_weight=draw("recognition_weight", 0.0, 1.0),
+            emotion_weight=draw("emotion_weight", 0.0, 1.0),
+        )
+        training = propose_training(trial, settings.training, most_decay=0.1)
+        return replace(settings, features=features, model=model, training=training)
 
 
-def prepare(config: EPCConfig) -> str:
-    """Extracts what a sweep needs before it starts, and returns a digest of the data."""
-    from experiments import _conversation
+def _ceiling(corpus: str) -> "Iterator[RowResult]":
+    """Yields what the process that made the demo corpus allows at most."""
+    from conversation_emotion.corpora.demo import CEILING_UAR
+    from conversation_emotion.evaluation.results import RowResult
 
-    return _conversation.prepare(config).fingerprint
-
-
-def validate(config: EPCConfig, memory: "Memory") -> "Iterator[Validation]":
-    """Trains each fold and seed and yields how it did on valid, for a sweep."""
-    from experiments import _conversation
-
-    return _conversation.validate(config, memory)
+    if corpus == "demo":
+        name = "ceiling: given the process and the gold past"
+        yield RowResult(name=name, kind="reference", values={"uar": CEILING_UAR})
 
 
-def test(config: EPCConfig) -> "dict[str, Interval]":
-    """Trains and scores on test, once a sweep has chosen the setting."""
-    from experiments import _report
-
-    return run(config)[_report.MODEL]
-
-
-def run(config: EPCConfig) -> "Scores":
-    """Prepares the corpus, trains each fold and seed, scores them, prints the table."""
-    from conversation_emotion.inference import best_model as _kept_models
-    from experiments import _conversation, _folds
-    from experiments.tracking import registry as _registry
-    from experiments.tracking import runs as _tracking
-
-    prepared = _conversation.prepare(config)
-    with _tracking.open_run("epc", config, prepared.fingerprint) as parent:
-        recipe = _conversation.make_recipe(config, prepared)
-        if config.register is not None:
-            recipe = _kept_models.keep_best(recipe, "epc", config, config.features, prepared)
-        predictions = _folds.run_folds(prepared, recipe, parent)
-        scores = _conversation.report(config, prepared, predictions, parent)
-        if config.register is not None:
-            _registry.register(config.register, prepared, predictions, parent)
-    return scores
+EXPERIMENT = EPC()
 
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    _cli.launch(run, EPCConfig)
+    commandline.launch(EXPERIMENT.run, EPCSettings, EXPERIMENT.name)
 
 
 if __name__ == "__main__":

@@ -1,80 +1,114 @@
-"""Fine-tuning: does an encoder that learns beat the frozen one, and do averaged weights help?
+r"""Fine-tuning: does an encoder that is trained beat the frozen one, and does averaging help?
 
     python -m experiments.finetune
     python -m experiments.finetune --corpus emodb --root EmoDB
     python -m experiments.finetune --corpus iemocap --root IEMOCAP_full_release \
-        --split leave-one-session-out --encoder facebook/wav2vec2-base --learning-rate 2e-5 \
-        --epochs 20 --patience 20
-    python -m experiments.finetune --modality text --encoder google-bert/bert-base-uncased \
+        --split leave-one-session-out --speech-encoder facebook/wav2vec2-base \
+        --learning-rate 2e-5 --epochs 20 --patience 20
+    python -m experiments.finetune --modality text --text-encoder google-bert/bert-base-uncased \
         --learning-rate 2e-5 --lora-rank 8
 
-The set-up of Morais et al. (2022): encoder, mean of the frames and a linear classifier learn
-together, for each fold; the five best checkpoints by valid accuracy are averaged. Beside it stand
-the best single checkpoint of the same training and the same head on the frozen encoder. The
-averaged encoder of each fold is a folder that any experiment takes as an encoder; the folder above
-them all is taken as a family, of which each fold hears its own. An experiment refuses an encoder
-that knows the people it tests. Prints a table of the three. On one core a fold of the second
-command, ten folds of EmoDB, takes about four minutes.
+The set-up of Morais et al. (2022): encoder, mean of the frames and a linear classifier are trained
+together, for each fold; the five best checkpoints by valid accuracy are averaged. The table has the
+best single checkpoint of the same training, and the same head on the frozen encoder. The averaged
+encoder of each fold is a folder that any experiment takes as an encoder; the folder above them is a
+family, of which each fold gets its own. An experiment refuses an encoder that was tuned on people
+whom it tests. On one core a fold of the second command, ten folds of EmoDB, takes four minutes.
 """
 
-import dataclasses
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from conversation_emotion.settings.corpus import CorpusSettings
-from experiments import commandline as _cli
-from experiments._tuning_settings import TunableSettings, TuningTraining
+from conversation_emotion.settings.tuning_experiments import FinetuneSettings
+from experiments import commandline
+from experiments.experiment import Experiment, RowRun, training_folder
 
 if TYPE_CHECKING:
-    import optuna
+    from conversation_emotion.evaluation.results import RowResult
+    from conversation_emotion.tasks.fine_tuning import FineTuning
+    from conversation_emotion.tasks.task import Task
+    from conversation_emotion.tracker import Memory
+    from experiments.tracking.runs import ParentRun
 
 
-@dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
-    """Settings of the fine-tuning of one encoder."""
+class Finetune(Experiment[FinetuneSettings]):
+    """One run: frozen, best single checkpoint, averaged, majority."""
 
-    data: CorpusSettings = field(default_factory=CorpusSettings)
+    name = "finetune"
+    settings = FinetuneSettings
 
-    modality: Literal["speech", "text"] = "speech"
-    """What is heard or read."""
+    def rows(self, settings: FinetuneSettings) -> dict[str, FinetuneSettings]:
+        """Returns the one run."""
+        how = "greedy soup of the" if settings.training.average == "greedy" else "mean of the"
+        return {f"tuned, {how} best {settings.training.average_best}": settings}
 
-    tuned: TunableSettings = field(default_factory=TunableSettings)
+    def task(self, row: FinetuneSettings, memory: "Memory") -> "FineTuning":
+        """Prepares clips for the trained encoder, and features of the frozen one."""
+        from experiments.encoders import prepare_fine_tuning
 
-    training: TuningTraining = field(default_factory=TuningTraining)
+        return prepare_fine_tuning(row, memory)
 
-    out: Path | None = None
-    """Folder for the averaged encoders, one for each fold; none takes mlruns/finetuning/RUN."""
+    def train(
+        self,
+        name: str,
+        row: FinetuneSettings,
+        task: "Task",
+        parent: "ParentRun",
+        before: Sequence[RowRun],
+    ) -> RowRun:
+        """Trains the probe of the frozen encoder, and the encoder itself, on the same folds."""
+        from conversation_emotion.tasks.fine_tuning import add_frozen
+        from conversation_emotion.training.cross_validation import cross_validate, evaluate
+
+        task.folder = row.output or training_folder(parent) / "encoders"  # type: ignore[attr-defined]
+        frozen = cross_validate(task.frozen, parent)  # type: ignore[attr-defined]
+        tuned = cross_validate(task, parent, folder=training_folder(parent))
+        predictions = add_frozen(tuned, frozen)
+        return RowRun(name, row, task, parent, predictions, evaluate(task, predictions, parent))
+
+    def title(self, settings: FinetuneSettings) -> str:
+        """Names encoder, corpus and modality."""
+        corpus = settings.data.corpus
+        return f"Fine-tuned encoder: {settings.encoder}; {corpus}, {settings.modality}"
+
+    def inputs(self, row: FinetuneSettings) -> tuple[str, str]:
+        """Returns the modality and the encoder."""
+        return row.modality, row.encoder
+
+    def results(self, settings: FinetuneSettings, runs: Sequence[RowRun]) -> "list[RowResult]":
+        """Lays out the frozen encoder, the best single checkpoint, the average, the majority."""
+        (run,) = runs
+        return [
+            self.result(run, "frozen", "frozen, the same head"),
+            self.result(run, "single", "tuned, best single checkpoint"),
+            self.result(run),
+            self.baseline(run, "majority"),
+            *self.published(settings, runs),
+        ]
+
+    def published(
+        self, settings: FinetuneSettings, runs: Sequence[RowRun]
+    ) -> "Sequence[RowResult]":
+        """Returns the figures of the same corpus, classes and modality."""
+        from conversation_emotion.evaluation.published import find_published
+
+        label_set = runs[0].task.dataset.label_map.label_set
+        where = {"corpus": settings.data.corpus, "modality": settings.modality}
+        return find_published("finetune", label_set=label_set, **where)
+
+    def notes(self, settings: FinetuneSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+        """Describes the selection, and names the folder of the encoders."""
+        yield f"checkpoints ranked by valid {runs[0].task.select_by}, one after each epoch"
+        folder = settings.output or training_folder(runs[0].run) / "encoders"
+        yield f"encoders of the folds: {folder}"
 
 
-def search_space(trial: "optuna.trial.BaseTrial", config: FinetuneConfig) -> FinetuneConfig:
-    """Proposes the settings of one trial; everything else stays as configured."""
-    return dataclasses.replace(
-        config,
-        training=dataclasses.replace(
-            config.training,
-            learning_rate=trial.suggest_float("learning_rate", 1e-5, 1e-3, log=True),
-            layer_decay=trial.suggest_float("layer_decay", 0.6, 1.0),
-            dropout=trial.suggest_float("dropout", 0.0, 0.5),
-            batch_size=trial.suggest_categorical("batch_size", [8, 16, 32]),
-        ),
-    )
-
-
-def run(config: FinetuneConfig) -> None:
-    """Tunes the encoder on each fold, saves it, and prints the table."""
-    from experiments import _finetuning
-    from experiments.tracking import runs as _tracking
-
-    prepared = _finetuning.prepare(config)
-    with _tracking.open_run("finetune", config, prepared.fingerprint) as parent:
-        predictions = _finetuning.train(config, prepared, parent)
-        _finetuning.report(config, prepared, predictions, parent)
+EXPERIMENT = Finetune()
 
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    _cli.launch(run, FinetuneConfig)
+    commandline.launch(EXPERIMENT.run, FinetuneSettings, EXPERIMENT.name)
 
 
 if __name__ == "__main__":

@@ -1,122 +1,120 @@
-"""Emotion in nine languages, or three corpora of English, with frozen encoders.
+"""Emotion in nine languages, three corpora of English, or song, with frozen encoders.
 
-    python -m experiments.languages --roots emodb=EmoDB cafe=CaFE --encoders emotion2vec_base
+    python -m experiments.languages --roots emodb=EmoDB cafe=CaFE --speech-encoder emotion2vec_base
     python -m experiments.languages --table english --roots ravdess=RAVDESS savee=SAVEE
+    python -m experiments.languages --table song --roots ravdess-song=RAVDESS
 
-emotion2vec's tables of languages and of English corpora (Ma et al., 2024): a linear head of 256
+emotion2vec's tables of languages, English corpora and song (Ma et al., 2024): a linear head of 256
 units on frozen features, WA, UA and weighted F1. There is a row for each corpus whose folder is
 given and each encoder, with the published rows below. Splits are those of the corpora in
-experiments.ser, by speaker or official; the authors' own are not published. Once features are
+experiments.ser, by speaker or official; the authors' own are not published. Song has five folds by
+actor, of which one tests and one further, unseen one selects the epoch. Once features are
 extracted a corpus takes a minute or two on two cores. Writes mlruns/, one parent run per row.
 """
 
-import dataclasses
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from conversation_emotion.settings.features import EncoderSettings
-from conversation_emotion.settings.training import TrainingSettings
-from experiments import commandline as _cli
-from experiments.commandline import parse_places
+from conversation_emotion.settings.corpus import parse_places
+from conversation_emotion.settings.probes import TABLES, LanguagesSettings
+from experiments import commandline
+from experiments.experiment import Experiment, RowRun
 
 if TYPE_CHECKING:
-    import optuna
+    from conversation_emotion.evaluation.results import RowResult
+    from conversation_emotion.tasks.emotion import EmotionRecognition
+    from conversation_emotion.tracker import Memory
 
-TABLES: dict[str, tuple[str, ...]] = {
-    "languages": (
-        "aesdd",
-        "cafe",
-        "resd",
-        "emodb",
-        "emovo",
-        "m3ed",
-        "subesco",
-        "shemo",
-        "urdu",
-    ),
-    "english": ("meld", "ravdess", "savee"),
+LANGUAGES = {
+    "aesdd": "Greek",
+    "cafe": "French",
+    "resd": "Russian",
+    "emodb": "German",
+    "emovo": "Italian",
+    "m3ed": "Mandarin",
+    "subesco": "Bangla",
+    "shemo": "Persian",
+    "urdu": "Urdu",
+    "ravdess-song": "English, sung",
 }
-"""The corpora of each table, in the order of the published ones."""
+"""Languages of the corpora; of all others English."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LanguagesConfig:
-    """Settings of one table of corpora."""
+class Languages(Experiment[LanguagesSettings]):
+    """A row per corpus and encoder."""
 
-    table: Literal["languages", "english"] = "languages"
-    """Greek, French, Russian, German, Italian, Mandarin, Bangla, Persian and Urdu; or English."""
+    name = "languages"
+    settings = LanguagesSettings
+    columns = ("wa", "uar", "weighted_f1")
 
-    roots: tuple[str, ...] = ()
-    """Corpora of the table with their folders, such as emodb=EmoDB cafe=CaFE."""
+    def rows(self, settings: LanguagesSettings) -> dict[str, LanguagesSettings]:
+        """Returns a run for each corpus that is given, and each encoder."""
+        roots = parse_places("--roots", settings.roots)
+        return {
+            f"{corpus} ({LANGUAGES.get(corpus, 'English')}): {encoder}": settings.for_corpus(
+                corpus
+            ).for_encoder(encoder)
+            for corpus in TABLES[settings.table]
+            if corpus in roots
+            for encoder in settings.features.speech_encoder
+        }
 
-    features: EncoderSettings = field(
-        default_factory=lambda: EncoderSettings(encoders=("emotion2vec-mini",))
-    )
+    def task(self, row: LanguagesSettings, memory: "Memory") -> "EmotionRecognition":
+        """Extracts the features of an encoder on one corpus."""
+        from conversation_emotion.tasks.prepare import prepare_recognition
 
-    training: TrainingSettings = field(
-        default_factory=lambda: TrainingSettings(epochs=100, patience=20)
-    )
+        return prepare_recognition(row.row(), memory)
 
-    strict: bool = False
-    """Stop at a clip that is missing or broken, instead of naming it and masking its speech."""
+    def title(self, settings: LanguagesSettings) -> str:
+        """Names the table."""
+        titles = {"languages": "nine languages", "english": "corpora of English", "song": "song"}
+        return f"Emotion in {titles[settings.table]}: linear head on frozen encoders"
 
-    hidden_size: int = 256
-    """Units between the two linear maps."""
+    def results(self, settings: LanguagesSettings, runs: Sequence[RowRun]) -> "list[RowResult]":
+        """Puts the majority and the published figures of each corpus below its rows."""
+        from conversation_emotion.evaluation.published import find_published
 
-    dropout: float = 0.0
-    """On the features, before the first linear map."""
+        rows = []
+        for number, run in enumerate(runs):
+            rows.append(self.result(run))
+            label_map = run.task.dataset.label_map
+            following = runs[number + 1].task.dataset if number + 1 < len(runs) else None
+            if following is None or following.label_map.corpus != label_map.corpus:
+                rows.append(self.baseline(run, "majority"))
+                rows += find_published(
+                    "ser", corpus=label_map.corpus, label_set=label_map.label_set
+                )
+        return rows
 
-    def __post_init__(self) -> None:
-        if not parse_places("--roots", self.roots, TABLES[self.table]):
-            raise ValueError(
-                f"--roots says where the corpora are; --table {self.table} has "
-                f"{', '.join(TABLES[self.table])}"
-            )
-        if self.hidden_size < 1:
-            raise ValueError(f"--hidden-size must be 1 or more, got {self.hidden_size}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"--dropout must lie in [0, 1), got {self.dropout}")
+    def protocol(self, settings: LanguagesSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+        """Describes the protocol of each corpus, and names those that are not given."""
+        described = set()
+        for run in runs:
+            corpus = run.task.dataset.label_map.corpus
+            if corpus not in described:
+                described.add(corpus)
+                yield from (f"{corpus}: {line}" for line in super().protocol(settings, [run]))
+        if absent := [name for name in TABLES[settings.table] if name not in described]:
+            yield f"no --roots were given for {', '.join(absent)}"
 
-    def of_corpus(self, name: str) -> "LanguagesConfig":
-        """Returns the settings of the rows of one of the corpora."""
-        places = [place for place in self.roots if place.startswith(f"{name}=")]
-        return dataclasses.replace(self, roots=tuple(places))
+    def notes(self, settings: LanguagesSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+        """Describes layers and pooling, encoders that saw a corpus, and sources."""
+        from conversation_emotion.evaluation import published, results
 
-    def of_encoder(self, name: str) -> "LanguagesConfig":
-        """Returns the settings of the rows of one of the encoders."""
-        return dataclasses.replace(
-            self, features=dataclasses.replace(self.features, encoders=(name,))
-        )
-
-
-def search_space(trial: "optuna.trial.BaseTrial", config: LanguagesConfig) -> LanguagesConfig:
-    """Proposes the settings of one trial; everything else stays as configured."""
-    return dataclasses.replace(
-        config,
-        dropout=trial.suggest_float("dropout", 0.0, 0.6),
-        training=dataclasses.replace(
-            config.training,
-            learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
-            weight_decay=trial.suggest_float("weight_decay", 1e-4, 0.9, log=True),
-        ),
-    )
+        features = settings.features
+        pooling = features.for_encoder(features.speech_encoder[0]).speech_pooling
+        yield f"layers {features.speech_layers}; pooling {pooling}"
+        corpora = dict.fromkeys(run.task.dataset.label_map.corpus for run in runs)
+        yield from published.describe_pretraining(features.speech_encoder, corpora)
+        yield from results.describe_sources(self.results(settings, runs))
 
 
-def run(config: LanguagesConfig) -> None:
-    """Extracts the features of each corpus, trains each row, prints the table."""
-    from experiments import _languages
-    from experiments.tracking import runs as _tracking
-
-    rows = _languages.prepare(config)
-    commands = [(row.config, row.prepared.fingerprint) for row in rows]
-    with _tracking.open_runs("languages", commands) as parents:
-        scores = _languages.train(rows, parents)
-        _languages.report(config, rows, scores, parents)
+EXPERIMENT = Languages()
 
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    _cli.launch(run, LanguagesConfig)
+    commandline.launch(EXPERIMENT.run, LanguagesSettings, EXPERIMENT.name)
 
 
 if __name__ == "__main__":

@@ -1,111 +1,141 @@
-"""Which layer of an encoder carries emotion: one of them, a learned sum, or the last four?
+r"""Which layer of an encoder carries emotion: one of them, a learned sum, or the last four?
 
     python -m experiments.layers
-    python -m experiments.layers --corpus emodb --root EmoDB --encoders emotion2vec-mini fbank mfcc
+    python -m experiments.layers --corpus emodb --root EmoDB --speech-encoder emotion2vec-mini fbank
     python -m experiments.layers --corpus emodb --root EmoDB --also ravdess=RAVDESS --seeds 5 \
-        --encoders emotion2vec_base wavlm-base
+        --speech-encoder emotion2vec_base wavlm-base
 
 Each layer, SUPERB's learned weighted sum and the mean of the last four get the linear probe of
-experiments.ser with the same settings and folds; hidden states are extracted once. What a reader
-may choose without looking at test is in a row of its own: in each fold and seed, the layer that is
-best on valid. Prints a table per corpus, writes a curve per corpus and encoder as PNG and as a page
-(HTML), and mlruns/, one parent run per corpus and encoder with a child per layer. The demo corpus
-takes about three minutes on two cores, EmoDB about one.
+experiments.ser with the same settings and folds; hidden states are extracted once. A row of its
+own has what may be chosen without test: in each fold and seed, the layer that is best on valid.
+Prints a table per corpus, writes curves as PNG and page, and mlruns/, a parent run per corpus and
+encoder with a child per layer. The demo corpus takes about three minutes.
 """
 
-import dataclasses
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from conversation_emotion.settings.corpus import CorpusSettings
-from conversation_emotion.settings.features import EncoderSettings, check_encoders
-from conversation_emotion.settings.training import TrainingSettings
-from experiments import commandline as _cli
-from experiments.commandline import parse_places
-from experiments.ser import SERConfig
+from conversation_emotion.settings.probes import LayersSettings
+from experiments import commandline
+from experiments.experiment import Experiment, RowRun
 
-
-@dataclass(frozen=True, kw_only=True)
-class LayerSettings:
-    """Which layers of which encoders, and of which corpora."""
-
-    encoders: tuple[str, ...] = ("emotion2vec-mini", "fbank", "mfcc")
-    """Encoders to look into, named as in experiments.ser."""
-
-    layers: tuple[str, ...] = ()
-    """What to probe: numbers of layers, sum and last-4; nothing probes all that an encoder has."""
-
-    also: tuple[str, ...] = ()
-    """Further corpora as NAME=ROOT, each with its own classes and protocol."""
-
-    half_precision: bool = False
-    """Keep features on disk in 16 instead of 32 bits."""
-
-    out: Path | None = None
-    """Folder for table and pictures; without it, mlruns/layers/ and the names of the corpora."""
-
-    def __post_init__(self) -> None:
-        check_encoders(self.encoders, side_by_side=False)
-        for name in self.layers:
-            if name not in ("sum", "last-4") and not name.isdecimal():
-                raise ValueError(f"--layers takes numbers, sum and last-4, got {name!r}")
-        parse_places("--also", self.also)
+if TYPE_CHECKING:
+    from conversation_emotion.evaluation.results import ResultsTable, RowResult
+    from conversation_emotion.tasks.layers import LayerProbes
+    from conversation_emotion.tasks.task import Task
+    from conversation_emotion.tracker import Memory
+    from experiments.tracking.runs import ParentRun
 
 
-@dataclass(frozen=True, kw_only=True)
-class LayersConfig:
-    """Settings of one comparison of layers."""
+class LayersTable(Experiment[LayersSettings]):
+    """A run per corpus and encoder, a row per layer."""
 
-    data: CorpusSettings = field(default_factory=CorpusSettings)
+    name = "layers"
+    settings = LayersSettings
+    columns = ("uar", "macro_f1", "wa", "weighted_f1", "weight_in_sum")
 
-    layers: LayerSettings = field(default_factory=LayerSettings)
+    def rows(self, settings: LayersSettings) -> dict[str, LayersSettings]:
+        """Returns a run for each corpus and encoder."""
+        return {f"{row.data.corpus} {row.encoder}": row for row in settings.rows()}
 
-    training: TrainingSettings = field(
-        default_factory=lambda: TrainingSettings(epochs=100, patience=20)
-    )
+    def task(self, row: LayersSettings, memory: "Memory") -> "LayerProbes":
+        """Extracts all layers of an encoder."""
+        from conversation_emotion.tasks.layers import prepare_layers
 
-    hidden_size: int = 256
-    """Units between the probe's two linear maps."""
+        return prepare_layers(row.probe(), row.layers.layers, memory)
 
-    def __post_init__(self) -> None:
-        if self.hidden_size < 1:
-            raise ValueError(f"--hidden-size must be 1 or more, got {self.hidden_size}")
+    def inputs(self, row: LayersSettings) -> tuple[str, str]:
+        """Returns speech and the encoder."""
+        return "speech", row.encoder
 
-    def corpora(self) -> list[CorpusSettings]:
-        """Returns the settings of each corpus; those of --also are automatic."""
-        also = parse_places("--also", self.layers.also)
-        return [self.data, *(CorpusSettings(corpus=name, root=also[name]) for name in also)]
+    def train(
+        self,
+        name: str,
+        row: LayersSettings,
+        task: "Task",
+        parent: "ParentRun",
+        before: Sequence[RowRun],
+    ) -> RowRun:
+        """Trains a probe on each layer, and scores them all."""
+        from conversation_emotion.training.layers import probe_layers, score_layers
 
-    def of_run(self, data: CorpusSettings, encoder: str) -> "LayersConfig":
-        """Returns the settings of the run of one corpus and encoder."""
-        layers = dataclasses.replace(self.layers, encoders=(encoder,), also=(), out=None)
-        return dataclasses.replace(self, data=data, layers=layers)
+        predictions = probe_layers(cast("LayerProbes", task), parent)
+        scores = score_layers(cast("LayerProbes", task), predictions, parent)
+        return RowRun(name, row, task, parent, predictions, scores)
 
-    def probe(self, data: CorpusSettings, encoder: str) -> SERConfig:
-        """Returns the settings of the linear probe, which sums layers where it gets several."""
-        features = EncoderSettings(
-            encoders=(encoder,), speech_layers="all", half_precision=self.layers.half_precision
+    def title(self, settings: LayersSettings) -> str:
+        """Names the corpus."""
+        corpus = settings.data.corpus
+        return f"Which layer carries emotion: linear probe of frozen encoders; {corpus}"
+
+    def show(self, settings: LayersSettings, runs: Sequence[RowRun]) -> "ResultsTable":
+        """Shows a table for each corpus, then the curves."""
+        corpora = list(dict.fromkeys(run.settings.data for run in runs))
+        groups = [[run for run in runs if run.settings.data == data] for data in corpora]
+        tables = [super(LayersTable, self).show(group[0].settings, group) for group in groups]
+        names = "-".join(data.corpus for data in corpora)
+        self._draw(settings.layers.output or Path("mlruns") / "layers" / names, groups, tables)
+        return tables[0]
+
+    def results(self, settings: LayersSettings, runs: Sequence[RowRun]) -> "list[RowResult]":
+        """Lays out the layers of each encoder with their weight in the sum, and the majority."""
+        from conversation_emotion.figures.layer_curves import PROBE_TITLES
+
+        rows = []
+        for run in runs:
+            task = cast("LayerProbes", run.task)
+            for layer in [layer for layer in run.scores if layer not in ("model", "majority")]:
+                title = PROBE_TITLES.get(layer, f"layer {layer}")
+                title = "its one layer" if task.names == ("0",) else title
+                row = self.result(run, layer, f"{run.settings.encoder}, {title}")
+                weight = task.weights.get(int(layer)) if layer.isdecimal() else None
+                rows.append(
+                    row if weight is None else replace(row, values={"weight_in_sum": weight})
+                )
+        return [*rows, self.baseline(runs[0], "majority")]
+
+    def notes(self, settings: LayersSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+        """Names the layers that valid chose, and encoders that saw the corpus."""
+        from conversation_emotion.evaluation.published import describe_pretraining
+
+        for run in runs:
+            chosen = cast("LayerProbes", run.task).chosen.items()
+            if counts := ", ".join(f"{layer} ({n})" for layer, n in chosen if n):
+                yield f"{run.settings.encoder}: layers that valid chose, and how often: {counts}"
+        yield from describe_pretraining(
+            [run.settings.encoder for run in runs], [settings.data.corpus]
         )
-        return SERConfig(
-            data=data, features=features, training=self.training, hidden_size=self.hidden_size
-        )
+        yield "layer 0 is what enters the first Transformer block; frames to their mean"
+
+    def _draw(
+        self, folder: Path, groups: Sequence[Sequence[RowRun]], tables: "Sequence[ResultsTable]"
+    ) -> None:
+        """Writes the curves and their numbers, and keeps them with every run."""
+        from conversation_emotion.figures.pages import write_layer_curves
+
+        panels = [
+            (
+                table.notes[0],
+                {run.settings.encoder: run.scores for run in group},
+                group[0].scores["majority"]["uar"].score,
+            )
+            for group, table in zip(groups, tables, strict=True)
+        ]
+        files = write_layer_curves(folder, panels, tables)
+        for run in [run for group in groups for run in group]:
+            for file in files:
+                run.run.log_file(file)
+        print(f"curves: {', '.join(map(str, files))}")
 
 
-def run(config: LayersConfig) -> None:
-    """Extracts all layers once, trains a probe on each, prints the tables, draws the curves."""
-    from experiments import _layer_report, _layers
-    from experiments.tracking import runs as _tracking
-
-    heard = _layers.hear(config)
-    commands = [(config.of_run(one.data, one.encoder), one.prepared.fingerprint) for one in heard]
-    with _tracking.open_runs("layers", commands) as parents:
-        probed = [_layers.probe(config, *pair) for pair in zip(heard, parents, strict=True)]
-        _layer_report.report(config, probed, parents)
+EXPERIMENT = LayersTable()
 
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    _cli.launch(run, LayersConfig)
+    commandline.launch(EXPERIMENT.run, LayersSettings, EXPERIMENT.name)
 
 
 if __name__ == "__main__":

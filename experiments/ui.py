@@ -10,11 +10,11 @@ ends it.
 
 from dataclasses import dataclass
 
-from experiments import commandline as _cli
+from experiments.commandline import launch
 
 
 @dataclass(frozen=True, kw_only=True)
-class UIConfig:
+class UISettings:
     """Where the pages are served."""
 
     host: str = "127.0.0.1"
@@ -28,12 +28,12 @@ class UIConfig:
             raise ValueError(f"--port must lie between 1 and 65535, got {self.port}")
 
 
-def run(config: UIConfig) -> None:
+def run(settings: UISettings) -> None:
     """Serves the pages until it is interrupted."""
-    from experiments.tracking import server as _pages
+    from experiments.tracking.server import serve
 
     try:
-        with _pages.serve(config.host, config.port) as pages:
+        with serve(settings.host, settings.port) as pages:
             print(f"the runs are at {pages.address} (Ctrl-C ends it)", flush=True)
             status = pages.server.wait()
     except KeyboardInterrupt:
@@ -44,7 +44,7 @@ def run(config: UIConfig) -> None:
 
 def main() -> None:
     """Runs the command."""
-    _cli.launch(run, UIConfig)
+    launch(run, UISettings)
 
 
 if __name__ == "__main__":

@@ -3,154 +3,173 @@ r"""How do encoders lay out emotion? Held-out utterances on a plane, by arousal 
     python -m experiments.visualise
     python -m experiments.visualise --corpus emodb --root EmoDB
     python -m experiments.visualise --corpus iemocap --root IEMOCAP_full_release --fold Ses05 \
-        --encoders emotion2vec_base wavlm-base data2vec-audio-base
+        --speech-encoder emotion2vec_base wavlm-base data2vec-audio-base
 
-A picture as that of Ma et al. (2024): the first linear layer of the probe of experiments.ser,
-after the same number of epochs for every encoder, is placed on a plane by UMAP. The probe learns
-from the train part; what is shown is the test part of one fold: a session of IEMOCAP, a fifth of
-the speakers (8:2) of SUBESCO and EmoDB, else that of the corpus' protocol. Arousal is that of the
-corpus' ratings, high above the median of train, or of each emotion (the map is in
-conversation_emotion/arousal.py). Silhouette and compactness under a picture are of its fold and of
-the layer itself, not of the plane; the table has their mean over all folds. Writes a PNG and a page
-(HTML) whose points play their clip: it holds recordings, so the corpus' licence decides who may
-have it. Needs umap-learn: pip install 'conversation-emotion[visual]'. EmoDB takes about two minutes
-on two cores.
+A picture as that of Ma et al. (2024): the first linear layer of the probe of experiments.ser, after
+the same number of epochs for every encoder, is placed on a plane by UMAP. Shown is the test part of
+one fold: a session of IEMOCAP, a fifth of the speakers of EmoDB, else that of the corpus' protocol.
+Arousal is that of the corpus' ratings, high above the median of train, or of each emotion (the map
+is in conversation_emotion/utterances/arousal.py). Silhouette and compactness are of the layer, not
+of the plane. Writes a PNG and a page (HTML) whose points play their clip: it holds recordings, so
+the corpus' licence decides who may have it. Needs umap-learn: pip install
+'conversation-emotion[visual]'. EmoDB takes about two minutes on two cores.
 """
 
-import dataclasses
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, cast
 
-from conversation_emotion.settings.corpus import CorpusSettings
-from conversation_emotion.settings.features import EncoderSettings
-from conversation_emotion.settings.training import TrainingSettings
-from experiments import commandline as _cli
-from experiments.ser import SERConfig
+from conversation_emotion.settings.probes import VisualiseSettings
+from experiments import commandline
+from experiments.experiment import Experiment, RowRun
 
+if TYPE_CHECKING:
+    from conversation_emotion.evaluation.results import ResultsTable
+    from conversation_emotion.splits.folds import Fold
+    from conversation_emotion.tasks.emotion import EmotionRecognition
+    from conversation_emotion.tasks.task import Task
+    from conversation_emotion.tracker import Memory
+    from experiments.tracking.runs import ParentRun
 
-@dataclass(frozen=True, kw_only=True)
-class StageSettings:
-    """Which encoders, and the stage of training at which each probe is looked at."""
-
-    encoders: tuple[str, ...] = ("emotion2vec-mini", "fbank", "mfcc")
-    """Encoders to put side by side, named as in experiments.ser."""
-
-    speech_layers: Literal["last", "last-4", "all"] | int = "last"
-    """Layer to use: the last, the mean of the last four, a number, or a learned sum of all."""
-
-    epochs: int = 50
-    """Passes over train, for every encoder: none stops earlier, and the last weights are shown."""
-
-    learning_rate: float = 1e-3
-    """Peak step size of AdamW."""
-
-    weight_decay: float = 1e-2
-    """Weight decay of AdamW."""
-
-    hidden_size: int = 256
-    """Units of the layer that is shown."""
-
-    seeds: int = 1
-    """How many times each fold is trained for the table; the picture is of seed 0."""
-
-    half_precision: bool = False
-    """Keep features on disk in 16 instead of 32 bits."""
-
-    def __post_init__(self) -> None:
-        EncoderSettings(encoders=self.encoders)
-        for name in ("epochs", "hidden_size", "seeds"):
-            if getattr(self, name) < 1:
-                flag = "--" + name.replace("_", "-")
-                raise ValueError(f"{flag} must be 1 or more, got {getattr(self, name)}")
-        TrainingSettings(learning_rate=self.learning_rate, weight_decay=self.weight_decay)
+_MEASURES = (
+    "silhouette: -1 to 1; compactness: distance between centres of classes over the distance of an "
+    "utterance from its own; of the layer itself, not of the plane; higher is better"
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PictureSettings:
-    """What is drawn, and where to."""
+class Visualise(Experiment[VisualiseSettings]):
+    """A row per encoder, and a picture of all."""
 
-    fold: str | None = None
-    """Fold whose test part is shown, by name; without it, the first."""
+    name = "visualise"
+    settings = VisualiseSettings
+    columns = (
+        "uar",
+        "silhouette_arousal",
+        "compactness_arousal",
+        "silhouette_emotion",
+        "compactness_emotion",
+    )
 
-    neighbors: int = 15
-    """Neighbours of a point that UMAP keeps near; more show the whole, fewer the details."""
+    def rows(self, settings: VisualiseSettings) -> dict[str, VisualiseSettings]:
+        """Returns a run for each encoder."""
+        return {name: settings.for_encoder(name) for name in settings.stage.speech_encoder}
 
-    audio_mib: float = 20.0
-    """Size of the sound in the page at most; further points stay silent, and 0 leaves all so."""
+    def task(self, row: VisualiseSettings, memory: "Memory") -> "EmotionRecognition":
+        """Extracts the features of an encoder, and makes sure that the fold exists."""
+        from conversation_emotion.evaluation.separation import check_umap
+        from conversation_emotion.tasks.prepare import prepare_recognition
 
-    out: Path | None = None
-    """Folder for the pictures; without it, mlruns/visualise/ and the corpus' name."""
+        check_umap()
+        task = prepare_recognition(row.probe(), memory)
+        _find_fold(row, task)
+        return task
 
-    def __post_init__(self) -> None:
-        if self.neighbors < 2:
-            raise ValueError(f"--neighbors must be 2 or more, got {self.neighbors}")
-        if self.audio_mib < 0:
-            raise ValueError(f"--audio-mib must be 0 or more, got {self.audio_mib:g}")
+    def inputs(self, row: VisualiseSettings) -> tuple[str, str]:
+        """Returns speech and the encoder."""
+        return "speech", row.stage.speech_encoder[0]
 
+    def train(
+        self,
+        name: str,
+        row: VisualiseSettings,
+        task: "Task",
+        parent: "ParentRun",
+        before: Sequence[RowRun],
+    ) -> RowRun:
+        """Trains every fold's probe to the stage, and measures all."""
+        from conversation_emotion.figures.representation import summarise_measures
+        from conversation_emotion.training.representation import represent
 
-@dataclass(frozen=True, kw_only=True)
-class VisualiseConfig:
-    """Settings of one comparison of pictures."""
+        found = represent(name, cast("EmotionRecognition", task), parent)
+        predictions = found.predictions()
+        n = len(predictions.drop_duplicates(["fold", "utterance_id"]))
+        measures = summarise_measures(found.measure(), n)
+        parent.log_metrics({f"test/{name}": one.score for name, one in measures.items()})
+        task.representation = found  # type: ignore[attr-defined]
+        return RowRun(name, row, task, parent, predictions, {"model": measures})
 
-    data: CorpusSettings = field(default_factory=CorpusSettings)
+    def title(self, settings: VisualiseSettings) -> str:
+        """Names the corpus."""
+        return f"How the first linear layer separates held-out utterances; {settings.data.corpus}"
 
-    stage: StageSettings = field(default_factory=StageSettings)
+    def notes(self, settings: VisualiseSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+        """Describes the stage, the fold of the picture, the measures and the arousal."""
+        from conversation_emotion.evaluation.published import describe_pretraining
+        from conversation_emotion.utterances.arousal import find_arousal_levels
 
-    picture: PictureSettings = field(default_factory=PictureSettings)
-
-    def of_run(self, encoder: str) -> "VisualiseConfig":
-        """Returns the settings of the run of one encoder."""
-        stage = dataclasses.replace(self.stage, encoders=(encoder,))
-        return dataclasses.replace(
-            self, stage=stage, picture=dataclasses.replace(self.picture, out=None)
+        fold = _find_fold(settings, runs[0].task)
+        _, by_what = find_arousal_levels(runs[0].task.dataset.utterances, fold.train)
+        yield (
+            f"in brackets the lowest and highest of folds and seeds, not an interval; every probe "
+            f"after {settings.stage.epochs} epochs on train, none selected"
         )
+        yield f"the picture is of fold {fold.name}, seed 0"
+        yield _MEASURES
+        yield f"arousal: {by_what}"
+        yield from describe_pretraining(settings.stage.speech_encoder, [settings.data.corpus])
 
-    @property
-    def auto_split(self) -> str | None:
-        """The split of a picture of this corpus; None leaves it to the corpus."""
-        return {"emodb": "speaker-k-fold", "iemocap": "leave-one-session-out"}.get(self.data.corpus)
+    def show(self, settings: VisualiseSettings, runs: Sequence[RowRun]) -> "ResultsTable":
+        """Shows the table, and draws one fold."""
+        from conversation_emotion.figures import representation as drawing
 
-    def probe(self, data: CorpusSettings, encoder: str) -> SERConfig:
-        """Returns the settings of the linear probe of an encoder."""
-        stage = self.stage
-        features = EncoderSettings(
-            encoders=(encoder,),
-            speech_layers=stage.speech_layers,
-            half_precision=stage.half_precision,
+        table, fold = super().show(settings, runs), _find_fold(settings, runs[0].task)
+        found = [run.task.representation for run in runs]  # type: ignore[attr-defined]
+        picture = drawing.Picture(
+            settings.data.corpus,
+            fold,
+            settings.picture.neighbors,
+            settings.picture.audio_mib,
+            _title(settings, runs[0].task, fold),
         )
-        training = TrainingSettings(
-            epochs=stage.epochs,
-            learning_rate=stage.learning_rate,
-            weight_decay=stage.weight_decay,
-            seeds=stage.seeds,
+        notes = [picture.title]
+        notes += [drawing.describe_measures(run.name, run.scores["model"]) for run in runs]
+        folder = settings.picture.output or Path("mlruns") / "visualise" / settings.data.corpus
+        files, points, sound = drawing.draw_representations(
+            found, picture, [*notes, *table.notes], folder
         )
-        return SERConfig(
-            data=data, features=features, training=training, hidden_size=stage.hidden_size
-        )
+        for run in runs:
+            run.run.log_table(points, "planes.parquet")
+            for file in files:
+                run.run.log_file(file)
+        print(f"pictures: {', '.join(map(str, files))} ({sound})")
+        return table
 
 
-def run(config: VisualiseConfig) -> None:
-    """Trains every fold's probe to the stage, measures all, and draws one fold."""
-    from conversation_emotion.evaluation.separation import check_umap
-    from experiments import _plane_report, _stages
-    from experiments.tracking import runs as _tracking
+def _find_fold(settings: VisualiseSettings, task: "Task") -> "Fold":
+    """Returns the fold to show.
 
-    check_umap()
-    prepared = _stages.prepare(config)
-    fold = _stages.find_fold(config, prepared)
-    commands = [(config.of_run(name), data.fingerprint) for name, data in prepared.items()]
-    with _tracking.open_runs("visualise", commands) as parents:
-        shown = [
-            _stages.represent(config, encoder, data, parent)
-            for (encoder, data), parent in zip(prepared.items(), parents, strict=True)
-        ]
-        _plane_report.report(config, shown, fold, parents)
+    Raises:
+        ValueError: The protocol has no fold of that name.
+    """
+    split = task.dataset.split
+    wanted = settings.picture.fold or split.folds[0].name
+    for fold in split.folds:
+        if fold.name == wanted:
+            return fold
+    names = ", ".join(fold.name for fold in split.folds)
+    raise ValueError(f"--fold {wanted}: {split.name} has the folds {names}")
+
+
+def _title(settings: VisualiseSettings, task: "Task", fold: "Fold") -> str:
+    dataset = task.dataset
+    rows = fold.test[dataset.classes()[fold.test] >= 0]
+    train, test = (
+        dataset.utterances["speaker"].iloc[part].nunique() for part in (fold.train, rows)
+    )
+    return (
+        f"{settings.data.corpus}: {len(rows):,} held-out utterances of {test} speaker(s), "
+        f"{dataset.split.name}, fold {fold.name}\n"
+        f"UMAP of the first linear layer, trained on {train} speaker(s) for "
+        f"{settings.stage.epochs} epochs"
+    )
+
+
+EXPERIMENT = Visualise()
 
 
 def main() -> None:
     """Runs the experiment from the command line."""
-    _cli.launch(run, VisualiseConfig)
+    commandline.launch(EXPERIMENT.run, VisualiseSettings, EXPERIMENT.name)
 
 
 if __name__ == "__main__":

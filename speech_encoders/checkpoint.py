@@ -1,4 +1,4 @@
-"""Where the files of a pretrained checkpoint lie: a local folder, the hub's cache, or the hub."""
+"""Finds, digests and loads pretrained checkpoints: a local folder, the hub's cache, or the hub."""
 
 import hashlib
 import queue
@@ -7,12 +7,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
+import torch
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.utils import logging
+
+from speech_encoders import read_model_type
+
+Model = TypeVar("Model", bound=PreTrainedModel)
 
 _CONFIGS = ("config.json", "preprocessor_config.json", "processor_config.json")
 _WEIGHTS = (
@@ -43,7 +50,7 @@ def find_checkpoint(name: str) -> Path:
         name: Local folder or Hugging Face hub id.
 
     Raises:
-        FileNotFoundError: The folder is incomplete, or no such checkpoint can be had.
+        FileNotFoundError: The folder is incomplete, or there is no such checkpoint.
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
@@ -65,7 +72,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def fingerprint(folder: Path) -> str:
-    """Digests weights and configuration, so that the same files are the same wherever they lie."""
+    """Digests weights and configuration: the same files give the same digest in any folder."""
     digest = hashlib.sha256()
     configs = [folder / name for name in _CONFIGS if (folder / name).is_file()]
     for path in [*configs, *weight_files(folder)]:
@@ -75,9 +82,9 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def digest_weights(weights: Mapping[str, Tensor]) -> str:
-    """Digests tensors with their names and shapes."""
-    digest = hashlib.sha256()
+def digest_weights(weights: Mapping[str, Tensor], header: str = "") -> str:
+    """Digests a header, and tensors with their names and shapes."""
+    digest = hashlib.sha256(header.encode())
     for name, tensor in sorted(weights.items()):
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().data)
@@ -85,15 +92,78 @@ def digest_weights(weights: Mapping[str, Tensor]) -> str:
 
 
 def library_versions() -> str:
-    """Names the versions that hidden states depend on."""
+    """Returns the library versions that hidden states depend on."""
     return f"torch={version('torch')} transformers={version('transformers')}"
+
+
+def load_model(
+    model_class: type[Model], folder: Path, **options: object
+) -> tuple[Model, list[str]]:
+    """Loads a folder in float32 -> the model, and the names of the weights that it lacks."""
+    with quiet_loading():
+        loaded = model_class.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            output_loading_info=True,
+            **options,
+        )
+    model, report = cast("tuple[Model, dict[str, set[str]]]", loaded)
+    return model, sorted(report["missing_keys"])
+
+
+def load_whole(
+    model_class: type[Model],
+    name: str,
+    folder: Path,
+    *,
+    optional: tuple[str, ...] = (),
+    **options: object,
+) -> Model:
+    """Loads a folder in float32, and in evaluation mode.
+
+    Args:
+        model_class: Class that holds the weights.
+        name: What the user asked for, for errors.
+        folder: Folder of the checkpoint.
+        optional: Endings of weights that may be missing.
+        options: Further arguments of ``from_pretrained``.
+
+    Raises:
+        ValueError: The checkpoint lacks weights.
+    """
+    model, missing = load_model(model_class, folder, **options)
+    if missing := [key for key in missing if not key.endswith(optional)]:
+        raise ValueError(
+            f"{name}: the checkpoint lacks {len(missing)} weights of {type(model).__name__}, "
+            f"first {missing[0]!r}; without them the features would be random"
+        )
+    return model.eval()
+
+
+def load_encoder(model_class: type[Model], name: str) -> Model:
+    """Loads the encoder of a model of this package, without decoders and heads.
+
+    Args:
+        model_class: Class of the encoder.
+        name: Folder or Hugging Face hub id.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: It lacks weights, or is of another model.
+    """
+    folder = find_checkpoint(name)
+    expected = model_class.config_class.model_type  # pyright: ignore[reportOptionalMemberAccess]
+    if (model_type := read_model_type(folder)) != expected:
+        raise ValueError(
+            f"{name}: model type {model_type!r} is not {expected}; leave out the prefix"
+        )
+    return load_whole(model_class, name, folder)
 
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """Keeps transformers from printing progress and reports of weights that are not needed."""
-    from transformers.utils import logging
-
     verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -130,7 +200,7 @@ def _download(name: str) -> Path:
 
 
 def _ask_hub(name: str) -> _Release | str:
-    """Asks the hub for the newest release, for a few seconds at most; a string says why not."""
+    """Asks the hub for the newest release, for a few seconds at most; a string is the error."""
     if HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
     answer: queue.SimpleQueue[_Release | str] = queue.SimpleQueue()
@@ -143,7 +213,7 @@ def _ask_hub(name: str) -> _Release | str:
         except Exception as error:  # network libraries differ; the message reaches the user
             answer.put(f"{type(error).__name__}: {error}".splitlines()[0])
 
-    # A thread, because resolving the host's name may hang without heeding any timeout.
+    # A thread, because resolving the host's name may hang beyond any timeout.
     threading.Thread(target=ask, daemon=True).start()
     try:
         return answer.get(timeout=_HUB_SECONDS)

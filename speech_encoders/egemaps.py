@@ -1,12 +1,14 @@
 """eGeMAPSv02 (Eyben et al., 2016): 88 acoustic functionals of a clip, through openSMILE."""
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from speech_encoders.waveforms import SAMPLE_RATE, check_waveforms
+from speech_encoders.contract import WaveformEncoder
+from speech_encoders.waveforms import SAMPLE_RATE
 
 if TYPE_CHECKING:
     import opensmile
@@ -15,11 +17,10 @@ FORMAT = 1
 """Number in the identity; grows when the same settings give other features."""
 
 
-class EgemapsEncoder:
+class EgemapsEncoder(WaveformEncoder):
     """One frame of 88 functionals per clip: pitch, loudness, spectrum, voice quality, tempo.
 
-    Clips are processed one by one on the processor. An instance is a
-    `speech_encoders.SpeechEncoder` with one layer.
+    Clips are processed one by one on the processor.
 
     Args:
         device: Where the functionals are put.
@@ -39,12 +40,12 @@ class EgemapsEncoder:
         self.device = device
         self._smile = _load_smile()
         self.identity = (
-            f"egemaps format={FORMAT} set=eGeMAPSv02 level=functionals opensmile={_version()}"
+            f"egemaps format={FORMAT} set=eGeMAPSv02 level=functionals "
+            f"opensmile={version('opensmile')}"
         )
 
-    def __call__(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Encodes a batch: (B, S), (B,) -> (B, 1, 1, 88), (B,); see `SpeechEncoder`."""
-        check_waveforms(waveforms, lengths, self.min_samples)
+    def encode(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Computes the functionals: (B, S), (B,) -> (B, 1, 1, 88), (B,)."""
         functionals = [
             self._smile(clip[:length].cpu().numpy(), SAMPLE_RATE)
             for clip, length in zip(waveforms, lengths.tolist(), strict=True)
@@ -70,7 +71,7 @@ def _load_smile() -> "opensmile.Smile":
     )
 
 
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("opensmile")
+def load(name: str, device: str) -> EgemapsEncoder:
+    """Builds the encoder."""
+    del name
+    return EgemapsEncoder(device=device)

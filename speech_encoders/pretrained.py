@@ -1,11 +1,9 @@
-"""Loads a pretrained Transformer checkpoint as a speech encoder, whichever family it is of."""
+"""Loads a pretrained Transformer checkpoint of any supported family as a speech encoder."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple
 
-import torch
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -17,17 +15,11 @@ from transformers import (
     WhisperModel,
 )
 
-from speech_encoders.checkpoint import (
-    find_checkpoint,
-    fingerprint,
-    library_versions,
-    quiet_loading,
-)
+from speech_encoders import read_model_type
+from speech_encoders.checkpoint import find_checkpoint, fingerprint, library_versions, load_whole
+from speech_encoders.contract import WaveformEncoder
 from speech_encoders.wav2vec2 import Wav2Vec2Encoder
 from speech_encoders.whisper import WhisperEncoder
-
-if TYPE_CHECKING:
-    from speech_encoders import SpeechEncoder
 
 FORMAT = 1
 """Number in the identity; grows when the same checkpoint gives other features."""
@@ -46,7 +38,7 @@ class _Family(NamedTuple):
 
     model: type[PreTrainedModel]
     attention: str
-    build: "Callable[[PreTrainedModel, Path, str], SpeechEncoder]"
+    build: Callable[[PreTrainedModel, Path, str], WaveformEncoder]
 
 
 _FAMILIES: dict[str, _Family] = {
@@ -58,7 +50,7 @@ _FAMILIES: dict[str, _Family] = {
 }
 
 
-def load_pretrained(name: str, device: str) -> "SpeechEncoder":
+def load(name: str, device: str) -> WaveformEncoder:
     """Loads a checkpoint in float32.
 
     Args:
@@ -66,18 +58,18 @@ def load_pretrained(name: str, device: str) -> "SpeechEncoder":
         device: Where to compute.
 
     Raises:
-        FileNotFoundError: The checkpoint is neither here nor to be had from the hub.
+        FileNotFoundError: The checkpoint is neither local nor available from the hub.
         ValueError: The checkpoint is of another family, or lacks weights.
     """
     folder = find_checkpoint(name)
-    model_type = json.loads((folder / "config.json").read_text()).get("model_type")
-    if model_type not in _FAMILIES:
+    model_type = read_model_type(folder)
+    if model_type is None or model_type not in _FAMILIES:
         raise ValueError(
             f"{name}: model type {model_type!r} is not supported; expected one of "
             f"{', '.join(_FAMILIES)}"
         )
     family = _FAMILIES[model_type]
-    model = _load_model(name, folder, family).eval()
+    model = _load_model(name, folder, family)
     nn.Module.to(model, device)
     identity = f"{model_type} format={FORMAT} sha256={fingerprint(folder)} {library_versions()}"
     return family.build(model, folder, identity)
@@ -86,20 +78,12 @@ def load_pretrained(name: str, device: str) -> "SpeechEncoder":
 def _load_model(name: str, folder: Path, family: _Family) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if hasattr(config, "add_adapter"):
-        config.add_adapter = False  # it shortens only the model's output, behind the layers
-    with quiet_loading():
-        loaded = family.model.from_pretrained(
-            folder,
-            config=config,
-            attn_implementation=family.attention,
-            dtype=torch.float32,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    model, report = cast("tuple[PreTrainedModel, dict[str, set[str]]]", loaded)
-    if missing := sorted(key for key in report["missing_keys"] if not key.endswith(_NOT_USED)):
-        raise ValueError(
-            f"{name}: the checkpoint lacks {len(missing)} weights of {type(model).__name__}, "
-            f"first {missing[0]!r}; without them the features would be random"
-        )
-    return model
+        config.add_adapter = False  # it shortens only the model's output, after the layers
+    return load_whole(
+        family.model,
+        name,
+        folder,
+        optional=_NOT_USED,
+        config=config,
+        attn_implementation=family.attention,
+    )

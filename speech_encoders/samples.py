@@ -1,15 +1,16 @@
-"""The samples themselves as frames of one feature, for models that learn end to end."""
+"""The samples themselves as frames of one feature, for models that are trained end to end."""
 
 from torch import Tensor
 
-from speech_encoders.waveforms import SAMPLE_RATE, check_waveforms, real_positions
+from speech_encoders.contract import WaveformEncoder
+from speech_encoders.waveforms import SAMPLE_RATE
 
 
-class SampleEncoder:
-    """Gives back what it is given; an instance is a `speech_encoders.SpeechEncoder`.
+class SampleEncoder(WaveformEncoder):
+    """Returns its input: frames of one feature, 16,000 a second.
 
     Args:
-        min_samples: The shortest clip that whatever hears the samples can hear.
+        min_samples: The shortest clip that the model behind accepts.
     """
 
     identity = "samples format=1"
@@ -20,9 +21,14 @@ class SampleEncoder:
     def __init__(self, min_samples: int) -> None:
         self.min_samples = min_samples
 
-    def __call__(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Encodes a batch: (B, S), (B,) -> (B, 1, S, 1), (B,); see `SpeechEncoder`."""
-        check_waveforms(waveforms, lengths, self.min_samples)
-        waveforms = waveforms[:, : int(lengths.max())]
-        is_real = real_positions(lengths, waveforms.size(1))
-        return waveforms.masked_fill(~is_real, 0.0)[:, None, :, None], lengths
+    def encode(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Copies the samples: (B, S), (B,) -> (B, 1, S, 1), (B,)."""
+        return waveforms.clone()[:, None, :, None], lengths
+
+
+def load(name: str, device: str) -> SampleEncoder:
+    """Builds the encoder for models of CPC's receptive field."""
+    del name, device
+    from speech_encoders.cpc.modeling import RECEPTIVE_FIELD
+
+    return SampleEncoder(RECEPTIVE_FIELD)

@@ -9,7 +9,8 @@ from torch.nn.functional import pad
 from torchaudio.compliance.kaldi import get_mel_banks
 from torchaudio.functional import compute_deltas, create_dct
 
-from speech_encoders.waveforms import SAMPLE_RATE, check_waveforms, real_positions
+from speech_encoders.contract import WaveformEncoder
+from speech_encoders.waveforms import SAMPLE_RATE
 
 FORMAT = 1
 """Number in the identity; grows when the same settings give other features."""
@@ -31,12 +32,17 @@ def mfcc(*, device: str = "cpu", num_deltas: int = 0) -> "SpectralEncoder":
     )
 
 
-class SpectralEncoder:
+def load(name: str, device: str) -> "SpectralEncoder":
+    """Builds fbank or mfcc without deltas."""
+    return {"fbank": fbank, "mfcc": mfcc}[name](device=device)
+
+
+class SpectralEncoder(WaveformEncoder):
     """Log mel energies or cepstral coefficients of 25 ms windows every 10 ms.
 
     Computes what ``torchaudio.compliance.kaldi`` computes clip by clip without dither: only whole
     windows, the mean removed, pre-emphasis 0.97, Povey window, mel filters from 20 Hz to 8 kHz,
-    cepstra with lifter 22. An instance is a `speech_encoders.SpeechEncoder` with one layer.
+    cepstra with lifter 22.
 
     Args:
         num_mel_bins: Mel filters.
@@ -77,24 +83,18 @@ class SpectralEncoder:
         if num_coefficients is not None:
             self._cepstra = _cepstral_matrix(num_mel_bins, num_coefficients).to(device)
 
-    @torch.inference_mode()
-    def __call__(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Encodes a batch: (B, S), (B,) -> (B, 1, T, D), (B,); see `SpeechEncoder`."""
-        check_waveforms(waveforms, lengths, self.min_samples)
+    def encode(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Computes the features: (B, S), (B,) -> (B, 1, T, D), (B,)."""
         num_frames = 1 + (lengths.to(self._window.device) - _WINDOW) // _HOP
-        waveforms = waveforms[:, : int(lengths.max())].to(self._window.device)
-        features = (self._power_spectrum(waveforms) @ self._mel_filters).clamp_min(
-            torch.finfo(torch.float32).eps
-        )
-        features = features.log()
+        power = self._power_spectrum(waveforms.to(self._window.device))
+        # Kaldi's floor: digital silence has no logarithm.
+        features = (power @ self._mel_filters).clamp_min(torch.finfo(torch.float32).eps).log()
         if self._cepstra is not None:
             features = features @ self._cepstra
         orders = [features]
         for _ in range(self._num_deltas):
             orders.append(_deltas(orders[-1], num_frames))
-        padding = ~real_positions(num_frames, features.size(1))
-        states = torch.cat(orders, dim=-1).masked_fill(padding[..., None], 0.0)
-        return states[:, None], num_frames
+        return torch.cat(orders, dim=-1)[:, None], num_frames
 
     def _power_spectrum(self, waveforms: Tensor) -> Tensor:
         """Power of each whole window: (B, S) -> (B, T, frequencies)."""

@@ -1,26 +1,27 @@
 """An encoder whose weights are random: what its architecture gives before any training."""
 
-import json
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from speech_encoders.emotion2vec import Emotion2vecConfig, Emotion2vecEncoder, Emotion2vecModel
-from speech_encoders.emotion2vec.configuration import SIZES
+from speech_encoders import read_model_type
+from speech_encoders.emotion2vec.configuration import SIZES, Emotion2vecConfig
+from speech_encoders.emotion2vec.encoder import Emotion2vecEncoder
+from speech_encoders.emotion2vec.modeling import Emotion2vecModel
 
 PREFIX = "untrained:"
 
 SEED = 0
-"""Seed of the random weights, so that the same name always means the same encoder."""
+"""Seed of the random weights, so that the same name always gives the same encoder."""
 
 
-def load_untrained(name: str, device: str) -> Emotion2vecEncoder:
+def load(name: str, device: str) -> Emotion2vecEncoder:
     """Builds emotion2vec with random weights.
 
     Args:
-        name: A size of emotion2vec, or a folder with a configuration whose shape to take, with or
-            without ``untrained:`` before it.
+        name: ``untrained:`` and a size of emotion2vec, or a folder with a configuration whose shape
+            to take.
         device: Where to compute.
 
     Raises:
@@ -45,10 +46,9 @@ def _find_config(source: str) -> Emotion2vecConfig:
             f"{PREFIX}{source}: no config.json in {folder}; pass a folder of emotion2vec, or one "
             f"of its sizes: {', '.join(SIZES)}"
         )
-    model_type = json.loads((folder / "config.json").read_text()).get("model_type")
-    if model_type != Emotion2vecConfig.model_type:
+    if (model_type := read_model_type(folder)) != Emotion2vecConfig.model_type:
         raise ValueError(
             f"{PREFIX}{source}: model type {model_type!r} is not emotion2vec, the only one that "
-            "can be had untrained"
+            "can be untrained"
         )
     return Emotion2vecConfig.from_pretrained(folder, local_files_only=True)

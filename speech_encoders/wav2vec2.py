@@ -2,22 +2,24 @@
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, Wav2Vec2FeatureExtractor
 
-from speech_encoders.waveforms import SAMPLE_RATE, check_waveforms, real_positions
+from speech_encoders.contract import WaveformEncoder
+from speech_encoders.waveforms import SAMPLE_RATE, encode_by_length, real_positions
 
 
-class Wav2Vec2Encoder:
+class Wav2Vec2Encoder(WaveformEncoder):
     """The input of the first Transformer layer and the output of each (Baevski et al., 2020).
 
-    The last layer is the model's own output, behind the final layer norm where there is one.
-    Models whose front end normalises over time, or whose positional convolution would read the
-    padding, see clips of equal length together; all others see a padded batch and its mask.
-    An instance is a `speech_encoders.SpeechEncoder`.
+    The last layer is the model's own output, after the final layer norm where there is one. Models
+    whose front end normalises over time, or whose positional convolution would read the padding,
+    get clips of equal length together; all others get a padded batch and its mask.
 
     Args:
         model: A base model of the family in evaluation mode.
@@ -29,8 +31,8 @@ class Wav2Vec2Encoder:
         self.model = model
         self.identity = identity
         self.do_normalize = do_normalize
-        self.num_layers: int = model.config.num_hidden_layers + 1
-        self.hidden_size: int = model.config.hidden_size
+        self.num_layers = model.config.num_hidden_layers + 1
+        self.hidden_size = model.config.hidden_size
         self.frame_rate = SAMPLE_RATE / math.prod(model.config.conv_stride)
         self.min_samples = min_samples(model.config)
 
@@ -38,7 +40,7 @@ class Wav2Vec2Encoder:
     def from_checkpoint(
         cls, model: PreTrainedModel, folder: Path, identity: str
     ) -> "Wav2Vec2Encoder":
-        """Reads beside the weights how the model expects its clips.
+        """Reads from the folder of the weights how the model expects its clips.
 
         Raises:
             ValueError: The model expects another sample rate.
@@ -56,76 +58,77 @@ class Wav2Vec2Encoder:
             )
         return cls(model, identity=identity, do_normalize=bool(extractor.do_normalize))
 
-    @torch.inference_mode()
-    def __call__(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Encodes a batch: (B, S), (B,) -> (B, L, T, D), (B,); see `SpeechEncoder`."""
-        check_waveforms(waveforms, lengths, self.min_samples)
-        waveforms, lengths = waveforms.to(self.model.device), lengths.to(self.model.device)
-        waveforms = waveforms[:, : int(lengths.max())]
-        is_real = real_positions(lengths, waveforms.size(1))
-        waveforms = waveforms.masked_fill(~is_real, 0.0)
-        if self.do_normalize:
-            waveforms = normalize(waveforms, is_real)
-        num_frames = count_frames(lengths, self.model.config)
-        if pads_safely(self.model.config) or bool(is_real.all()):
-            states = self._encode(waveforms, None if bool(is_real.all()) else is_real)
+    def encode(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodes all together or by length: (B, S), (B,) -> (B, L, T, D), (B,)."""
+        config, device = self.model.config, self.model.device
+        waveforms, lengths = waveforms.to(device), lengths.to(device)
+        waveforms = prepare_waveforms(waveforms, lengths, do_normalize=self.do_normalize)
+        if convolution_norm(config) == "layer" and not positions_read_padding(config):
+            states = self._encode(waveforms, lengths)
         else:
-            states = self._encode_by_length(waveforms, lengths, num_frames)
-        padding = ~real_positions(num_frames, states.size(2))
-        return states.masked_fill(padding[:, None, :, None], 0.0), num_frames
+            states = encode_by_length(self._encode, waveforms, lengths)
+        return states, count_frames(lengths, config)
 
-    def _encode_by_length(self, waveforms: Tensor, lengths: Tensor, num_frames: Tensor) -> Tensor:
-        """Encodes clips of equal length together: (B, S), (B,), (B,) -> (B, L, T, D)."""
-        states = waveforms.new_zeros(
-            len(waveforms), self.num_layers, int(num_frames.max()), self.hidden_size
-        )
-        for length in lengths.unique().tolist():
-            rows = (lengths == length).nonzero().flatten()
-            part = self._encode(waveforms[rows, :length], None)
-            states[rows, :, : part.size(2)] = part
-        return states
-
-    def _encode(self, waveforms: Tensor, mask: Tensor | None) -> Tensor:
-        """Runs the model: (B, S), (B, S) -> (B, L, T, D)."""
-        with warnings.catch_warnings():
-            # WavLM hands PyTorch a float bias and a boolean mask; both are applied as they should.
-            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+    def _encode(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """Runs the model: (B, S), (B,) -> (B, L, T, D)."""
+        mask = real_positions(lengths, waveforms.size(1))
+        mask = None if bool(mask.all()) else mask
+        with mixed_masks():
             output = self.model(waveforms, attention_mask=mask, output_hidden_states=True)
-        # Transformers gives the last layer before the final layer norm, the output behind it.
+        # Transformers gives the last layer before the final layer norm, the output after it.
         return torch.stack([*output.hidden_states[:-1], output.last_hidden_state], dim=1)
 
 
-def normalize(waveforms: Tensor, is_real: Tensor) -> Tensor:
-    """Gives each clip zero mean and unit variance: (B, S), (B, S) -> (B, S), zero at padding."""
+def prepare_waveforms(waveforms: Tensor, lengths: Tensor, *, do_normalize: bool) -> Tensor:
+    """Zeroes the padding and, if asked to, normalises each clip: (B, S), (B,) -> (B, S).
+
+    A normalised clip has zero mean and unit variance over its real samples.
+    """
+    is_real = real_positions(lengths, waveforms.size(1))
+    waveforms = waveforms.masked_fill(~is_real, 0.0)
+    if not do_normalize:
+        return waveforms
     size = is_real.sum(dim=1, keepdim=True)
     centred = waveforms - waveforms.sum(dim=1, keepdim=True) / size
     centred = centred.masked_fill(~is_real, 0.0)
     return centred / (centred.square().sum(dim=1, keepdim=True) / size + 1e-7).sqrt()
 
 
-def pads_safely(config: PreTrainedConfig) -> bool:
-    """Tells whether padding behind a clip leaves the frames of the clip as they are.
+def convolution_norm(config: PreTrainedConfig) -> str:
+    """Returns whether the convolutions normalise a frame (layer) or a clip (group).
 
-    A group norm over time in the front end sees the padding, and so do several stacked positional
-    convolutions (data2vec) and a batch norm before one (a HuBERT variant), because only the input
-    of the first convolution is zeroed at the padding.
+    A group norm over time reads the padding, so that clips must not be padded.
     """
-    return (
-        config.model_type != "data2vec-audio"
-        and config.feat_extract_norm == "layer"
-        and not getattr(config, "conv_pos_batch_norm", False)
-    )
+    return getattr(config, "feat_extract_norm", "layer")  # data2vec has no other
+
+
+def positions_read_padding(config: PreTrainedConfig) -> bool:
+    """Returns whether positional convolutions let the padding change the frames of a clip.
+
+    So do several stacked ones (data2vec) and a batch norm before one (a HuBERT variant), because
+    only the input of the first convolution is zeroed at the padding.
+    """
+    is_stacked = config.model_type == "data2vec-audio"
+    return is_stacked or bool(getattr(config, "conv_pos_batch_norm", False))
+
+
+@contextmanager
+def mixed_masks() -> Iterator[None]:
+    """Silences PyTorch where WavLM gives it a float bias with a boolean mask; both are applied."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+        yield
 
 
 def count_frames(lengths: Tensor, config: PreTrainedConfig) -> Tensor:
-    """Frames that the convolutions make of samples: (B,) -> (B,)."""
+    """Returns the frames that the convolutions make of samples: (B,) -> (B,)."""
     for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
         lengths = (lengths - kernel) // stride + 1
     return lengths
 
 
 def min_samples(config: PreTrainedConfig) -> int:
-    """Samples that the convolutions need for one frame."""
+    """Returns the samples that the convolutions need for one frame."""
     samples = 1
     for kernel, stride in zip(config.conv_kernel[::-1], config.conv_stride[::-1], strict=True):
         samples = (samples - 1) * stride + kernel

@@ -1,10 +1,66 @@
-"""The border of every speech encoder: what it accepts, and what is real in it."""
+"""The input of every speech encoder: which waveforms are valid, and which positions are real."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 SAMPLE_RATE = 16_000
 """Samples per second of every waveform."""
+
+
+class Framing(NamedTuple):
+    """How frames lie on samples.
+
+    Attributes:
+        hop: Samples from one frame to the next.
+        receptive_field: Samples that a frame depends on.
+    """
+
+    hop: int
+    receptive_field: int
+
+    def count(self, num_samples: int) -> int:
+        """Returns the frames of a clip; none below the receptive field."""
+        return max(0, (num_samples - self.receptive_field) // self.hop + 1)
+
+    def count_each(self, lengths: Tensor) -> Tensor:
+        """Returns the frames of clips that are long enough: (B,) -> (B,)."""
+        return (lengths - self.receptive_field) // self.hop + 1
+
+    def require(self, num_samples: int) -> int:
+        """Returns the frames of clips of one length.
+
+        Raises:
+            ValueError: The clips are too short for a frame.
+        """
+        if num_samples < self.receptive_field:
+            raise ValueError(
+                f"clips have {num_samples} samples, expected {self.receptive_field} or more; "
+                "leave out shorter clips"
+            )
+        return self.count(num_samples)
+
+    def mask(self, attention_mask: Tensor) -> Tensor:
+        """Marks the frames that depend only on real samples: (B, S) -> (B, T), boolean.
+
+        Raises:
+            ValueError: Padding lies before real samples, or a clip is too short for a frame.
+        """
+        is_real = attention_mask.bool()
+        if bool((is_real[:, 1:] & ~is_real[:, :-1]).any()):
+            raise ValueError(
+                "attention_mask has padding before real samples; pad clips on the right"
+            )
+        lengths = is_real.sum(dim=1)
+        if (shortest := int(lengths.min())) < self.receptive_field:
+            raise ValueError(
+                f"a clip has {shortest} samples, expected {self.receptive_field} or more; "
+                "leave out shorter clips"
+            )
+        return real_positions(self.count_each(lengths), self.count(is_real.size(1)))
 
 
 def check_waveforms(waveforms: Tensor, lengths: Tensor, min_samples: int) -> None:
@@ -33,3 +89,23 @@ def check_waveforms(waveforms: Tensor, lengths: Tensor, min_samples: int) -> Non
 def real_positions(lengths: Tensor, size: int) -> Tensor:
     """Marks what is real: (B,), size -> (B, size), boolean."""
     return torch.arange(size, device=lengths.device) < lengths[:, None]
+
+
+def encode_by_length(
+    encode: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, lengths: Tensor
+) -> Tensor:
+    """Encodes clips of equal length together, so that none is padded.
+
+    Args:
+        encode: (b, N, ...) inputs of (b,) equal lengths -> (b, ..., T', D).
+        inputs: Padded inputs, (B, N, ...).
+        lengths: Real positions of each, (B,).
+
+    Returns:
+        What ``encode`` gives, padded with zeros on the right, (B, ..., T, D).
+    """
+    rows = [(lengths == length).nonzero().flatten() for length in lengths.unique().tolist()]
+    parts = [encode(inputs[some, : int(lengths[some[0]])], lengths[some]) for some in rows]
+    num_frames = max(part.size(-2) for part in parts)
+    padded = [pad(part, (0, 0, 0, num_frames - part.size(-2))) for part in parts]
+    return torch.cat(padded)[torch.cat(rows).argsort()]

@@ -7,19 +7,19 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, WhisperFeatureExtractor, WhisperModel
 
-from speech_encoders.waveforms import SAMPLE_RATE, check_waveforms
+from speech_encoders.contract import WaveformEncoder
+from speech_encoders.waveforms import SAMPLE_RATE
 
 _SAMPLES_PER_FRAME = 320
 _FRAME_RATE = SAMPLE_RATE // _SAMPLES_PER_FRAME
 
 
-class WhisperEncoder:
+class WhisperEncoder(WaveformEncoder):
     """The input of the first Transformer layer and the output of each, the last one normalised.
 
     Whisper reads windows of 30 s. A shorter clip is padded with silence and its states are cut
     back to the clip, ``ceil(S / 320)`` frames. A longer clip is cut into windows of 30 s that
-    follow each other without overlap, encoded one by one, and their states joined. An instance is
-    a `speech_encoders.SpeechEncoder`.
+    follow each other without overlap, encoded one by one, and their states are concatenated.
 
     Args:
         model: A Whisper model in evaluation mode.
@@ -43,14 +43,12 @@ class WhisperEncoder:
     def from_checkpoint(
         cls, model: PreTrainedModel, folder: Path, identity: str
     ) -> "WhisperEncoder":
-        """Wraps a loaded model; the log-mel front end follows from its configuration."""
+        """Builds the encoder; the log-mel front end follows from the model's configuration."""
         assert isinstance(model, WhisperModel), f"{folder} holds a {type(model).__name__}"
         return cls(model, identity=identity)
 
-    @torch.inference_mode()
-    def __call__(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Encodes a batch: (B, S), (B,) -> (B, L, T, D), (B,); see `SpeechEncoder`."""
-        check_waveforms(waveforms, lengths, self.min_samples)
+    def encode(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodes window by window: (B, S), (B,) -> (B, L, T, D), (B,)."""
         num_frames = -(-lengths.to(self.model.device) // _SAMPLES_PER_FRAME)
         windows = [
             (clip, window)
@@ -60,7 +58,7 @@ class WhisperEncoder:
         pieces: list[list[Tensor]] = [[] for _ in range(len(waveforms))]
         for first in range(0, len(windows), len(waveforms)):
             clips, batch = zip(*windows[first : first + len(waveforms)], strict=True)
-            for clip, states in zip(clips, self._encode(list(batch)), strict=True):
+            for clip, states in zip(clips, self._encode_windows(list(batch)), strict=True):
                 pieces[clip].append(states)
         states = [
             torch.cat(parts)[:count]
@@ -68,7 +66,7 @@ class WhisperEncoder:
         ]
         return pad_sequence(states, batch_first=True).transpose(1, 2), num_frames
 
-    def _encode(self, windows: list[Tensor]) -> Tensor:
+    def _encode_windows(self, windows: list[Tensor]) -> Tensor:
         """Encodes windows of at most 30 s, padded with silence: B x (S,) -> (B, T, L, D)."""
         features = self._log_mel(
             [window.cpu().numpy() for window in windows],

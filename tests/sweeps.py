@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from experiments.sweep.settings import SweepSettings
-from experiments.sweep.study import Order, SweepStudy
+from experiments.sweep.study import SweepSpec, SweepStudy
 from experiments.sweep.trials import run_trials
 from tests.tiny_experiment import TinyConfig
 
 ROOT = Path(__file__).parents[1]
 
 
-def make_order(*, name: str = "tiny", config: TinyConfig | None = None, **sweep: Any) -> Order:
-    """What the workers of a tiny sweep are told; its journal is in the current folder."""
+def make_spec(*, name: str = "tiny", config: TinyConfig | None = None, **sweep: Any) -> SweepSpec:
+    """What the workers of a tiny sweep are given; its journal is in the current folder."""
     settings = SweepSettings(**{"trials": 6, "storage": "sweep.journal", **sweep})
-    return Order("tests.tiny_experiment", name, settings, config or TinyConfig())
+    return SweepSpec("tests.tiny_experiment", name, settings, config or TinyConfig())
 
 
-def run_here(order: Order, worker: int = 0) -> SweepStudy:
+def run_here(spec: SweepSpec, worker: int = 0) -> SweepStudy:
     """Does a worker's work in this process and returns the study."""
-    SweepStudy.open(order)
-    run_trials(order, worker)
-    return SweepStudy.open(order)
+    SweepStudy.open(spec)
+    run_trials(spec, worker)
+    return SweepStudy.open(spec)
 
 
 def start_command(folder: Path, *flags: str) -> subprocess.Popen[str]:
@@ -42,11 +42,11 @@ def start_command(folder: Path, *flags: str) -> subprocess.Popen[str]:
             stdout=printed,
             stderr=printed,
             text=True,
-            preexec_fn=_heed_interrupts,
+            preexec_fn=_accept_interrupts,
         )
 
 
-def _heed_interrupts() -> None:
+def _accept_interrupts() -> None:
     """Undoes what a shell does to commands in its background, and these inherit."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -26,7 +26,10 @@ class TinyConfig:
     """late is worse by 0.1."""
 
     modality: str = "speech+text"
-    """Stands for what is heard."""
+    """Stands for the input."""
+
+    metric: str = "uar"
+    """Name of the score."""
 
     pause: float = 0.0
     """Seconds of each training."""
@@ -38,40 +41,50 @@ class TinyConfig:
     """Fails where x is larger."""
 
 
-def search_space(trial: "optuna.trial.BaseTrial", config: TinyConfig) -> TinyConfig:
-    return dataclasses.replace(
-        config,
-        x=trial.suggest_float("x", 0.0, 1.0),
-        fusion=trial.suggest_categorical("fusion", ["early", "late"]),
-    )
+class TinyExperiment:
+    """How high is a parabola?"""
+
+    settings = TinyConfig
+
+    def search_space(self, trial: "optuna.trial.BaseTrial", settings: TinyConfig) -> TinyConfig:
+        return dataclasses.replace(
+            settings,
+            x=trial.suggest_float("x", 0.0, 1.0),
+            fusion=trial.suggest_categorical("fusion", ["early", "late"]),
+        )
+
+    def prepare(self, settings: TinyConfig) -> str:
+        return "tiny data"
+
+    def validate(self, settings: TinyConfig, memory: Memory) -> Iterator[Validation]:
+        for fold in range(settings.folds):
+            time.sleep(settings.pause)
+            if settings.x > settings.break_above:
+                raise ValueError(f"x is {settings.x:.2f}, above {settings.break_above}")
+            loss = (settings.x - 0.7) ** 2 + 0.01 * fold + 0.1 * (settings.fusion == "late")
+            curves = {"train/loss": [1.0, loss]}
+            yield Validation(f"fold{fold}-seed0", 1 - loss, 10, curves, settings.metric)
+
+    def test(self, settings: TinyConfig) -> dict[str, Interval]:
+        with open("tested.txt", "a") as file:
+            file.write(f"{settings.x} {settings.fusion} {os.getpid()}\n")
+        score = 1 - (settings.x - 0.7) ** 2
+        return {"uar": Interval(score, score - 0.1, score + 0.1, 0.05, 30)}
+
+    def run(self, settings: TinyConfig) -> None:
+        print(self.test(settings))
 
 
-def prepare(config: TinyConfig) -> str:
-    return "tiny data"
-
-
-def validate(config: TinyConfig, memory: Memory) -> Iterator[Validation]:
-    for fold in range(config.folds):
-        time.sleep(config.pause)
-        if config.x > config.break_above:
-            raise ValueError(f"x is {config.x:.2f}, above {config.break_above}")
-        loss = (config.x - 0.7) ** 2 + 0.01 * fold + 0.1 * (config.fusion == "late")
-        yield Validation(f"fold{fold}-seed0", 1 - loss, 10, {"train/loss": [1.0, loss]})
-
-
-def test(config: TinyConfig) -> dict[str, Interval]:
-    with open("tested.txt", "a") as file:
-        file.write(f"{config.x} {config.fusion} {os.getpid()}\n")
-    score = 1 - (config.x - 0.7) ** 2
-    return {"uar": Interval(score, score - 0.1, score + 0.1, 0.05, 30)}
+EXPERIMENT = TinyExperiment()
 
 
 def main() -> None:
+    from experiments.commandline import run_or_explain
     from experiments.sweep import __main__ as sweep
 
-    sweep.EXPERIMENTS["tiny"] = ("tests.tiny_experiment", "TinyConfig")
-    sys.argv[1:1] = ["tiny"]
-    sweep.main()
+    module = "tests.tiny_experiment"
+    found = sweep.read_flags(module, sys.argv[1:])
+    run_or_explain(lambda: sweep.run(module, *found))
 
 
 if __name__ == "__main__":

@@ -23,12 +23,12 @@ class Batch(NamedTuple):
         mask: Real utterances, M in all, which are counted row by row: (B, U).
         roles: Who speaks each, `PADDING` where padded: (B, U).
         turns_back: Turns between each and the judged one, `PADDING` where padded: (B, U).
-        heard_classes: Emotion of each utterance heard, `IGNORED` where unknown: (B, U). It is a
+        context_emotions: Emotion of each utterance heard, `IGNORED` where unknown: (B, U). It is a
             target of auxiliary recognition; a model reads it only if it is built to.
         is_judged: Marks the judged utterance itself, which only recognition hears: (B, U).
         targets: Class to judge, `IGNORED` where the emotion is none of the classes: (B,).
         emotions: The emotion to judge among all that the corpus names: (B,).
-        judged: Row number of the judged utterance: (B,).
+        target_rows: Row number of the judged utterance: (B,).
     """
 
     states: dict[str, Tensor]
@@ -36,11 +36,11 @@ class Batch(NamedTuple):
     mask: Tensor
     roles: Tensor
     turns_back: Tensor
-    heard_classes: Tensor
-    is_judged: Tensor
+    context_emotions: Tensor
+    is_target: Tensor
     targets: Tensor
     emotions: Tensor
-    judged: Tensor
+    target_rows: Tensor
 
 
 class ModalityArrays:
@@ -164,9 +164,9 @@ def gather_batch(
         mask=mask,
         roles=torch.from_numpy(windows.roles[numbers, :width]),
         turns_back=torch.from_numpy(windows.turns_back[numbers, :width]),
-        heard_classes=torch.where(mask, heard, IGNORED),
-        is_judged=rows == torch.from_numpy(windows.judged[numbers])[:, None],
+        context_emotions=torch.where(mask, heard, IGNORED),
+        is_target=rows == torch.from_numpy(windows.target_rows[numbers])[:, None],
         targets=torch.from_numpy(windows.targets[numbers]),
-        emotions=torch.tensor(classes)[windows.judged[numbers]],
-        judged=torch.from_numpy(windows.judged[numbers]),
+        emotions=torch.tensor(classes)[windows.target_rows[numbers]],
+        target_rows=torch.from_numpy(windows.target_rows[numbers]),
     )

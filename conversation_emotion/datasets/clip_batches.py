@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from accelerate.utils import set_seed
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -14,13 +15,13 @@ _BATCHES_SORTED_TOGETHER = 16  # long enough to pad little, short enough to keep
 
 
 class ClipBatch(NamedTuple):
-    """Clips to hear together.
+    """Clips that are encoded together.
 
     Attributes:
         inputs: What the encoder is given, zero at padding: (B, N, D).
         lengths: Real inputs of each clip: (B,).
         targets: Class of each: (B,).
-        spellings: Characters of all transcripts, one behind the other: (sum of lengths,).
+        spellings: Characters of all transcripts, concatenated: (sum of lengths,).
         spelling_lengths: Characters of each transcript; 0 where there is none: (B,).
         rows: Row number of each in the utterance table: (B,).
     """
@@ -42,7 +43,7 @@ class Clips:
     """All clips of a corpus, a row per utterance.
 
     Attributes:
-        inputs: What the encoder is given of each, (1, N, D); None where it cannot be heard.
+        inputs: What the encoder is given of each, (1, N, D); None where it cannot be used.
         classes: Class of each, below 0 where there is none: (rows,).
         spellings: Indices of the characters of each transcript; None without transcripts.
         rate: Inputs per second, by which a batch is measured.
@@ -54,17 +55,17 @@ class Clips:
     rate: float = 50.0
 
     def usable(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Leaves out the rows that have no class or cannot be heard."""
+        """Leaves out the rows that have no class or cannot be used."""
         is_usable = [self.classes[row] >= 0 and self.inputs[row] is not None for row in rows]
         return rows[np.array(is_usable, dtype=bool)]
 
     def length(self, row: int) -> int:
-        """Tells the inputs of a clip."""
+        """Returns the number of inputs of a clip."""
         found = self.inputs[row]
         return 0 if found is None else found.shape[1]
 
     def gather(self, rows: NDArray[np.int64]) -> ClipBatch:
-        """Makes the batch of some rows, all of them usable."""
+        """Returns the batch of some rows, all of them usable."""
         heard = [
             torch.from_numpy(np.array(found[0], dtype=np.float32))
             for found in (self.inputs[row] for row in rows)
@@ -82,6 +83,51 @@ class Clips:
         )
 
 
+class ClipLoader:
+    """The batches of some rows; what an epoch does depends on the seed and its number alone.
+
+    A training that was killed can therefore continue at any epoch: the order of the clips and all
+    chance of the forward pass (dropout, masks) are those that it would have had.
+
+    Args:
+        clips: All clips.
+        rows: Usable rows, every one once in an epoch.
+        batch_size: Clips of a batch at most.
+        batch_seconds: Audio of a batch at most, padding included.
+        device: Where batches go.
+        seed: Of order and chance; None sorts by length and leaves chance alone.
+    """
+
+    def __init__(
+        self,
+        clips: "Clips",
+        rows: NDArray[np.int64],
+        *,
+        batch_size: int,
+        batch_seconds: float,
+        device: torch.device,
+        seed: int | None = None,
+    ) -> None:
+        self.clips, self.rows, self.device, self.seed = clips, rows, device, seed
+        self._limits = {"batch_size": batch_size, "batch_seconds": batch_seconds}
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self._plan())
+
+    def __iter__(self) -> Iterator[ClipBatch]:
+        plan = self._plan()
+        if self.seed is not None:
+            set_seed(self.seed * 10_000 + self.epoch)
+            self.epoch += 1
+        for rows in plan:
+            yield self.clips.gather(rows).to(self.device)
+
+    def _plan(self) -> list[NDArray[np.int64]]:
+        seed = None if self.seed is None else [self.seed, self.epoch]
+        return list(plan_batches(self.clips, self.rows, seed=seed, **self._limits))
+
+
 def plan_batches(
     clips: Clips,
     rows: NDArray[np.int64],
@@ -93,7 +139,7 @@ def plan_batches(
     """Divides rows into batches that are padded little.
 
     Args:
-        clips: Tells the lengths.
+        clips: Give the lengths.
         rows: What to divide, every row once.
         batch_size: Clips of a batch at most.
         batch_seconds: Audio of a batch at most, padding included; a longer clip is alone.

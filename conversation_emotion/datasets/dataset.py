@@ -1,4 +1,4 @@
-"""The corpus by the settings: its utterances, the classes to judge, the folds of its protocol."""
+"""A dataset: the utterances of a corpus, its classes, and the folds of a protocol."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -22,67 +22,86 @@ from conversation_emotion.utterances.labels import (
 )
 
 
-class Corpus(NamedTuple):
+class Dataset(NamedTuple):
     """A corpus with its classes and folds.
 
     Attributes:
         utterances: The utterance table.
-        label_map: Classes to judge.
+        label_map: The classes.
         targets: Class of every utterance among them.
-        heard_labels: All emotions that the corpus names (R), for auxiliary recognition.
-        heard_classes: Class of every utterance among those.
+        emotion_labels: All emotions that the corpus names (R), for auxiliary tasks.
+        emotion_classes: Class of every utterance among those.
         split: Audited folds.
     """
 
     utterances: pd.DataFrame
     label_map: LabelMap
     targets: Targets
-    heard_labels: tuple[str, ...]
-    heard_classes: NDArray[np.int64]
+    emotion_labels: tuple[str, ...]
+    emotion_classes: NDArray[np.int64]
     split: Split
 
     def classes(self) -> NDArray[np.int64]:
         """Returns the class of every utterance, `IGNORED` where there is none."""
         return self.targets.classes.to_numpy()
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes (C)."""
+        return self.label_map.labels
 
-def read_corpus(settings: CorpusSettings) -> Corpus:
-    """Reads the corpus, maps its labels and splits it."""
+    def first(self, num_folds: int | None) -> "Dataset":
+        """Keeps the first folds alone; None keeps all, and the split notes what was left out."""
+        folds = self.split.folds
+        if num_folds is None or num_folds >= len(folds):
+            return self
+        note = f"only the first {num_folds} of {len(folds)} folds"
+        split = replace(self.split.first(num_folds), notes=(*self.split.notes, note))
+        return self._replace(split=split)
+
+
+def make_dataset(settings: CorpusSettings, max_folds: int | None = None) -> Dataset:
+    """Reads a corpus, maps its labels and splits it.
+
+    Args:
+        settings: Which corpus, classes and split.
+        max_folds: Keep only so many folds, the first.
+    """
     utterances = load_utterances(settings)
     source = find_corpus(settings.corpus)
     label_set = source.labels if settings.labels == "auto" else settings.labels
     label_map = find_label_map(settings.corpus, label_set, utterances["emotion"], source.label_maps)
-    corpus = make_corpus(utterances, label_map, partial(choose_split, settings=settings))
-    return learn_at_speeds(corpus, settings.speeds)
+    dataset = assemble_dataset(utterances, label_map, partial(choose_split, settings=settings))
+    return augment_speeds(dataset.first(max_folds), settings.speeds)
 
 
-def make_corpus(
+def assemble_dataset(
     utterances: pd.DataFrame,
     label_map: LabelMap,
     split: Callable[[pd.DataFrame, NDArray[np.bool_]], Split],
-) -> Corpus:
-    """Puts a table, the classes of its column ``emotion`` and its folds together.
+) -> Dataset:
+    """Assembles a dataset from a table, the classes of its column ``emotion`` and its folds.
 
     Args:
         utterances: The table.
-        label_map: Classes to judge.
-        split: Makes the folds of the table, told which rows are judged.
+        label_map: The classes.
+        split: Makes the folds of the table, given which rows have a class.
     """
     emotions = utterances["emotion"]
-    heard_map = find_label_map(label_map.corpus, "all", emotions)
+    emotion_map = find_label_map(label_map.corpus, "all", emotions)
     targets = map_labels(emotions, label_map)
-    return Corpus(
+    return Dataset(
         utterances,
         label_map,
         targets,
-        heard_map.labels,
-        map_labels(emotions, heard_map).classes.to_numpy(),
+        emotion_map.labels,
+        map_labels(emotions, emotion_map).classes.to_numpy(),
         split(utterances, targets.classes.to_numpy() != IGNORED),
     )
 
 
 def load_utterances(settings: CorpusSettings) -> pd.DataFrame:
-    """Reads the corpus that the settings name, and says how much of it was found."""
+    """Reads the corpus that the settings name, and prints how much of it was found."""
     utterances = load_corpus(settings.corpus, settings.root, **asdict(settings.options))
     print(
         f"{settings.corpus}: {len(utterances):,} utterances read, "
@@ -93,7 +112,7 @@ def load_utterances(settings: CorpusSettings) -> pd.DataFrame:
 
 
 def choose_split(
-    utterances: pd.DataFrame, is_judged: NDArray[np.bool_], settings: CorpusSettings
+    utterances: pd.DataFrame, is_labelled: NDArray[np.bool_], settings: CorpusSettings
 ) -> Split:
     """Makes the split that is named, or the one that suits the corpus."""
     name, source = settings.split, find_corpus(settings.corpus)
@@ -106,23 +125,23 @@ def choose_split(
         valid=source.valid if settings.valid == "auto" else settings.valid,
         superb_folds=settings.superb_folds,
         emobox_folds=settings.emobox_folds,
-        judged=np.flatnonzero(is_judged).astype(np.int64),
+        target_rows=np.flatnonzero(is_labelled).astype(np.int64),
     )
     return make_split(name, utterances, options)
 
 
-def learn_at_speeds(corpus: Corpus, speeds: Sequence[float]) -> Corpus:
-    """Lets train hold every dialogue of it also at other speeds; no copy is ever judged.
+def augment_speeds(dataset: Dataset, speeds: Sequence[float]) -> Dataset:
+    """Adds copies of the train dialogues at other speeds; valid and test have no copies.
 
-    A copy is a dialogue of its own, ``NAME@SPEED``, whose rows stand behind those of the corpus and
+    A copy is a dialogue of its own, ``NAME@SPEED``, whose rows follow those of the corpus and
     whose column ``speed`` says how fast to play them (Ko et al., 2015).
     """
     if not speeds:
-        return corpus
-    utterances, folds = corpus.utterances, corpus.split.folds
-    learnt = np.unique(np.concatenate([fold.train for fold in folds]))
+        return dataset
+    utterances, folds = dataset.utterances, dataset.split.folds
+    trained = np.unique(np.concatenate([fold.train for fold in folds]))
     dialogues = utterances["dialogue_id"]
-    copied = np.flatnonzero(dialogues.isin(dialogues.iloc[learnt]))
+    copied = np.flatnonzero(dialogues.isin(dialogues.iloc[trained]))
     originals = np.concatenate([np.arange(len(utterances)), np.tile(copied, len(speeds))])
     is_copy = np.arange(len(originals)) >= len(utterances)
     table = utterances.iloc[originals].reset_index(drop=True)
@@ -131,43 +150,43 @@ def learn_at_speeds(corpus: Corpus, speeds: Sequence[float]) -> Corpus:
     for column in ("utterance_id", "dialogue_id"):
         table.loc[is_copy, column] = table.loc[is_copy, column] + marks
 
-    def learn_copies(fold: Fold) -> Fold:
+    def add_copies(fold: Fold) -> Fold:
         copies = np.flatnonzero(is_copy & np.isin(originals, fold.train))
         return replace(fold, train=np.concatenate([fold.train, copies]))
 
     split = replace(
-        corpus.split,
-        folds=tuple(map(learn_copies, folds)),
+        dataset.split,
+        folds=tuple(map(add_copies, folds)),
         notes=(
-            *corpus.split.notes,
+            *dataset.split.notes,
             f"train also holds copies at speeds {', '.join(f'{x:g}' for x in speeds)}",
         ),
     )
-    return corpus._replace(
+    return dataset._replace(
         utterances=table,
-        targets=corpus.targets._replace(
-            classes=corpus.targets.classes.iloc[originals].reset_index(drop=True)
+        targets=dataset.targets._replace(
+            classes=dataset.targets.classes.iloc[originals].reset_index(drop=True)
         ),
-        heard_classes=corpus.heard_classes[originals],
+        emotion_classes=dataset.emotion_classes[originals],
         split=split,
     )
 
 
-def note_shared_recordings(corpus: Corpus, recordings: Sequence[str | None]) -> Corpus:
-    """Notes with the split how many tested utterances have a recording that is learnt from too.
+def note_shared_recordings(dataset: Dataset, recordings: Sequence[str | None]) -> Dataset:
+    """Notes with the split how many test utterances have a recording that train holds too.
 
     Args:
-        corpus: The corpus.
-        recordings: What the sound of each utterance is known by, None where there is none.
+        dataset: The dataset.
+        recordings: Identity of the sound of each utterance, None where there is none.
     """
     known = pd.Series(list(recordings), dtype=object)
-    judged = np.flatnonzero(corpus.classes() != IGNORED)
+    labelled = np.flatnonzero(dataset.classes() != IGNORED)
     shared, num_tested = 0, 0
-    for fold in corpus.split.folds:
-        tested = known.iloc[np.intersect1d(fold.test, judged)].dropna()
+    for fold in dataset.split.folds:
+        tested = known.iloc[np.intersect1d(fold.test, labelled)].dropna()
         shared += int(tested.isin(known.iloc[fold.train].dropna()).sum())
         num_tested += len(tested)
     if not shared:
-        return corpus
-    note = f"{shared:,} of {num_tested:,} tested utterances have a recording that train holds too"
-    return corpus._replace(split=replace(corpus.split, notes=(*corpus.split.notes, note)))
+        return dataset
+    note = f"{shared:,} of {num_tested:,} test utterances have a recording that train holds too"
+    return dataset._replace(split=replace(dataset.split, notes=(*dataset.split.notes, note)))

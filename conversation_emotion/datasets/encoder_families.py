@@ -1,13 +1,21 @@
-"""What an encoder was tuned on, and the refusal to test it on people it knows."""
+"""Fine-tuned encoders: one for each fold, the record of their training, the refusal of leaks."""
 
+import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import cast
+from urllib.parse import quote
 
 import pandas as pd
 
+from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.splits.folds import Fold, LeakageError, Split
 from conversation_emotion.splits.protocols import SHARED_SPEAKERS
+
+HEAD = "head.safetensors"
+"""File with the weights of the head, next to those of the encoder."""
 
 FIELD = "tuned_on"
 """Name of the record in an encoder's configuration."""
@@ -15,12 +23,12 @@ FIELD = "tuned_on"
 
 @dataclass(frozen=True, kw_only=True)
 class TuningRecord:
-    """What stands in the configuration of a tuned encoder.
+    """What the configuration of a fine-tuned encoder records.
 
     Attributes:
         corpus: Corpus that it was tuned on.
         split: Protocol.
-        fold: Fold whose train part it learnt from and whose valid part chose its weights.
+        fold: Fold whose train part it was trained on and whose valid part chose its weights.
         speakers: All people in the two parts.
         label_set: Name of the classes' set.
         labels: Classes in the order of the head's outputs.
@@ -34,7 +42,7 @@ class TuningRecord:
     labels: tuple[str, ...]
 
     def to_config(self) -> dict[str, object]:
-        """Gives the settings of a transformers configuration that keep the record."""
+        """Returns the settings of a transformers configuration that keep the record."""
         labels = {str(number): label for number, label in enumerate(self.labels)}
         return {
             FIELD: asdict(self),
@@ -76,13 +84,13 @@ class TuningRecord:
 def make_record(
     utterances: pd.DataFrame, fold: Fold, split: str, label_set: str, labels: tuple[str, ...]
 ) -> TuningRecord:
-    """Notes what is about to be learnt from the train and valid parts of a fold."""
-    learning = pd.concat([utterances.iloc[fold.train], utterances.iloc[fold.valid]])
+    """Records the train and valid parts of a fold."""
+    trained = pd.concat([utterances.iloc[fold.train], utterances.iloc[fold.valid]])
     return TuningRecord(
         corpus=str(utterances["corpus"].iloc[0]),
         split=split,
         fold=fold.name,
-        speakers=tuple(sorted(learning["speaker"].astype(str).unique())),
+        speakers=tuple(sorted(trained["speaker"].astype(str).unique())),
         label_set=label_set,
         labels=labels,
     )
@@ -102,7 +110,7 @@ def refuse_known_speakers(
         split: Folds in which the encoder is to be used.
 
     Raises:
-        LeakageError: Somebody in the test part of a fold is known to the encoder.
+        LeakageError: A speaker in the test part of a fold is among those of the record.
     """
     if record.corpus != str(utterances["corpus"].iloc[0]):
         return
@@ -115,6 +123,63 @@ def refuse_known_speakers(
             raise LeakageError(
                 f"{name}: was tuned on speaker {known[0]!r} of {record.corpus} (fold "
                 f"{record.fold!r} of {record.split}), whom fold {fold.name!r} of {split.name} "
-                f"tests ({len(known)} such speakers); use an encoder that never heard them: "
-                "pass the folder above, which holds one encoder for each fold"
+                f"tests ({len(known)} such speakers); use an encoder that was not trained on "
+                "them: pass the folder above, which holds one encoder for each fold"
             )
+
+
+def fold_folder(folder: Path, fold: str) -> Path:
+    """Returns the folder of a fold's encoder."""
+    return folder / quote(fold, safe="")
+
+
+def read_record(name: str) -> TuningRecord | None:
+    """Reads what an encoder was tuned on; None for one that was not, or that is not a folder.
+
+    Raises:
+        ValueError: The record is incomplete.
+    """
+    config = Path(name.removeprefix("tokens:").removeprefix("emotion2vec:")).expanduser()
+    config = config / "config.json"
+    if not config.is_file():
+        return None
+    return TuningRecord.from_config(json.loads(config.read_text()), name)
+
+
+def find_family(name: str, dataset: Dataset) -> dict[str, Path]:
+    """Returns the encoder of each fold where a name is a folder of several; else refuses leaks.
+
+    Raises:
+        LeakageError: An encoder was tuned on people whom its fold tests.
+        ValueError: A fold has no encoder, or one of another corpus, split or fold.
+    """
+    folder = Path(name.removeprefix("tokens:")).expanduser()
+    if (folder / "config.json").is_file() or not any(folder.glob(f"*/{HEAD}")):
+        refuse_leak(name, dataset)
+        return {}
+    family = {}
+    for fold in dataset.split.folds:
+        member = fold_folder(folder, fold.name)
+        record = read_record(str(member))
+        if record is None:
+            found = sorted(path.parent.name for path in folder.glob(f"*/{HEAD}"))
+            raise ValueError(
+                f"{name}: no encoder for fold {fold.name!r} of {dataset.split.name}, found "
+                f"{', '.join(found)}; tune the other folds, or choose the same --split"
+            )
+        wanted = (str(dataset.utterances["corpus"].iloc[0]), dataset.split.name, fold.name)
+        if (given := (record.corpus, record.split, record.fold)) != wanted:
+            raise ValueError(
+                f"{member}: was tuned on corpus, split and fold {' '.join(map(repr, given))}, "
+                f"expected {' '.join(map(repr, wanted))}; features of another fold may leak"
+            )
+        own = dataclasses.replace(dataset.split, folds=(fold,))
+        refuse_known_speakers(record, str(member), dataset.utterances, own)
+        family[fold.name] = member
+    return family
+
+
+def refuse_leak(name: str, dataset: Dataset) -> None:
+    """Refuses an encoder that was tuned on people whom the split tests."""
+    if (record := read_record(name)) is not None:
+        refuse_known_speakers(record, name, dataset.utterances, dataset.split)

@@ -1,4 +1,4 @@
-"""Concordance correlation (CCC; Lin, 1989) of ratings, as a metric with intervals and as a loss.
+"""Concordance correlation (CCC; Lin, 1989) as a loss, and scores of predicted numbers.
 
     CCC(x, y) = 2 cov(x, y) / (var(x) + var(y) + (mean(x) - mean(y))²)
 
@@ -11,14 +11,17 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from conversation_emotion.evaluation.metrics import Interval, resample_dialogues, summarise
+from conversation_emotion.evaluation.bootstrap import Numbers, bootstrap, sum_by_dialogue
+from conversation_emotion.evaluation.metrics import Interval, count_targets, summarise
 
 DIMENSIONS = ("arousal", "valence", "dominance")
 """Columns of the utterance table in the order of every (N, 3) array; arousal is the activation of
 Li et al. (2021)."""
+
+REGRESSION_METRICS = ("pearson", "mae", "ccc")
+"""Pearson's r, the mean absolute error, and the concordance correlation."""
 
 _TINY = 1e-8
 
@@ -27,30 +30,60 @@ def concordance(predictions: Tensor, ratings: Tensor) -> Tensor:
     """Computes the CCC of each dimension: (N, D), (N, D) -> (D,), with a finite gradient always.
 
     Args:
-        predictions: What a model says.
-        ratings: What raters say, NaN where nothing.
+        predictions: Outputs of a model.
+        ratings: Those of raters, NaN where there is none.
     """
     is_rated = ~ratings.isnan()
     counts = is_rated.sum(dim=0).clamp(min=1)
-    said = torch.where(is_rated, predictions.float(), 0.0)
+    predicted = torch.where(is_rated, predictions.float(), 0.0)
     rated = torch.where(is_rated, ratings.float(), 0.0)
-    said_mean, rated_mean = said.sum(dim=0) / counts, rated.sum(dim=0) / counts
-    said = torch.where(is_rated, said - said_mean, 0.0)
+    predicted_mean, rated_mean = predicted.sum(dim=0) / counts, rated.sum(dim=0) / counts
+    predicted = torch.where(is_rated, predicted - predicted_mean, 0.0)
     rated = torch.where(is_rated, rated - rated_mean, 0.0)
-    spread = (said.square() + rated.square()).sum(dim=0) / counts
-    covariance = (said * rated).sum(dim=0) / counts
-    return 2 * covariance / (spread + (said_mean - rated_mean).square()).clamp(min=_TINY)
+    spread = (predicted.square() + rated.square()).sum(dim=0) / counts
+    covariance = (predicted * rated).sum(dim=0) / counts
+    return 2 * covariance / (spread + (predicted_mean - rated_mean).square()).clamp(min=_TINY)
 
 
 def concordance_loss(predictions: Tensor, ratings: Tensor, weights: Tensor) -> Tensor:
     """One minus the weighted sum of the dimensions' CCC (Li et al., 2021).
 
     Args:
-        predictions: What a model says, (N, D).
-        ratings: What raters say, NaN where nothing, (N, D).
+        predictions: Outputs of a model, (N, D).
+        ratings: Those of raters, NaN where there is none, (N, D).
         weights: Of each dimension, alpha, beta and gamma in the paper, (D,).
     """
     return 1 - (weights * concordance(predictions, ratings)).sum()
+
+
+def score_regression(
+    predictions: pd.DataFrame,
+    target: str,
+    predicted: str,
+    *,
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Scores predicted numbers by all `REGRESSION_METRICS`, with 95 % intervals over dialogues.
+
+    A fold and seed is scored over all its utterances at once. What is constant correlates with
+    nothing: 0.
+
+    Args:
+        predictions: Columns ``fold``, ``seed``, ``dialogue_id``, ``utterance_id``, and the two
+            that follow.
+        target: Column of the true numbers, missing where there is none.
+        predicted: Column of the predicted ones.
+        num_resamples: Bootstrap resamples.
+        seed: Seed of the resampling.
+    """
+
+    def add_up(part: pd.DataFrame, num_dialogues: int) -> Numbers:
+        return _sum_moments(part, target, predicted, num_dialogues)
+
+    known = predictions[predictions[target].notna()]
+    resamples = bootstrap(predictions, add_up, _agree, num_resamples=num_resamples, seed=seed)
+    return summarise(resamples, dict.fromkeys(REGRESSION_METRICS, count_targets(known)))
 
 
 def score_ratings(
@@ -60,10 +93,9 @@ def score_ratings(
     num_resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Scores predicted ratings with 95 % intervals from resampled dialogues.
+    """Scores predicted ratings by their CCC, with 95 % intervals over dialogues.
 
-    The CCC of a fold and seed is that of all its utterances at once. Dialogues are drawn as in
-    `conversation_emotion.evaluation.metrics.score_predictions`.
+    The CCC of a fold and seed is that of all its utterances at once.
 
     Args:
         predictions: Columns ``fold``, ``seed``, ``dialogue_id`` and ``utterance_id``; for each
@@ -74,51 +106,50 @@ def score_ratings(
         seed: Seed of the resampling.
 
     Returns:
-        An interval for each dimension, and for their mean as ``mean``.
+        An interval ``ccc_NAME`` for each dimension, and for their mean ``ccc_mean``.
     """
-    points, resampled = [], []
-    for part, draws in resample_dialogues(predictions, num_resamples, seed):
-        moments = np.stack(
-            [_moments_by_dialogue(part, name, draws.shape[1]) for name in dimensions]
-        )
-        points.append(_with_mean(_concordance_of(moments.sum(axis=1))))
-        resampled.append(_with_mean(_concordance_of(draws @ moments)))
-    intervals = {}
-    for number, name in enumerate([*dimensions, "mean"]):
-        judged = predictions if name == "mean" else predictions[predictions[name].notna()]
-        num_judged = len(judged.drop_duplicates(["fold", "utterance_id"]))
-        drawn = np.mean([scores[number] for scores in resampled], axis=0)
-        intervals[name] = summarise([float(p[number]) for p in points], drawn, num_judged)
-    return intervals
+
+    def add_up(part: pd.DataFrame, num_dialogues: int) -> Numbers:
+        moments = [
+            _sum_moments(part, name, f"predicted_{name}", num_dialogues) for name in dimensions
+        ]
+        return np.stack(moments, axis=1)
+
+    def score(moments: Numbers) -> Numbers:
+        scores = _agree(moments)[REGRESSION_METRICS.index("ccc")]
+        return np.concatenate([scores, scores.mean(axis=0, keepdims=True)])
+
+    counts = {
+        f"ccc_{name}": count_targets(predictions[predictions[name].notna()]) for name in dimensions
+    }
+    resamples = bootstrap(predictions, add_up, score, num_resamples=num_resamples, seed=seed)
+    return summarise(resamples, {**counts, "ccc_mean": count_targets(predictions)})
 
 
-def _moments_by_dialogue(
-    part: pd.DataFrame, dimension: str, num_dialogues: int
-) -> NDArray[np.float64]:
-    """Sums 1, x, y, x², y² and xy over the rated utterances of each dialogue: -> (dialogues, 6)."""
-    rated = part[part[dimension].notna()]
-    said = rated[f"predicted_{dimension}"].to_numpy(np.float64)
-    ratings = rated[dimension].to_numpy(np.float64)
-    # CCC stays the same if both are moved; small numbers keep the sums of squares exact.
-    origin = ratings.mean() if len(ratings) else 0.0
-    said, ratings = said - origin, ratings - origin
-    terms = np.stack(
-        [np.ones_like(said), said, ratings, said**2, ratings**2, said * ratings], axis=1
-    )
-    moments = np.zeros((num_dialogues, 6))
-    np.add.at(moments, rated["dialogue"].to_numpy(), terms)
-    return moments
+def _sum_moments(part: pd.DataFrame, target: str, predicted: str, num_dialogues: int) -> Numbers:
+    """Sums 1, x, y, x², y², xy and |x - y| over the targets of each dialogue -> (dialogues, 7)."""
+    known = part[part[target].notna()]
+    x, y = known[predicted].to_numpy(np.float64), known[target].to_numpy(np.float64)
+    error = abs(x - y)
+    # No score changes if both are moved; small numbers keep the sums of squares exact.
+    origin = y.mean() if len(y) else 0.0
+    x, y = x - origin, y - origin
+    terms = np.stack([np.ones_like(x), x, y, x**2, y**2, x * y, error], axis=1)
+    return sum_by_dialogue(known, terms, num_dialogues)
 
 
-def _concordance_of(moments: NDArray[np.float64]) -> NDArray[np.float64]:
-    """CCC from sums of moments: (..., 6) -> (...)."""
+def _agree(moments: Numbers) -> Numbers:
+    """Scores sums of moments, in the order of `REGRESSION_METRICS`: (..., 7) -> (3, ...)."""
     counts = np.maximum(moments[..., :1], 1.0)
-    x, y, xx, yy, xy = np.moveaxis(moments[..., 1:] / counts, -1, 0)
-    covariance, spread = xy - x * y, xx - x**2 + yy - y**2
-    denominator = spread + (x - y) ** 2
-    return np.where(denominator > _TINY, 2 * covariance / np.maximum(denominator, _TINY), 0.0)
+    x, y, xx, yy, xy, error = np.moveaxis(moments[..., 1:] / counts, -1, 0)
+    covariance = xy - x * y
+    # Rounding can leave the variance of a constant a little below zero.
+    product = np.maximum(xx - x**2, 0.0) * np.maximum(yy - y**2, 0.0)
+    spread = xx - x**2 + yy - y**2
+    pearson = _divide(covariance, np.sqrt(product), 1e-12)
+    return np.stack([pearson, error, _divide(2 * covariance, spread + (x - y) ** 2, _TINY)])
 
 
-def _with_mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Appends the mean of the dimensions: (D, ...) -> (D + 1, ...)."""
-    return np.concatenate([scores, scores.mean(axis=0, keepdims=True)])
+def _divide(numerator: Numbers, denominator: Numbers, least: float) -> Numbers:
+    """Divides, and gives 0 where the denominator is not above the least."""
+    return np.where(denominator > least, numerator / np.maximum(denominator, least), 0.0)

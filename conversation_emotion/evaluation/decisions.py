@@ -1,4 +1,4 @@
-"""Decisions of systems that judge the same utterances: pooled, or those of the best by valid."""
+"""Decisions of systems with the same targets: pooled, or those of the best on valid."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -9,20 +9,23 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from conversation_emotion.evaluation.metrics import count_confusions, unweighted_average_recall
+from conversation_emotion.evaluation.metrics import METRICS, count_confusions
 
 TINY = 1e-6
 """Probabilities below count as this, so that no system can rule a class out alone."""
 
 KEYS = ["fold", "seed", "part", "utterance_id"]
-"""Columns that tell one judgement of a system from another."""
+"""Columns that identify a prediction of a system."""
+
+_BALANCED = ("uar", "macro_f1")
+"""Metrics to which each class counts alike; to the others each utterance does."""
 
 
 class Pool(NamedTuple):
-    """What several systems say together.
+    """The joint predictions of several systems.
 
     Attributes:
-        predictions: Like those of each system, with the classes and probabilities of all together.
+        predictions: Like those of each system, with the joint classes and probabilities.
         weights: Weight of each system, ``system_0`` and on, a row per ``fold`` and ``seed``.
     """
 
@@ -30,30 +33,62 @@ class Pool(NamedTuple):
     weights: pd.DataFrame
 
 
-def pool_decisions(systems: Sequence[pd.DataFrame], labels: Sequence[str]) -> Pool:
-    """Adds up the log-probabilities of each system, weighed by what suits valid.
+def resolve_metric(select_by: str) -> str:
+    """Returns the name of the metric of classes that selects; auto is uar.
 
-    The weights of a fold and seed are found on its valid part, see `fit_weights`, so that what the
-    pool scores there is flattering; test is not looked at.
+    Raises:
+        ValueError: It is no metric of classes.
+    """
+    metric = {"auto": "uar"}.get(select_by, select_by)
+    if metric not in METRICS:
+        raise ValueError(
+            f"--select-by {select_by} scores no classes; choose from {', '.join(METRICS)}"
+        )
+    return metric
+
+
+def score_part(predictions: pd.DataFrame, part: str, metric: str) -> float:
+    """Scores one part of predictions.
+
+    Args:
+        predictions: Columns ``part``, ``target`` and ``predicted``.
+        part: ``valid`` or ``test``.
+        metric: One of `conversation_emotion.evaluation.metrics.METRICS`; larger is better.
+    """
+    rows = predictions[predictions["part"] == part]
+    targets, predicted = rows["target"].to_numpy(), rows["predicted"].to_numpy()
+    num_classes = int(max(targets.max(), predicted.max())) + 1
+    return float(METRICS[metric](count_confusions(targets, predicted, num_classes)))
+
+
+def pool_decisions(
+    systems: Sequence[pd.DataFrame], labels: Sequence[str], *, metric: str = "uar"
+) -> Pool:
+    """Adds up the log-probabilities of each system, with the weights that fit valid best.
+
+    The weights of a fold and seed are fitted on its valid part, see `fit_weights`, so that the
+    score of the pool there is too high; test is not used.
 
     Args:
         systems: Predictions on valid and test with the columns ``fold``, ``seed``, ``part``,
             ``utterance_id``, ``target`` and a probability ``p_LABEL`` of each class.
         labels: Names of the classes (C).
+        metric: Metric of classes that selects.
 
     Raises:
-        ValueError: The systems judge different utterances.
+        ValueError: The systems have different targets.
     """
     columns = [f"p_{label}" for label in labels]
     first = systems[0].reset_index(drop=True)
     if any(not other[KEYS].reset_index(drop=True).equals(first[KEYS]) for other in systems[1:]):
-        raise ValueError("systems to be pooled must judge the same utterances in the same order")
-    said = np.stack([np.log(np.maximum(table[columns].to_numpy(), TINY)) for table in systems])
+        raise ValueError("systems to be pooled must predict the same utterances in the same order")
+    logs = np.stack([np.log(np.maximum(table[columns].to_numpy(), TINY)) for table in systems])
     pooled, rows = first.astype(dict.fromkeys(columns, np.float64)), []
     for (fold, seed), group in first.groupby(["fold", "seed"], sort=False):
         here, valid = group.index, group.index[group["part"] == "valid"]
-        weights = fit_weights(said[:, valid], group.loc[valid, "target"].to_numpy())
-        logits = np.einsum("knc,k->nc", said[:, here], weights)
+        targets = group.loc[valid, "target"].to_numpy()
+        weights = fit_weights(logs[:, valid], targets, is_balanced=metric in _BALANCED)
+        logits = np.einsum("knc,k->nc", logs[:, here], weights)
         pooled.loc[here, columns] = np.exp(log_softmax(logits, axis=1))
         pooled.loc[here, "predicted"] = logits.argmax(axis=1)
         named = {f"system_{number}": weight for number, weight in enumerate(weights.tolist())}
@@ -62,22 +97,28 @@ def pool_decisions(systems: Sequence[pd.DataFrame], labels: Sequence[str]) -> Po
 
 
 def fit_weights(
-    log_probabilities: NDArray[np.floating], targets: NDArray[np.int64]
+    log_probabilities: NDArray[np.floating],
+    targets: NDArray[np.int64],
+    *,
+    is_balanced: bool = True,
 ) -> NDArray[np.float64]:
-    """Finds the weight of each system in a logarithmic opinion pool (Heskes, 1998).
+    """Fits the weight of each system in a logarithmic opinion pool (Heskes, 1998).
 
-    The weights are not negative and need not sum to one, so that systems too sure of themselves are
-    told to be less so. Each class counts alike.
+    The weights are not negative and need not sum to one, so that overconfident systems are
+    tempered.
 
     Args:
-        log_probabilities: What K systems say: (K, N, C).
+        log_probabilities: Those of K systems: (K, N, C).
         targets: The true class: (N,).
+        is_balanced: Whether each class counts alike, or each utterance.
 
     Returns:
         The weights (K,) with the least cross entropy, a convex problem.
     """
     counts = np.bincount(targets, minlength=log_probabilities.shape[-1])
     shares = 1.0 / (counts[targets] * np.count_nonzero(counts))
+    if not is_balanced:
+        shares = np.full(len(targets), 1.0 / len(targets))
     true = log_probabilities[:, np.arange(len(targets)), targets]
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -92,43 +133,37 @@ def fit_weights(
 
 
 def choose_by_valid(
-    systems: Mapping[str, pd.DataFrame],
+    systems: Mapping[str, pd.DataFrame], *, metric: str = "uar"
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Takes, in each fold and seed, the system with the best UAR on valid, the first of equals.
+    """Takes, in each fold and seed, the system that is best on valid, the first of equals.
 
-    Of a fold nothing but its valid part has a say, so that what the choice scores on test is that
+    Nothing of a fold but its valid part takes part, so that the score of the choice on test is that
     of a selection nested in the folds.
 
     Args:
         systems: Predictions on valid and test by name, with the columns ``fold``, ``seed``,
             ``part``, ``utterance_id``, ``target`` and ``predicted``.
+        metric: Metric of classes that selects.
 
     Returns:
         The predictions of the chosen systems, and how often each was chosen.
 
     Raises:
-        ValueError: The systems judge different utterances.
+        ValueError: The systems have different targets.
     """
     ordered = [table.sort_values(KEYS, ignore_index=True) for table in systems.values()]
     same = [*KEYS, "target"]
     for name, table in zip(systems, ordered, strict=True):
         if not table[same].equals(ordered[0][same]):
             raise ValueError(
-                f"a choice between systems that judge different utterances: {name} and "
+                f"a choice between systems with different targets: {name} and "
                 f"{next(iter(systems))}; train both on the same corpus, folds and seeds"
             )
     groups = [dict(list(table.groupby(["fold", "seed"]))) for table in systems.values()]
     tables, counts = [], dict.fromkeys(systems, 0)
     for key in groups[0]:
-        scores = [_valid_uar(group[key]) for group in groups]
+        scores = [score_part(group[key], "valid", metric) for group in groups]
         best = int(np.argmax(scores))
         counts[list(systems)[best]] += 1
         tables.append(groups[best][key])
     return pd.concat(tables, ignore_index=True), counts
-
-
-def _valid_uar(table: pd.DataFrame) -> float:
-    valid = table[table["part"] == "valid"]
-    targets, predicted = valid["target"].to_numpy(), valid["predicted"].to_numpy()
-    count = int(max(targets.max(), predicted.max())) + 1
-    return float(unweighted_average_recall(count_confusions(targets, predicted, count)))

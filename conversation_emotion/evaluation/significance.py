@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from conversation_emotion.evaluation.metrics import METRICS, count_by_dialogue, resample_dialogues
+from conversation_emotion.evaluation.bootstrap import interval_bounds
+from conversation_emotion.evaluation.metrics import bootstrap_classes
 
 
 class Difference(NamedTuple):
@@ -47,27 +48,52 @@ def compare_predictions(
         seed: Seed of the resampling.
 
     Raises:
-        ValueError: The two judge different utterances.
+        ValueError: The two predict different utterances.
     """
     key = ["fold", "seed", "utterance_id"]
     ordered = [table.sort_values(key, ignore_index=True) for table in (one, other)]
     if not ordered[0][[*key, "target"]].equals(ordered[1][[*key, "target"]]):
         raise ValueError(
-            f"a comparison of systems that judge different utterances: {len(one)} and {len(other)} "
-            "judgements; score both on the same folds and seeds"
+            f"a comparison of systems that predict different utterances: {len(one)} and "
+            f"{len(other)} predictions; score both on the same folds and seeds"
         )
-    points, resampled = [], []
-    for table in ordered:
-        scored, drawn = [], []
-        for part, draws in resample_dialogues(table, num_resamples, seed):
-            counts = count_by_dialogue(part, draws.shape[1], num_classes)
-            flat = draws @ counts.reshape(draws.shape[1], -1)
-            scored.append(METRICS[metric](counts.sum(axis=0)))
-            drawn.append(METRICS[metric](flat.reshape(-1, num_classes, num_classes)))
-        points.append(float(np.mean(scored)))
-        resampled.append(np.mean(drawn, axis=0))
-    differences = resampled[0] - resampled[1]
-    low, high = np.percentile(differences, [2.5, 97.5])
+    first, second = (
+        bootstrap_classes(table, num_classes, [metric], num_resamples=num_resamples, seed=seed)
+        for table in ordered
+    )
+    differences = first.means[0] - second.means[0]
+    low, high = interval_bounds(differences).tolist()
     beyond = min((differences <= 0).mean(), (differences >= 0).mean())
     p_value = min(1.0, max(2 * float(beyond), 1 / num_resamples))
-    return Difference(points[0] - points[1], float(low), float(high), p_value)
+    score = float(first.points[:, 0].mean()) - float(second.points[:, 0].mean())
+    return Difference(score, low, high, p_value)
+
+
+def permutation_p(differences: np.ndarray) -> float:
+    """Tests whether paired differences are symmetric about 0, exactly if they are few: (N,).
+
+    Returns:
+        The two-sided p-value; up to 15 pairs all 2^N changes of sign are counted, else 2^15.
+    """
+    from scipy.stats import permutation_test
+
+    if not differences.any():
+        return 1.0
+    result = permutation_test(
+        (differences,),
+        np.mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=2**15,
+        rng=np.random.default_rng(0),
+    )
+    return float(result.pvalue)
+
+
+def correct_by_holm(p_values: list[float]) -> list[float]:
+    """Corrects the p-values of several tests, in their order (Holm, 1979)."""
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(np.argsort(p_values, kind="stable")):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected

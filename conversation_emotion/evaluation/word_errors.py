@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conversation_emotion.evaluation.metrics import Interval, summarise
+from conversation_emotion.evaluation.bootstrap import Numbers, bootstrap, sum_by_dialogue
+from conversation_emotion.evaluation.metrics import Interval, count_targets, summarise
 
 CHARACTERS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ")
 """By index; the first is CTC's blank."""
@@ -61,7 +62,7 @@ def spell(utterances: pd.DataFrame) -> Spellings:
     """Spells every transcript of a table; one that is missing gives no characters.
 
     Raises:
-        ValueError: A transcript has unknown characters alone, so that nothing can be learnt of it.
+        ValueError: A transcript has unknown characters alone, so that it trains nothing.
     """
     texts, indices, unknown = [], [], 0
     for utterance_id, text in zip(utterances["utterance_id"], utterances["text"], strict=True):
@@ -106,31 +107,23 @@ def count_word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> N
 
 
 def score_word_errors(spelt: pd.DataFrame, *, num_resamples: int = 2000, seed: int = 0) -> Interval:
-    """Scores the word error rate, mean over folds and seeds, resampled over dialogues.
+    """Scores the word error rate: errors over words of a fold and seed, with its 95 % interval.
 
     Args:
-        spelt: Columns ``fold``, ``seed``, ``dialogue_id``, ``errors`` and ``words``, a row per
-            transcript.
+        spelt: Columns ``fold``, ``seed``, ``dialogue_id``, ``utterance_id``, ``errors`` and
+            ``words``, a row per transcript.
         num_resamples: Bootstrap resamples.
         seed: Seed of the resampling.
     """
-    generator = np.random.default_rng(seed)
-    points, resampled = [], []
-    for _, fold in spelt.groupby("fold", sort=True):
-        dialogues, names = pd.factorize(fold["dialogue_id"], sort=True)
-        shares = np.full(len(names), 1 / len(names))
-        draws = generator.multinomial(len(names), shares, size=num_resamples)
-        for _, part in fold.assign(dialogue=dialogues).groupby("seed", sort=True):
-            sums = np.zeros((len(names), 2))
-            np.add.at(sums, part["dialogue"].to_numpy(), part[["errors", "words"]].to_numpy())
-            drawn = draws @ sums
-            points.append(_rate(sums.sum(axis=0)))
-            resampled.append(drawn[:, 0] / np.maximum(drawn[:, 1], 1))
-    return summarise(points, np.mean(resampled, axis=0), len(spelt))
 
+    def add_up(part: pd.DataFrame, num_dialogues: int) -> Numbers:
+        return sum_by_dialogue(part, part[["errors", "words"]].to_numpy(), num_dialogues)
 
-def _rate(sums: NDArray[np.float64]) -> float:
-    return float(sums[0] / max(sums[1], 1))
+    def score(sums: Numbers) -> Numbers:
+        return (sums[..., 0] / np.maximum(sums[..., 1], 1))[np.newaxis]
+
+    resamples = bootstrap(spelt, add_up, score, num_resamples=num_resamples, seed=seed)
+    return summarise(resamples, {"wer": count_targets(spelt)})["wer"]
 
 
 def _index(sign: str) -> int:

@@ -7,13 +7,8 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-Layers = Literal["last", "last-4", "all"] | int
-"""Which hidden states are kept: the last, the mean of the last four, all of them, or one."""
-
-Pooling = Literal["mean", "statistics", "frames"]
-"""What becomes of the frames: their mean, their mean and deviation, or every one is kept."""
+from conversation_emotion.settings.features import Layers, Pooling
 
 FORMAT = 1
 """Layout of the store on disk; a new layout gets a new number and never meets the old one."""

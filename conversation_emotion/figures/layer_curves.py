@@ -1,6 +1,6 @@
 """The picture of how much each layer of an encoder tells: points with intervals, and lines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib
@@ -16,6 +16,14 @@ LINE_STYLES = {"weighted sum": ("--", "dash"), "mean of the last four": (":", "d
 """How what is made of several layers is drawn, by matplotlib and by plotly."""
 
 MAJORITY = "majority"
+
+
+PROBE_TITLES = {
+    "sum": "weighted sum",
+    "last-4": "mean of the last four",
+    "chosen": "layer chosen by valid",
+}
+"""Names of the probes of several layers."""
 
 
 class LayerCurve(NamedTuple):
@@ -38,6 +46,31 @@ class CurvePanel(NamedTuple):
     title: str
     curves: Sequence[LayerCurve]
     chance: float
+
+
+def make_panel(
+    title: str, encoders: Mapping[str, Mapping[str, Mapping[str, Interval]]], chance: float
+) -> CurvePanel:
+    """Makes the panel of a corpus.
+
+    Args:
+        title: Its title.
+        encoders: Scores of each probe by its name, a number or one of `PROBE_TITLES`, by encoder.
+        chance: Score of the majority.
+    """
+    curves = [
+        LayerCurve(
+            encoder,
+            {int(name): found["uar"] for name, found in probes.items() if name.isdecimal()},
+            {
+                PROBE_TITLES[name]: probes[name]["uar"]
+                for name in ("sum", "last-4")
+                if name in probes
+            },
+        )
+        for encoder, probes in encoders.items()
+    ]
+    return CurvePanel(title, curves, chance)
 
 
 def draw_layer_curves(panels: Sequence[CurvePanel], metric: str) -> Figure:

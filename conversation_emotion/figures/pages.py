@@ -14,8 +14,16 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
-from conversation_emotion.evaluation.metrics import Interval
-from conversation_emotion.figures.layer_curves import LINE_STYLES, MAJORITY, CurvePanel, LayerCurve
+from conversation_emotion.evaluation.metrics import Interval, describe_metric
+from conversation_emotion.evaluation.results import ResultsTable
+from conversation_emotion.figures.layer_curves import (
+    LINE_STYLES,
+    MAJORITY,
+    CurvePanel,
+    LayerCurve,
+    draw_layer_curves,
+    make_panel,
+)
 from conversation_emotion.figures.palette import look_of
 from conversation_emotion.figures.planes import Colouring, Plane
 
@@ -115,6 +123,30 @@ def make_curve_figure(panels: Sequence[CurvePanel], metric: str) -> go.Figure:
     figure.update_yaxes(title=f"{metric} on test, %", rangemode="tozero", col=1)
     figure.update_layout(template="plotly_white", height=520, margin={"t": 60})
     return figure
+
+
+def write_layer_curves(
+    folder: Path,
+    panels: Sequence[tuple[str, Mapping[str, Mapping[str, Mapping[str, Interval]]], float]],
+    tables: Sequence[ResultsTable],
+) -> list[Path]:
+    """Writes the curves of layers: ``layers.csv``, ``layers.png`` and ``layers.html``.
+
+    Args:
+        folder: Where to write.
+        panels: For each corpus its title, the scores of each probe by encoder, and the UAR of the
+            majority.
+        tables: The tables that they are drawn from.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    table, picture, page = (folder / f"layers.{suffix}" for suffix in ("csv", "png", "html"))
+    pd.concat([table.to_frame() for table in tables]).to_csv(table, index=False)
+    drawn = [make_panel(title, encoders, chance) for title, encoders, chance in panels]
+    metric = describe_metric("uar").title
+    draw_layer_curves(drawn, metric).savefig(picture, dpi=150)
+    notes = ["Points and bars: mean over folds and seeds with its 95 % bootstrap interval."]
+    write_page(page, "Which layer carries emotion", notes, make_curve_figure(drawn, metric))
+    return [table, picture, page]
 
 
 def _trace_curve(curve: LayerCurve, number: int, last: int) -> list[go.Scatter]:

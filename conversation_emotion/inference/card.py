@@ -1,29 +1,33 @@
-"""What is known of a saved model beside its weights, for programs and for people."""
+"""The card of a saved model: everything but its weights, for programs and for people."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.models import ConversationModelSettings, ModelSettings
 
-FORMAT = 1
+FORMAT = 2
 """Layout of the folder of a saved model; another layout gets another number."""
+
+PACKAGES = ("conversation-emotion", "torch", "transformers", "sentence-transformers")
+"""Packages whose versions are recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What a model was chosen by, or tested on."""
+    """The utterances that a model was selected by, or tested on."""
 
     speakers: tuple[str, ...]
 
-    num_judged: int
+    num_targets: int
 
-    uar: float
-    """Unweighted average recall."""
+    score: float
+    """By the metric of `Training.select_by`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """Which training a model is from: of all folds and seeds, the one best on valid."""
+    """The training that a model is from: of all folds and seeds, the one best on valid."""
 
     protocol: str
     """The split by name."""
@@ -36,13 +40,16 @@ class Training:
     seed: int
 
     num_trainings: int
-    """Folds x seeds, among which this one was chosen."""
+    """Folds x seeds, among which this one was selected."""
+
+    select_by: str
+    """Name of the metric that selects."""
 
     valid: Part
-    """Chose the epochs and, among the folds, this model: its score flatters."""
+    """Selected the epochs and, among the folds, this model: its score is too high."""
 
     test: Part
-    """Heard by the model neither in training nor in choosing."""
+    """Used neither in training nor in selection."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +57,6 @@ class Card:
     """All of a saved model but its weights."""
 
     format: int
-
-    experiment: str
 
     task: str
     """What the model does, in words."""
@@ -66,49 +71,64 @@ class Card:
     emotions: tuple[str, ...]
     """All emotions that the corpus names, of the auxiliary outputs (R)."""
 
-    settings: dict[str, object]
-    """Those of the experiment."""
+    model: ModelSettings
 
     features: FeatureSettings
-    """What the model hears and reads."""
+    """Inputs of the model."""
 
     encoders: dict[str, str]
-    """Identity of the encoder of each source: speech, text, and speech2 on for others beside it."""
+    """Identity of the encoder of each source: speech, text, and speech2 on for others."""
 
     training: Training
 
     versions: dict[str, str]
+    """Versions of `PACKAGES`."""
+
+    @property
+    def is_conversation(self) -> bool:
+        """Whether the input is a conversation instead of single utterances."""
+        return isinstance(self.model, ConversationModelSettings)
+
+
+def name_task(model: ModelSettings) -> str:
+    """Names in words what a model predicts."""
+    if not isinstance(model, ConversationModelSettings):
+        return "Emotion of single utterances"
+    if model.horizon == 0:
+        return "Emotion of the utterance that just ended"
+    return (
+        "Emotion of the next turn" if model.horizon == 1 else f"Emotion {model.horizon} turns ahead"
+    )
 
 
 def describe(card: Card) -> str:
-    """Writes the card for people, in Markdown."""
+    """Returns the card for people, as Markdown."""
     training = card.training
+    metric = training.select_by
     classes = ", ".join(card.labels)
     encoders = "\n".join(f"- {name}: `{identity}`" for name, identity in card.encoders.items())
     shared = "".join(f"\nNote: {note}.\n" for note in training.notes)
     return f"""# {card.task}: {classes}
 
-Trained by the experiment {card.experiment} of conversation-emotion on the corpus {card.corpus},
-label set {card.label_set}.
+Trained by conversation-emotion on the corpus {card.corpus}, label set {card.label_set}.
 
 The model of one training: fold {training.fold}, seed {training.seed}, of the protocol
-{training.protocol}. It is the best on valid of {training.num_trainings} trainings, each on another
-part of the corpus or from another seed; the scores of the experiment's table are the mean of all.
+{training.protocol}. It is the best on valid, by {metric}, of {training.num_trainings} trainings,
+each on another part of the corpus or from another seed; the scores of a results table are the mean
+of all.
 
-| part | speakers | judged | UAR |
+| part | speakers | targets | {metric} |
 |---|---|---|---|
-| valid, which chose it | {_name(training.valid.speakers)} | {training.valid.num_judged:,} | \
-{training.valid.uar:.1%} |
-| test, held out | {_name(training.test.speakers)} | {training.test.num_judged:,} | \
-{training.test.uar:.1%} |
+| valid, which selected it | {_cell(training.valid)} |
+| test, held out | {_cell(training.test)} |
 
-The model heard nothing of its test part; of the rest of the corpus its judgements are no test.
+Nothing of the test part was used in training; on the rest of the corpus predictions are no test.
 {shared}
-Encoders, which are loaded by name and have to be these:
+Encoders, which are loaded by name and must be these:
 
 {encoders}
 
-Outputs, in this order: {classes}. `config.json` holds all settings.
+Outputs, in this order: {classes}. `config.json` holds the settings of model and features.
 """
 
 
@@ -118,8 +138,10 @@ def name_speakers(speakers: Sequence[str], most: int = 20) -> str:
     return ", ".join(speakers[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _name(speakers: Sequence[str]) -> str:
-    return name_speakers(speakers).replace("|", "\\|")
+def _cell(part: Part) -> str:
+    """Returns three cells of a Markdown table, in which a bar would begin another cell."""
+    speakers = name_speakers(part.speakers).replace("|", "\\|")
+    return f"{speakers} | {part.num_targets:,} | {part.score:.1%}"
 
 
 def check_registered_name(name: str | None) -> None:

@@ -1,13 +1,13 @@
-"""Judges recordings and texts by a saved model: rows in, the probability of each emotion out.
+"""Predicts emotions with a saved model: rows in, the probability of each class out.
 
 A row is an utterance: ``audio`` (a path) or ``text`` or both, and for a conversation
 ``dialogue_id``, ``order`` and ``speaker``. ``offset``, ``duration`` and ``channel`` choose a part
-of the audio as in the utterance table. A model that predicts judges a turn from what was said
-before it, never from what it holds: the turn to come is a row that only names who will speak.
+of the audio as in the utterance table. A model of coming turns reads the turns before its target,
+never the target: the turn to come is a row that only names who will speak.
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +22,17 @@ from conversation_emotion.datasets.windows import (
     single_utterances,
     split_into_turns,
 )
+from conversation_emotion.features.encoders import Encoder
 from conversation_emotion.features.extract import Features
-from conversation_emotion.inference.saved_model import SavedModel
-from conversation_emotion.training.fit import predict
+from conversation_emotion.features.sources import encode, load_encoders
+from conversation_emotion.inference.saved_model import SavedModel, find_model, load_model
+from conversation_emotion.settings.models import UtteranceModelSettings
+from conversation_emotion.tasks.emotion import predict_windows
 from conversation_emotion.utterances.labels import IGNORED
 from conversation_emotion.utterances.table import build_utterances
-from experiments._encoders import encode, load_encoders
-from experiments.ser import SERConfig
 
 CONTENT = ("audio", "text", "offset", "duration", "channel")
-"""Columns that say what is heard and read."""
+"""Columns of the content of an utterance."""
 
 CONVERSATION = ("dialogue_id", "order", "speaker")
 """Columns that make a conversation."""
@@ -40,56 +41,83 @@ _LIBRARIES = ("torch", "torchaudio", "transformers", "sentence-transformers")
 """Versions in an encoder's identity that may differ; all else has to be the same."""
 
 
-class Judge:
+class Predictor:
     """A saved model with its encoders.
 
     Args:
         saved: The model.
+        encoders: The encoder of each source of its features.
 
     Raises:
-        ValueError: An encoder is not the one that the model was trained on.
+        ValueError: An encoder is not the one of the training.
     """
 
-    def __init__(self, saved: SavedModel) -> None:
+    def __init__(self, saved: SavedModel, encoders: Mapping[str, Encoder]) -> None:
+        for source, identity in saved.card.encoders.items():
+            _check_identity(source, encoders[source].identity, identity)
         self.saved = saved
-        self.encoders = load_encoders(saved.card.features)
-        for source, encoder in self.encoders.items():
-            _check_identity(source, encoder.identity, saved.card.encoders[source])
+        self.encoders = encoders
 
-    def judge(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Judges all rows that can be judged, in their order and under their index.
+    @classmethod
+    def load(cls, source: str | Path, device: str | None = None) -> "Predictor":
+        """Loads a model with its encoders.
+
+        Args:
+            source: Folder of a saved model; or a registered model, as ``voices``, ``voices/1`` or
+                ``models:/voices/1``; or the id of a run that kept one, also as ``runs:/ID``.
+            device: Where the encoders compute; None takes a GPU if there is one.
+
+        Raises:
+            FileNotFoundError: There is no such model.
+            ValueError: It is of another version of this package, or an encoder is another.
+        """
+        saved = load_model(find_model(source))
+        return cls(saved, load_encoders(saved.card.features, device))
+
+    def predict(self, rows: pd.DataFrame | Sequence[str | Path] | str | Path) -> pd.DataFrame:
+        """Predicts the emotion of each row.
+
+        Args:
+            rows: A table of utterances, or paths of recordings, or one, of one utterance each.
 
         Returns:
-            ``emotion``, the most probable class; the probability of each class as ``p_`` and its
-            name; ``problem``, which says why a clip cannot be heard or why a row is not judged, and
-            is empty elsewhere. What is not judged is missing.
+            A row for each of them, in their order and under their index: ``emotion``, the most
+            probable class; the probability of each class as ``p_`` and its name; and ``problem``,
+            which says why a row has no prediction or its clip is not used, and is empty elsewhere.
 
         Raises:
             ValueError: A column is missing, or the rows make no conversation.
         """
+        if not isinstance(rows, pd.DataFrame):
+            paths = [rows] if isinstance(rows, str | Path) else rows
+            rows = pd.DataFrame({"audio": [str(path) for path in paths]})
         utterances = self._tabulate(rows)
         windows = self._find_windows(utterances)
         labels = self.saved.card.labels
         probabilities = np.full((len(utterances), len(labels)), np.nan)
         problems = _explain_gaps(utterances, windows)
         with tempfile.TemporaryDirectory() as cache:
-            found = encode(utterances, self.saved.card.features, self.encoders, Path(cache))
-            audible = windows.select(windows.judged[_hears(windows, found)])
-            problems[np.setdiff1d(windows.judged, audible.judged)] = "nothing to hear or read"
-            if len(audible):
-                probabilities[audible.judged] = self._predict(audible, found, len(utterances))
-        for features in found.values():
-            for utterance_id, why in features.failures.items():
+            features = encode(utterances, self.saved.card.features, self.encoders, Path(cache))
+            usable = windows.select(windows.target_rows[_has_input(windows, features)])
+            problems[np.setdiff1d(windows.target_rows, usable.target_rows)] = (
+                "no audio or text to use"
+            )
+            if len(usable):
+                probabilities[usable.target_rows] = self._run(usable, features, len(utterances))
+        for found in features.values():
+            for utterance_id, why in found.failures.items():
                 problems[utterances.index[utterances["utterance_id"] == utterance_id]] = why
+        is_missing = np.isnan(probabilities[:, 0])
+        problems[is_missing] = "not predicted: " + problems[is_missing]
         places = utterances["utterance_id"].astype(int).argsort().to_numpy()
         probabilities, problems = probabilities[places], problems[places]
-        most = [None if np.isnan(row[0]) else labels[row.argmax()] for row in probabilities]
+        emotions = [None if np.isnan(row[0]) else labels[row.argmax()] for row in probabilities]
         columns = {f"p_{label}": probabilities[:, number] for number, label in enumerate(labels)}
-        return pd.DataFrame({"emotion": most, **columns, "problem": problems}, index=rows.index)
+        return pd.DataFrame({"emotion": emotions, **columns, "problem": problems}, index=rows.index)
 
     def _tabulate(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Makes the utterance table; an utterance's id is the number of its row."""
-        is_conversation = not isinstance(self.saved.config, SERConfig)
+        """Returns the utterance table; the id of an utterance is the number of its row."""
+        is_conversation = self.saved.card.is_conversation
         given = ", ".join(map(str, rows.columns))
         if is_conversation and (missing := [name for name in CONVERSATION if name not in rows]):
             raise ValueError(f"a conversation needs the column {missing[0]}, got {given}")
@@ -112,35 +140,37 @@ class Judge:
         )
 
     def _find_windows(self, utterances: pd.DataFrame) -> Windows:
-        """Finds what is to be judged and what may be heard for it; it may be nothing."""
-        config, classes = self.saved.config, np.zeros(len(utterances), dtype=np.int64)
-        if isinstance(config, SERConfig):
+        """Returns the target utterances with their context; there may be none."""
+        settings, classes = self.saved.card.model, np.zeros(len(utterances), dtype=np.int64)
+        if isinstance(settings, UtteranceModelSettings):
             return single_utterances(classes)
         turns = _number_turns(utterances)
-        if turns.max() < config.horizon:
+        if turns.max() < settings.horizon:
             return single_utterances(classes).select(np.array([], dtype=np.int64))
-        return build_windows(utterances, classes, history=config.history, horizon=config.horizon)
+        return build_windows(
+            utterances, classes, history=settings.history, horizon=settings.horizon
+        )
 
-    def _predict(
-        self, windows: Windows, found: Mapping[str, Features], num_rows: int
+    def _run(
+        self, windows: Windows, features: Mapping[str, Features], num_rows: int
     ) -> NDArray[np.float32]:
         """Returns the probabilities of the windows, in their order: (N, C)."""
         arrays = {
             name: ModalityArrays(
-                features,
+                found,
                 name,
                 normalise_clips=self.saved.card.features.standardise == "clip",
                 shape=self.saved.shapes[name],
             )
-            for name, features in found.items()
+            for name, found in features.items()
         }
         unknown = np.full(num_rows, IGNORED)
         loader = make_loader(windows, arrays, unknown, batch_size=256)
-        return predict(self.saved.model, loader).probabilities
+        return predict_windows(self.saved.model, loader).probabilities
 
 
 def _check_identity(source: str, found: str, expected: str) -> None:
-    """Makes sure that an encoder is the one of the training, but for versions of libraries."""
+    """Checks that an encoder is the one of the training, but for versions of libraries."""
 
     def essence(identity: str) -> list[str]:
         return [word for word in identity.split() if word.split("=")[0] not in _LIBRARIES]
@@ -177,14 +207,14 @@ def _number_turns(utterances: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def _explain_gaps(utterances: pd.DataFrame, windows: Windows) -> NDArray[np.object_]:
-    """Says of every row that has no window why; a model of single utterances leaves none."""
+    """Explains each row without a window; a model of single utterances has none: (rows,)."""
     problems = np.full(len(utterances), "", dtype=object)
-    gaps = np.setdiff1d(np.arange(len(utterances)), windows.judged)
-    problems[gaps] = "not judged: too few turns before it, or not the first utterance of its turn"
+    gaps = np.setdiff1d(np.arange(len(utterances)), windows.target_rows)
+    problems[gaps] = "too few turns before it, or not the first utterance of its turn"
     return problems
 
 
-def _hears(windows: Windows, found: Mapping[str, Features]) -> NDArray[np.bool_]:
-    """Marks the windows in which something can be heard or read: (N,)."""
-    present = np.any([features.is_present() for features in found.values()], axis=0)
+def _has_input(windows: Windows, features: Mapping[str, Features]) -> NDArray[np.bool_]:
+    """Marks the windows in which some utterance has features: (N,)."""
+    present = np.any([found.is_present() for found in features.values()], axis=0)
     return (present[windows.rows.clip(min=0)] & (windows.rows != PADDING)).any(axis=1)

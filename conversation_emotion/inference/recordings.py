@@ -1,4 +1,4 @@
-"""What a saved model is to judge, and the table of its judgements."""
+"""Input rows of a saved model from files, and the table of its predictions."""
 
 from pathlib import Path
 
@@ -6,13 +6,13 @@ import pandas as pd
 
 from conversation_emotion.corpora.manifest import load_manifest
 from conversation_emotion.inference.card import Card
-from conversation_emotion.pretraining.recordings import SUFFIXES
+from conversation_emotion.utterances.audio import SUFFIXES
 
 _SHOWN = ("utterance_id", "dialogue_id", "order", "speaker", "audio", "text")
-"""Columns that the table takes over from what was judged, where there are any."""
+"""Columns of the input that the table of predictions takes over, where there are any."""
 
 
-def read(root: Path, *, is_conversation: bool) -> pd.DataFrame:
+def read_rows(root: Path, *, is_conversation: bool) -> pd.DataFrame:
     """Reads a manifest, or takes every recording under a folder as an utterance by itself.
 
     Raises:
@@ -20,15 +20,15 @@ def read(root: Path, *, is_conversation: bool) -> pd.DataFrame:
         ValueError: The model is one of conversations, and recordings alone are none.
     """
     if not root.exists():
-        raise FileNotFoundError(f"no file or folder {root}")
+        raise FileNotFoundError(f"--root: no file or folder {root}")
     manifests = [root / f"manifest{suffix}" for suffix in (".csv", ".jsonl", ".parquet")]
     if root.is_file() or any(manifest.is_file() for manifest in manifests):
         return load_manifest(root)
     if is_conversation:
         raise ValueError(
-            f"{root} holds no manifest: a model of conversations has to know who speaks when; "
-            "--root takes a table with the columns utterance_id, audio or text, dialogue_id and "
-            "speaker, in the order of speaking"
+            f"{root} holds no manifest: a model of conversations needs to be given who speaks "
+            "when; --root takes a table with the columns utterance_id, audio or text, dialogue_id "
+            "and speaker, in the order of speaking"
         )
     found = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
     found = [path for path in found if not path.name.startswith(".")]
@@ -37,25 +37,28 @@ def read(root: Path, *, is_conversation: bool) -> pd.DataFrame:
     return pd.DataFrame({"audio": [str(path) for path in found]})
 
 
-def write(rows: pd.DataFrame, judged: pd.DataFrame, output: Path) -> None:
-    """Writes what was judged beside the judgements."""
+def write_table(rows: pd.DataFrame, predictions: pd.DataFrame, output: Path) -> None:
+    """Writes the predictions next to their rows."""
     shown = rows[[name for name in _SHOWN if name in rows]]
     output.parent.mkdir(parents=True, exist_ok=True)
-    pd.concat([shown, judged], axis=1).to_csv(output, index=False, float_format="%.6f")
+    pd.concat([shown, predictions], axis=1).to_csv(output, index=False, float_format="%.6f")
 
 
-def summarise(card: Card, judged: pd.DataFrame, output: Path) -> None:
-    """Says what was found, what was not, and what the model is."""
-    counts = judged["emotion"].value_counts()
+def summarise(card: Card, predictions: pd.DataFrame, output: Path) -> None:
+    """Prints how often each class was predicted, the problems, and where the model is from."""
+    counts = predictions["emotion"].value_counts()
     found = ", ".join(f"{counts.get(label, 0):,} {label}" for label in card.labels)
     print(
-        f"{card.task}, {len(judged):,} rows: {found}; {int(judged['emotion'].isna().sum()):,} not"
+        f"{card.task}, {len(predictions):,} rows: {found}; "
+        f"{int(predictions['emotion'].isna().sum()):,} not predicted"
     )
-    for problem, count in judged.loc[judged["problem"] != "", "problem"].value_counts()[:5].items():
+    problems = predictions.loc[predictions["problem"] != "", "problem"]
+    for problem, count in problems.value_counts()[:5].items():
         print(f"  {count:,} x {problem}")
     test = card.training.test
     print(
-        f"the model was trained on {card.corpus}; on {test.num_judged:,} judgements held out there "
-        f"its UAR was {test.uar:.1%}; other voices, rooms and languages are another matter"
+        f"the model was trained on {card.corpus}; on {test.num_targets:,} targets held out there "
+        f"its {card.training.select_by} was {test.score:.1%}; other voices, rooms and languages "
+        "may give another"
     )
     print(f"written: {output}")

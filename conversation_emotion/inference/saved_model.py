@@ -1,15 +1,17 @@
-"""A trained model as a folder: weights, and all that it takes to hear and read as in training.
+"""A trained model as a folder: weights, and the card with all that a prediction needs.
 
     model.safetensors    the weights, the statistics of train among them
-    config.json          a `Card`: classes in the order of the outputs, settings, identities of the
-                         encoders, how it was trained
+    config.json          a `Card`: classes in the order of the outputs, settings of model and
+                         features, identities of the encoders, the training
     README.md            the same for people
 
 Nothing is pickled. The encoders are not inside: they are loaded by the names in the settings, and
-have to be those that the model was trained on.
+must be those of the training.
 """
 
 import json
+from dataclasses import fields
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -17,19 +19,19 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from conversation_emotion.features.sources import list_sources
 from conversation_emotion.inference.card import FORMAT, Card, describe
+from conversation_emotion.models.build import build_model
 from conversation_emotion.models.perception import Standardisation
-from experiments import _models
-from experiments._encoders import list_sources
-from experiments.epc import EPCConfig
-from experiments.ser import SERConfig
+from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
 
 WEIGHTS, CONFIG, README = "model.safetensors", "config.json", "README.md"
 
-SavedConfig = EPCConfig | SERConfig
+MODELS = "conversation_emotion.models"
+"""Entry points that find the folder of a saved model by name; ``mlflow`` is the registry."""
 
-CONFIGS: dict[str, type[SavedConfig]] = {"epc": EPCConfig, "ser": SERConfig}
-"""The settings of each experiment whose models can be saved."""
+_EXPERIMENTS = {"epc": ConversationModelSettings, "ser": UtteranceModelSettings}
+"""Settings of the model by the name of the experiment, which cards of format 1 hold."""
 
 Value = TypeVar("Value")
 
@@ -38,27 +40,14 @@ class SavedModel(NamedTuple):
     """A model that was loaded.
 
     Attributes:
-        card: What is known of it.
-        config: The settings of its experiment.
-        model: The network, ready to judge.
+        card: Everything but the weights.
+        model: The network in evaluation mode.
         shapes: Layers and features (L, D) of the hidden states of each source.
     """
 
     card: Card
-    config: SavedConfig
     model: nn.Module
     shapes: dict[str, tuple[int, int]]
-
-
-def dump_settings(config: object) -> dict[str, object]:
-    """Returns the settings fit for JSON; of the corpus' place only the last folder is kept."""
-    settings: dict[str, object] = json.loads(TypeAdapter(type(config)).dump_json(config))
-    data = settings["data"]
-    assert isinstance(data, dict), "every experiment names its corpus"
-    for name in ("root", "superb_folds"):
-        if data[name] is not None:
-            data[name] = Path(str(data[name])).name
-    return settings
 
 
 def save_model(folder: Path, model: nn.Module, card: Card) -> None:
@@ -72,8 +61,30 @@ def save_model(folder: Path, model: nn.Module, card: Card) -> None:
     (folder / README).write_text(describe(card), "utf-8")
 
 
+def find_model(source: str | Path) -> Path:
+    """Returns the folder of a saved model.
+
+    Args:
+        source: The folder; or a registered model or run, see
+            `experiments.tracking.registry.find_model`.
+
+    Raises:
+        FileNotFoundError: There is no such model.
+        ModuleNotFoundError: The source is no such folder, and this package is not installed.
+    """
+    if (Path(source) / CONFIG).is_file():
+        return Path(source)
+    finders = entry_points(group=MODELS, name="mlflow")
+    if not finders:
+        raise ModuleNotFoundError(
+            f"{str(source)!r} is no folder of a saved model, and names are found only where this "
+            "package is installed: run 'pip install -e .' in the folder of pyproject.toml"
+        )
+    return next(iter(finders)).load()(str(source))
+
+
 def load_model(folder: Path) -> SavedModel:
-    """Loads a folder that `save_model` wrote.
+    """Loads a folder that `save_model` wrote, of this format or the one before.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -82,33 +93,63 @@ def load_model(folder: Path) -> SavedModel:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"no saved model in {folder}: it has no {name}")
-    card = _read_card(folder / CONFIG)
-    config = _read_settings(card, folder / CONFIG)
+    card = read_card(folder / CONFIG)
     weights = load_file(folder / WEIGHTS)
     found = {name: _find_standardisation(weights, name) for name in list_sources(card.features)}
-    model = _build(config, card, found)
+    model = build_model(
+        card.model,
+        card.features,
+        found,
+        num_outputs=len(card.labels),
+        num_emotions=len(card.emotions),
+    )
     model.load_state_dict(weights)
     shapes = {name: _shape(standardisation) for name, standardisation in found.items()}
-    return SavedModel(card, config, model.eval(), shapes)
+    return SavedModel(card, model.eval(), shapes)
 
 
-def _build(
-    config: SavedConfig, card: Card, standardisations: dict[str, Standardisation]
-) -> nn.Module:
-    num_classes = len(card.labels)
-    if isinstance(config, SERConfig):
-        perceptions = _models.build_perceptions(
-            card.features, standardisations, _models.frame_map_of(config)
+def read_card(file: Path) -> Card:
+    """Reads the card of a saved model.
+
+    Raises:
+        ValueError: It is of another format, or its settings are none of this version.
+    """
+    written = json.loads(file.read_text("utf-8"))
+    found = written.get("format") if isinstance(written, dict) else None
+    if found == 1:
+        written = _upgrade(written, file)
+    elif found != FORMAT:
+        raise ValueError(f"{file}: a saved model of format {found!r}, expected {FORMAT} or 1")
+    # A union would blame the settings of the wrong model for what is wrong with those of the right.
+    model = written.get("model")
+    is_conversation = isinstance(model, dict) and "horizon" in model
+    kind = ConversationModelSettings if is_conversation else UtteranceModelSettings
+    _read(kind, model, file)
+    return _read(Card, written, file)
+
+
+def _upgrade(written: dict[str, object], file: Path) -> dict[str, object]:
+    """Turns a card of format 1, which held the settings of a command, into one of `FORMAT`."""
+    card = json.loads(json.dumps(written))
+    experiment, settings = card.pop("experiment", None), card.pop("settings", {})
+    if experiment not in _EXPERIMENTS:
+        raise ValueError(
+            f"{file}: a model of the experiment {experiment!r}, expected one of "
+            f"{', '.join(_EXPERIMENTS)}"
         )
-        return _models.build_utterance_model(config, perceptions, num_classes=num_classes)
-    perceptions = _models.build_perceptions(card.features, standardisations)
-    return _models.build_model(
-        config, perceptions, num_classes=num_classes, num_emotions=len(card.emotions)
-    )
+    names = [field.name for field in fields(_EXPERIMENTS[experiment])]
+    model = {name: settings[name] for name in names if name in settings}
+    if model.get("learn_from") == "judged":
+        model["learn_from"] = "targets"
+    training = card["training"]
+    for part in ("valid", "test"):
+        training[part]["num_targets"] = training[part].pop("num_judged")
+        training[part]["score"] = training[part].pop("uar")
+    return {**card, "format": FORMAT, "model": model, "training": {**training, "select_by": "uar"}}
 
 
 def _find_standardisation(weights: dict[str, Tensor], source: str) -> Standardisation:
-    """Takes what was fitted on train from the weights, whose shapes tell those of the model."""
+    """Returns the statistics of train, whose shapes are those of the model's inputs."""
     place = f"perceptions.{source}.standardisation"
     return Standardisation(
         weights[f"{place}.centre"], weights.get(f"{place}.components"), weights[f"{place}.scale"]
@@ -120,25 +161,8 @@ def _shape(standardisation: Standardisation) -> tuple[int, int]:
     return num_layers, size
 
 
-def _read_card(file: Path) -> Card:
-    written = json.loads(file.read_text("utf-8"))
-    if not isinstance(written, dict) or written.get("format") != FORMAT:
-        found = written.get("format") if isinstance(written, dict) else None
-        raise ValueError(f"{file}: a saved model of format {found!r}, expected {FORMAT}")
-    return _read(Card, written, file)
-
-
-def _read_settings(card: Card, file: Path) -> SavedConfig:
-    if card.experiment not in CONFIGS:
-        raise ValueError(
-            f"{file}: a model of the experiment {card.experiment!r}, expected one of "
-            f"{', '.join(CONFIGS)}"
-        )
-    return _read(CONFIGS[card.experiment], card.settings, file)
-
-
 def _read(kind: type[Value], written: object, file: Path) -> Value:
-    """Reads a dataclass that was written as JSON; a field it does not know is an error."""
+    """Reads a dataclass that was written as JSON; a field it does not have is an error."""
     adapter = TypeAdapter(kind)
     version = "the model was saved by another version of conversation-emotion"
     try:

@@ -12,7 +12,7 @@ from conversation_emotion.models.perception import Perception
 from conversation_emotion.utterances.labels import IGNORED
 
 
-class Judgement(NamedTuple):
+class Outputs(NamedTuple):
     """What a model says of a batch.
 
     Attributes:
@@ -41,9 +41,9 @@ class HistoryLabels(nn.Module):
         self.embedding = nn.Embedding(num_classes + 1, size)
         self.output_size = size
 
-    def forward(self, classes: Tensor, is_judged: Tensor) -> Tensor:
+    def forward(self, classes: Tensor, is_target: Tensor) -> Tensor:
         """Embeds the classes of the utterances heard: (B, U), (B, U) -> (B, U, size)."""
-        unknown = (classes == IGNORED) | is_judged
+        unknown = (classes == IGNORED) | is_target
         return self.embedding(classes.masked_fill(unknown, self.embedding.num_embeddings - 1))
 
 
@@ -129,15 +129,15 @@ class ConversationModel(nn.Module):
         self.emotions = nn.Linear(summary_size, num_emotions) if num_emotions else None
         self.recognition = nn.Linear(state_size, num_emotions) if num_emotions else None
 
-    def forward(self, batch: Batch) -> Judgement:
-        """Judges a batch; see `Judgement` for the shapes."""
+    def forward(self, batch: Batch) -> Outputs:
+        """Judges a batch; see `Outputs` for the shapes."""
         perceived = {
             name: perception(batch.states[name], batch.frames[name])
             for name, perception in self.perceptions.items()
         }
         told = []
         if self.history_labels is not None:
-            told = [self.history_labels(batch.heard_classes, batch.is_judged)[batch.mask]]
+            told = [self.history_labels(batch.context_emotions, batch.is_target)[batch.mask]]
         states: list[DialogueState] = []
         for stream in self.streams:
             assert isinstance(stream, Stream)
@@ -146,9 +146,9 @@ class ConversationModel(nn.Module):
         summary = self.dropout(torch.cat([state.summary for state in states], dim=-1))
         logits = self.head(summary)
         if self.emotions is None or self.recognition is None:
-            return Judgement(logits, None, None)
+            return Outputs(logits, None, None)
         utterances = self.dropout(torch.cat([state.utterances for state in states], dim=-1))
-        return Judgement(logits, self.emotions(summary), self.recognition(utterances))
+        return Outputs(logits, self.emotions(summary), self.recognition(utterances))
 
 
 class UtteranceModel(nn.Module):
@@ -180,10 +180,10 @@ class UtteranceModel(nn.Module):
         self.projection = nn.Identity() if hidden_size is None else nn.Linear(size, hidden_size)
         self.head = nn.Linear(hidden_size or size, num_classes)
 
-    def forward(self, batch: Batch) -> Judgement:
-        """Judges a batch in which each window is one utterance; see `Judgement` for the shapes."""
+    def forward(self, batch: Batch) -> Outputs:
+        """Judges a batch in which each window is one utterance; see `Outputs` for the shapes."""
         heard = self.dropout(self.perceive(batch))
-        return Judgement(self.head(self.projection(heard)), None, None)
+        return Outputs(self.head(self.projection(heard)), None, None)
 
     def perceive(self, batch: Batch) -> Tensor:
         """Puts what is perceived by all modalities side by side: (B, D)."""

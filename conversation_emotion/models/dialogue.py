@@ -4,15 +4,12 @@ All read a window from its oldest utterance to its latest and never look ahead: 
 utterance depends on it and on those before it.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from conversation_emotion.datasets.windows import INTERLOCUTOR, SPEAKER
-
-DialogueModel = Literal["hierarchical", "two-role", "single"]
-"""Shi et al. (2023), Shi et al. (2020), Shahriar and Kim (2019)."""
 
 
 class DialogueState(NamedTuple):

@@ -4,28 +4,60 @@ The second head spells what is said, a character or blank per frame, as in Cai e
 encoder comes as an argument: `Encoding` is all that is asked of it.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+
+from conversation_emotion.features.encoders import Encoder
 
 TimePooling = Literal["mean", "sum"]
 """What becomes of the frames of an utterance."""
 
 
 class Encoding(Protocol):
-    """An encoder with gradients; `speech_encoders.tuning.TunableEncoder` is one."""
+    """An encoder with gradients; `speech_encoders.tunable.TunableEncoder` is one.
+
+    Attributes:
+        hidden_size: Features of a frame (D).
+        num_blocks: Transformer blocks (L).
+        adapted: Names of the linear maps that low-rank adapters change.
+    """
 
     hidden_size: int
     num_blocks: int
     adapted: tuple[str, ...]
+
+    @property
+    def reader(self) -> Encoder:
+        """Computes the encoder's input: a frozen front end, or the samples themselves."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Everything that the weights are known by."""
+        ...
+
+    def keep_blocks(self, count: int) -> None:
+        """Keeps the lowest blocks alone."""
+        ...
+
+    def recompute_activations(self) -> None:
+        """Computes activations twice instead of keeping them."""
+        ...
+
+    def save(self, folder: Path, settings: Mapping[str, object]) -> None:
+        """Writes the encoder as a folder of transformers, with settings in its configuration."""
+        ...
 
     def __call__(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes (B, N, D') inputs of (B,) lengths -> frames (B, T, D), their number (B,)."""
         ...
 
 
-class ClipJudgement(NamedTuple):
+class ClipOutputs(NamedTuple):
     """What a model says of a batch of clips.
 
     Attributes:
@@ -68,13 +100,13 @@ class EncoderModel(nn.Module):
         self.head = nn.Linear(size, num_classes)
         self.spelling = nn.Linear(size, num_characters) if num_characters else None
 
-    def forward(self, inputs: Tensor, lengths: Tensor) -> ClipJudgement:
-        """Judges a batch: (B, N, D'), (B,); see `ClipJudgement`."""
+    def forward(self, inputs: Tensor, lengths: Tensor) -> ClipOutputs:
+        """Judges a batch: (B, N, D'), (B,); see `ClipOutputs`."""
         frames, num_frames = self.encoder(inputs, lengths)
         frames = self.dropout(frames)
         logits = self.head(pool_time(frames, num_frames, self.pooling))
         characters = None if self.spelling is None else self.spelling(frames)
-        return ClipJudgement(logits, characters, num_frames)
+        return ClipOutputs(logits, characters, num_frames)
 
 
 def pool_time(frames: Tensor, num_frames: Tensor, pooling: TimePooling) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from conversation_emotion.datasets.batches import Batch
-from conversation_emotion.models.conversation import Judgement
+from conversation_emotion.models.conversation import Outputs
 from conversation_emotion.models.fusion import Fusion, GatedFusion
 
 
@@ -120,7 +120,7 @@ class Attending(nn.Module):
         return answer * is_there[:, None, None]
 
 
-MEETINGS = {
+FRAME_FUSIONS = {
     "early": SideBySide,
     "late": Apart,
     "gated": Apart,
@@ -136,7 +136,7 @@ class FusionModel(nn.Module):
 
     Args:
         sources: For each encoder what makes frames of its states: (M, L, T, D) -> (M, T, D').
-        meeting: One of `MEETINGS` for the sizes of the sources.
+        meeting: One of `FRAME_FUSIONS` for the sizes of the sources.
         aggregators: One for each stream that leaves the meeting.
         fusion: How the utterance vectors become one: gated, or side by side.
         num_classes: Classes to judge (C).
@@ -168,8 +168,8 @@ class FusionModel(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(size + len(sources), num_classes)
 
-    def forward(self, batch: Batch) -> Judgement:
-        """Judges a batch in which each window is one utterance; see `Judgement` for the shapes."""
+    def forward(self, batch: Batch) -> Outputs:
+        """Judges a batch in which each window is one utterance; see `Outputs` for the shapes."""
         assert batch.mask.size(1) == 1, "an utterance model hears no context"
         masks = {name: batch.frames[name] for name in self.sources}
         if self.training and self.source_dropout:
@@ -191,7 +191,7 @@ class FusionModel(nn.Module):
         )
         flags = torch.stack([one.mask.any(dim=-1) for one in heard.values()], dim=-1)
         vector = torch.cat([self.dropout(joined), flags.to(joined.dtype)], dim=-1)
-        return Judgement(self.head(vector), None, None)
+        return Outputs(self.head(vector), None, None)
 
 
 def drop_sources(masks: Mapping[str, Tensor], shares: Mapping[str, float]) -> dict[str, Tensor]:

@@ -10,13 +10,11 @@ With one modality all of them are the same model but for the names of its parts.
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-Fusion = Literal["early", "late", "gated", "cross-attention"]
-"""How modalities meet; late is a matter of the whole model, see `partition_modalities`."""
+from conversation_emotion.settings.models import Fusion
 
 
 def partition_modalities(modalities: Sequence[str], fusion: Fusion) -> list[tuple[str, ...]]:

@@ -5,7 +5,6 @@ part and live inside the model as buffers, so that a saved model needs no statis
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,16 +13,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from conversation_emotion.models.ecapa import EcapaPooling
-
-Mixture = Literal["sum", "join"]
-"""How several layers of an encoder become one: a learned weighted sum, or beside each other."""
-
-Aggregator = Literal["mean", "statistics", "attention", "ecapa"]
-"""How the frames of an utterance become one vector."""
-
-Head = Literal["superb", "emotion2vec", "gru", "lda"]
-"""What is learnt on the frames: `FRAME_MAPS` where it comes before pooling; superb's comes after,
-which is the same for a linear map and the mean, and so does lda, a discriminant analysis."""
+from conversation_emotion.settings.features import Aggregator
 
 TINY = 1e-5
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from conversation_emotion.datasets.batches import Batch
-from conversation_emotion.models.conversation import Judgement
+from conversation_emotion.models.conversation import Outputs
 from conversation_emotion.models.perception import Standardisation, StatisticsPooling
 
 
@@ -163,7 +163,7 @@ class ScaledOutput(nn.Module):
     """Rates by the outputs of a model that judges, on the corpus' own scale.
 
     Args:
-        judge: Maps a `Batch` to a `Judgement` with an output for each dimension (D).
+        judge: Maps a `Batch` to a `Outputs` with an output for each dimension (D).
         centre: Mean rating of train in each dimension, (D,).
         scale: Deviation of the ratings of train, (D,).
     """
@@ -179,7 +179,7 @@ class ScaledOutput(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Rates a batch -> (B, D)."""
-        return self.centre + self.scale * cast(Judgement, self.judge(batch)).logits
+        return self.centre + self.scale * cast(Outputs, self.judge(batch)).logits
 
 
 def _average_neighbours(frames: Tensor, mask: Tensor, stride: int) -> tuple[Tensor, Tensor]:

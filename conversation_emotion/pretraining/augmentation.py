@@ -1,7 +1,6 @@
-"""Augmentation of unlabelled speech: noise, speed, pitch and gain, each with its own chance."""
+"""Augmentation of unlabelled speech: noise, speed, pitch and gain, each at random."""
 
 import math
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 from torchaudio.functional import phase_vocoder, resample
 
+from conversation_emotion.settings.pretraining import AudioSettings
 from conversation_emotion.utterances.audio import SAMPLE_RATE
 
 Choice = TypeVar("Choice")
@@ -17,41 +17,22 @@ _RATIOS = ((7, 8), (8, 9), (9, 10), (10, 9), (9, 8), (8, 7))
 _FFT, _HOP = 512, 128
 
 
-@dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """Chances and ranges of the changes.
+def augment(waveform: Tensor, settings: AudioSettings, rng: np.random.Generator) -> Tensor:
+    """Changes a clip, also its length: (S,) -> (S',).
 
-    Attributes:
-        noise: Chance of white, pink or brown noise, 5 to 30 dB below the speech.
-        speed: Chance of a change of tempo and pitch together, by 8 % to 14 %.
-        pitch: Chance of a change of pitch alone, by the same.
-        gain: Chance of a gain that glides over the clip between two values within 6 dB; a constant
-            one would change nothing, since encoders normalise clips.
+    Each change draws from ``rng`` even where its probability is 0, so that raising one probability
+    leaves the random numbers of the decisions before it as they are.
     """
-
-    noise: float = 0.0
-    speed: float = 0.0
-    pitch: float = 0.0
-    gain: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("noise", "speed", "pitch", "gain"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(
-                    f"the chance of {name} must lie in [0, 1], got {getattr(self, name)}"
-                )
-
-    def __call__(self, waveform: Tensor, rng: np.random.Generator) -> Tensor:
-        """Changes a clip, also its length: (S,) -> (S',)."""
-        if rng.random() < self.speed:
-            waveform = _change_speed(waveform, _choose(_RATIOS, rng))
-        if rng.random() < self.pitch:
-            waveform = _change_pitch(waveform, _choose(_RATIOS, rng))
-        if rng.random() < self.gain:
-            waveform = waveform * _glide(len(waveform), rng)
-        if rng.random() < self.noise:
-            waveform = _add_noise(waveform, rng)
-        return waveform
+    if rng.random() < settings.speed:
+        waveform = _change_speed(waveform, _choose(_RATIOS, rng))
+    if rng.random() < settings.pitch:
+        waveform = _change_pitch(waveform, _choose(_RATIOS, rng))
+    if rng.random() < settings.gain:
+        # A constant gain would change nothing for encoders that normalise clips.
+        waveform = waveform * _glide(len(waveform), rng)
+    if rng.random() < settings.noise:
+        waveform = _add_noise(waveform, rng)
+    return waveform
 
 
 def _choose(choices: tuple[Choice, ...], rng: np.random.Generator) -> Choice:
@@ -82,6 +63,7 @@ def _add_noise(waveform: Tensor, rng: np.random.Generator) -> Tensor:
     slope = _choose((0.0, 0.5, 1.0), rng)
     white = rng.standard_normal(len(waveform), dtype=np.float32)
     spectrum = torch.fft.rfft(torch.from_numpy(white))
+    # From 20 Hz on: below, the power of brown noise would grow without bound.
     frequencies = torch.fft.rfftfreq(len(waveform), 1 / SAMPLE_RATE).clamp_min(20.0)
     noise = torch.fft.irfft(spectrum * frequencies**-slope, n=len(waveform))
     level = waveform.std() / noise.std().clamp_min(1e-12)

@@ -1,15 +1,13 @@
 """Batches of unlabelled clips of one length, in an order that the step number alone decides.
 
-Clips of similar length share a batch that is filled by seconds, not by number (lhotse); all are
-cropped at random places to the shortest, or to a length of their own for which short ones are
-repeated, so that nothing is padded. Every choice of chance (order,
-crop, augmentation) comes from the seed, the epoch and the batch's number: training can stop
-anywhere and go on as if it had not.
+Clips of similar length share a batch that is filled by seconds, not by number (lhotse). All are
+cropped at random places to the shortest, or to a given length up to which shorter ones are
+repeated, so that nothing is padded. Every random choice (order, crop, augmentation) comes from the
+seed, the epoch and the batch's number: training can stop anywhere and continue as if it had not.
 """
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,20 +17,21 @@ from lhotse.dataset.sampling import BucketingSampler
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from conversation_emotion.pretraining.augmentation import Augmentation
+from conversation_emotion.pretraining.augmentation import augment
 from conversation_emotion.pretraining.recordings import Clip, Recordings
+from conversation_emotion.settings.pretraining import AudioSettings
 from conversation_emotion.utterances.audio import SAMPLE_RATE, AudioError, read_audio
 
 _NUM_BUCKETS = 30
 
 
 class ClipBatch(NamedTuple):
-    """Clips to hear together.
+    """Clips of one length.
 
     Attributes:
         waveforms: Speech at 16 kHz without padding, (B, S).
-        seed: Of whatever else is left to chance in this step.
-        broken: Why a clip could not be heard, by path.
+        seed: Seed of all other random choices of this step.
+        broken: Why a clip could not be read, by path.
     """
 
     waveforms: Tensor
@@ -40,36 +39,13 @@ class ClipBatch(NamedTuple):
     broken: dict[str, str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class StreamSettings:
-    """How batches are made.
-
-    Attributes:
-        batch_seconds: Audio of a batch at most.
-        min_seconds: Clips that augmentation makes shorter than this are repeated up to it.
-        crop_seconds: Length of every clip in every batch, the shorter repeated up to it; None crops
-            the clips of a batch to the shortest of them.
-        weights: Share of the clips of an epoch from each source; empty takes every clip once.
-        augmentation: Changes of the clips.
-        seed: Of order, crops and augmentation.
-        num_workers: Processes that read ahead; 0 reads when asked.
-    """
-
-    batch_seconds: float = 62.5
-    min_seconds: float = 0.5
-    crop_seconds: float | None = None
-    weights: tuple[float, ...] = ()
-    augmentation: Augmentation = Augmentation()  # noqa: RUF009 (frozen)
-    seed: int = 0
-    num_workers: int = 0
-
-
 class ClipStream:
-    """Endless batches whose place can be kept and taken up again.
+    """Endless batches whose position can be saved and restored.
 
     Args:
-        sources: Clips to hear.
+        sources: Where clips come from.
         settings: How batches are made.
+        seed: Of order, crops and augmentation.
         rank: Number of this process.
         world_size: Processes that share the clips.
 
@@ -84,28 +60,30 @@ class ClipStream:
     def __init__(
         self,
         sources: Sequence[Recordings],
-        settings: StreamSettings,
+        settings: AudioSettings,
         *,
+        seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         if not any(source.clips for source in sources):
-            raise ValueError("there are no clips to hear; pass other sources")
+            raise ValueError("there are no clips to train on; pass other sources")
         if settings.weights and len(settings.weights) != len(sources):
             raise ValueError(
                 f"{len(settings.weights)} weights for {len(sources)} sources; pass one for each"
             )
         self.sources = sources
         self.settings = settings
-        self.rank, self.world_size = rank, world_size
+        self.seed, self.rank, self.world_size = seed, rank, world_size
         self.epoch = self.position = 0
 
     def __iter__(self) -> Iterator[ClipBatch]:
         while True:
             plan = self._plan_epoch()[self.position :]
-            batches = _Batches(plan, self.settings, [self.epoch, self.rank], self.position)
+            seeds = [self.seed, self.epoch, self.rank]
+            batches = _Batches(plan, self.settings, seeds, self.position)
             loader = DataLoader(
-                batches, batch_size=None, num_workers=self.settings.num_workers, shuffle=False
+                batches, batch_size=None, num_workers=self.settings.workers, shuffle=False
             )
             for batch in loader:
                 self.position += 1
@@ -114,7 +92,7 @@ class ClipStream:
 
     def _plan_epoch(self) -> list[list[Clip]]:
         """Divides the clips of an epoch into batches, as many for every process."""
-        clips = choose_clips(self.sources, self.settings.weights, self.settings.seed, self.epoch)
+        clips = choose_clips(self.sources, self.settings.weights, self.seed, self.epoch)
         crop = self.settings.crop_seconds
         cuts = CutSet.from_cuts(
             MonoCut(id=str(number), start=0.0, duration=crop or clip.seconds, channel=0)
@@ -122,15 +100,15 @@ class ClipStream:
         )
         sampler = BucketingSampler(
             cuts,
-            max_duration=self.settings.batch_seconds,
+            max_duration=_batch_samples(self.settings) / SAMPLE_RATE,
             num_buckets=1 if crop else max(1, min(_NUM_BUCKETS, len(clips) // 8)),
             shuffle=True,
-            seed=self.settings.seed,
+            seed=self.seed,
             rank=self.rank,
             world_size=self.world_size,
         )
         sampler.set_epoch(self.epoch)
-        # What is heard twice to give every process as many batches is named NUMBER_dupTIMES.
+        # A cut that is repeated to give every process as many batches is named NUMBER_dupTIMES.
         numbers = [[int(cut.id.partition("_")[0]) for cut in batch] for batch in sampler]
         return [[clips[number] for number in batch] for batch in numbers]
 
@@ -152,15 +130,21 @@ def choose_clips(
     return chosen
 
 
+def _batch_samples(settings: AudioSettings) -> int:
+    """Samples of a batch at most: as set, or what suits the device and holds the longest clip."""
+    usual = 1_000_000 if torch.accelerator.is_available() else 320_000
+    return settings.batch_samples or max(usual, round(SAMPLE_RATE * settings.longest_seconds))
+
+
 class _Batches(Dataset[ClipBatch]):
     """The batches of (the rest of) an epoch, each made from its number alone."""
 
     def __init__(
-        self, plan: list[list[Clip]], settings: StreamSettings, seeds: list[int], first: int
+        self, plan: list[list[Clip]], settings: AudioSettings, seeds: list[int], first: int
     ) -> None:
         self.plan = plan
         self.settings = settings
-        self.seeds = [settings.seed, *seeds]
+        self.seeds = seeds
         self.first = first
 
     def __len__(self) -> int:
@@ -173,11 +157,11 @@ class _Batches(Dataset[ClipBatch]):
         waveforms, broken = [], {}
         for clip in self.plan[number]:
             try:
-                heard = _hear(clip)
+                waveform = _read(clip)
             except AudioError as error:
                 broken[clip.path] = str(error)
                 continue
-            waveforms.append(self._repeat(self.settings.augmentation(heard, rng)))
+            waveforms.append(self._repeat(augment(waveform, self.settings, rng)))
         if not waveforms:
             raise AudioError(
                 f"every clip of a batch is broken, first {next(iter(broken.values()))}"
@@ -188,12 +172,12 @@ class _Batches(Dataset[ClipBatch]):
         return ClipBatch(torch.stack(cropped), int(rng.integers(2**31)), broken)
 
     def _repeat(self, waveform: Tensor) -> Tensor:
-        """Repeats a clip that is too short."""
+        """Repeats a clip that is too short, also one that augmentation made too short."""
         least = round((self.settings.crop_seconds or self.settings.min_seconds) * SAMPLE_RATE)
         return waveform.repeat(-(-least // len(waveform)))
 
 
-def _hear(clip: Clip) -> Tensor:
+def _read(clip: Clip) -> Tensor:
     # A whole file is read without a slice: its header may promise a little more than it holds.
     is_whole = clip.offset == 0
     return torch.from_numpy(

@@ -1,4 +1,4 @@
-"""Watches a self-taught training for collapse: answers that are the same for everything heard."""
+"""Stops a self-supervised training whose targets or predictions no longer depend on the input."""
 
 from collections.abc import Mapping
 
@@ -8,13 +8,12 @@ class CollapseError(ArithmeticError):
 
 
 class CollapseMonitor:
-    """Follows deviations over time and over clips, and stops a training in which one vanishes.
+    """Tracks deviations over time and over clips, and stops a training in which one vanishes.
 
     Args:
-        least: Least deviation by the name of its metric; those that are not measured are not
-            watched.
-        grace: Updates in which nothing is asked yet; predictions begin the same everywhere.
-        memory: Share of the running mean that stays at each update.
+        least: Least deviation by the name of its metric; metrics that are missing are not watched.
+        grace: Updates before the first check; untrained predictions are the same everywhere.
+        memory: Share of the running mean that is kept at each update.
     """
 
     def __init__(
@@ -26,7 +25,7 @@ class CollapseMonitor:
         self.means: dict[str, float] = {}
 
     def watch(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Takes note of an update.
+        """Adds an update to the running means.
 
         Raises:
             CollapseError: A running mean lies below its least value.
@@ -42,7 +41,7 @@ class CollapseMonitor:
                 raise CollapseError(
                     f"collapse at step {step}: the deviation of the {what}s over {where} is "
                     f"{mean:.2g}, expected {self.least[name]:g} or more; lower --learning-rate, "
-                    "let the teacher move slower (--tau-start), or hide less"
+                    "let the teacher move slower (--tau-start), or mask less"
                 )
 
     def state_dict(self) -> dict[str, float]:
@@ -50,5 +49,5 @@ class CollapseMonitor:
         return dict(self.means)
 
     def load_state_dict(self, means: Mapping[str, float]) -> None:
-        """Takes the running means of a checkpoint."""
+        """Restores the running means of a checkpoint."""
         self.means = dict(means)

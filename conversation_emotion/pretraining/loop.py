@@ -1,9 +1,9 @@
-"""Pre-training on unlabelled clips: one loop for every objective, to stop and go on anywhere.
+"""Pre-training on unlabelled clips: one loop for every objective, which can stop anywhere.
 
-An objective is a module that holds all it learns, a teacher or running statistics included, and
-answers a batch with a loss. What a step does depends on its number alone: order, crops, masks and
-dropout come from seeds, the step size from the schedule. A run that was killed goes on from its
-last checkpoint to the losses that it would have had.
+An objective is a module that holds all its state, a teacher or running statistics included, and
+returns the loss of a batch. What a step does depends on its number alone: order, crops, masks and
+dropout come from seeds, the step size from the schedule. A run that was killed continues from its
+last checkpoint with the losses that it would have had.
 """
 
 import math
@@ -11,29 +11,49 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import cast
+from typing import TypedDict, cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
-from conversation_emotion.pretraining.batches import SAMPLE_RATE, ClipBatch, ClipStream
+from conversation_emotion.pretraining.batches import ClipBatch, ClipStream
 from conversation_emotion.pretraining.collapse import CollapseMonitor
 from conversation_emotion.pretraining.contract import (
     Objective,
     ObjectiveOutput,
-    PretrainingSettings,
     Progress,
     StepReport,
 )
 from conversation_emotion.pretraining.throughput import count_flops
-from conversation_emotion.training.checkpoint import (
-    ProgressFields,
-    read_checkpoint,
-    write_checkpoint,
-)
+from conversation_emotion.settings.pretraining import LoopSettings
+from conversation_emotion.training.checkpoint import read_state, write_state
 from conversation_emotion.training.optimisation import parameter_groups, schedule
+from conversation_emotion.utterances.audio import SAMPLE_RATE
+
+_BETAS, _EPS = (0.9, 0.98), 1e-6
+"""Of AdamW, as in data2vec 2.0 (Baevski et al., 2023)."""
+
+
+class _Checkpoint(TypedDict):
+    """All that a training continues from.
+
+    Attributes:
+        objective: Weights and running statistics.
+        optimizer: State of the optimizer, as PyTorch keeps it.
+        progress: Fields of `Progress`.
+        place: Epoch and number of the next batch.
+        monitor: Running means of the collapse monitor.
+        broken: Why a clip cannot be read, by path.
+    """
+
+    objective: dict[str, Tensor]
+    optimizer: dict[str, object]
+    progress: dict[str, float]
+    place: tuple[int, int]
+    monitor: dict[str, float]
+    broken: dict[str, str]
 
 
 class TooManyBrokenError(ValueError):
@@ -43,7 +63,7 @@ class TooManyBrokenError(ValueError):
 def pretrain(
     objective: Objective,
     stream: ClipStream,
-    settings: PretrainingSettings,
+    settings: LoopSettings,
     folder: Path,
     *,
     monitor: CollapseMonitor,
@@ -55,10 +75,10 @@ def pretrain(
     """Trains an objective in place, from the folder's checkpoint if there is one.
 
     Args:
-        objective: What learns.
-        stream: Batches; its place is kept with the checkpoint.
+        objective: The module to train.
+        stream: Batches; its position is kept with the checkpoint.
         settings: How to train.
-        folder: Where the checkpoint appears, whole or not at all.
+        folder: Folder of the checkpoint, which is written whole or not at all.
         monitor: Stops a training that has collapsed.
         accelerator: Device, precision and processes.
         broken: Files already known as broken, by path; more are added as they turn up.
@@ -83,7 +103,7 @@ def pretrain(
             report = trainer.take_step(batches)
             trainer.progress.seconds = before + time.monotonic() - started
             on_step(report)
-            if settings.minutes and trainer.progress.seconds >= 60 * settings.minutes:
+            if settings.max_minutes and trainer.progress.seconds >= 60 * settings.max_minutes:
                 break
             if time.monotonic() - saved >= 60 * settings.checkpoint_minutes:
                 trainer.save()
@@ -99,13 +119,13 @@ def pretrain(
 
 
 class _Trainer:
-    """All that an update needs and a checkpoint keeps."""
+    """The state of a training, saved in checkpoints."""
 
     def __init__(
         self,
         objective: Objective,
         stream: ClipStream,
-        settings: PretrainingSettings,
+        settings: LoopSettings,
         folder: Path,
         monitor: CollapseMonitor,
         accelerator: Accelerator,
@@ -115,6 +135,7 @@ class _Trainer:
         self.module = module
         self.stream = stream
         self.settings = settings
+        self.peak = settings.learning_rate or objective.learning_rate
         self.path = folder / "checkpoint.pt"
         self.monitor = monitor
         self.accelerator = accelerator
@@ -124,25 +145,25 @@ class _Trainer:
         self.optimizer = torch.optim.AdamW(
             cast(
                 list[dict[str, object]],
-                parameter_groups(module, settings.weight_decay, settings.no_decay),
+                parameter_groups(module, settings.weight_decay, objective.no_decay),
             ),
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            eps=1e-6,
+            lr=self.peak,
+            betas=_BETAS,
+            eps=_EPS,
             fused=accelerator.device.type == "cuda",
         )
         self.prepared, self.optimizer = accelerator.prepare(module, self.optimizer)
-        if settings.is_compiled:
+        if settings.compile:  # one shape for clips of every length
             self.prepared = torch.compile(self.prepared, dynamic=True)
 
     def restore(self) -> None:
-        """Takes up the checkpoint, if there is one."""
-        state = read_checkpoint(self.path)
+        """Restores the checkpoint, if there is one."""
+        state = cast("_Checkpoint | None", read_state(self.path))
         if state is None:
             return
         self.module.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.progress = Progress(**state["progress"])
+        vars(self.progress).update(state["progress"])
         self.stream.epoch, self.stream.position = state["place"]
         self.monitor.load_state_dict(state["monitor"])
         self.broken.update(state["broken"])
@@ -151,22 +172,20 @@ class _Trainer:
         """Writes the checkpoint; one process does."""
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            write_checkpoint(
-                self.path,
-                {
-                    "objective": self.module.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "progress": cast(ProgressFields, dict(vars(self.progress))),
-                    "place": (self.stream.epoch, self.stream.position),
-                    "monitor": self.monitor.state_dict(),
-                    "broken": self.broken,
-                },
-            )
+            state: _Checkpoint = {
+                "objective": self.module.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "progress": dict(vars(self.progress)),
+                "place": (self.stream.epoch, self.stream.position),
+                "monitor": self.monitor.state_dict(),
+                "broken": self.broken,
+            }
+            write_state(self.path, state)
 
     def plan(self) -> None:
         """Counts the operations of a batch and, where only minutes are given, fits the steps.
 
-        The batch is heard again later: nothing is learnt here.
+        Weights, running statistics and the position in the stream are restored afterwards.
         """
         self.module.train()
         place = self.stream.epoch, self.stream.position
@@ -175,17 +194,19 @@ class _Trainer:
         waveforms = batch.waveforms.to(self.accelerator.device)
         flops = count_flops(lambda: self.objective(waveforms, batch.seed).loss.backward())
         started = time.monotonic()
-        self._hear(batch)
+        self._backpropagate(batch)
         seconds = time.monotonic() - started
         self.module.load_state_dict(state)
         self.optimizer.zero_grad()
         self.stream.epoch, self.stream.position = place
         self.progress.flops_per_audio_second = flops / _seconds(batch)
-        steps = self.settings.steps
+        steps = self.settings.num_steps
         if steps is None:
-            fitting = 60 * cast(float, self.settings.minutes) / seconds / self.settings.accumulate
+            minutes = cast(float, self.settings.max_minutes)
+            fitting = 60 * minutes / seconds / self.settings.accumulate
             steps = max(1, round(fitting))
-        self.progress.num_steps = int(self._agree(steps))
+        # Processes measure different times; the number of the first counts for all.
+        self.progress.num_steps = int(broadcast_object_list([steps])[0])
         self.save()
 
     def take_step(self, batches: Iterator[ClipBatch]) -> StepReport:
@@ -201,7 +222,7 @@ class _Trainer:
             torch.manual_seed(self.settings.seed + batch.seed)
             is_last = number == self.settings.accumulate - 1
             with nullcontext() if is_last else self.accelerator.no_sync(self.prepared):
-                output = self._hear(batch)
+                output = self._backpropagate(batch)
             audio += _seconds(batch) * self.accelerator.num_processes
             for name, value in output.metrics.items():
                 share = value.detach() / self.settings.accumulate
@@ -214,24 +235,24 @@ class _Trainer:
         self.progress.step += 1
         self.progress.audio_seconds += audio
         self.objective.after_step(self.progress.share)
-        told = {name: float(value) for name, value in metrics.items()}
-        told |= {"learning_rate": size, "gradient_norm": float(cast(Tensor, norm))}
-        if not all(math.isfinite(value) for value in told.values()):
+        reported = {name: float(value) for name, value in metrics.items()}
+        reported |= {"learning_rate": size, "gradient_norm": float(cast(Tensor, norm))}
+        if not all(math.isfinite(value) for value in reported.values()):
             raise FloatingPointError(
-                f"step {self.progress.step}: {told}; lower --learning-rate or --precision fp32"
+                f"step {self.progress.step}: {reported}; lower --learning-rate or --precision fp32"
             )
-        self.monitor.watch(self.progress.step, told)
-        return StepReport(self.progress, told, audio / (time.monotonic() - started))
+        self.monitor.watch(self.progress.step, reported)
+        return StepReport(self.progress, reported, audio / (time.monotonic() - started))
 
-    def _hear(self, batch: ClipBatch) -> ObjectiveOutput:
-        """Computes the gradients of a batch."""
+    def _backpropagate(self, batch: ClipBatch) -> ObjectiveOutput:
+        """Adds the gradients of a batch to those of the update."""
         waveforms = batch.waveforms.to(self.accelerator.device, non_blocking=True)
         output: ObjectiveOutput = self.prepared(waveforms, batch.seed)
         self.accelerator.backward(output.loss / self.settings.accumulate)
         return output
 
     def _set_learning_rate(self) -> float:
-        size = self.settings.learning_rate * schedule(
+        size = self.peak * schedule(
             self.progress.step, self.progress.num_steps, self.settings.warmup
         )
         for group in self.optimizer.param_groups:
@@ -242,16 +263,13 @@ class _Trainer:
         for path, why in batch.broken.items():
             if path not in self.broken:
                 self.broken[path] = why
-                print(f"passed over: {why}")
-        if len(self.broken) > self.settings.max_broken * self.num_clips:
+                print(f"skipped: {why}")
+        allowed = self.stream.settings.max_broken
+        if len(self.broken) > allowed * self.num_clips:
             raise TooManyBrokenError(
                 f"{len(self.broken)} of {self.num_clips} clips are broken, more than the "
-                f"{self.settings.max_broken:.1%} allowed; mend them, or raise --max-broken"
+                f"{allowed:.1%} allowed; repair them, or raise --max-broken"
             )
-
-    def _agree(self, number: int) -> int:
-        """Takes the first process' number everywhere."""
-        return int(broadcast_object_list([number])[0])
 
 
 def _seconds(batch: ClipBatch) -> float:

@@ -1,4 +1,4 @@
-"""Recordings to pre-train on: folder trees of audio and corpora of the suite, labels left aside."""
+"""Recordings to pre-train on: folder trees of audio and corpora of the suite, without labels."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +10,8 @@ from tqdm import tqdm
 
 from conversation_emotion.corpora import load_corpus
 from conversation_emotion.settings.corpus import list_corpora
-from conversation_emotion.utterances.audio import AudioError, measure_seconds
-
-SUFFIXES = (
-    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".sph"),
-    *(".m4a", ".aac", ".mp4", ".mkv", ".webm", ".wma"),
-)
-"""Endings of the files that a folder tree is searched for."""
+from conversation_emotion.settings.pretraining import AudioSettings
+from conversation_emotion.utterances.audio import SUFFIXES, AudioError, measure_seconds
 
 
 class Clip(NamedTuple):
@@ -26,7 +21,7 @@ class Clip(NamedTuple):
         path: File.
         offset: Seconds into the file at which it begins.
         seconds: Its length.
-        channel: Channel to hear, None for the mean of all.
+        channel: Channel to read, None for the mean of all.
     """
 
     path: str
@@ -36,11 +31,11 @@ class Clip(NamedTuple):
 
 
 class Recordings(NamedTuple):
-    """What was found in one source.
+    """The clips of one source.
 
     Attributes:
         name: The source as it was given.
-        clips: Pieces to hear, in an order that does not depend on the machine.
+        clips: Pieces to read, in an order that does not depend on the machine.
         broken: Why a file cannot be used, by path.
         num_short: Clips left out because they are too short.
     """
@@ -54,6 +49,14 @@ class Recordings(NamedTuple):
     def hours(self) -> float:
         """Hours of audio."""
         return sum(clip.seconds for clip in self.clips) / 3600
+
+
+def find_sources(settings: AudioSettings) -> list[Recordings]:
+    """Finds the clips of every source; errors as of `find_recordings`."""
+    return [
+        find_recordings(root, min_seconds=settings.min_seconds, max_seconds=settings.max_seconds)
+        for root in settings.root
+    ]
 
 
 def find_recordings(source: str, *, min_seconds: float, max_seconds: float) -> Recordings:
@@ -84,7 +87,7 @@ def find_recordings(source: str, *, min_seconds: float, max_seconds: float) -> R
 def utterance_recordings(
     name: str, utterances: pd.DataFrame, *, min_seconds: float, max_seconds: float
 ) -> Recordings:
-    """Does the same for the utterances of a table, for instance those of a train part."""
+    """Returns the clips of a table of utterances, for instance those of a train part."""
     return _measure_all(name, list(_read_corpus(utterances)), min_seconds, max_seconds)
 
 
@@ -112,21 +115,21 @@ def _search(folder: Path) -> Iterator[Path]:
             f"{', '.join(list_corpora())}"
         )
     for path in sorted(folder.rglob("*")):
-        is_litter = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not is_litter:
+        is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not is_hidden:
             yield path
 
 
 def _read_corpus(utterances: pd.DataFrame) -> Iterator[Clip]:
-    """Lists the utterances that have audio; a length of 0 is still to be measured."""
-    heard = utterances[utterances["audio"].notna()]
-    for row in heard[["audio", "offset", "duration", "channel"]].itertuples(index=False):
+    """Yields the utterances that have audio; a length of 0 is not yet measured."""
+    audible = utterances[utterances["audio"].notna()]
+    for row in audible[["audio", "offset", "duration", "channel"]].itertuples(index=False):
         offset, seconds, channel = (0.0 if pd.isna(value) else float(value) for value in row[1:])
         yield Clip(str(row[0]), offset, seconds, None if pd.isna(row[3]) else int(channel))
 
 
 def _measure(clip: Clip) -> float | str:
-    """Gives the seconds of a clip, or why it has none."""
+    """Returns the seconds of a clip, or why it cannot be read."""
     try:
         available = measure_seconds(clip.path) - clip.offset
     except AudioError as error:
@@ -143,9 +146,9 @@ def _cut(clip: Clip, max_seconds: float) -> Iterable[Clip]:
 
 
 def describe(recordings: Sequence[Recordings]) -> Iterator[str]:
-    """Says what was found and what is left out, a line for each source and each broken file."""
+    """Describes what was found and left out, a line for each source and each broken file."""
     for source in recordings:
         short = f", {source.num_short} too short" if source.num_short else ""
         yield f"{source.name}: {len(source.clips):,} clips, {source.hours:.2f} hours{short}"
         for why in source.broken.values():
-            yield f"  passed over: {why}"
+            yield f"  skipped: {why}"

@@ -1,4 +1,4 @@
-"""How fast a training is against what its device could do."""
+"""How fast a training is, compared with a large matrix product on its device."""
 
 import time
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def count_flops(compute: Callable[[], object]) -> int:
 
 
 def measure_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Measures how many operations a second large matrix products reach on a device."""
+    """Measures the operations per second of a large matrix product on a device."""
     size = 8192 if device.type == "cuda" else 1024
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
 

@@ -2,7 +2,7 @@
 
 import difflib
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -189,3 +189,30 @@ class CorpusSettings:
         ):
             if is_set and split != owner:
                 raise ValueError(f"{flag} is for --split {owner}, not {split}")
+
+
+def parse_places(
+    flag: str, places: Sequence[str], known: Collection[str] | None = None
+) -> dict[str, Path]:
+    """Reads NAME=PATH pairs, such as --roots emodb=EmoDB ravdess=RAVDESS.
+
+    Args:
+        flag: The flag they were given with, for the error.
+        places: The pairs.
+        known: Corpora that may be named; all that there are if None.
+
+    Raises:
+        ValueError: A pair is none, or names no known corpus, or one is named twice.
+    """
+    known = list_corpora() if known is None else known
+    found: dict[str, Path] = {}
+    for place in places:
+        name, is_pair, path = place.partition("=")
+        if not is_pair or not path:
+            raise ValueError(f"{flag} takes NAME=PATH, got {place!r}; such as emodb=EmoDB")
+        if name not in known:
+            raise ValueError(f"{flag}: no corpus {name!r} here; choose from {', '.join(known)}")
+        if name in found:
+            raise ValueError(f"{flag} names {name} more than once")
+        found[name] = Path(path)
+    return found

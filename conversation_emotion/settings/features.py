@@ -3,11 +3,9 @@
 ``A+B`` names two speech encoders whose features are concatenated.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
+from typing import Literal
 
 ONE_LAYER = ("fbank", "mfcc", "egemaps")
 """Speech encoders without layers to choose from."""
@@ -17,7 +15,7 @@ ONE_VECTOR = ("egemaps",)
 
 
 def split_encoder(name: str) -> tuple[str, ...]:
-    """Splits the name of encoders side by side; a path that exists is one encoder.
+    """Splits the name of concatenated encoders; a path that exists is one encoder.
 
     Raises:
         ValueError: A name is empty or stands twice.
@@ -26,27 +24,38 @@ def split_encoder(name: str) -> tuple[str, ...]:
         return (name,)
     names = tuple(part.strip() for part in name.split("+"))
     if not all(names) or len(set(names)) < len(names):
-        raise ValueError(f"encoders side by side must be named and differ, as in A+B; got {name!r}")
+        raise ValueError(f"concatenated encoders must be named and differ, as in A+B; got {name!r}")
     return names
 
 
-def check_encoders(names: tuple[str, ...], *, side_by_side: bool = True) -> None:
+def check_encoders(names: tuple[str, ...], *, concatenated: bool = True) -> None:
     """Checks the encoders to compare.
 
     Args:
-        names: What --encoders was given.
-        side_by_side: Whether the experiment can hear several as one.
+        names: Values of --speech-encoder.
+        concatenated: Whether the experiment can concatenate several.
 
     Raises:
         ValueError: There is none, one is named twice, or there are several where one is needed.
     """
     if not names:
-        raise ValueError("--encoders needs one encoder or more")
+        raise ValueError("--speech-encoder needs one encoder or more")
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"--encoders names {repeated[0]} more than once")
+        raise ValueError(f"--speech-encoder names {repeated[0]} more than once")
     for name in names:
-        if len(split_encoder(name)) > 1 and not side_by_side:
-            raise ValueError(f"{name} are several encoders; one at a time is heard here")
+        if len(split_encoder(name)) > 1 and not concatenated:
+            raise ValueError(f"{name} are several encoders; this experiment takes one at a time")
+
+
+Layers = Literal["last", "last-4", "all"] | int
+"""Hidden states that are kept: the last, the mean of the last four, all of them, or one."""
+
+Pooling = Literal["mean", "statistics", "frames"]
+"""What becomes of the frames: their mean, their mean and deviation, or every one is kept."""
+
+Aggregator = Literal["mean", "statistics", "attention", "ecapa"]
+LayerMixture = Literal["sum", "join"]
+Modality = Literal["speech", "text", "speech+text"]
 
 
 def check_aggregator(aggregator: str, size: int | None) -> None:
@@ -68,7 +77,7 @@ class PoolingSettings:
     """Principal components of the speech features, of all layers together, fitted on train; none
     keeps all features."""
 
-    aggregator: Literal["mean", "statistics", "attention", "ecapa"] = "mean"
+    aggregator: Aggregator = "mean"
     """What pools frames or tokens that were kept, within the model."""
 
     aggregator_size: int | None = None
@@ -93,72 +102,85 @@ class PoolingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSettings(PoolingSettings):
-    """What the model perceives of each utterance."""
+    """Which modalities and encoders the model gets of each utterance."""
 
-    modality: Literal["speech", "text", "speech+text"] = "speech+text"
-    """Modalities to hear and read."""
+    modality: Modality = "speech+text"
+    """Modalities of the input."""
 
     speech_encoder: str = "fbank"
     """fbank, mfcc, egemaps, or a checkpoint of wav2vec 2.0, HuBERT, WavLM, data2vec, Whisper,
-    emotion2vec or CPC: hub id or folder; untrained:NAME for random weights; A+B for two side by
-    side."""
+    emotion2vec or CPC: hub id or folder; untrained:NAME for random weights; A+B joins
+    two."""
 
-    speech_layers: Literal["last", "last-4", "all"] | int = "last"
+    speech_layers: Layers = "last"
     """Layer to use: the last, the mean of the last four, a number, or all of them."""
 
-    speech_pooling: Literal["mean", "statistics", "frames"] = "statistics"
+    speech_pooling: Pooling = "statistics"
     """Frames pooled before training to their mean, or mean and deviation; or all of them kept."""
 
     text_encoder: str = "all-MiniLM-L6-v2"
     """Sentence-transformers model, or a BERT-like one (tokens:NAME for its token states): hub id or
     folder."""
 
-    text_layers: Literal["last", "last-4", "all"] | int = "all"
+    text_layers: Layers = "all"
     """As --speech-layers, for the text encoder."""
 
-    text_pooling: Literal["mean", "statistics", "frames"] = "mean"
+    text_pooling: Pooling = "mean"
     """As --speech-pooling, for tokens; a sentence encoder has one vector anyway."""
 
     text_components: int | None = None
     """Principal components of the text features, fitted on train; 378 in the published set-up."""
 
-    layer_mixture: Literal["sum", "join"] = "join"
-    """How several layers become one: a learned weighted sum, or beside each other."""
+    layer_mixture: LayerMixture = "join"
+    """How several layers become one: a learned weighted sum, or concatenated."""
 
     def modalities(self) -> tuple[str, ...]:
         """Returns the names of the modalities in order."""
         return tuple(self.modality.split("+"))
+
+    def refuse_unused(self) -> None:
+        """Refuses the settings of a modality that is not part of the input.
+
+        Raises:
+            ValueError: One of them was given.
+        """
+        absent = {"speech", "text"} - set(self.modalities())
+        for setting in fields(self):
+            modality = setting.name.partition("_")[0]
+            if modality in absent and getattr(self, setting.name) != setting.default:
+                flag = "--" + setting.name.replace("_", "-")
+                raise ValueError(f"{flag} has no effect with --modality {self.modality}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings(PoolingSettings):
     """Which speech encoders to compare, and what of them."""
 
-    encoders: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--encoder"])] = ("fbank",)
+    speech_encoder: tuple[str, ...] = ("fbank",)
     """Encoders to compare: fbank, mfcc, egemaps, or checkpoints of wav2vec 2.0, HuBERT, WavLM,
     data2vec, Whisper, emotion2vec or CPC, by hub id or folder; untrained:NAME for random
-    weights; A+B for two side by side."""
+    weights; A+B concatenates two."""
 
-    speech_layers: Literal["last", "last-4", "all"] | int = "last"
+    speech_layers: Layers = "last"
     """Layer to use: the last, the mean of the last four, a number, or all of them."""
 
     speech_pooling: Literal["auto", "mean", "statistics", "frames"] = "auto"
     """Frames pooled before training to their mean, or mean and deviation; or all of them kept. auto
     keeps them where head or aggregator needs them, else takes the mean."""
 
-    layer_mixture: Literal["sum", "join"] = "sum"
-    """How several layers become one: a learned weighted sum, or beside each other."""
+    layer_mixture: LayerMixture = "sum"
+    """How several layers become one: a learned weighted sum, or concatenated."""
 
     def __post_init__(self) -> None:
-        check_encoders(self.encoders)
+        check_encoders(self.speech_encoder)
         super().__post_init__()
 
-    def of_encoder(self, name: str, *, needs_frames: bool = False) -> FeatureSettings:
-        """Returns what to extract with one of the encoders.
+    def for_encoder(self, name: str, *, needs_frames: bool = False) -> FeatureSettings:
+        """Returns the feature settings of one of the encoders.
 
         Args:
             name: The encoder.
-            needs_frames: Whether the head does, whatever the aggregator.
+            needs_frames: Whether the head reads frames, whatever the aggregator.
         """
         pooling = self.speech_pooling
         if pooling == "auto":

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from conversation_emotion.settings.training import check_at_least_one
+from conversation_emotion.settings.training import Precision, check_at_least_one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class TunableSettings:
     gradient_checkpointing: bool = False
     """Compute activations twice instead of keeping them: less memory, more time."""
 
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     """Of the products in training; auto is bf16 on devices built for it."""
 
     def __post_init__(self) -> None:

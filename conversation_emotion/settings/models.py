@@ -5,7 +5,7 @@ from typing import Literal
 
 from conversation_emotion.settings.training import check_at_least_one, check_share
 
-Head = Literal["superb", "emotion2vec", "gru", "lda"]
+Head = Literal["superb", "linear", "emotion2vec", "gru", "lda"]
 DialogueModel = Literal["hierarchical", "two-role", "single"]
 Fusion = Literal["early", "late", "gated", "cross-attention"]
 
@@ -15,8 +15,8 @@ class UtteranceModelSettings:
     """The model of a single utterance."""
 
     head: Head = "superb"
-    """Two linear maps; or a linear map and ReLU on every frame, pooled, and a linear map; or two
-    GRU layers over the frames, pooled, and a linear map; or linear discriminants of shrunk
+    """Two linear maps; or one; or a linear map and ReLU on every frame, pooled, and a linear map; or
+    two GRU layers over the frames, pooled, and a linear map; or linear discriminants of shrunk
     covariance, solved without epochs, seeds or valid, for which a sum of layers is their mean."""
 
     hidden_size: int = 256

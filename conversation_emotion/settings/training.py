@@ -3,12 +3,26 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Metric = Literal["auto", "uar", "wa", "macro_f1", "weighted_f1", "ccc", "pearson", "mae"]
+Metric = Literal[
+    "auto",
+    "uar",
+    "wa",
+    "macro_f1",
+    "weighted_f1",
+    "ccc_mean",
+    "ccc_arousal",
+    "ccc_valence",
+    "ccc_dominance",
+    "ccc",
+    "pearson",
+    "mae",
+]
 """Metrics that can select; each task allows its own, and ``auto`` is the first of them."""
 
 OptimizerName = Literal["adamw", "adam", "rmsprop"]
 Schedule = Literal["constant", "cyclic", "cosine"]
 ClassWeights = Literal["balanced", "none"]
+Precision = Literal["auto", "fp32", "bf16"]
 
 
 def check_at_least_one(settings: object, *names: str) -> None:
@@ -44,7 +58,7 @@ class RunSettings:
 
     select_by: Metric = "auto"
     """Metric on valid that selects the weights, the best training and the best setting of a sweep;
-    auto is uar for classes and ccc for numbers."""
+    auto is uar for classes, ccc or ccc_mean for numbers."""
 
     average_best: int = 3
     """Average the weights of this many best epochs by the valid score; 0 keeps the last epoch."""

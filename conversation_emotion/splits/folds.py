@@ -63,7 +63,7 @@ class SplitOptions:
         seed: Seed of the draw of validation dialogues and speaker groups.
         superb_folds: s3prl's ``meta_data`` folder with ``Session*/{train,test}_meta_data.json``.
         emobox_folds: EmoBox's folder of the corpus, with ``fold_*/*_{train,test}_fold_*.jsonl``.
-        judged: Rows with a class, of which the published splits are made; all if None.
+        target_rows: Rows with a class, of which the published splits are made; all if None.
     """
 
     num_folds: int = NUM_FOLDS
@@ -72,4 +72,4 @@ class SplitOptions:
     seed: int = 0
     superb_folds: Path | None = None
     emobox_folds: Path | None = None
-    judged: Rows | None = None
+    target_rows: Rows | None = None

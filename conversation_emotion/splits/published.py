@@ -190,4 +190,4 @@ def _draw_fifth(learning: Rows, seed: int) -> tuple[Rows, Rows]:
 
 def _judged(utterances: pd.DataFrame, options: SplitOptions) -> Rows:
     """Rows that a draw by utterance is made of."""
-    return np.arange(len(utterances)) if options.judged is None else options.judged
+    return np.arange(len(utterances)) if options.target_rows is None else options.target_rows

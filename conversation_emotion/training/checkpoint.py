@@ -3,56 +3,14 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict, cast
 
 import torch
-from torch import Tensor
-
-
-class ProgressFields(TypedDict):
-    """Fields of `conversation_emotion.pretraining.contract.Progress`."""
-
-    step: int
-    num_steps: int
-    seconds: float
-    audio_seconds: float
-    flops_per_audio_second: float
-
-
-class Checkpoint(TypedDict):
-    """All that a training goes on from.
-
-    Attributes:
-        objective: Weights and running statistics.
-        optimizer: State of the optimizer, as PyTorch keeps it.
-        progress: Fields of the loop's progress.
-        place: Epoch and number of the next batch.
-        monitor: Running means of the collapse monitor.
-        broken: Why a clip cannot be heard, by path.
-    """
-
-    objective: dict[str, Tensor]
-    optimizer: dict[str, object]
-    progress: ProgressFields
-    place: tuple[int, int]
-    monitor: dict[str, float]
-    broken: dict[str, str]
-
-
-def write_checkpoint(path: Path, state: Checkpoint) -> None:
-    """Writes a checkpoint of a pre-training, whole or not at all."""
-    write_state(path, state)
-
-
-def read_checkpoint(path: Path) -> Checkpoint | None:
-    """Reads a checkpoint to the CPU, None if there is none; never runs code from it."""
-    return cast(Checkpoint | None, read_state(path))
 
 
 def write_state(path: Path, state: Mapping[str, object]) -> None:
-    """Writes tensors and plain data beside their place, then renames the file.
+    """Writes tensors and plain data to a temporary file, then renames it.
 
-    A kill at any moment thus leaves the old one.
+    If the process is killed, the old file remains, whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -60,11 +18,11 @@ def write_state(path: Path, state: Mapping[str, object]) -> None:
         with temporary.open("wb") as file:
             torch.save(dict(state), file)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # else a crash may rename a file whose content is not on disk
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    for left in path.parent.glob(f"{path.name}.*.tmp"):
+    for left in path.parent.glob(f"{path.name}.*.tmp"):  # of processes that were killed
         left.unlink(missing_ok=True)
 
 

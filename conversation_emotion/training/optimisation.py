@@ -1,20 +1,33 @@
-"""Step sizes over the training, and which weights decay."""
+"""Optimizers: step sizes over the training and over the layers, and which weights decay."""
 
 import math
-from typing import TypedDict
+import re
+from collections.abc import Callable, Iterable
+from typing import Literal, TypedDict
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from conversation_emotion.settings.training import (
+    FineTuningSettings,
+    FitSettings,
+    OptimizerName,
+    Precision,
+    RunSettings,
+)
+
+_BLOCK = re.compile(r"\.(?:layers?|blocks)\.(\d+)\.")
 
 
 class ParameterGroup(TypedDict):
-    """Weights that an optimizer treats alike."""
+    """Weights with one weight decay."""
 
     params: list[nn.Parameter]
     weight_decay: float
 
 
 def schedule(step: int, num_steps: int, warmup: float) -> float:
-    """Gives the share of the highest step size: rises linearly, then falls as a cosine to 0."""
+    """Returns the share of the peak step size: a linear rise, then a fall as a cosine to 0."""
     rising = max(1, round(warmup * num_steps))
     if step < rising:
         return (step + 1) / rising
@@ -24,7 +37,7 @@ def schedule(step: int, num_steps: int, warmup: float) -> float:
 def parameter_groups(
     module: nn.Module, weight_decay: float, no_decay: tuple[str, ...] = ()
 ) -> list[ParameterGroup]:
-    """Divides what is trained: biases, norms and ``no_decay`` do not decay, all else does."""
+    """Groups the trained weights: biases, norms and ``no_decay`` do not decay, all others do."""
     trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     is_free = [p.ndim < 2 or name.split(".")[-1] in no_decay for name, p in trained]
     return [
@@ -34,3 +47,159 @@ def parameter_groups(
         }
         for kind in (False, True)
     ]
+
+
+def _rmsprop(
+    parameters: Iterable[Tensor], *, lr: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    return torch.optim.RMSprop(parameters, lr=lr, weight_decay=weight_decay, momentum=0.9)
+
+
+OPTIMIZERS: dict[OptimizerName, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "rmsprop": _rmsprop,
+}
+"""Optimizers by name, made from parameters, ``lr`` and ``weight_decay``."""
+
+
+class EpochSchedule:
+    """One step size for all weights, which changes from epoch to epoch.
+
+    Args:
+        model: Holds the weights.
+        settings: Optimizer, schedule and step size.
+    """
+
+    def __init__(self, model: nn.Module, settings: FitSettings) -> None:
+        self.optimizer = OPTIMIZERS[settings.optimizer](
+            model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self._scheduler = _make_scheduler(self.optimizer, settings)
+
+    def begin_update(self, number: int) -> None:
+        """Leaves the step size as it is."""
+
+    def end_epoch(self) -> None:
+        """Moves on to the step size of the next epoch."""
+        self._scheduler.step()
+
+
+def _make_scheduler(
+    optimizer: torch.optim.Optimizer, settings: FitSettings
+) -> torch.optim.lr_scheduler.LRScheduler:
+    if settings.schedule == "cyclic":
+        low = settings.learning_rate
+        return torch.optim.lr_scheduler.CyclicLR(
+            optimizer,
+            low,
+            2 * low,
+            step_size_up=10,
+            cycle_momentum="momentum" in optimizer.defaults,
+        )
+    if settings.schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.num_rounds)
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)
+
+
+class LayeredWarmup:
+    """AdamW with a peak for each block of an encoder; step sizes rise, then fall as a cosine.
+
+    Args:
+        model: Holds the encoder by the name ``encoder`` and its heads next to it.
+        num_blocks: Blocks of the encoder (L).
+        settings: Peaks, layer decay, warm-up.
+        num_updates: Updates of the whole training.
+    """
+
+    def __init__(
+        self, model: nn.Module, num_blocks: int, settings: FineTuningSettings, num_updates: int
+    ) -> None:
+        groups = layered_groups(
+            model,
+            num_blocks,
+            learning_rate=settings.learning_rate,
+            head_learning_rate=settings.head_learning_rate,
+            decay=settings.layer_decay,
+            weight_decay=settings.weight_decay,
+        )
+        self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+        self._num_updates, self._warmup = num_updates, settings.warmup
+
+    def begin_update(self, number: int) -> None:
+        """Sets every group to its share of its peak."""
+        share = schedule(number, self._num_updates, self._warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * share
+
+    def end_epoch(self) -> None:
+        """Does nothing: the step size changes with every update."""
+
+
+def make_optimisation(
+    model: nn.Module, settings: RunSettings, num_batches: int
+) -> EpochSchedule | LayeredWarmup:
+    """Makes the optimizer that the settings ask for; ``num_batches`` are those of an epoch."""
+    if isinstance(settings, FineTuningSettings):
+        updates = settings.epochs * math.ceil(num_batches / settings.accumulate)
+        return LayeredWarmup(model, model.encoder.num_blocks, settings, updates)  # type: ignore[union-attr, arg-type]
+    assert isinstance(settings, FitSettings)
+    return EpochSchedule(model, settings)
+
+
+def block_number(name: str) -> int:
+    """Returns from the name of a weight the number of its block: 1, 2, ...; 0 before the first.
+
+    What follows the last block, such as a final norm, counts as before the first.
+    """
+    found = _BLOCK.search(f".{name}")
+    return int(found.group(1)) + 1 if found else 0
+
+
+def layered_groups(
+    model: nn.Module,
+    num_blocks: int,
+    *,
+    learning_rate: float,
+    head_learning_rate: float,
+    decay: float,
+    weight_decay: float,
+) -> list[dict[str, object]]:
+    """Divides the trained weights into groups with step sizes of their own.
+
+    Args:
+        model: Holds the encoder by the name ``encoder`` and its heads next to it.
+        num_blocks: Blocks of the encoder (L).
+        learning_rate: Of the last block; block b has this times decay^(L - b), and what precedes
+            the blocks decay^L.
+        head_learning_rate: Of the heads.
+        decay: 1 for the same everywhere.
+        weight_decay: Of all but biases and norms.
+    """
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    rates: dict[float, nn.ParameterDict] = {}
+    for name, parameter in trained:
+        is_head = not name.startswith("encoder.")
+        depth = num_blocks - min(block_number(name), num_blocks)
+        rate = head_learning_rate if is_head else learning_rate * decay**depth
+        rates.setdefault(rate, nn.ParameterDict())[name.replace(".", "/")] = parameter
+    return [
+        {**group, "lr": rate, "peak": rate}
+        for rate, parameters in sorted(rates.items(), key=lambda pair: pair[0])
+        for group in parameter_groups(parameters, weight_decay)
+        if group["params"]
+    ]
+
+
+def choose_precision(precision: Precision) -> Literal["no", "bf16"]:
+    """Returns accelerate's name of a precision; auto is bf16 on devices built for it."""
+    if precision == "auto":
+        precision = "bf16" if _is_built_for_bf16() else "fp32"
+    return "bf16" if precision == "bf16" else "no"
+
+
+def _is_built_for_bf16() -> bool:
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

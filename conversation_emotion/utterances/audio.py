@@ -17,6 +17,12 @@ SAMPLE_RATE = 16_000
 MIN_SECONDS = 0.025
 """Shortest clip that can be read: one analysis window of 25 ms, one frame of most encoders."""
 
+SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".sph"),
+    *(".m4a", ".aac", ".mp4", ".mkv", ".webm", ".wma"),
+)
+"""Endings of the files that a folder is searched for."""
+
 _SOUNDFILE_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"}
 _INDEXED_CONTAINERS = ("mp4", "matroska")
 _PREROLL_SECONDS = 0.5  # decoders need a few frames after a seek before their output is right

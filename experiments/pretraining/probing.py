@@ -1,80 +1,65 @@
-"""Sweeps of pre-training: encoders judged by what a linear probe tells from them."""
+"""Sweeps of pre-training: an encoder is scored by a linear probe of its hidden states."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from conversation_emotion.evaluation.metrics import Interval
 from conversation_emotion.features.key import text_digest
-from conversation_emotion.pretraining.recordings import find_recordings
+from conversation_emotion.pretraining.recordings import find_sources
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import EncoderSettings
+from conversation_emotion.settings.pretraining import PretrainingSettings, ProbeSettings
+from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.tracker import Memory, Validation
-from experiments import _utterances, ser
-from experiments.pretraining.settings import AudioSettings, LoopSettings, ProbeSettings
+from experiments.ser import EXPERIMENT as SER
+
+Settings = TypeVar("Settings", bound=PretrainingSettings)
 
 
-class ProbedConfig(Protocol):
-    """What a pre-training experiment has to say to be swept."""
-
-    @property
-    def audio(self) -> AudioSettings: ...
-    @property
-    def training(self) -> LoopSettings: ...
-    @property
-    def probe(self) -> ProbeSettings: ...
-
-
-Config = TypeVar("Config", bound=ProbedConfig)
-
-
-def prepare(config: ProbedConfig) -> str:
-    """Finds the clips to learn from and those of the probe, and returns a digest of both.
+def prepare(settings: PretrainingSettings) -> str:
+    """Finds the clips of pre-training and probe, and returns a digest of both.
 
     Raises:
         ValueError: The pre-trainings would have no common end, or one common folder.
     """
-    audio, training = config.audio, config.training
+    training = settings.training
     if training.steps is None and training.max_minutes is None:
         raise ValueError("a sweep of pre-trainings needs --steps or --max-minutes for each of them")
-    if training.out is not None:
-        raise ValueError("--out would be one folder for all trials of a sweep; leave it out")
-    sources = [
-        find_recordings(root, min_seconds=audio.min_seconds, max_seconds=audio.max_seconds)
-        for root in audio.root
-    ]
-    digest = text_digest(repr([source.clips for source in sources]))
-    return f"{digest} {ser.prepare(_probe(config.probe, 'fbank'))}"
+    if training.output is not None:
+        raise ValueError("--output would be one folder for all trials of a sweep; leave it out")
+    digest = text_digest(repr([source.clips for source in find_sources(settings.audio)]))
+    return f"{digest} {SER.prepare(_probe(settings.probe, 'fbank'))}"
 
 
 def validate(
-    pretrain: Callable[[Config], Path], config: Config, memory: Memory
+    pretrain: Callable[[Settings], Path], settings: Settings, memory: Memory
 ) -> Iterator[Validation]:
-    """Pre-trains an encoder and yields how its probe does on valid."""
-    encoder = _find_encoder(pretrain, config)
-    yield from _utterances.validate(_probe(config.probe, str(encoder)), memory)
+    """Pre-trains an encoder and yields the scores of its probe on valid."""
+    encoder = _find_encoder(pretrain, settings)
+    yield from SER.validate(_probe(settings.probe, str(encoder)), memory)
 
 
-def test(pretrain: Callable[[Config], Path], config: Config) -> dict[str, Interval]:
-    """Scores the probe of an encoder on test, which is pre-trained if it was not yet."""
-    return ser.test(_probe(config.probe, str(_find_encoder(pretrain, config))))
+def test(pretrain: Callable[[Settings], Path], settings: Settings) -> dict[str, Interval]:
+    """Scores the probe of an encoder on test; the encoder is pre-trained if it was not yet."""
+    return SER.test(_probe(settings.probe, str(_find_encoder(pretrain, settings))))
 
 
-def _find_encoder(pretrain: Callable[[Config], Path], config: Config) -> Path:
-    """Returns the encoder of a setting; the same setting gives the same folder."""
-    place = Path.cwd() / "mlruns" / "pretraining" / f"sweep-{text_digest(repr(config))[:16]}"
+def _find_encoder(pretrain: Callable[[Settings], Path], settings: Settings) -> Path:
+    """Returns the folder of a setting's encoder, the same for the same setting."""
+    place = Path.cwd() / "mlruns" / "pretraining" / f"sweep-{text_digest(repr(settings))[:16]}"
     if not (place / "preprocessor_config.json").is_file():
-        training = dataclasses.replace(config.training, out=place)
-        pretrain(dataclasses.replace(config, training=training))  # type: ignore[type-var]
+        training = dataclasses.replace(settings.training, output=place)
+        pretrain(dataclasses.replace(settings, training=training))
     return place
 
 
-def _probe(settings: ProbeSettings, encoder: str) -> ser.SERConfig:
-    default = ser.SERConfig()
+def _probe(settings: ProbeSettings, encoder: str) -> SERSettings:
+    default = SERSettings()
     return dataclasses.replace(
         default,
         data=CorpusSettings(corpus=settings.probe_corpus, root=settings.probe_root),
-        features=EncoderSettings(encoders=(encoder,), speech_layers="all"),
+        features=EncoderSettings(speech_encoder=(encoder,), speech_layers="all"),
         training=dataclasses.replace(default.training, seeds=settings.probe_seeds),
     )

@@ -1,26 +1,33 @@
-"""Figures of a sweep for its parent run: each for the browser, and as a picture."""
+"""Figures of a sweep for its parent run: each for the browser, and as a picture.
 
+The trainings of one name (fold and seed) use the same utterances, so the best settings of two
+fusion strategies are compared in pairs, by the exact permutation test of the mean difference, with
+Holm's correction over all pairs (Holm, 1979).
+"""
+
+import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import matplotlib
+import numpy as np
 import optuna
+import optuna.visualization.matplotlib as pictures
 from matplotlib import pyplot
 from matplotlib.figure import Figure
+from optuna import visualization as pages
 from optuna.exceptions import ExperimentalWarning
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
-from experiments.sweep.strategies import (
-    compare_pairs,
-    compare_strategies,
-    draw_page,
-    draw_picture,
-    significance,
-    write_comparison,
-)
-from experiments.sweep.study import Order, SweepStudy, classify
+from conversation_emotion.evaluation.significance import correct_by_holm, permutation_p
+from experiments.sweep.study import SweepSpec, SweepStudy, classify, metric_of, scored, trainings
 from experiments.tracking.runs import ParentRun
+
+_FREE = ("modality", "data")
+"""Settings that may differ between studies whose strategies are compared."""
 
 
 class Drawing(NamedTuple):
@@ -37,38 +44,69 @@ class Drawing(NamedTuple):
     picture: Figure
 
 
-def log_figures(study: SweepStudy, order: Order, parent: ParentRun) -> list[str]:
-    """Draws what the trials allow, keeps it with the parent run, and returns the names."""
-    names = []
+class Strategy(NamedTuple):
+    """The best setting of a strategy on valid.
+
+    Attributes:
+        name: Modality, and fusion where there is more than one.
+        trial: Where it was found.
+        scores: On valid, by the name of the training.
+    """
+
+    name: str
+    trial: str
+    scores: dict[str, float]
+
+    def mean(self) -> float:
+        """Returns the mean score."""
+        return fmean(self.scores.values())
+
+
+class Pair(NamedTuple):
+    """Two strategies compared training by training.
+
+    Attributes:
+        better: Name of the one with the higher mean.
+        worse: Name of the other.
+        difference: Of the means.
+        num_trainings: Pairs of trainings.
+        p: Of no difference, two-sided, corrected for the number of pairs of strategies.
+    """
+
+    better: str
+    worse: str
+    difference: float
+    num_trainings: int
+    p: float
+
+
+def log_figures(study: SweepStudy, spec: SweepSpec, parent: ParentRun) -> None:
+    """Draws what the trials allow, and keeps it with the parent run."""
     with matplotlib.rc_context({"figure.constrained_layout.use": True}):
-        for drawing in [*draw_search(study, order), *_draw_strategies(study, parent)]:
+        for drawing in [*draw_search(study, spec), *_draw_strategies(study, parent)]:
             parent.client.log_figure(parent.run_id, drawing.page, f"figures/{drawing.name}.html")
             parent.client.log_figure(parent.run_id, drawing.picture, f"figures/{drawing.name}.png")
             pyplot.close(drawing.picture)
-            names.append(drawing.name)
-    return names
 
 
-def draw_search(study: SweepStudy, order: Order) -> Iterator[Drawing]:
-    """Draws how the search went, from trials of their own with a score."""
-    own = _own_trials(study)
-    if sum(trial.state == optuna.trial.TrialState.COMPLETE for trial in own.trials) < 2:
+def draw_search(study: SweepStudy, spec: SweepSpec) -> Iterator[Drawing]:
+    """Draws the course of the search, from trials with a score of their own."""
+    ran = [trial for trial in study.trials() if classify(trial) in ("complete", "pruned")]
+    if sum(trial.state == TrialState.COMPLETE for trial in ran) < 2:
         return
-    aims = ["score on valid", *filter(None, [order.sweep.second_aim()])]
-    pages, pictures = optuna.visualization, optuna.visualization.matplotlib
-    target = {"target": _first_value, "target_name": aims[0]}
-    varied = _varied(own.trials)
-    drawers: list[tuple[str, str, dict[str, Any]]] = [
-        ("history", "plot_optimization_history", target)
-    ]
-    if varied:
+    own = optuna.create_study(directions=study.study.directions)
+    own.add_trials(ran)
+    metric = f"{metric_of(ran)} on valid"
+    target = {"target": lambda trial: float(trial.values[0]), "target_name": metric}
+    drawers = [("history", "plot_optimization_history", target)]
+    if varied := _varied(ran):
         drawers += [
             ("importances", "plot_param_importances", target),
             ("parallel_coordinates", "plot_parallel_coordinate", {**target, "params": varied}),
             ("slices", "plot_slice", {**target, "params": varied}),
         ]
-    if len(aims) == 2:
-        drawers.append(("pareto_front", "plot_pareto_front", {"target_names": aims}))
+    if second := spec.sweep.second_objective:
+        drawers.append(("pareto_front", "plot_pareto_front", {"target_names": [metric, second]}))
     for name, function, options in drawers:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -78,38 +116,13 @@ def draw_search(study: SweepStudy, order: Order) -> Iterator[Drawing]:
         yield Drawing(name, page, picture)
 
 
-def _draw_strategies(study: SweepStudy, parent: ParentRun) -> Iterator[Drawing]:
-    """Draws the fusion strategies and modalities side by side, if trials know of any."""
-    strategies = compare_strategies(study)
-    if not strategies:
-        return
-    pairs = compare_pairs(strategies)
-    parent.log_text(write_comparison(strategies, pairs), "figures/fusion_comparison.txt")
-    caption = significance(pairs)
-    yield Drawing(
-        "fusion_comparison", draw_page(strategies, caption), draw_picture(strategies, caption)
-    )
-
-
-def _own_trials(study: SweepStudy) -> optuna.Study:
-    """Copies the trials that were run into memory, without repetitions and what is lost."""
-    own = optuna.create_study(directions=study.study.directions)
-    own.add_trials([trial for trial in study.trials() if classify(trial) in ("complete", "pruned")])
-    return own
-
-
-def _first_value(trial: FrozenTrial) -> float:
-    return float(trial.values[0])
-
-
 def _varied(trials: Sequence[FrozenTrial]) -> list[str]:
     """Names the parameters that took more than one value."""
-    names = sorted({name for trial in trials for name in trial.params})
-    return [
-        name
-        for name in names
-        if len({str(trial.params[name]) for trial in trials if name in trial.params}) > 1
-    ]
+    values: dict[str, set[str]] = {}
+    for trial in trials:
+        for name, value in trial.params.items():
+            values.setdefault(name, set()).add(str(value))
+    return sorted(name for name, taken in values.items() if len(taken) > 1)
 
 
 def _figure_of(axes: Any) -> Figure:
@@ -119,7 +132,124 @@ def _figure_of(axes: Any) -> Figure:
     figure = first.get_figure()
     width = max(6.4, 1.8 * len(figure.axes))
     figure.set_size_inches(width, 4.8)
-    if len(figure.axes) > 2:  # beside each other, the names of choices would overlap
+    if len(figure.axes) > 2:  # next to each other, the names of choices would overlap
         for part in figure.axes:
             part.tick_params(axis="x", which="both", labelrotation=50)
     return figure
+
+
+def _draw_strategies(study: SweepStudy, parent: ParentRun) -> Iterator[Drawing]:
+    """Draws the fusion strategies and modalities next to each other, if the trials have any."""
+    strategies = compare_strategies(study)
+    if not strategies:
+        return
+    pairs, metric = compare_pairs(strategies), f"{metric_of(study.trials())} on valid"
+    parent.log_text(format_comparison(strategies, pairs, metric), "figures/fusion_comparison.txt")
+    drawn = (strategies, format_significance(pairs), metric)
+    yield Drawing("fusion_comparison", draw_page(*drawn), draw_picture(*drawn))
+
+
+def compare_strategies(study: SweepStudy) -> list[Strategy]:
+    """Returns the best setting of each fusion strategy and modality, the best strategy first.
+
+    Studies of the same storage that differ in nothing but the modality are included.
+    """
+    best: dict[str, Strategy] = {}
+    for other in _comparable(study):
+        for trial in scored(other.get_trials(deepcopy=False)):
+            name = _strategy(trial)
+            if name is not None and (name not in best or trial.values[0] > best[name].mean()):
+                scores = {one["name"]: one["score"] for one in trainings(trial)}
+                best[name] = Strategy(name, f"{other.study_name}, trial {trial.number}", scores)
+    return sorted(best.values(), key=Strategy.mean, reverse=True)
+
+
+def compare_pairs(strategies: Sequence[Strategy]) -> list[Pair]:
+    """Tests each pair of strategies that were trained on the same folds and seeds."""
+    found = []
+    for better, worse in combinations(strategies, 2):
+        names = sorted(set(better.scores) & set(worse.scores))
+        if len(names) < 2:
+            continue
+        differences = np.array([better.scores[name] - worse.scores[name] for name in names])
+        p = permutation_p(differences)
+        found.append(Pair(better.name, worse.name, float(differences.mean()), len(names), p))
+    corrected = correct_by_holm([pair.p for pair in found])
+    return [pair._replace(p=p) for pair, p in zip(found, corrected, strict=True)]
+
+
+def format_comparison(strategies: Sequence[Strategy], pairs: Sequence[Pair], metric: str) -> str:
+    """Formats the comparison as a text."""
+    lines = [f"{s.name}: {s.mean():.4f} {metric}, best of {s.trial}" for s in strategies]
+    lines += [
+        f"{pair.better} - {pair.worse}: {pair.difference:+.4f}, p = {pair.p:.3f} "
+        f"(paired permutation test over {pair.num_trainings} trainings, Holm's correction)"
+        for pair in pairs
+    ]
+    lines.append("scores are those on valid that chose the settings: they flatter every strategy")
+    return "\n".join(lines)
+
+
+def format_significance(pairs: Sequence[Pair]) -> str:
+    """Lists in a line which strategies differ."""
+    if not pairs:
+        return "no two strategies were trained on the same folds"
+    clear = [f"{pair.better} > {pair.worse} (p = {pair.p:.3f})" for pair in pairs if pair.p < 0.05]
+    least = min(pair.p for pair in pairs)
+    return "; ".join(clear) or f"no difference is significant: least corrected p = {least:.3f}"
+
+
+def draw_page(strategies: Sequence[Strategy], caption: str, metric: str) -> Any:
+    """Draws a box for each strategy with its trainings as points, for the browser."""
+    import plotly.graph_objects as go
+
+    points = {"boxpoints": "all", "pointpos": 0, "jitter": 0.3}
+    figure = go.Figure(
+        [
+            go.Box(name=s.name, y=[*s.scores.values()], text=[*s.scores], **points)
+            for s in strategies
+        ]
+    )
+    figure.update_layout(
+        title={"text": "Best setting of each strategy", "subtitle": {"text": caption}},
+        yaxis_title=f"{metric}, per fold and seed",
+        showlegend=False,
+    )
+    return figure
+
+
+def draw_picture(strategies: Sequence[Strategy], caption: str, metric: str) -> Figure:
+    """Draws a box for each strategy with its trainings as points."""
+    figure, axes = pyplot.subplots(figsize=(max(6.4, 1.7 * len(strategies)), 5.2))
+    scores = [[*strategy.scores.values()] for strategy in strategies]
+    axes.boxplot(scores, tick_labels=[s.name.replace(", ", "\n") for s in strategies])
+    for place, values in enumerate(scores, start=1):
+        axes.plot([place] * len(values), values, "o", color="tab:blue", alpha=0.6)
+    axes.set_ylabel(f"{metric}, per fold and seed")
+    axes.set_title("Best setting of each strategy")
+    figure.supxlabel(caption, fontsize=8)
+    return figure
+
+
+def _comparable(study: SweepStudy) -> Iterator[optuna.Study]:
+    """Yields the study and those of its storage that differ in the modality alone."""
+    own = _fixed_settings(study.study.user_attrs)
+    for summary in optuna.get_all_study_summaries(study.storage):
+        if summary.study_name == study.study.study_name:
+            yield study.study
+        elif own and _fixed_settings(summary.user_attrs) == own:
+            yield optuna.load_study(study_name=summary.study_name, storage=study.storage)
+
+
+def _fixed_settings(attributes: Mapping[str, Any]) -> dict[str, str]:
+    kept = json.loads(attributes.get("settings", "{}"))
+    return {name: value for name, value in kept.items() if name not in _FREE}
+
+
+def _strategy(trial: FrozenTrial) -> str | None:
+    """Names the fusion strategy and modality of a trial; None for one without modalities."""
+    settings = json.loads(trial.user_attrs.get("config", "{}"))
+    modality = settings.get("modality")
+    if modality is None or "fusion" not in settings:
+        return None
+    return modality if "+" not in modality else f"{modality}, {settings['fusion']}"

@@ -1,31 +1,33 @@
-"""Who works on a trial, and whether that process still lives.
+"""Which process works on a trial, and whether it is still alive.
 
-On this machine its process id tells, elsewhere a pulse in the storage, whatever the storage is.
-Clocks of machines are not compared: a pulse that does not change while we watch is none.
+On this machine the process id answers that, elsewhere a heartbeat in the storage, whatever the
+storage is. Clocks of machines are not compared: a heartbeat that does not change while this process
+watches has stopped.
 """
 
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
 
 import psutil
 
-PULSE_SECONDS = 20.0
-"""Between two beats of a pulse."""
+HEARTBEAT_SECONDS = 20.0
+"""Between two heartbeats."""
 
 GRACE_SECONDS = 120.0
-"""Without a beat, after which a process on another machine is taken for dead."""
+"""Without a heartbeat, after which a process on another machine is taken for dead."""
 
 
 class Worker(TypedDict):
     """A process, as it is kept in the storage.
 
     Attributes:
-        host: Machine, its start, and the space of process ids.
+        host: Machine, its boot, and the namespace of process ids.
         pid: Process id.
         started: When it started; a process id is given again.
     """
@@ -41,7 +43,7 @@ def this_worker() -> Worker:
 
 
 def is_dead(worker: Worker) -> bool | None:
-    """Tells whether a process of this machine is dead, None for one of another machine."""
+    """Returns whether a process of this machine is dead, None for one of another machine."""
     if worker["host"] != _host():
         return None
     try:
@@ -52,65 +54,63 @@ def is_dead(worker: Worker) -> bool | None:
         return True
 
 
-class PulseWatch:
-    """Watches pulses, and tells which have stood still for too long.
+class HeartbeatWatch:
+    """Watches heartbeats and detects those that have stopped.
 
     Args:
-        grace_seconds: How long is too long.
+        grace_seconds: For how long a heartbeat may stay the same.
     """
 
     def __init__(self, grace_seconds: float = GRACE_SECONDS) -> None:
         self.grace_seconds = grace_seconds
         self._seen: dict[object, tuple[object, float]] = {}
 
-    def has_stopped(self, who: object, beat: object, grace_seconds: float | None = None) -> bool:
-        """Notes a beat and tells whether it has been the same for the time of grace."""
+    def has_stopped(self, who: object, heartbeat: object, grace: float | None = None) -> bool:
+        """Notes a heartbeat and returns whether it has been the same for the grace period."""
         now = time.monotonic()
-        before, since = self._seen.get(who, (None, now))
-        if who not in self._seen or before != beat:
-            self._seen[who] = (beat, now)
+        before, since = self._seen.setdefault(who, (heartbeat, now))
+        if before != heartbeat:
+            self._seen[who] = (heartbeat, now)
             return False
-        return now - since > (self.grace_seconds if grace_seconds is None else grace_seconds)
+        return now - since > (self.grace_seconds if grace is None else grace)
 
 
-class Pulse:
-    """Beats in a thread of its own while a block runs.
+@contextmanager
+def send_heartbeats(
+    write: Callable[[int], None], seconds: float = HEARTBEAT_SECONDS
+) -> Iterator[None]:
+    """Writes heartbeats from a thread of its own while a block runs.
 
     Args:
-        beat: Writes a beat, given its number.
-        seconds: Between two beats.
+        write: Writes a heartbeat, given its number.
+        seconds: Between two heartbeats.
     """
+    ended = threading.Event()
 
-    def __init__(self, beat: Callable[[int], None], seconds: float = PULSE_SECONDS) -> None:
-        self._beat = beat
-        self._seconds = seconds
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> "Pulse":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _run(self) -> None:
+    def run() -> None:
         number = 0
-        while not self._ended.wait(self._seconds):
+        while not ended.wait(seconds):
             number += 1
             try:
-                self._beat(number)
+                write(number)
             except Exception:
                 continue  # the storage was away for a moment, or the trial is over
 
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
 
 def _host() -> str:
-    """Names this machine since its start, and its space of process ids."""
+    """Names this machine since its boot, and its namespace of process ids."""
     parts = [socket.gethostname()]
-    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     try:
-        parts += [boot.read_text().strip(), os.readlink(space)]
+        parts += [boot.read_text().strip(), os.readlink(namespace)]
     except OSError:
         parts.append(str(round(psutil.boot_time())))
     return "/".join(parts)

@@ -1,44 +1,56 @@
-"""The end of a sweep: its best settings on valid and on test beside the default, in one table."""
+"""The end of a sweep: its best settings on valid and on test, and the default, in one table."""
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from statistics import fmean, stdev
 
 import pandas as pd
-from mlflow.entities import Metric
 from optuna.trial import FixedTrial, FrozenTrial
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from conversation_emotion.evaluation.metrics import Interval
-from experiments import commandline as _cli
-from experiments.sweep import space as _search
+from conversation_emotion.evaluation.rendering import Cell, Line, interval_cell, render_table
+from conversation_emotion.evaluation.results import KEPT_WIDTH, name_metrics, screen_width
+from conversation_emotion.settings.flags import format_setting
+from experiments import commandline
 from experiments.sweep.mirror import Mirror, summarise
 from experiments.sweep.search import TESTED, choose_for_test
 from experiments.sweep.storage import describe
-from experiments.sweep.study import Order, SweepStudy, classify, scored, trainings
+from experiments.sweep.study import SweepSpec, SweepStudy, classify, metric_of, scored, trainings
 from experiments.sweep.trials import load_experiment
 from experiments.tracking.runs import ParentRun
 
+Tested = dict[int, dict[str, Interval]]
+"""Scores on test by the number of the trial and the metric."""
 
-def report(study: SweepStudy, order: Order, parent: ParentRun, mirror: Mirror) -> None:
+
+def report(study: SweepStudy, spec: SweepSpec, parent: ParentRun, mirror: Mirror) -> None:
     """Keeps scores and settings with the parent run, and prints the table."""
-    parent.log_table(tabulate(study.trials()), "trials.parquet")
-    tested = test_scores(study)
+    trials, tested = study.trials(), read_tested(study)
+    metric, best = metric_of(trials), scored(trials)[:1]
+    parent.log_table(tabulate(trials), "trials.parquet")
     _log_scores(study, parent, mirror, tested)
-    text = write_table(study, order, tested)
-    print(text, end="")
-    parent.log_text(text, "table.txt")
-    if best := scored(study.trials())[:1]:
-        command = command_of(order, best[0])
+    commands = [command_of(spec, trial) for trial in best]
+    for command in commands:
         parent.log_text(command + "\n", "best_command.txt")
-        print(f"the best on valid again: {command}")
+    text = {
+        width: render_table(
+            f"Sweep {spec.name}: {study.counts().describe()}",
+            "in percent",
+            [f"valid {metric}", *(f"test {name}" for name in next(iter(tested.values()), {}))],
+            list(_lines(study, spec, tested)),
+            notes=list(_captions(spec, metric, tested)),
+            commands=commands,
+            width=width,
+        )
+        for width in (screen_width(), KEPT_WIDTH)
+    }
+    print(text[screen_width()], end="")
+    parent.log_text(text[KEPT_WIDTH], "table.txt")
     print(f"run {parent.run_id}; see it with: python -m experiments.ui")
 
 
-def test_scores(study: SweepStudy) -> dict[int, dict[str, Interval]]:
-    """Returns the scores on test by the number of the trial."""
+def read_tested(study: SweepStudy) -> Tested:
+    """Returns the scores on test."""
     return {
         int(name.removeprefix(TESTED)): {
             metric: Interval(*interval) for metric, interval in json.loads(kept).items()
@@ -50,115 +62,67 @@ def test_scores(study: SweepStudy) -> dict[int, dict[str, Interval]]:
 
 def tabulate(trials: list[FrozenTrial]) -> pd.DataFrame:
     """Lays out all trials, a row each."""
-    rows = []
-    for trial in trials:
-        rows.append(
-            {
-                "trial": trial.number,
-                "outcome": classify(trial) or "surplus",
-                "score": trial.values[0] if trial.values else None,
-                **summarise(trial),
-                **{name: _search.write_value(value) for name, value in trial.params.items()},
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def command_of(order: Order, trial: FrozenTrial) -> str:
-    """Writes the command that trains and tests the setting of a trial."""
-    space = load_experiment(order.experiment).search_space
-    return _cli.command_of(space(FixedTrial(trial.params), order.config))
-
-
-def write_table(study: SweepStudy, order: Order, tested: dict[int, dict[str, Interval]]) -> str:
-    """Writes the best settings, the default, and how the trials ended."""
-    standing, trials = study.standing(), study.trials()
-    table = Table(
-        title=f"Sweep {order.name}: {standing.describe()}",
-        caption="\n".join(_captions(order, tested)),
-        caption_justify="left",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
+    return pd.DataFrame(
+        {
+            "trial": trial.number,
+            "outcome": classify(trial) or "surplus",
+            "metric": metric_of(trials),
+            "score": trial.values[0] if trial.values else None,
+            **summarise(trial),
+            **{name: format_setting(value) for name, value in trial.params.items()},
+        }
+        for trial in trials
     )
-    metrics = list(next(iter(tested.values()), {}))
-    for name in ("in percent", "on valid", *(f"test {metric}" for metric in metrics)):
-        table.add_column(name, justify="left" if name == "in percent" else "right")
-    for name, trial in _rows(study, order, trials):
-        intervals = tested.get(trial.number, {})
-        table.add_row(name, _valid_cell(trial), *(write_interval(intervals[m]) for m in intervals))
-    console = Console(width=170)
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get()
 
 
-def write_interval(interval: Interval) -> str:
-    """Writes a score in percent with deviation and interval."""
-    score, low, high, deviation = (100 * value for value in interval[:4])
-    return f"{score:.1f} ± {deviation:.1f} [{low:.1f}, {high:.1f}]"
+def command_of(spec: SweepSpec, trial: FrozenTrial) -> str:
+    """Returns the command that trains and tests the setting of a trial."""
+    space = load_experiment(spec.experiment).search_space
+    name = spec.experiment.rpartition(".")[2]
+    return commandline.command_of(name, space(FixedTrial(trial.params), spec.settings))
 
 
-def _rows(
-    study: SweepStudy, order: Order, trials: list[FrozenTrial]
-) -> Iterator[tuple[str, FrozenTrial]]:
-    chosen = choose_for_test(study, max(order.sweep.top, 1))
-    for rank, trial in enumerate(chosen, start=1):
+def _lines(study: SweepStudy, spec: SweepSpec, tested: Tested) -> Iterator[Line]:
+    """Yields the best settings, and the default."""
+    for rank, trial in enumerate(choose_for_test(study, max(spec.sweep.top, 1)), start=1):
         settings = ", ".join(
-            f"{name} {_short(value)}" for name, value in sorted(trial.params.items())
+            f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {format_setting(value)}"
+            for name, value in sorted(trial.params.items())
         )
         settings = "the default" if "default" in trial.user_attrs else settings
-        place = f"{rank}. " if rank <= order.sweep.top else ""
-        yield f"{place}trial {trial.number}: {settings}", trial
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else _search.write_value(value)
+        place = f"{rank}. " if rank <= spec.sweep.top else ""
+        found = tested.get(trial.number, {})
+        cells = [interval_cell(interval, name) for name, interval in found.items()]
+        cells += [Cell()] * (len(next(iter(tested.values()), {})) - len(cells))
+        yield Line(f"{place}trial {trial.number}: {settings}", [Cell(_valid_cell(trial)), *cells])
 
 
 def _valid_cell(trial: FrozenTrial) -> str:
-    scores = pd.Series([training["score"] for training in trainings(trial)])
-    deviation = scores.std() if len(scores) > 1 else 0.0
+    scores = [100 * training["score"] for training in trainings(trial)]
+    deviation = f" ± {stdev(scores):.1f}" if len(scores) > 1 else ""
     ended = "" if classify(trial) == "complete" else f" ({classify(trial)}, {len(scores)})"
-    return f"{100 * scores.mean():.1f} ± {100 * deviation:.1f}{ended}"
+    return f"{fmean(scores):.1f}{deviation}{ended}"
 
 
-def _captions(order: Order, tested: dict[int, Any]) -> Iterator[str]:
-    yield "ranked by the mean over folds and seeds on valid, which chose the settings"
+def _captions(spec: SweepSpec, metric: str, tested: Tested) -> Iterator[str]:
+    yield f"ranked by the mean {metric} over folds and seeds on valid, which chose the settings"
     if tested:
-        yield "test was looked at after the study: mean ± deviation [95 % bootstrap interval]"
+        yield "test was used after the study: mean ± deviation [95 % bootstrap interval]"
         yield "the rank on test among the best shows how much of the rank on valid is luck"
-    yield f"trials in {describe(order.sweep.storage)}, study {order.name}"
+    yield f"trials in {describe(spec.sweep.storage)}, study {spec.name}"
 
 
-def _log_scores(
-    study: SweepStudy,
-    parent: ParentRun,
-    mirror: Mirror,
-    tested: dict[int, dict[str, Interval]],
-) -> None:
+def _log_scores(study: SweepStudy, parent: ParentRun, mirror: Mirror, tested: Tested) -> None:
     """Keeps the scores on test with the trials, and those of best and default with the parent."""
     for number, intervals in tested.items():
-        run_id = mirror.run_id(number)
-        if run_id is not None:
-            _log_test(parent, run_id, intervals)
+        if number in mirror.children:
+            mirror.children[number].log_metrics(name_metrics("test", intervals))
     ranked = scored(study.trials())
     if not ranked:
         return
     parent.log_metrics({"best/valid": ranked[0].values[0], "best/trial": ranked[0].number})
-    parent.log_metrics({f"trials/{name}": n for name, n in study.standing()._asdict().items()})
-    if ranked[0].number in tested:
-        _log_test(parent, parent.run_id, tested[ranked[0].number], "best_")
-    for trial in ranked:
-        if "default" in trial.user_attrs and trial.number in tested:
-            _log_test(parent, parent.run_id, tested[trial.number], "default_")
-
-
-def _log_test(
-    parent: ParentRun, run_id: str, intervals: dict[str, Interval], prefix: str = ""
-) -> None:
-    metrics = [
-        Metric(f"{prefix}test/{metric}{suffix}", value, 0, 0)
-        for metric, interval in intervals.items()
-        for suffix, value in zip(("", "_ci_low", "_ci_high", "_std"), interval, strict=False)
-    ]
-    parent.client.log_batch(run_id, metrics=metrics)
+    parent.log_metrics({f"trials/{name}": n for name, n in study.counts()._asdict().items()})
+    defaults = [trial for trial in ranked if "default" in trial.user_attrs]
+    for name, trial in [("best", ranked[0]), *(("default", trial) for trial in defaults)]:
+        if trial.number in tested:
+            parent.log_metrics(name_metrics(f"{name}_test", tested[trial.number]))

@@ -1,6 +1,6 @@
-"""A sweep, step by step: prepare, search with many hands, score on test, report.
+"""A sweep, step by step: prepare, search with many workers, score on test.
 
-Commands are equal hands on one study. One of them, the first or whoever finds its place empty, also
+Commands are equal on one study. One of them, the first or whichever finds that place empty, also
 keeps the records in MLflow and scores on test at the end.
 """
 
@@ -9,17 +9,33 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 from optuna.trial import FixedTrial, FrozenTrial
 from tqdm import tqdm
 
-from experiments.sweep import space as _search
-from experiments.sweep.heartbeat import GRACE_SECONDS, Pulse, PulseWatch, is_dead, this_worker
-from experiments.sweep.study import CAUSES, Order, SweepStudy, classify, count, scored, trainings
+from conversation_emotion.settings.flags import format_settings
+from experiments.sweep.heartbeat import (
+    GRACE_SECONDS,
+    HeartbeatWatch,
+    is_dead,
+    send_heartbeats,
+    this_worker,
+)
+from experiments.sweep.space import default_parameters, feature_variants
+from experiments.sweep.study import (
+    SweepSpec,
+    SweepStudy,
+    cause_of,
+    classify,
+    metric_of,
+    scored,
+    trainings,
+)
 from experiments.sweep.trials import load_experiment, run_trials
-from experiments.sweep.workers import Crew, find_devices, run_jobs
+from experiments.sweep.workers import WorkerPool, find_devices, run_jobs
 
 LOGS = Path("mlruns") / "sweeps"
 """Folder of what workers print, a folder per study."""
@@ -27,142 +43,127 @@ LOGS = Path("mlruns") / "sweeps"
 _LOOK_SECONDS = 1.0
 _OWNER = "owner"
 TESTED = "tested:"
-"""Begins the attributes of a study that hold the scores on test, by the number of the trial."""
+"""Prefix of the attributes of a study that hold the scores on test, by the number of the trial."""
 
 
-class Ready(NamedTuple):
-    """What was found out before the search.
+def prepare(spec: SweepSpec) -> SweepSpec:
+    """Extracts all features that the space may ask for, in a process whose memory is then free.
 
-    Attributes:
-        digest: Of the data with its features.
-        devices: GPUs to use.
+    Returns:
+        The sweep with the digest of its data, and the GPUs to use.
     """
-
-    digest: str
-    devices: tuple[str, ...]
-
-
-def prepare(order: Order) -> Ready:
-    """Extracts all features that the space may ask for, in a process whose memory is then free."""
-    (found,) = run_jobs(_prepare, [(order,)], num_workers=1)
-    assert isinstance(found, Ready)
-    return found
+    (prepared,) = run_jobs(_prepare, [(spec,)], num_workers=1)
+    return cast(SweepSpec, prepared)
 
 
-def _prepare(order: Order) -> Ready:
-    experiment = load_experiment(order.experiment)
-    variants = _search.feature_variants(experiment.search_space, order.config)
-    digests = [experiment.prepare(variant) for variant in variants]
-    return Ready(" ".join(digests)[:2000], find_devices(order.sweep.devices))
+def _prepare(spec: SweepSpec) -> SweepSpec:
+    experiment = load_experiment(spec.experiment)
+    variants = feature_variants(experiment.search_space, spec.settings)
+    data = " ".join(experiment.prepare(variant) for variant in variants)[:2000]
+    sweep = dataclasses.replace(spec.sweep, devices=find_devices(spec.sweep.devices))
+    return spec._replace(sweep=sweep, data=data)
 
 
-def identity(order: Order, ready: Ready) -> dict[str, str]:
+def identity(spec: SweepSpec) -> dict[str, str]:
     """Returns what trials of one study have in common; a study of another identity is refused."""
-    sweep = order.sweep
+    sweep = spec.sweep
     return {
-        "experiment": order.experiment.rpartition(".")[2],
+        "experiment": spec.experiment.rpartition(".")[2],
         "objective": sweep.objective,
         "sampler": sweep.sampler,
         "pruner": sweep.pruner,
         "seed": str(sweep.seed),
-        **_search.written(order.config),
-        "data": ready.digest,
+        **format_settings(spec.settings),
+        "data": spec.data,
     }
 
 
-def enqueue_default(study: SweepStudy, order: Order) -> None:
-    """Lets the default setting be the first trial, so that tuned ones stand beside it."""
+def enqueue_default(study: SweepStudy, spec: SweepSpec) -> None:
+    """Makes the default setting the first trial, to compare the tuned ones with it."""
     if any("default" in trial.user_attrs for trial in study.trials()):
         return
-    space = load_experiment(order.experiment).search_space
-    parameters = _search.default_parameters(space, order.config)
-    if space(FixedTrial(parameters), order.config) == order.config:
+    space = load_experiment(spec.experiment).search_space
+    parameters = default_parameters(space, spec.settings)
+    if space(FixedTrial(parameters), spec.settings) == spec.settings:
         study.study.enqueue_trial(parameters, user_attrs={"default": True})
     else:
         print("note: the default setting is outside of the search space, and no trial of its own")
 
 
-def search(study: SweepStudy, order: Order, ready: Ready, on_look: Callable[[], None]) -> None:
-    """Lets the workers run trials until there are enough, and gives up those of the dead.
+def search(study: SweepStudy, spec: SweepSpec, on_look: Callable[[], None]) -> None:
+    """Runs trials in workers until there are enough, and gives up those of dead workers.
 
     Args:
         study: The study.
-        order: What the workers are told.
-        ready: The devices.
+        spec: What the workers are given.
         on_look: Called about once a second.
     """
-    sweep = order.sweep
-    crew = Crew(
-        run_trials,
-        (order,),
-        num_workers=sweep.workers,
-        devices=ready.devices,
-        logs=LOGS / order.name,
-    )
-    with _progress(study, sweep.trials) as tell:
-        study.give_up_dead()
-        try:
-            if study.standing().counted < sweep.trials:
-                with crew:
-                    while crew.watch(_LOOK_SECONDS):
-                        study.give_up_dead()
-                        on_look()
-                        tell()
-        finally:
+    sweep = spec.sweep
+    work, logs = partial(run_trials, spec), LOGS / spec.name
+    with _progress(study, sweep.trials) as show:
+
+        def look() -> None:
             study.give_up_dead()
             on_look()
-            tell()
+            show()
+
+        study.give_up_dead()
+        try:
+            if study.counts().counted < sweep.trials:
+                with WorkerPool(work, sweep.workers, devices=sweep.devices, logs=logs) as pool:
+                    while pool.watch(_LOOK_SECONDS):
+                        look()
+        finally:
+            look()
 
 
-def join(study: SweepStudy, order: Order, ready: Ready) -> None:
-    """Lends hands to a sweep whose records another command keeps."""
+def join(study: SweepStudy, spec: SweepSpec) -> None:
+    """Adds workers to a sweep whose records another command keeps."""
     owner = study.study.user_attrs.get(_OWNER) or {"host": "another machine", "pid": "?"}
     host = owner["host"].split("/")[0]
-    print(f"joins study {order.name!r}; process {owner['pid']} on {host} keeps the records")
-    search(study, order, ready, lambda: None)
-    print(f"study {order.name!r}: {study.standing().describe()}; no trial is left to begin")
+    print(f"joins study {spec.name!r}; process {owner['pid']} on {host} keeps the records")
+    search(study, spec, lambda: None)
+    print(f"study {spec.name!r}: {study.counts().describe()}; no trial is left to begin")
 
 
 @contextmanager
 def _progress(study: SweepStudy, num_trials: int) -> Iterator[Callable[[], None]]:
     """Shows a bar of the trials, and a line for each that ends."""
-    told = {trial.number for trial in study.trials() if trial.state.is_finished()}
+    shown = {trial.number for trial in study.trials() if trial.state.is_finished()}
     with tqdm(total=num_trials, unit="trial", leave=False, disable=None) as bar:
 
-        def tell() -> None:
+        def show() -> None:
             trials = study.trials()
             for trial in trials:
-                if trial.state.is_finished() and trial.number not in told:
-                    told.add(trial.number)
+                if trial.state.is_finished() and trial.number not in shown:
+                    shown.add(trial.number)
                     tqdm.write(_describe_end(trial))
-            standing, best = count(trials), scored(trials)
-            bar.n = min(standing.counted, num_trials)
-            score = f"best on valid {best[0].values[0]:.4f}, " if best else ""
-            bar.set_postfix_str(score + standing.describe())
+            counts, best = study.counts(), scored(trials)
+            bar.n = min(counts.counted, num_trials)
+            score = f"best {metric_of(best)} on valid {best[0].values[0]:.4f}, " if best else ""
+            bar.set_postfix_str(score + counts.describe())
 
-        yield tell
+        yield show
 
 
 def _describe_end(trial: FrozenTrial) -> str:
-    kind, found = classify(trial), trainings(trial)
+    found, cause = trainings(trial), cause_of(trial)
     score = f", {found[-1]['mean']:.4f} over {len(found)} trainings" if found else ""
-    why = next((f": {trial.user_attrs[name]}" for name in CAUSES if name in trial.user_attrs), "")
-    return f"trial {trial.number} {kind or 'surplus'}{score}{why}"
+    why = f": {cause}" if cause else ""
+    return f"trial {trial.number} {classify(trial) or 'surplus'}{score}{why}"
 
 
 @contextmanager
 def ownership(study: SweepStudy, *, grace_seconds: float = GRACE_SECONDS) -> Iterator[bool]:
-    """Says whether this command keeps the records, and holds that place while the block runs."""
+    """Yields whether this command keeps the records, and holds that place while the block runs."""
     if not _claim(study, grace_seconds):
         yield False
         return
     me = this_worker()
-
-    def beat(number: int) -> None:
-        study.study.set_user_attr(_OWNER, {**me, "beat": number})
-
     try:
-        with Pulse(beat):
+        with send_heartbeats(
+            lambda number: study.study.set_user_attr(_OWNER, {**me, "heartbeat": number})
+        ):
             yield True
     finally:
         study.study.set_user_attr(_OWNER, None)
@@ -170,34 +171,33 @@ def ownership(study: SweepStudy, *, grace_seconds: float = GRACE_SECONDS) -> Ite
 
 def _claim(study: SweepStudy, grace_seconds: float) -> bool:
     """Takes the place if it is empty; of two that take it at one moment, the later one holds it."""
-    watch, first = PulseWatch(grace_seconds), None
+    watch, first = HeartbeatWatch(grace_seconds), None
     while (owner := study.study.user_attrs.get(_OWNER)) is not None:
-        verdict, beat = is_dead(owner), owner["beat"]
-        if verdict or watch.has_stopped(_OWNER, beat):
+        dead, heartbeat = is_dead(owner), owner.get("heartbeat")
+        if dead or watch.has_stopped(_OWNER, heartbeat):
             break
-        first = beat if first is None else first
-        if verdict is False or beat != first:
+        first = heartbeat if first is None else first
+        if dead is False or heartbeat != first:
             return False
         time.sleep(_LOOK_SECONDS)
-    me = {**this_worker(), "beat": 0}
+    me = {**this_worker(), "heartbeat": 0}
     study.study.set_user_attr(_OWNER, me)
     time.sleep(_LOOK_SECONDS)
     now = study.study.user_attrs.get(_OWNER) or {}
-    return {**now, "beat": 0} == me
+    return {**now, "heartbeat": 0} == me
 
 
-def score_on_test(study: SweepStudy, order: Order, ready: Ready) -> None:
-    """Scores the best settings on test and the default beside them, each once and for all."""
-    chosen = choose_for_test(study, order.sweep.top)
-    kept = study.study.user_attrs
-    missing = [trial for trial in chosen if f"{TESTED}{trial.number}" not in kept]
-    if missing and any(name.startswith(TESTED) for name in kept):
-        print("note: test was looked at before; what is tuned further is tuned after that look")
-    best = chosen[0].number if chosen else None
-    jobs = [(order, trial.params, trial.number == best) for trial in missing]
-    log = LOGS / order.name / "test.log"
+def score_on_test(study: SweepStudy, spec: SweepSpec) -> None:
+    """Scores the best settings and the default on test, each once and for all."""
+    sweep, tested = spec.sweep, study.study.user_attrs
+    chosen = choose_for_test(study, sweep.top)
+    missing = [trial for trial in chosen if f"{TESTED}{trial.number}" not in tested]
+    if missing and any(name.startswith(TESTED) for name in tested):
+        print("note: test was used before; what is tuned further is tuned after that use of it")
+    jobs = [(spec, trial.params, trial is chosen[0]) for trial in missing]
+    log = LOGS / spec.name / "test.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    results = run_jobs(_test, jobs, num_workers=order.sweep.workers, devices=ready.devices, log=log)
+    results = run_jobs(_test, jobs, num_workers=sweep.workers, devices=sweep.devices, log=log)
     for trial, scores in tqdm(
         zip(missing, results, strict=True), desc="test", total=len(missing), leave=False
     ):
@@ -205,26 +205,27 @@ def score_on_test(study: SweepStudy, order: Order, ready: Ready) -> None:
 
 
 def choose_for_test(study: SweepStudy, top: int) -> list[FrozenTrial]:
-    """Returns the best trials on valid, and the default behind them."""
+    """Returns the best trials on valid, and the default after them."""
     if top == 0:
         return []
-    chosen = scored(study.trials())[:top]
+    trials = study.trials()
+    chosen = scored(trials)[:top]
     defaults = [
         trial
-        for trial in study.trials()
+        for trial in trials
         if "default" in trial.user_attrs and classify(trial) in ("complete", "pruned")
     ]
     return chosen + [trial for trial in defaults[-1:] if trial not in chosen]
 
 
-def _test(order: Order, parameters: dict[str, Any], is_best: bool) -> dict[str, list[float]]:
+def _test(spec: SweepSpec, parameters: dict[str, Any], is_best: bool) -> dict[str, list[float]]:
     """Scores a setting on test; the model of the best one alone is registered."""
-    experiment = load_experiment(order.experiment)
-    config = experiment.search_space(FixedTrial(parameters), order.config)
-    if hasattr(config, "register"):
-        name = (config.register or f"{order.name}-best") if is_best else None
+    experiment = load_experiment(spec.experiment)
+    settings = experiment.search_space(FixedTrial(parameters), spec.settings)
+    if hasattr(settings, "register"):
+        name = (settings.register or f"{spec.name}-best") if is_best else None
         try:
-            config = dataclasses.replace(config, register=name)
+            settings = dataclasses.replace(settings, register=name)
         except ValueError as refusal:
             print(f"no model is registered: {refusal}", flush=True)
-    return {name: list(interval) for name, interval in experiment.test(config).items()}
+    return {name: list(interval) for name, interval in experiment.test(settings).items()}

@@ -1,4 +1,4 @@
-"""A server before a database, so that many machines can work on the sweeps that are kept in it.
+"""A server in front of a database, so that many machines can work on the sweeps it holds.
 
     python -m experiments.sweep.server --storage postgresql://USER:PASSWORD@HOST/DATABASE
     python -m experiments.sweep epc --workers 4 --storage grpc://127.0.0.1:13000
@@ -12,12 +12,12 @@ is interrupted.
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from experiments import commandline as _cli
-from experiments._ports import GRPC_PORT
+from experiments.commandline import launch
+from experiments.sweep.settings import GRPC_PORT
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerConfig:
+class ServerSettings:
     """Settings of the server."""
 
     storage: str
@@ -40,16 +40,37 @@ class ServerConfig:
             )
 
 
-def run(config: ServerConfig) -> None:
-    """Serves the database until interrupted."""
-    from experiments.sweep.storage import serve
+def run(settings: ServerSettings) -> None:
+    """Serves a database to the workers of other machines until interrupted.
 
-    serve(config.storage, config.host, config.port, config.threads)
+    Raises:
+        ValueError: It cannot be opened, or grpcio is not installed.
+    """
+    import warnings
+    from concurrent.futures import ThreadPoolExecutor
+
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.storages import run_grpc_proxy_server
+
+    from experiments.sweep.storage import INSTALL, describe, open_storage
+
+    host, port, pool = settings.host, settings.port, ThreadPoolExecutor(settings.threads)
+    storage = open_storage(settings.storage)
+    print(
+        f"serves {describe(settings.storage)} at grpc://{host}:{port}; Ctrl-C ends it", flush=True
+    )
+    try:
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+            run_grpc_proxy_server(storage, host=host, port=port, thread_pool=pool)
+    except ImportError as error:
+        raise ValueError(f"the server needs grpcio: {INSTALL}") from error
+    except KeyboardInterrupt:
+        print("ended")
 
 
 def main() -> None:
     """Runs the server from the command line."""
-    _cli.launch(run, ServerConfig)
+    launch(run, ServerSettings)
 
 
 if __name__ == "__main__":

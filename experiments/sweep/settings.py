@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from typing import Literal
 
+GRPC_PORT = 13000
+"""Port of the server in front of the database of sweeps."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSettings:
-    """How to search, and with how many hands."""
+    """How to search, and with how many workers."""
 
     trials: int = 20
-    """Settings to try, the default setting being the first; a higher number goes on."""
+    """Settings to try, the default setting being the first; a higher number continues a sweep."""
 
     workers: int = 1
     """Processes on this machine, one torch thread each unless OMP_NUM_THREADS says otherwise."""
@@ -18,11 +21,12 @@ class SweepSettings:
     """Name of the sweep; none takes that of the experiment."""
 
     storage: str | None = None
-    """A journal file, the URL of a database, or grpc://HOST:PORT of a server before one; none is
-    mlruns/optuna.journal. A command that names the storage of a running sweep joins it."""
+    """A journal file, the URL of a database, or grpc://HOST:PORT of a server in front of one; none
+    is mlruns/optuna.journal. A command that names the storage of a running sweep joins it."""
 
     objective: Literal["score", "score+parameters", "score+seconds"] = "score"
-    """Mean score on valid; with a second aim there is a Pareto front, and nothing is pruned."""
+    """Mean on valid of the metric that selects; with a second objective there is a Pareto front,
+    and nothing is pruned."""
 
     sampler: Literal["tpe", "random", "nsgaii", "qmc"] = "tpe"
     """Optuna's sampler; it is not kept with a study, so it is named again to resume."""
@@ -31,24 +35,21 @@ class SweepSettings:
     """What ends a trial by the running mean of its trainings; named again to resume."""
 
     seed: int = 0
-    """Of the sampler; one worker proposes the same settings again."""
+    """Seed of the sampler; one worker proposes the same settings again."""
 
     devices: tuple[str, ...] = ()
     """GPUs by number or id, one for each worker in turn; none takes all that are visible."""
 
     top: int = 5
-    """Settings to score on test after the study, the best on valid, beside the default; 0 leaves
-    test alone."""
+    """Settings to score on test after the study, the best on valid, in addition to the default; 0
+    does not use test."""
 
     def __post_init__(self) -> None:
         for name, least in (("trials", 1), ("workers", 1), ("top", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"--{name} must be {least} or more, got {getattr(self, name)}")
 
-    def directions(self) -> list[Literal["maximize", "minimize"]]:
-        """Returns what is better for each aim."""
-        return ["maximize"] if self.objective == "score" else ["maximize", "minimize"]
-
-    def second_aim(self) -> str | None:
-        """Returns the name of the second aim."""
-        return self.objective.split("+")[1] if "+" in self.objective else None
+    @property
+    def second_objective(self) -> str | None:
+        """What is minimised besides, None for a single objective."""
+        return self.objective.partition("+")[2] or None

@@ -1,98 +1,133 @@
-"""What a search space varies: its default settings, its features, and the flags of a setting."""
+"""What a search space varies: features, the settings that are its default, all it may extract."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_type_hints
 
-from optuna.trial import BaseTrial, FixedTrial
+from conversation_emotion.settings.features import (
+    ONE_LAYER,
+    ONE_VECTOR,
+    EncoderSettings,
+    FeatureSettings,
+    check_aggregator,
+    split_encoder,
+)
+from conversation_emotion.settings.flags import flatten
 
-from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
-Config = TypeVar("Config")
+Settings = TypeVar("Settings")
+Features = TypeVar("Features", FeatureSettings, EncoderSettings)
 
-SearchSpace = Callable[[BaseTrial, Any], Any]
+SearchSpace = Callable[["BaseTrial", Any], Any]
 """Proposes the settings of one trial; each parameter bears the name of the setting it varies."""
 
+_LAYERS = ("last", "last-4", "all")
+_POOLED = ("mean", "statistics")
+_KEPT = ("frames", "auto")
 _FEATURE_SETTINGS = {"encoder", "row", "rows"} | {
     field.name for kind in (FeatureSettings, EncoderSettings) for field in dataclasses.fields(kind)
 }
 
 
-class _RecordingTrial(FixedTrial):
-    """Answers with given values, else with the first choice or the lower bound, and records."""
+def propose_features(trial: "BaseTrial", features: Features) -> Features:
+    """Proposes layers, and what pools frames: before training, or within the model if it has them.
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        super().__init__({})
-        self.given = given
-        self.choices: dict[str, Sequence[Any]] = {}
-        self.answers: dict[str, Any] = {}
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        is_given = name in self.given and self.given[name] in choices
-        self.choices[name] = choices
-        return self._answer(name, self.given[name] if is_given else choices[0])
-
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
-        return int(self._answer(name, self._within(name, low, high)))
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        return float(self._answer(name, self._within(name, low, high)))
-
-    def _within(self, name: str, low: float, high: float) -> float:
-        given = self.given.get(name)
-        return given if isinstance(given, int | float) and low <= given <= high else low
-
-    def _answer(self, name: str, value: Any) -> Any:
-        self.answers[name] = value
-        return value
+    Only what makes a difference to the encoders at hand is varied; a layer chosen by its number
+    stays.
+    """
+    speech, text = _encoders(features)
+    with_frames = {"speech": speech - {*ONE_VECTOR}}
+    with_frames["text"] = {name for name in text if name.startswith("tokens:")}
+    changes: dict[str, Any] = {}
+    for modality, with_layers in (("speech", speech - {*ONE_LAYER}), ("text", text)):
+        layers, pooling = f"{modality}_layers", f"{modality}_pooling"
+        if with_layers and getattr(features, layers) in _LAYERS:
+            changes[layers] = trial.suggest_categorical(layers, _LAYERS)
+        if with_frames[modality] and getattr(features, pooling) in _POOLED:
+            changes[pooling] = trial.suggest_categorical(pooling, _POOLED)
+    keeps_frames = with_frames["speech"] and features.speech_pooling in _KEPT
+    if keeps_frames or getattr(features, "text_pooling", None) == "frames":
+        changes["aggregator"] = trial.suggest_categorical("aggregator", _aggregators(features))
+    return dataclasses.replace(features, **changes)
 
 
-def default_parameters(space: SearchSpace, config: object) -> dict[str, Any]:
-    """Returns the parameters that leave a config as it is, where the space allows that."""
-    trial = _RecordingTrial(settings_of(config))
-    space(trial, config)
-    return trial.answers
+def list_choices(settings: type, name: str) -> list[Any]:
+    """Returns the values that a setting may take, in order."""
+    return list(get_args(get_type_hints(settings)[name]))
 
 
-def feature_variants(space: SearchSpace, config: Config) -> list[Config]:
-    """Returns a config for each combination of features that the space may ask for.
+def default_parameters(space: SearchSpace, settings: object) -> dict[str, Any]:
+    """Returns the parameters that leave settings as they are, where the space allows that."""
+    trial = _DefaultTrial(flatten(settings))
+    space(cast("BaseTrial", trial), settings)
+    return trial.params
+
+
+def feature_variants(space: SearchSpace, settings: Settings) -> list[Settings]:
+    """Returns the settings for each combination of features that the space may ask for.
 
     The parameters that no encoder depends on keep their defaults.
     """
-    defaults = settings_of(config)
-    variants: list[Config] = []
+    defaults = flatten(settings)
+    variants: list[Settings] = []
     waiting: list[dict[str, Any]] = [{}]
     while waiting:
         chosen = waiting.pop()
-        trial = _RecordingTrial({**defaults, **chosen})
-        variant = space(trial, config)
-        fresh = [name for name in trial.choices if name in _FEATURE_SETTINGS - set(chosen)]
-        if fresh:
-            choices = trial.choices[fresh[0]]
-            waiting += [{**chosen, fresh[0]: choice} for choice in choices]
+        trial = _DefaultTrial({**defaults, **chosen})
+        variant = space(cast("BaseTrial", trial), settings)
+        open_choices = [name for name in trial.choices if name in _FEATURE_SETTINGS - set(chosen)]
+        if open_choices:
+            name = open_choices[0]
+            waiting += [{**chosen, name: choice} for choice in trial.choices[name]]
         elif variant not in variants:
             variants.append(variant)
     return variants
 
 
-def settings_of(config: object) -> dict[str, Any]:
-    """Turns nested settings into one dictionary by the name of the flag."""
-    flat: dict[str, Any] = {}
-    for field in dataclasses.fields(config):  # type: ignore[arg-type]
-        value = getattr(config, field.name)
-        flat.update(settings_of(value) if dataclasses.is_dataclass(value) else {field.name: value})
-    return flat
+class _DefaultTrial:
+    """A trial that suggests given values, else the first choice or the lower bound; records both.
+
+    It is no Optuna trial, so that the settings of a command load without Optuna.
+    """
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self.given = given
+        self.choices: dict[str, Sequence[Any]] = {}
+        self.params: dict[str, Any] = {}
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        self.choices[name] = choices
+        given = self.given.get(name)
+        self.params[name] = given if name in self.given and given in choices else choices[0]
+        return self.params[name]
+
+    def suggest_float(self, name: str, low: float, high: float, **options: object) -> Any:
+        given = self.given.get(name)
+        is_inside = isinstance(given, int | float) and low <= given <= high
+        self.params[name] = given if is_inside else low
+        return self.params[name]
+
+    suggest_int = suggest_float
 
 
-def written(config: object) -> dict[str, str]:
-    """Writes settings as they are kept and compared, by the name of the flag."""
-    return {name: write_value(value) for name, value in settings_of(config).items()}
+def _encoders(features: FeatureSettings | EncoderSettings) -> tuple[set[str], set[str]]:
+    """Returns the speech encoders and the text encoders that are used."""
+    if isinstance(features, EncoderSettings):
+        return {name for joined in features.speech_encoder for name in split_encoder(joined)}, set()
+    used = features.modalities()
+    speech = set(split_encoder(features.speech_encoder)) if "speech" in used else set()
+    return speech, {features.text_encoder} if "text" in used else set()
 
 
-def write_value(value: object) -> str:
-    """Writes a setting as the command line does."""
-    return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+def _aggregators(features: FeatureSettings | EncoderSettings) -> list[str]:
+    """Returns the aggregators that take the size, if one is given."""
+    fitting = []
+    for name in list_choices(type(features), "aggregator"):
+        try:
+            check_aggregator(name, features.aggregator_size)
+        except ValueError:
+            continue
+        fitting.append(name)
+    return fitting

@@ -1,33 +1,34 @@
-"""Where the trials of sweeps are kept: a journal file, a database, or a server before one.
+"""Where the trials of sweeps are kept: a journal file, a database, or a server in front of one.
 
 A journal is locked by the kernel, so that the lock ends with the process that holds it, even by
-`kill -9`; what such a process left half written is cut off before the next line is added.
+`kill -9`; a line that such a process left unfinished is cut off before the next one is added.
 """
 
 import os
 import time
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.storages import (
-    BaseStorage,
-    GrpcStorageProxy,
-    JournalStorage,
-    RDBStorage,
-    run_grpc_proxy_server,
-)
+from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from experiments._ports import GRPC_PORT
+from experiments.sweep.settings import GRPC_PORT
+
+try:
+    import fcntl
+except ImportError:  # a system without kernel locks
+    fcntl = None
 
 JOURNAL = Path("mlruns") / "optuna.journal"
 """The journal of the current folder."""
+
+INSTALL = "pip install 'conversation-emotion[machines]'"
+"""Installs the drivers of databases and gRPC."""
 
 _TRIES = 5
 _ANSWER_SECONDS = 20.0
@@ -37,70 +38,40 @@ def open_storage(place: str | None) -> BaseStorage:
     """Opens the storage that ``--storage`` names.
 
     Args:
-        place: A file for a journal, the URL of a database, ``grpc://HOST:PORT`` for a server before
-            one; None is the journal of the current folder.
+        place: A file for a journal, the URL of a database, ``grpc://HOST:PORT`` for a server in
+            front of one; None is the journal of the current folder.
 
     Raises:
         ValueError: Its driver is not installed, or it cannot be reached.
     """
     if place is None or "://" not in place:
         return _open_journal(Path(place) if place else JOURNAL)
-    if urlsplit(place).scheme == "grpc":
-        return _open_grpc(place)
-    return _open_database(place)
+    return _open_grpc(place) if place.startswith("grpc://") else _open_database(place)
 
 
 def describe(place: str | None) -> str:
     """Names a storage without the password that its URL may hold."""
     if place is None or "://" not in place:
         return str(Path(place) if place else JOURNAL)
-    parts = urlsplit(place)
-    secret = parts.password
-    return place if secret is None else place.replace(f":{secret}@", ":***@", 1)
-
-
-def serve(place: str, host: str, port: int, num_threads: int) -> None:
-    """Serves a database to the workers of other machines until interrupted.
-
-    Raises:
-        ValueError: It cannot be opened, or grpcio is not installed.
-    """
-    storage = _open_database(place)
-    print(f"serves {describe(place)} at grpc://{host}:{port}; Ctrl-C ends it", flush=True)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            run_grpc_proxy_server(
-                storage, host=host, port=port, thread_pool=ThreadPoolExecutor(num_threads)
-            )
-    except ImportError as error:
-        raise ValueError(
-            "the server needs grpcio: pip install 'conversation-emotion[machines]'"
-        ) from error
-    except KeyboardInterrupt:
-        print("ended")
+    return place.replace(f":{urlsplit(place).password}@", ":***@", 1)
 
 
 def _open_journal(file: Path) -> JournalStorage:
     file.parent.mkdir(parents=True, exist_ok=True)
     path = str(file.resolve())
-    lock = _KernelLock(path) if _has_kernel_locks() else JournalFileOpenLock(path)
+    lock = JournalFileOpenLock(path) if fcntl is None else _KernelLock(path)
     return JournalStorage(JournalFileBackend(path, lock_obj=lock))
 
 
 def _open_grpc(place: str) -> GrpcStorageProxy:
     parts = urlsplit(place)
+    host, port = parts.hostname or "127.0.0.1", parts.port or GRPC_PORT
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            proxy = GrpcStorageProxy(
-                host=parts.hostname or "127.0.0.1", port=parts.port or GRPC_PORT
-            )
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+            proxy = GrpcStorageProxy(host=host, port=port)
         proxy.wait_server_ready(timeout=_ANSWER_SECONDS)
     except ImportError as error:
-        raise ValueError(
-            f"--storage {place} needs grpcio: pip install 'conversation-emotion[machines]'"
-        ) from error
+        raise ValueError(f"--storage {place} needs grpcio: {INSTALL}") from error
     except ConnectionError as error:
         raise ValueError(
             f"--storage {place}: nothing answers there; start the server with "
@@ -120,8 +91,7 @@ def _open_database(place: str) -> BaseStorage:
             )
         except ImportError as error:
             raise ValueError(
-                f"--storage {describe(place)} needs a driver: for PostgreSQL, "
-                "pip install 'conversation-emotion[machines]'"
+                f"--storage {describe(place)} needs a driver: for PostgreSQL, {INSTALL}"
             ) from error
         except (SQLAlchemyError, StorageInternalError) as error:
             if attempt == _TRIES:
@@ -133,7 +103,7 @@ def _open_database(place: str) -> BaseStorage:
 
 
 class _KernelLock(JournalFileOpenLock):
-    """A lock that the kernel takes from a process that dies, with a journal that ends in a line.
+    """A lock that the kernel releases with its process, on a journal whose last line is whole.
 
     Args:
         path: The journal.
@@ -145,8 +115,7 @@ class _KernelLock(JournalFileOpenLock):
         self._held: int | None = None
 
     def acquire(self) -> bool:
-        import fcntl
-
+        assert fcntl is not None
         held = os.open(self._path + ".lock", os.O_CREAT | os.O_RDWR, 0o666)
         fcntl.flock(held, fcntl.LOCK_EX)
         self._held = held
@@ -163,18 +132,8 @@ def _cut_torn_line(path: str) -> None:
     """Cuts off a last line that a killed process did not finish."""
     with open(path, "rb+") as file:
         size = file.seek(0, os.SEEK_END)
-        if size == 0:
-            return
-        file.seek(size - 1)
-        if file.read(1) == b"\n":
+        file.seek(max(0, size - 1))
+        if file.read(1) in (b"\n", b""):
             return
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)
-
-
-def _has_kernel_locks() -> bool:
-    try:
-        import fcntl  # noqa: F401
-    except ImportError:
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""An Optuna study as a sweep uses it: its identity, its standing, and trials given up and retried.
+"""An Optuna study as a sweep uses it: its identity, its trials counted, given up and retried.
 
 The storage is the one truth about trials. Every command counts by it, and MLflow mirrors it.
 """
@@ -8,44 +8,44 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
-from optuna.pruners import BasePruner
-from optuna.samplers import BaseSampler
+from optuna.pruners import MedianPruner, NopPruner, PercentilePruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.sweep.heartbeat import PulseWatch, is_dead
+from experiments.sweep.heartbeat import HeartbeatWatch, is_dead
 from experiments.sweep.settings import SweepSettings
 from experiments.sweep.storage import describe, open_storage
 
 TRAINING = "training:"
-"""Begins the attributes that hold the trainings of a trial."""
-
-CAUSES = ("error", "lost")
-"""Attributes that say why a trial has no score."""
+"""Prefix of the attributes that hold the trainings of a trial."""
 
 _UNKNOWN_WORKER_SECONDS = 20.0  # between the creation of a trial and its worker's name
 
 
-class Order(NamedTuple):
-    """What every worker of a sweep is told.
+class SweepSpec(NamedTuple):
+    """What every worker of a sweep is given.
 
     Attributes:
         experiment: Module of the experiment.
         name: Of the study.
         sweep: How to search.
-        config: What every trial has in common.
+        settings: What every trial has in common.
+        data: Digest of the data with its features, once they are prepared.
     """
 
     experiment: str
     name: str
     sweep: SweepSettings
-    config: Any
+    settings: Any
+    data: str = ""
 
 
-class Standing(NamedTuple):
-    """How far a study is.
+class TrialCounts(NamedTuple):
+    """How many trials of a study ended in which way.
 
     Attributes:
         complete: Trials with a score.
@@ -53,17 +53,17 @@ class Standing(NamedTuple):
         failed: Trials that ended with an error.
         lost: Trials that lost their worker; their settings are tried once again.
         duplicates: Trials whose settings had been tried before; they were not run.
-        running: Trials at work.
+        running: Trials in progress.
         waiting: Trials to be tried again.
     """
 
-    complete: int
-    pruned: int
-    failed: int
-    lost: int
-    duplicates: int
-    running: int
-    waiting: int
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    lost: int = 0
+    duplicates: int = 0
+    running: int = 0
+    waiting: int = 0
 
     @property
     def counted(self) -> int:
@@ -71,7 +71,7 @@ class Standing(NamedTuple):
         return self.complete + self.pruned + self.failed
 
     def describe(self) -> str:
-        """Tells the numbers that are not 0."""
+        """Lists the numbers that are not 0."""
         named = zip(self._fields, self, strict=True)
         return ", ".join(f"{count} {name}" for name, count in named if count) or "no trials"
 
@@ -88,39 +88,45 @@ class SweepStudy:
         self.storage = storage
         self.study = study
         self.study_id = storage.get_study_id_from_name(study.study_name)
-        self._watch = PulseWatch()
+        self._watch = HeartbeatWatch()
 
     @classmethod
-    def open(cls, order: Order, *, worker: int = 0) -> Self:
+    def open(cls, spec: SweepSpec, *, worker: int = 0) -> Self:
         """Opens or creates a study; each worker draws from a seed of its own."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage = open_storage(order.sweep.storage)
+        storage, sweep = open_storage(spec.sweep.storage), spec.sweep
+        pruners = {
+            "median": MedianPruner(n_startup_trials=5, n_warmup_steps=1),
+            "percentile": PercentilePruner(25.0, n_startup_trials=5, n_warmup_steps=1),
+            "halving": SuccessiveHalvingPruner(min_resource=1),
+            "none": NopPruner(),
+        }
         study = optuna.create_study(
             storage=storage,
-            study_name=order.name,
-            directions=order.sweep.directions(),
+            study_name=spec.name,
+            directions=["maximize", "minimize"] if sweep.second_objective else ["maximize"],
             load_if_exists=True,
-            pruner=_make_pruner(order.sweep.pruner),
+            pruner=pruners[sweep.pruner],
         )
         opened = cls(storage, study)
-        seed = (order.sweep.seed, worker, len(opened.trials()))
-        study.sampler = _make_sampler(order.sweep.sampler, seed)
+        study.sampler = _make_sampler(sweep.sampler, (sweep.seed, worker, len(opened.trials())))
         return opened
 
     def trials(self) -> list[FrozenTrial]:
         """Returns all trials in the order of their numbers; they are not to be changed."""
         return self.study.get_trials(deepcopy=False)
 
-    def standing(self) -> Standing:
-        """Counts the trials."""
-        return count(self.trials())
+    def counts(self) -> TrialCounts:
+        """Counts the trials by their outcome."""
+        outcomes = [classify(trial) for trial in self.trials()]
+        return TrialCounts(*(outcomes.count(name) for name in TrialCounts._fields))
 
     def note(self, trial: FrozenTrial | optuna.Trial, name: str, value: Any) -> None:
-        """Keeps a fact with a trial; of a trial that is over nothing more is kept."""
+        """Keeps an attribute with a trial that has not ended."""
         self.storage.set_trial_user_attr(self._id(trial), name, value)
 
     def give_up(self, trial: FrozenTrial | optuna.Trial, why: str, *, once: bool = True) -> None:
-        """Ends a trial that lost its worker, and lets its settings be tried again.
+        """Ends a trial that lost its worker, and enqueues its settings again.
 
         Args:
             trial: The trial.
@@ -149,30 +155,21 @@ class SweepStudy:
         return [trial for trial, _ in dead]
 
     def _cause_of_death(self, trial: FrozenTrial) -> str | None:
-        worker = trial.user_attrs.get("worker")
+        worker, heartbeat = (trial.user_attrs.get(name) for name in ("worker", "heartbeat"))
         if worker is None:
             stopped = self._watch.has_stopped(trial.number, None, _UNKNOWN_WORKER_SECONDS)
             return "it never began" if stopped else None
-        verdict = is_dead(worker)
-        if verdict is None and self._watch.has_stopped(trial.number, trial.user_attrs.get("beat")):
-            return f"no sign of life of its worker on {worker['host'].split('/')[0]}"
-        return f"its worker, process {worker['pid']}, died" if verdict else None
+        dead = is_dead(worker)
+        if dead is None and self._watch.has_stopped(trial.number, heartbeat):
+            return f"no heartbeat of its worker on {worker['host'].split('/')[0]}"
+        return f"its worker, process {worker['pid']}, died" if dead else None
 
     def _id(self, trial: FrozenTrial | optuna.Trial) -> int:
         return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, trial.number)
 
 
-def count(trials: Sequence[FrozenTrial]) -> Standing:
-    """Counts trials by what became of them."""
-    numbers = dict.fromkeys(Standing._fields, 0)
-    for trial in trials:
-        if (kind := classify(trial)) is not None:
-            numbers[kind] += 1
-    return Standing(**numbers)
-
-
 def classify(trial: FrozenTrial) -> str | None:
-    """Names what became of a trial by the fields of `Standing`; None for one over the number."""
+    """Names the outcome of a trial by the fields of `TrialCounts`; None for a surplus one."""
     attributes = trial.user_attrs
     if "surplus" in attributes:
         return None
@@ -180,18 +177,24 @@ def classify(trial: FrozenTrial) -> str | None:
         return "duplicates"
     if trial.state == TrialState.FAIL:
         return "lost" if "lost" in attributes else "failed"
-    return {
-        TrialState.COMPLETE: "complete",
-        TrialState.PRUNED: "pruned",
-        TrialState.RUNNING: "running",
-        TrialState.WAITING: "waiting",
-    }[trial.state]
+    return trial.state.name.lower()
+
+
+def cause_of(trial: FrozenTrial) -> str | None:
+    """Returns why a trial failed or was lost, None for one that did not."""
+    return trial.user_attrs.get("error", trial.user_attrs.get("lost"))
 
 
 def trainings(trial: FrozenTrial) -> list[dict[str, Any]]:
-    """Returns the trainings of a trial as far as they went, in order."""
+    """Returns the trainings of a trial that have ended, in order."""
     found = [value for name, value in trial.user_attrs.items() if name.startswith(TRAINING)]
     return sorted(found, key=lambda training: training["step"])
+
+
+def metric_of(trials: Sequence[FrozenTrial]) -> str:
+    """Returns the name of the metric that scores the trials."""
+    found = (training for trial in trials for training in trainings(trial))
+    return next(found, {}).get("metric", "uar")
 
 
 def scored(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -200,59 +203,40 @@ def scored(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return sorted(found, key=lambda trial: (-trial.values[0], trial.number))
 
 
-def check_settings(found: SweepStudy, order: Order, settings: Mapping[str, str]) -> None:
+def check_settings(found: SweepStudy, spec: SweepSpec, settings: Mapping[str, str]) -> None:
     """Keeps the settings of a new study; those of an old one must be the same.
 
     Raises:
-        ValueError: They are not; says which.
+        ValueError: They are not; the message lists the differences.
     """
     kept = found.study.user_attrs.get("settings")
     if kept is None:
         found.study.set_user_attr("settings", json.dumps(settings))
         return
     before = json.loads(kept)
-    names = sorted({*before, *settings})
     changed = [
-        f"  {name}: {before.get(name, 'absent')} -> {settings.get(name, 'absent')}"
-        for name in names
+        f"  {name}: {before.get(name, 'absent')} -> {settings.get(name, 'absent')}\n"
+        for name in sorted({*before, *settings})
         if before.get(name) != settings.get(name)
     ]
     if changed:
-        place = describe(order.sweep.storage)
         raise ValueError(
-            f"study {order.name!r} in {place} was started under other settings:\n"
-            + "\n".join(changed)
-            + "\nrepeat those to resume it, or name a new study with --study"
+            f"study {spec.name!r} in {describe(spec.sweep.storage)} was started under other "
+            f"settings:\n{''.join(changed)}"
+            "repeat those to resume it, or name a new study with --study"
         )
 
 
 def _make_sampler(name: str, seed: tuple[int, int, int]) -> BaseSampler:
-    """Makes a sampler; the number of trials found is in its seed, or a resumed study repeats."""
-    import numpy as np
-
+    """Returns a sampler; its seed holds the number of trials, or a resumed study would repeat."""
     number = int(np.random.SeedSequence(seed).generate_state(1)[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        samplers = {
-            "tpe": lambda: optuna.samplers.TPESampler(
+    with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+        samplers: dict[str, BaseSampler] = {
+            "tpe": TPESampler(
                 seed=number, multivariate=True, constant_liar=True, n_startup_trials=8
             ),
-            "random": lambda: optuna.samplers.RandomSampler(seed=number),
-            "nsgaii": lambda: optuna.samplers.NSGAIISampler(seed=number),
-            "qmc": lambda: optuna.samplers.QMCSampler(
-                seed=seed[0], scramble=True, warn_independent_sampling=False
-            ),
+            "random": RandomSampler(seed=number),
+            "nsgaii": NSGAIISampler(seed=number),
+            "qmc": QMCSampler(seed=seed[0], scramble=True, warn_independent_sampling=False),
         }
-        return samplers[name]()
-
-
-def _make_pruner(name: str) -> BasePruner:
-    pruners = {
-        "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1),
-        "percentile": lambda: optuna.pruners.PercentilePruner(
-            25.0, n_startup_trials=5, n_warmup_steps=1
-        ),
-        "halving": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1),
-        "none": optuna.pruners.NopPruner,
-    }
-    return pruners[name]()
+    return samplers[name]

@@ -1,4 +1,4 @@
-"""What a worker of a sweep does: takes a trial, trains its folds and seeds, and tells the score."""
+"""What a worker of a sweep does: takes a trial, trains its folds and seeds, reports the score."""
 
 import importlib
 import json
@@ -12,56 +12,58 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from conversation_emotion.evaluation.metrics import Interval
+from conversation_emotion.settings.flags import format_settings
 from conversation_emotion.tracker import Memory, Validation
-from experiments.sweep.heartbeat import Pulse, this_worker
-from experiments.sweep.space import written
-from experiments.sweep.study import TRAINING, Order, SweepStudy, classify
+from experiments.sweep.heartbeat import send_heartbeats, this_worker
+from experiments.sweep.study import TRAINING, SweepSpec, SweepStudy, classify
 
 _LOOK_SECONDS = 0.5
 _MOST_DUPLICATES = 50
 
 
 class Experiment(Protocol):
-    """What an experiment brings so that it can be swept; each parameter is named by its setting."""
+    """What an experiment offers a sweep; each parameter bears the name of its setting."""
 
-    def search_space(self, trial: optuna.trial.BaseTrial, config: Any) -> Any:
+    def search_space(self, trial: optuna.trial.BaseTrial, settings: Any) -> Any:
         """Proposes the settings of one trial; everything else stays as configured."""
         ...
 
-    def prepare(self, config: Any) -> str:
+    def prepare(self, settings: Any) -> str:
         """Extracts features before any training, and returns a digest of the data."""
         ...
 
-    def validate(self, config: Any, memory: Memory) -> Iterator[Validation]:
-        """Trains each fold and seed and yields how it did on valid, always in the same order."""
+    def validate(self, settings: Any, memory: Memory) -> Iterator[Validation]:
+        """Trains each fold and seed and yields its score on valid, always in the same order."""
         ...
 
-    def test(self, config: Any) -> dict[str, Any]:
+    def test(self, settings: Any) -> dict[str, Interval]:
         """Trains once more and scores on test, the interval of the objective first."""
         ...
 
 
 def load_experiment(module: str) -> Experiment:
-    """Imports the module of an experiment."""
-    return cast(Experiment, importlib.import_module(module))
+    """Returns the EXPERIMENT of a module, or the module itself where it has none."""
+    found = importlib.import_module(module)
+    return cast(Experiment, getattr(found, "EXPERIMENT", found))
 
 
-def run_trials(order: Order, worker: int) -> None:
+def run_trials(spec: SweepSpec, worker: int) -> None:
     """Runs trials until the study has as many as it shall have."""
-    experiment = load_experiment(order.experiment)
-    study = SweepStudy.open(order, worker=worker)
+    experiment = load_experiment(spec.experiment)
+    study = SweepStudy.open(spec, worker=worker)
     memory = Memory()
-    while (trial := take_trial(study, order.sweep.trials)) is not None:
-        run_trial(study, trial, experiment, order, memory)
+    while (trial := take_trial(study, spec.sweep.trials)) is not None:
+        run_trial(study, trial, experiment, spec, memory)
 
 
 def take_trial(study: SweepStudy, num_trials: int) -> optuna.Trial | None:
     """Takes a trial, None if there is none left; waits for those of others, which may be lost."""
     while True:
-        standing = study.standing()
-        if standing.counted >= num_trials or standing.duplicates >= _MOST_DUPLICATES + num_trials:
+        counts = study.counts()
+        if counts.counted >= num_trials or counts.duplicates >= _MOST_DUPLICATES + num_trials:
             return None
-        if not standing.waiting and standing.counted + standing.running >= num_trials:
+        if not counts.waiting and counts.counted + counts.running >= num_trials:
             time.sleep(_LOOK_SECONDS)
             continue
         trial = study.study.ask()
@@ -73,22 +75,22 @@ def take_trial(study: SweepStudy, num_trials: int) -> optuna.Trial | None:
 
 
 def run_trial(
-    study: SweepStudy, trial: optuna.Trial, experiment: Experiment, order: Order, memory: Memory
+    study: SweepStudy, trial: optuna.Trial, experiment: Experiment, spec: SweepSpec, memory: Memory
 ) -> None:
-    """Runs one trial and tells its score, or why there is none."""
+    """Runs one trial and reports its score, or why there is none."""
     began = time.perf_counter()
     state, values = TrialState.FAIL, None
     try:
-        with Pulse(lambda number: study.note(trial, "beat", number)):
-            config = experiment.search_space(trial, order.config)
+        with send_heartbeats(lambda number: study.note(trial, "heartbeat", number)):
+            settings = experiment.search_space(trial, spec.settings)
             twin = _find_twin(trial, study.trials())
             if twin is not None:
                 _repeat(study, trial, twin)
                 return
-            study.note(trial, "config", json.dumps(written(config)))
-            found = [*_train(study, trial, lambda: experiment.validate(config, memory))]
+            study.note(trial, "config", json.dumps(format_settings(settings)))
+            found = [*_train(study, trial, lambda: experiment.validate(settings, memory))]
             state = TrialState.COMPLETE
-            values = _values(found, order, time.perf_counter() - began)
+            values = _values(found, spec.sweep.second_objective, time.perf_counter() - began)
     except optuna.TrialPruned:
         state = TrialState.PRUNED
     except KeyboardInterrupt:
@@ -98,17 +100,19 @@ def run_trial(
         print(f"trial {trial.number} failed: {error!r}", flush=True)
         study.note(trial, "error", f"{type(error).__name__}: {error}"[:5000])
     print(f"trial {trial.number} {state.name}, {values}: {trial.params}", flush=True)
-    _tell(study, trial, state, values)
+    _end(study, trial, state, values)
 
 
 def _train(
     study: SweepStudy, trial: optuna.Trial, validate: Callable[[], Iterator[Validation]]
 ) -> Iterator[Validation]:
-    """Passes trainings on, keeps each with the trial, and stops where the mean is hopeless."""
+    """Yields trainings, keeps each with the trial, and prunes where the mean is hopeless."""
     began, total = time.perf_counter(), 0.0
     for step, validation in enumerate(validate()):
         if not math.isfinite(validation.score):
-            raise FloatingPointError(f"{validation.name}: the score is {validation.score}")
+            raise FloatingPointError(
+                f"{validation.name}: {validation.metric} is {validation.score}"
+            )
         total += validation.score
         kept = {
             **validation._asdict(),
@@ -126,33 +130,28 @@ def _train(
         began = time.perf_counter()
 
 
-def _values(found: list[Validation], order: Order, seconds: float) -> list[float]:
-    """Returns what is told of a trial: the mean score, and the second aim if there is one."""
+def _values(found: list[Validation], second: str | None, seconds: float) -> list[float]:
+    """Returns the objectives of a trial: the mean score, and the second one if there is any."""
     if not found:
         raise ValueError("the experiment trained nothing")
-    aims = {
-        "parameters": fmean(validation.num_parameters for validation in found),
-        "seconds": seconds,
-    }
-    second = order.sweep.second_aim()
     score = fmean(validation.score for validation in found)
-    return [score] if second is None else [score, aims[second]]
+    parameters = fmean(validation.num_parameters for validation in found)
+    return [score, *{None: [], "parameters": [parameters], "seconds": [seconds]}[second]]
 
 
-def _tell(
+def _end(
     study: SweepStudy, trial: optuna.Trial, state: TrialState, values: list[float] | None
 ) -> None:
     try:
         study.study.tell(trial, values, state=state)
     except (UpdateFinishedTrialError, ValueError) as error:
-        now = study.trials()[trial.number]
-        if not now.state.is_finished():
+        if not study.trials()[trial.number].state.is_finished():
             raise
         print(f"trial {trial.number} had been given up meanwhile: {error}", flush=True)
 
 
 def _find_twin(trial: optuna.Trial, trials: list[FrozenTrial]) -> FrozenTrial | None:
-    """Finds an earlier trial of the same settings that is over or at work."""
+    """Returns an earlier trial of the same settings that has ended or is running."""
     for other in trials[: trial.number]:
         if other.params == trial.params and classify(other) in ("complete", "pruned", "running"):
             return other
@@ -160,7 +159,7 @@ def _find_twin(trial: optuna.Trial, trials: list[FrozenTrial]) -> FrozenTrial | 
 
 
 def _repeat(study: SweepStudy, trial: optuna.Trial, twin: FrozenTrial) -> None:
-    """Ends a trial whose settings were tried before with what came of them."""
+    """Ends a trial whose settings were tried before with the outcome of those."""
     study.note(trial, "duplicate_of", twin.number)
     if twin.state == TrialState.COMPLETE:
         study.study.tell(trial, twin.values)

@@ -16,61 +16,34 @@ from types import FrameType
 _REPLACEMENTS = 3  # of each worker; what kills more of them will kill the next as well
 _STOP_SECONDS = 20.0
 
-Work = Callable[..., object]
 
-
-class Crew:
+class WorkerPool:
     """Processes that do the same work, each with a thread, a device and a log of its own.
 
     Args:
-        work: Function of a module; its last argument is the number of the worker.
-        arguments: Its other arguments.
+        work: What a worker does, given its number; a function of a module, or a `partial` of one.
         num_workers: How many processes.
         devices: GPUs to hand out, in turn; none on a machine without.
         logs: Folder of what they print.
     """
 
     def __init__(
-        self,
-        work: Work,
-        arguments: tuple[object, ...],
-        *,
-        num_workers: int,
-        devices: Sequence[str],
-        logs: Path,
+        self, work: Callable[[int], None], num_workers: int, *, devices: Sequence[str], logs: Path
     ) -> None:
         self._work = work
-        self._arguments = arguments
         self._devices = devices
         self._logs = logs
         self._deaths = [0] * num_workers
         self._processes: list[BaseProcess | None] = [None] * num_workers
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> "WorkerPool":
         self._logs.mkdir(parents=True, exist_ok=True)
         for number in range(len(self._processes)):
             self._start(number)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.stop()
-
-    def watch(self, seconds: float) -> bool:
-        """Waits until a worker ends, or so long; replaces the dead -> whether any is at work.
-
-        Raises:
-            ChildProcessError: A worker fails, or dies again and again.
-        """
-        alive = [process for process in self._processes if process is not None]
-        wait([process.sentinel for process in alive], timeout=seconds)
-        for number, process in enumerate(self._processes):
-            if process is not None and process.exitcode is not None:
-                self._processes[number] = None
-                self._bury(number, process)
-        return any(self._processes)
-
-    def stop(self) -> None:
-        """Ends all politely, so that they give back their trials, and the deaf by force."""
+        """Terminates all, so that they give back their trials, and kills those that do not end."""
         alive = [process for process in self._processes if process is not None]
         for process in alive:
             process.terminate()
@@ -80,31 +53,44 @@ class Crew:
             if process.exitcode is None:
                 process.kill()
                 process.join()
-        self._processes = [None] * len(self._processes)
 
-    def _bury(self, number: int, process: BaseProcess) -> None:
+    def watch(self, seconds: float) -> bool:
+        """Waits until a worker ends, or so long; replaces dead ones -> whether any is running.
+
+        Raises:
+            ChildProcessError: A worker fails, or dies again and again.
+        """
+        alive = [process for process in self._processes if process is not None]
+        wait([process.sentinel for process in alive], timeout=seconds)
+        for number, process in enumerate(self._processes):
+            if process is not None and process.exitcode is not None:
+                self._processes[number] = None
+                self._handle_exit(number, process.exitcode)
+        return any(self._processes)
+
+    def _handle_exit(self, number: int, exitcode: int) -> None:
         """Replaces a worker that was killed; one that failed by itself would fail again."""
-        if process.exitcode == 0:
-            return
         log = self._log(number)
-        if process.exitcode is not None and process.exitcode > 0:
+        if exitcode == 0:
+            return
+        if exitcode > 0:
             last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-            raise ChildProcessError(f"worker {number} failed: {last[0]}; all of it in {log}")
+            raise ChildProcessError(f"worker {number} failed: {last[0]}; its whole log is {log}")
         self._deaths[number] += 1
         if self._deaths[number] > _REPLACEMENTS:
             raise ChildProcessError(
-                f"worker {number} died {self._deaths[number]} times, last of signal "
-                f"{-(process.exitcode or 0)}; what it printed is in {log}"
+                f"worker {number} died {self._deaths[number]} times, last of signal {-exitcode}; "
+                f"its log is {log}"
             )
-        print(f"worker {number} died of signal {-(process.exitcode or 0)}; another takes its place")
+        print(f"worker {number} died of signal {-exitcode}; another one replaces it")
         self._start(number)
 
     def _start(self, number: int) -> None:
         device = self._devices[number % len(self._devices)] if self._devices else None
         # A fresh process: a forked one would share the parent's connections and threads.
         process = multiprocessing.get_context("spawn").Process(
-            target=_serve,
-            args=(self._work, (*self._arguments, number), device, self._log(number)),
+            target=_run_worker,
+            args=(self._work, number, device, self._log(number)),
             name=f"worker-{number}",
         )
         process.start()
@@ -115,14 +101,14 @@ class Crew:
 
 
 def run_jobs(
-    work: Work,
+    work: Callable[..., object],
     jobs: Sequence[tuple[object, ...]],
     *,
     num_workers: int,
     devices: Sequence[str] = (),
     log: Path | None = None,
 ) -> Iterator[object]:
-    """Does jobs in processes like those of a crew and yields what they return, in order."""
+    """Runs jobs in processes like those of a pool and yields what they return, in order."""
     context = multiprocessing.get_context("spawn")
     free = context.Queue()
     for number in range(num_workers):
@@ -145,7 +131,7 @@ def run_jobs(
 
 
 def find_devices(named: Sequence[str]) -> tuple[str, ...]:
-    """Returns the GPUs to use: those named, else all that this process may see."""
+    """Returns the GPUs to use: those named, else all that are visible to this process."""
     if named:
         return tuple(named)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -156,11 +142,10 @@ def find_devices(named: Sequence[str]) -> tuple[str, ...]:
     return tuple(map(str, range(torch.cuda.device_count())))
 
 
-def _serve(work: Work, arguments: tuple[object, ...], device: str | None, log: Path) -> None:
-    """Sets a fresh process up and lets it work."""
+def _run_worker(work: Callable[[int], None], number: int, device: str | None, log: Path) -> None:
     _set_up(device, log)
     try:
-        work(*arguments)
+        work(number)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
 
@@ -172,7 +157,7 @@ def _set_up_queued(free: "Queue[str | None]", log: Path | None) -> None:
 def _set_up(device: str | None, log: Path | None) -> None:
     """Gives a fresh process its thread, its device and its log, and lets it end with its parent.
 
-    Ctrl-C reaches every process of a terminal; here the parent alone answers it.
+    Ctrl-C reaches every process of a terminal; here the parent alone handles it.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if device is not None:

@@ -1,10 +1,11 @@
 """The model registry: registers the best model of an experiment, to be used by its name.
 
 Of an experiment's many trainings the model is that of the one which is best on valid. It is kept as
-a folder with the run of its training (`_kept_models`), and registered from there as a pyfunc
-(`_pyfunc`) that takes recordings and texts.
+a folder with the run of its training (`conversation_emotion.inference.best_model`), and registered
+from there as a pyfunc (`experiments.tracking.pyfunc`) that takes recordings and texts.
 """
 
+import re
 import tempfile
 import warnings
 from importlib import metadata
@@ -19,69 +20,81 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
-from conversation_emotion.inference.best_model import FOLDER, valid_uar
+from conversation_emotion.evaluation.decisions import score_part
+from conversation_emotion.inference.best_model import FOLDER
 from conversation_emotion.inference.card import Card, describe, name_speakers
-from conversation_emotion.inference.predictor import CONTENT, CONVERSATION, Judge
-from conversation_emotion.inference.saved_model import CONFIG, load_model
-from experiments._folds import Prepared, training_name
-from experiments.tracking.runs import ParentRun
-from experiments.tracking.store import find_store
+from conversation_emotion.inference.predictor import CONTENT, CONVERSATION, Predictor
+from conversation_emotion.inference.saved_model import CONFIG, read_card
+from conversation_emotion.tracker import training_name
+from experiments.tracking.runs import ParentRun, find_children, find_store
 
 _PYFUNC = "pyfunc"
-"""What is registered; of another name than the folder, or MLflow joins the two."""
+"""Name of what is registered; other than the folder's, or MLflow joins the two."""
 
 _TOLERANCE = 1e-3
 """Probabilities of a model that is loaded back differ by less from those of its training."""
 
 _CHECKED = 50
-"""Judgements, in whole dialogues, that are compared before a model is registered."""
+"""Predictions, in whole dialogues, that are compared before a model is registered."""
+
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
-def register(name: str, prepared: Prepared, predictions: pd.DataFrame, parent: ParentRun) -> str:
-    """Registers the model that is best on valid, once it is seen to judge as in its training.
+def register(
+    name: str,
+    predictions: pd.DataFrame,
+    utterances: pd.DataFrame,
+    parent: ParentRun,
+    *,
+    select_by: str,
+) -> str:
+    """Registers the model that is best on valid, after a check that it predicts as in its training.
 
     Args:
-        name: Of the registered model, which gets a new version if it exists.
-        prepared: What was trained on.
-        predictions: All predictions of `run_folds` by the recipe of `keep_best`.
+        name: Name of the registered model, which gets a new version if it exists.
+        predictions: Those of all folds and seeds on valid and test, whose models were kept by
+            `KeepBest`.
+        utterances: The utterance table.
         parent: The run of the command.
+        select_by: Name of the metric of classes that selects.
 
     Returns:
         Where to load it from, such as ``models:/NAME/1``.
 
     Raises:
-        RuntimeError: Loaded back, it judges otherwise than in its training.
+        RuntimeError: Loaded back, it predicts otherwise than in its training.
     """
     tables = [table for _, table in predictions.groupby(["fold", "seed"], sort=False)]
-    best = max(tables, key=lambda table: valid_uar(table, prepared))
-    run_id = parent.find_finished(training_name(best["fold"].iloc[0], best["seed"].iloc[0]))
+    best = max(tables, key=lambda table: score_part(table, "valid", select_by))
+    fold, seed = best["fold"].iloc[0], best["seed"].iloc[0]
+    run_id = parent.find_finished(training_name(fold, seed))
     assert run_id is not None, "every training of the predictions has a run"
     with tempfile.TemporaryDirectory() as place:
         folder = Path(parent.client.download_artifacts(run_id, FOLDER, place))
-        judge = Judge(load_model(folder))
-        _check(judge, prepared.corpus.utterances, best[best["part"] == "test"])
-        uri = _log(name, folder, judge.saved.card, parent, run_id)
-    print(f"registered as {uri}: the model of {best['fold'].iloc[0]}, seed {best['seed'].iloc[0]},")
-    print("  which is the best on valid; load it with mlflow.pyfunc.load_model, or use it with:")
-    print(f"  python -m experiments.judge --model {uri} --root RECORDINGS")
+        predictor = Predictor.load(folder)
+        _check(predictor, utterances, best[best["part"] == "test"])
+        uri = _log(name, folder, predictor.saved.card, parent, run_id)
+    print(f"registered as {uri}: the model of {fold}, seed {seed}, which is the best on valid by")
+    print(f"  {select_by}; load it with mlflow.pyfunc.load_model, or use it with:")
+    print(f"  python -m experiments.predict --model {uri} --root RECORDINGS")
     return uri
 
 
-def _check(judge: Judge, utterances: pd.DataFrame, expected: pd.DataFrame) -> None:
-    """Compares some judgements from recordings and texts with those of the training."""
-    num_judged = expected.groupby("dialogue_id", sort=False).size()
-    chosen = num_judged.index[num_judged.cumsum().shift(fill_value=0) < _CHECKED]
+def _check(predictor: Predictor, utterances: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """Compares some predictions from recordings and texts with those of the training."""
+    num_targets = expected.groupby("dialogue_id", sort=False).size()
+    chosen = num_targets.index[num_targets.cumsum().shift(fill_value=0) < _CHECKED]
     rows = utterances[utterances["dialogue_id"].isin(chosen)].set_index("utterance_id")
     expected = expected[expected["dialogue_id"].isin(chosen)].set_index("utterance_id")
-    judged = judge.judge(rows).loc[expected.index]
-    judged = judged[judged["emotion"].notna()]  # the training judges silence too
-    columns = [f"p_{label}" for label in judge.saved.card.labels]
-    differences = (judged[columns] - expected.loc[judged.index, columns]).abs().max(axis=1)
+    found = predictor.predict(rows).loc[expected.index]
+    found = found[found["emotion"].notna()]  # the training predicts utterances without input too
+    columns = [f"p_{label}" for label in predictor.saved.card.labels]
+    differences = (found[columns] - expected.loc[found.index, columns]).abs().max(axis=1)
     if not (differences <= _TOLERANCE).any() or differences.max() > _TOLERANCE:
         raise RuntimeError(
-            f"the saved model judges {int((differences > _TOLERANCE).sum())} of {len(expected)} "
-            f"utterances otherwise than in its training, by up to {differences.max():.3f}; it is "
-            "not registered"
+            f"loaded back, the model predicts {int((differences > _TOLERANCE).sum())} of "
+            f"{len(expected)} utterances otherwise than in its training, by up to "
+            f"{differences.max():.3f}; it is not registered"
         )
 
 
@@ -130,7 +143,7 @@ def _write_pyfunc(target: Path, folder: Path, card: Card, model: Model) -> None:
 
 
 def _facts(card: Card) -> dict[str, str]:
-    """What the registry shows beside a model."""
+    """Returns the tags of a model in the registry."""
     training = card.training
     return {
         "task": card.task,
@@ -139,8 +152,8 @@ def _facts(card: Card) -> dict[str, str]:
         "protocol": training.protocol,
         "fold": training.fold,
         "seed": str(training.seed),
-        "valid_uar": f"{training.valid.uar:.4f}",
-        "test_uar": f"{training.test.uar:.4f}",
+        f"valid_{training.select_by}": f"{training.valid.score:.4f}",
+        f"test_{training.select_by}": f"{training.test.score:.4f}",
         "test_speakers": name_speakers(training.test.speakers),
     }
 
@@ -148,7 +161,7 @@ def _facts(card: Card) -> dict[str, str]:
 def _signature(card: Card) -> ModelSignature:
     texts = ("audio", "text", "dialogue_id", "speaker")
     kinds = {"order": DataType.long, **dict.fromkeys(texts, DataType.string)}
-    needed = CONVERSATION if "horizon" in card.settings else ()
+    needed = CONVERSATION if card.is_conversation else ()
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(kinds.get(name, DataType.double), name, required=name in needed)
         for name in (*needed, *CONTENT)
@@ -166,15 +179,18 @@ def find_model(name: str) -> Path:
 
     Args:
         name: That folder; or a registered model, ``NAME`` for its latest version, ``NAME/VERSION``
-            or ``models:/NAME/VERSION``.
+            or ``models:/NAME/VERSION``; or a run that kept its model, its id or ``runs:/ID``, of a
+            whole command the best of its trainings.
 
     Raises:
-        FileNotFoundError: There is neither such a folder nor such a registered model.
+        FileNotFoundError: There is no such folder, registered model or run.
     """
     if (Path(name) / CONFIG).is_file():
         return Path(name)
-    registered, _, version = name.removeprefix("models:/").partition("/")
     client = MlflowClient(find_store())
+    if name.startswith("runs:/") or _RUN_ID.fullmatch(name):
+        return _find_in_run(client, name.removeprefix("runs:/").partition("/")[0])
+    registered, _, version = name.removeprefix("models:/").partition("/")
     versions = {
         str(found.version)
         for found in client.search_model_versions(max_results=1000)
@@ -188,8 +204,26 @@ def find_model(name: str) -> Path:
             f"are: {known or 'none'}; an experiment registers its model with --register NAME"
         )
     source = client.get_model_version_download_uri(registered, version)
-    return Path(
-        download_artifacts(
-            artifact_uri=f"{source}/artifacts/{FOLDER}", tracking_uri=client.tracking_uri
-        )
-    )
+    return _fetch(client, f"{source}/artifacts/{FOLDER}")
+
+
+def _find_in_run(client: MlflowClient, run_id: str) -> Path:
+    """Returns the model that a run kept, of a whole command the best of its trainings."""
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        raise FileNotFoundError(f"no run {run_id} in {client.tracking_uri}") from error
+    children = find_children(client, run.info.experiment_id, run_id)
+    folders = [
+        _fetch(client, f"{found.info.artifact_uri}/{FOLDER}")
+        for found in [run, *children[::-1]]  # the children oldest first
+        if any(file.path == FOLDER for file in client.list_artifacts(found.info.run_id))
+    ]
+    if not folders:
+        raise FileNotFoundError(f"run {run_id} kept no model; train with --register NAME")
+    return max(folders, key=lambda folder: read_card(folder / CONFIG).training.valid.score)
+
+
+def _fetch(client: MlflowClient, uri: str) -> Path:
+    """Returns the local folder of an artifact, downloaded where it is not on this computer."""
+    return Path(download_artifacts(artifact_uri=uri, tracking_uri=client.tracking_uri))

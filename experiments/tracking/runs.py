@@ -1,11 +1,10 @@
-"""MLflow in one place: a parent run per command, a child per training, true statuses, resumption.
+"""Runs in MLflow: a parent per command, a child per training, true statuses, resumption.
 
 The store is ``MLFLOW_TRACKING_URI``, else ``mlruns/mlflow.db`` of the current folder with its
-artifacts beside it. A run that was killed is taken up again by the same command: its parent is
-reopened and the trainings that it finished are read back instead of done again.
+artifacts next to it. A run that was killed is resumed by the same command: its parent is reopened
+and the trainings that it finished are read back instead of done again.
 """
 
-import dataclasses
 import hashlib
 import json
 import logging
@@ -29,14 +28,19 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
+from conversation_emotion.inference import card
+from conversation_emotion.settings.flags import flatten, format_setting
 from experiments.commandline import command_of
 
-PACKAGES = ("conversation-emotion", "torch", "transformers", "sentence-transformers", "mlflow")
+PACKAGES = (*card.PACKAGES, "mlflow")
 """Packages whose versions every run records."""
+
+NAMING = ("corpus", "train", "test", "modality", "speech_encoder", "dialogue_model", "fusion")
+"""Settings that name a run."""
 
 
 class TrackedRun:
-    """One run of the store, addressed by its id.
+    """One run of the store, a `conversation_emotion.tracker.Tracker`.
 
     Args:
         client: Client of the store.
@@ -57,40 +61,44 @@ class TrackedRun:
         self.client.log_batch(self.run_id, metrics=entries)
 
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Gathers points of the curves; they are written when the run ends."""
+        """Adds a point to the curve of each metric; written by `flush` or when the run ends."""
         now = _milliseconds()
         self._curves += [Metric(name, float(value), now, step) for name, value in metrics.items()]
 
     def log_table(self, table: pd.DataFrame, file: str) -> None:
-        """Keeps a table as a parquet artifact."""
+        """Records a table as a Parquet artifact."""
         with tempfile.TemporaryDirectory() as folder:
             table.to_parquet(Path(folder) / file, index=False)
             self.client.log_artifact(self.run_id, str(Path(folder) / file))
 
     def log_figure(self, figure: Figure, file: str) -> None:
-        """Keeps a picture."""
+        """Records a picture."""
         self.client.log_figure(self.run_id, figure, file)
 
     def log_text(self, text: str, file: str) -> None:
-        """Keeps a text."""
+        """Records a text."""
         self.client.log_text(self.run_id, text, file)
 
     def log_file(self, path: Path) -> None:
-        """Keeps a file under its own name."""
+        """Records a copy of a file under its own name."""
         self.client.log_artifact(self.run_id, str(path))
 
+    def log_folder(self, path: Path, name: str) -> None:
+        """Records copies of all files of a folder under another name."""
+        self.client.log_artifacts(self.run_id, str(path), name)
+
     def flush(self) -> None:
-        """Writes the curves gathered so far."""
+        """Writes the curves so far."""
         for first in range(0, len(self._curves), 500):
             self.client.log_batch(self.run_id, metrics=self._curves[first : first + 500])
         self._curves.clear()
 
 
 class ParentRun(TrackedRun):
-    """The run of a whole command, which knows the trainings that it has finished."""
+    """The run of a whole command, a `conversation_emotion.tracker.ParentTracker`."""
 
     def read_finished(self, name: str, file: str) -> pd.DataFrame | None:
-        """Returns a table that the finished child of that name kept, None if there is none."""
+        """Returns a table of the finished child of that name, None without such a child."""
         run_id = self.find_finished(name)
         if run_id is None:
             return None
@@ -98,7 +106,7 @@ class ParentRun(TrackedRun):
             return pd.read_parquet(self.client.download_artifacts(run_id, file, folder))
 
     def find_finished(self, name: str) -> str | None:
-        """Returns the id of the finished child of that name, None if there is none."""
+        """Returns the id of the finished child of that name; None if there is none."""
         for child in find_children(self.client, self.experiment_id, self.run_id):
             if child.info.run_name == name and child.info.status == "FINISHED":
                 return str(child.info.run_id)
@@ -106,7 +114,7 @@ class ParentRun(TrackedRun):
 
     @contextmanager
     def open_child(self, name: str, params: Mapping[str, object]) -> Iterator[TrackedRun]:
-        """Opens the run of one training; it ends with the status that it deserves."""
+        """Opens the run of one training; `ending_truthfully` sets its last status."""
         tags = {MLFLOW_PARENT_RUN_ID: self.run_id, MLFLOW_RUN_NAME: name}
         info = self.client.create_run(self.experiment_id, tags=tags, run_name=name).info
         child = TrackedRun(self.client, str(info.run_id), self.experiment_id)
@@ -117,12 +125,12 @@ class ParentRun(TrackedRun):
 
 @contextmanager
 def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[ParentRun]:
-    """Opens the run of a command, or takes up the one that was killed before it finished.
+    """Opens the run of a command, or resumes the one that was killed before it finished.
 
     Args:
         experiment: Name of the MLflow experiment.
         config: Frozen dataclass; every setting becomes a parameter.
-        fingerprint: Digest of the data; with the config and the code it tells which run may go on.
+        fingerprint: Digest of the data; with config and versions it identifies the run to resume.
     """
     client = MlflowClient(tracking_uri=tracking_uri())
     experiment_id = find_experiment(client, experiment)
@@ -138,7 +146,7 @@ def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[Pare
         print(f"resuming run {run.info.run_name} ({run.info.run_id}), which did not finish")
     parent = ParentRun(client, str(run.info.run_id), experiment_id)
     tags = {"fingerprint": digest, "host": socket.gethostname(), "pid": str(os.getpid())}
-    tags["command"] = command_of(config)
+    tags["command"] = command_of(experiment, config)
     client.log_batch(parent.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
     with ending_truthfully(parent), termination_as_interrupt():
         yield parent
@@ -148,8 +156,8 @@ def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[Pare
 def open_runs(experiment: str, runs: Sequence[tuple[object, str]]) -> Iterator[list[ParentRun]]:
     """Opens several runs of one command, each by its config and fingerprint; they end together.
 
-    A command that is interrupted during its last run thus takes all of them up again, and reads
-    the trainings that they finished back.
+    A command that is interrupted during its last run thus resumes all of them, and reads the
+    trainings that they finished back.
     """
     with ExitStack() as stack:
         yield [stack.enter_context(open_run(experiment, *run)) for run in runs]
@@ -160,17 +168,24 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlruns/mlflow.db'}"
 
 
-def flatten(config: object) -> dict[str, object]:
-    """Turns nested dataclasses into one dictionary of settings by flag name."""
-    flat: dict[str, object] = {}
-    for field in dataclasses.fields(config):  # type: ignore[arg-type]
-        value = getattr(config, field.name)
-        flat.update(flatten(value) if dataclasses.is_dataclass(value) else {field.name: value})
-    return flat
+def find_store() -> str:
+    """Returns the store to read from; unlike that of `tracking_uri` it has to be there.
+
+    Raises:
+        FileNotFoundError: No experiment has run here yet.
+    """
+    store = tracking_uri()
+    file = Path(store.removeprefix("sqlite:///"))
+    if store.startswith("sqlite:///") and not file.is_file():
+        raise FileNotFoundError(
+            f"no runs yet: there is no {file}; make the first with python -m experiments.epc, or "
+            "go to the folder in which experiments were run"
+        )
+    return store
 
 
 def find_experiment(client: MlflowClient, name: str) -> str:
-    """Returns the experiment's id; a new one keeps its artifacts beside the database."""
+    """Returns the experiment's id; a new one keeps its artifacts next to the database."""
     given = os.environ.get("MLFLOW_TRACKING_URI")
     if given is None:
         (Path.cwd() / "mlruns").mkdir(exist_ok=True)
@@ -197,7 +212,7 @@ def _find_interrupted(client: MlflowClient, experiment_id: str, digest: str) -> 
 
 
 def _is_alive(tags: Mapping[str, str]) -> bool:
-    """Tells whether the process that opened a run still runs; another host's is taken to."""
+    """Checks whether the process that opened a run still runs; assumed of another host's."""
     if tags.get("host") != socket.gethostname():
         return True
     try:
@@ -241,40 +256,34 @@ def ending_truthfully(run: TrackedRun) -> Iterator[None]:
 
 
 @contextmanager
-def termination_as_interrupt() -> Iterator[None]:
-    """Lets a polite kill end the runs as Ctrl-C does."""
+def termination_as_interrupt(*signals: int) -> Iterator[None]:
+    """Raises a `KeyboardInterrupt` at the signals, SIGTERM if none are given, as Ctrl-C does."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in signals or (signal.SIGTERM,)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def as_params(settings: Mapping[str, object]) -> list[Param]:
-    return [Param(name, _text(value)) for name, value in settings.items()]
-
-
-NAMING = ("corpus", "train", "test", "modality", "encoder", "encoders", "dialogue_model", "fusion")
-"""Settings that name a run."""
+    """Returns settings as parameters of a run."""
+    return [Param(name, format_setting(value)) for name, value in settings.items()]
 
 
 def _name(settings: Mapping[str, object]) -> str:
     parts = [settings.get(name) for name in NAMING]
     if "train" not in settings and isinstance(places := settings.get("roots"), tuple):
         parts.insert(0, tuple(str(place).partition("=")[0] for place in places))
-    return "-".join(_text(part) for part in parts if part is not None)
-
-
-def _text(value: object) -> str:
-    """Writes a setting as the command line does."""
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return "-".join(format_setting(part) for part in parts if part is not None)
 
 
 def versions() -> dict[str, str]:
+    """Returns the versions of `PACKAGES` and Python, and the commit of the source."""
     versions = {f"version/{name}": metadata.version(name) for name in PACKAGES}
     return {**versions, "version/python": platform.python_version(), "commit": _commit()}
 

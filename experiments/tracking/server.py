@@ -1,4 +1,4 @@
-"""MLflow's server as a child that is there when its address is told, and gone when we are."""
+"""MLflow's server as a child process: it answers before its address is shown, and ends with us."""
 
 import os
 import signal
@@ -11,11 +11,10 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import IO, NamedTuple
 from urllib.error import URLError
 
-from experiments.tracking.store import find_store
+from experiments.tracking.runs import find_store, termination_as_interrupt
 
 USUAL_PORT = 5000
 
@@ -30,8 +29,8 @@ class Pages(NamedTuple):
     """Pages that can be opened.
 
     Attributes:
-        address: Where.
-        server: Who serves them.
+        address: Their URL.
+        server: The process that serves them.
     """
 
     address: str
@@ -57,7 +56,7 @@ def serve(host: str, port: int | None) -> Iterator[Pages]:
     port = _choose_port(host, port)
     seen_from_here = "127.0.0.1" if host in ("0.0.0.0", "") else host
     address = f"http://{seen_from_here}:{port}"
-    with tempfile.TemporaryFile("w+") as log, _ends_as_interrupts():
+    with tempfile.TemporaryFile("w+") as log, termination_as_interrupt(*_end_signals()):
         server = subprocess.Popen(
             write_command(store, host, port),
             stdout=log,
@@ -123,7 +122,7 @@ def _wait_until_open(address: str, server: subprocess.Popen[bytes], log: IO[str]
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
-    """Ends the server and all that it started, politely at first."""
+    """Ends the server and its children, politely at first."""
     for number, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
         try:
             os.killpg(server.pid, number)
@@ -135,23 +134,11 @@ def _end(server: subprocess.Popen[bytes]) -> None:
             continue
 
 
-@contextmanager
-def _ends_as_interrupts() -> Iterator[None]:
-    """Lets a polite kill and the end of the terminal end the server as Ctrl-C does.
+def _end_signals() -> list[int]:
+    """Returns the signals that end the server as Ctrl-C does: a polite kill, the terminal's end.
 
-    What the one who started us wants ignored, as nohup does, stays ignored; but for Ctrl-C, which
-    shells ignore for whatever they start in the background.
+    A signal that our parent ignores, as nohup does, stays ignored; but for Ctrl-C, which shells
+    ignore for whatever they start in the background.
     """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if is_ignored else [signal.SIGHUP])]

@@ -1,7 +1,7 @@
 """Contrastive predictive coding for emotion (Li et al., 2021), in plain PyTorch.
 
-Importing this package makes the library's ``AutoConfig``, ``AutoModel`` and their kin know the
-model. A folder's feature extractor is the library's own of wav2vec 2.0, without normalisation.
+Importing this package registers the model with the library's ``AutoConfig``, ``AutoModel`` and
+their kin. A folder's feature extractor is the library's own of wav2vec 2.0, without normalisation.
 """
 
 from transformers import (
@@ -14,17 +14,12 @@ from transformers import (
 
 from speech_encoders.cpc.configuration import CpcConfig
 from speech_encoders.cpc.contrast import Contrast, contrast, draw_negatives
-from speech_encoders.cpc.encoder import CpcEncoder, load_cpc
+from speech_encoders.cpc.encoder import CpcEncoder
 from speech_encoders.cpc.modeling import CpcModel, CpcOutput, frame_times
-from speech_encoders.cpc.pretraining import (
-    ContrastivePrediction,
-    ContrastSettings,
-    CpcForPreTraining,
-)
+from speech_encoders.cpc.pretraining import ContrastivePrediction, CpcForPreTraining
 
 __all__ = [
     "Contrast",
-    "ContrastSettings",
     "ContrastivePrediction",
     "CpcConfig",
     "CpcEncoder",
@@ -34,16 +29,9 @@ __all__ = [
     "contrast",
     "draw_negatives",
     "frame_times",
-    "load_cpc",
-    "make_feature_extractor",
 ]
 
 AutoConfig.register(CpcConfig.model_type, CpcConfig, exist_ok=True)
 AutoFeatureExtractor.register(CpcConfig, Wav2Vec2FeatureExtractor, exist_ok=True)
 AutoModel.register(CpcConfig, CpcModel, exist_ok=True)
 AutoModelForPreTraining.register(CpcConfig, CpcForPreTraining, exist_ok=True)
-
-
-def make_feature_extractor() -> Wav2Vec2FeatureExtractor:
-    """Makes the extractor that pads clips and marks what is real, and changes no sample."""
-    return Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)

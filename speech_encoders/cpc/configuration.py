@@ -1,10 +1,10 @@
-"""Settings of a CPC model: sizes, input gain, whether its convolutions are normalised."""
+"""Settings of a CPC model: sizes, input gain, norms of the convolutions."""
 
 from transformers import PreTrainedConfig
 
 
 class CpcConfig(PreTrainedConfig):
-    """Shape of contrastive predictive coding, by default as Li et al. (2021) have it.
+    """Shape of contrastive predictive coding, by default as in Li et al. (2021).
 
     Kernels and strides are no settings: a frame is always 10 ms of 16 kHz speech, see
     `speech_encoders.cpc.modeling`.
@@ -14,9 +14,9 @@ class CpcConfig(PreTrainedConfig):
         hidden_size: Units of the GRU, features of a context (D).
         num_steps: Frames ahead that pre-training predicts (K).
         input_gain: Factor of the samples. Speech has a deviation of some hundredths; clips are not
-            normalised, since how loud they are is part of the emotion.
+            normalised, since their loudness is part of the emotion.
         has_norms: Whether the channels of each convolution are normalised before the ReLU
-            (Rivière et al., 2020). Li et al. tell of no norms; without them trial runs from random
+            (Rivière et al., 2020). Li et al. mention no norms; without them trial runs from random
             weights were still near chance after a minute, with them not.
     """
 

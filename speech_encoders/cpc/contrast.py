@@ -1,24 +1,23 @@
-"""InfoNCE (van den Oord et al., 2018): tell the frame that comes from frames that do not.
+"""InfoNCE (van den Oord et al., 2018): classify the coming frame among frames that do not come.
 
-Written by target: all twelve predictions of a frame meet the same candidates, the frame itself and
-its negatives. One batched matrix product compares them, and no frame of a candidate is copied for
-each horizon: memory is that of (T, 1 + N, C), not of (T, K, 1 + N, C).
+Computed by target: all twelve predictions of a frame are compared with the same candidates, the
+frame itself and its negatives. One batched matrix product compares them, and no candidate is copied
+for each horizon: memory is that of (T, 1 + N, C), not of (T, K, 1 + N, C).
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-Source = Literal["same", "other"]
-"""Whether negatives come from the target's own clip or from the other clips of the batch."""
+from speech_encoders.settings import NegativeSource
 
 _IGNORED = -100
 
 
 class Contrast(NamedTuple):
-    """How well the coming frames are told from others; horizon k stands at k - 1.
+    """How well the coming frames are distinguished from others; index k - 1 is horizon k.
 
     Attributes:
         losses: Mean loss of each horizon, 0 where the clips are too short for it: (K,).
@@ -32,14 +31,18 @@ class Contrast(NamedTuple):
 
 
 def draw_negatives(
-    num_clips: int, num_frames: int, num_negatives: int, source: Source, generator: torch.Generator
+    num_clips: int,
+    num_frames: int,
+    num_negatives: int,
+    source: NegativeSource,
+    generator: torch.Generator,
 ) -> Tensor:
     """Draws negatives for every frame as a target, uniformly and with replacement.
 
     A target is never among its own negatives.
 
     Returns:
-        Numbers of frames of the batch, clip after clip, int64 of shape (B, T, N).
+        Indices of frames of the batch, clip after clip, int64 of shape (B, T, N).
 
     Raises:
         ValueError: There is nothing to draw from.
@@ -48,12 +51,12 @@ def draw_negatives(
     if source == "same":
         if num_frames < 2:
             raise ValueError(
-                f"negatives of the same clip need two frames or more, got {num_frames}; hear "
+                f"negatives of the same clip need two frames or more, got {num_frames}; pass "
                 "longer clips"
             )
         clips = torch.arange(num_clips)[:, None, None]
         frames = torch.randint(num_frames - 1, shape, generator=generator)
-        frames += frames >= torch.arange(num_frames)[:, None]
+        frames += frames >= torch.arange(num_frames)[:, None]  # skips the target, still uniform
     else:
         if num_clips < 2:
             raise ValueError(
@@ -72,10 +75,10 @@ def contrast(
     """Compares every prediction with its target and the target's negatives.
 
     The paper prints the temperature outside of the exponential, where it cancels; here it divides
-    the products within.
+    the inner products within.
 
     Args:
-        predictions: What each context says of the next K frames, (B, T, K, C).
+        predictions: Prediction of the next K frames from each context, (B, T, K, C).
         latents: The frames, (B, T, C).
         negatives: Of each frame as a target, see `draw_negatives`, (B, T, N).
         temperature: Divides the inner products.
@@ -85,8 +88,10 @@ def contrast(
     numbers = torch.cat([own, negatives], dim=2)
     candidates = latents.flatten(0, 1)[numbers.flatten()].view(-1, numbers.size(2), size)
     logits = _by_target(predictions).flatten(0, 1) @ candidates.transpose(1, 2)
+    # In float32: in half precision the sum over exponentials loses the small negatives.
     logits = logits.view(num_clips, num_frames, num_steps, -1).float() / temperature
     frames = torch.arange(num_frames, device=latents.device)
+    # Horizon k reaches frame t only from frame t - k, which must not lie before the clip.
     is_predicted = frames[:, None] > torch.arange(num_steps, device=latents.device)
     targets = torch.where(is_predicted, 0, _IGNORED).expand(num_clips, -1, -1)
     losses = F.cross_entropy(
@@ -102,7 +107,7 @@ def contrast(
 
 
 def _by_target(predictions: Tensor) -> Tensor:
-    """Puts what was said of a frame at that frame, zero where nothing was: (B, T, K, C), same.
+    """Moves each prediction to the frame it predicts, zero where there is none: (B, T, K, C), same.
 
     Horizon k at frame t becomes horizon k at frame t + k.
     """

@@ -1,7 +1,7 @@
 """The encoder of contrastive predictive coding: waveforms in, latents and causal contexts out.
 
-Four convolutions turn 425 samples into a latent every 160 samples; a GRU reads the latents from
-left to right (van den Oord et al., 2018, in the sizes of Li et al., 2021).
+Four convolutions turn 425 samples into a latent every 160 samples; a GRU runs over the latents in
+time (van den Oord et al., 2018, in the sizes of Li et al., 2021).
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
 from speech_encoders.cpc.configuration import CpcConfig
-from speech_encoders.waveforms import SAMPLE_RATE, real_positions
+from speech_encoders.waveforms import SAMPLE_RATE, Framing
 
 KERNELS, STRIDES = (10, 8, 8, 4), (5, 4, 4, 2)
 """Of the convolutions."""
@@ -21,30 +21,27 @@ HOP = 160
 """Samples from one frame to the next."""
 
 RECEPTIVE_FIELD = 425
-"""Samples that a latent sees."""
+"""Samples that a latent depends on."""
+
+FRAMING = Framing(HOP, RECEPTIVE_FIELD)
 
 _CHUNK_FRAMES = 1_000  # in inference, so that memory does not grow with a recording's length
 
 
-def count_frames(num_samples: int) -> int:
-    """Frames that a clip gives; none below `RECEPTIVE_FIELD` samples."""
-    return max(0, (num_samples - RECEPTIVE_FIELD) // HOP + 1)
-
-
 def frame_times(num_frames: int) -> Tensor:
-    """Gives the seconds at which what each frame has heard ends, float64 of shape (T,)."""
+    """Returns the seconds at which the input of each frame ends, float64 of shape (T,)."""
     frames = torch.arange(num_frames, dtype=torch.float64)
     return (frames * HOP + RECEPTIVE_FIELD) / SAMPLE_RATE
 
 
 @dataclass
 class CpcOutput(ModelOutput):
-    """What the encoder hears in a batch of clips; frames are 10 ms apart.
+    """The encoding of a batch of clips; frames are 10 ms apart.
 
     Attributes:
-        last_hidden_state: Contexts, (B, T, D): what was heard up to each frame. Padded ones hold
-            nothing of meaning.
-        latents: What each frame alone holds, (B, T, C).
+        last_hidden_state: Contexts of the clip up to each frame, (B, T, D); padded ones are
+            meaningless.
+        latents: Encodings of each frame alone, (B, T, C).
         frame_mask: Real frames, boolean (B, T).
     """
 
@@ -57,12 +54,12 @@ class ChannelNorm(nn.LayerNorm):
     """Normalises the channels of every frame: (B, C, T) -> (B, C, T)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalises; the scale and shift of each channel are learnt."""
+        """Normalises; the scale and shift of each channel are trained."""
         return super().forward(input.transpose(1, 2)).transpose(1, 2)
 
 
 class CpcPreTrainedModel(PreTrainedModel):
-    """What all CPC models share: their configuration and how weights begin."""
+    """What all CPC models share: their configuration and initial weights."""
 
     config_class = CpcConfig
     config: CpcConfig
@@ -73,7 +70,7 @@ class CpcPreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         # The library passes only modules with parameters of their own, never a container.
         if isinstance(module, nn.Conv1d):
-            # Biases other than zero: behind a norm, they alone tell loud from soft.
+            # Biases other than zero: after a norm, they alone distinguish loud from soft.
             module.reset_parameters()
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         elif isinstance(module, (nn.GRU, nn.Linear, nn.LayerNorm)):
@@ -110,12 +107,12 @@ class CpcModel(CpcPreTrainedModel):
         attention_mask: Tensor | None = None,
         return_dict: bool = True,
     ) -> CpcOutput | tuple[Tensor, ...]:
-        """Encodes clips. No context depends on samples behind the field of its own frame.
+        """Encodes clips. No context depends on samples after the field of its own frame.
 
         Args:
             input_values: Clips at 16 kHz in [-1, 1], shape (B, S).
-            attention_mask: Real samples, 1 or True, of shape (B, S); None if all are. What stands
-                at the others is never looked at.
+            attention_mask: Real samples, 1 or True, of shape (B, S); None if all are. The
+                others are ignored.
             return_dict: False gives a tuple.
 
         Raises:
@@ -123,7 +120,7 @@ class CpcModel(CpcPreTrainedModel):
         """
         mask = None
         if attention_mask is not None:
-            mask = frame_mask(attention_mask)
+            mask = FRAMING.mask(attention_mask)
             input_values = input_values.masked_fill(~attention_mask.bool(), 0.0)
         latents = self.encode(input_values)
         contexts, _ = self.gru(latents)
@@ -133,17 +130,12 @@ class CpcModel(CpcPreTrainedModel):
         return output if return_dict else output.to_tuple()
 
     def encode(self, waveforms: Tensor) -> Tensor:
-        """Makes the latents: (B, S) -> (B, T, C); without gradients in pieces that leave no trace.
+        """Returns the latents, without gradients in equivalent pieces: (B, S) -> (B, T, C).
 
         Raises:
             ValueError: The clips are too short for a frame.
         """
-        num_frames = count_frames(waveforms.size(1))
-        if not num_frames:
-            raise ValueError(
-                f"clips have {waveforms.size(1)} samples, expected {RECEPTIVE_FIELD} or more; "
-                "leave out shorter clips"
-            )
+        num_frames = FRAMING.require(waveforms.size(1))
         size = num_frames if torch.is_grad_enabled() else _CHUNK_FRAMES
         pieces = [
             self._convolve(waveforms[:, start * HOP : (start + size - 1) * HOP + RECEPTIVE_FIELD])
@@ -156,22 +148,3 @@ class CpcModel(CpcPreTrainedModel):
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             frames = norm(convolution(frames)).relu()
         return frames.transpose(1, 2)
-
-
-def frame_mask(attention_mask: Tensor) -> Tensor:
-    """Marks the frames that see only real samples: (B, S) -> (B, T), boolean.
-
-    Raises:
-        ValueError: Padding stands before real samples, or a clip is too short for a frame.
-    """
-    is_real = attention_mask.bool()
-    if bool((is_real[:, 1:] & ~is_real[:, :-1]).any()):
-        raise ValueError("attention_mask has padding before real samples; pad clips on the right")
-    lengths = is_real.sum(dim=1)
-    if (shortest := int(lengths.min())) < RECEPTIVE_FIELD:
-        raise ValueError(
-            f"a clip has {shortest} samples, expected {RECEPTIVE_FIELD} or more; "
-            "leave out shorter clips"
-        )
-    num_frames = (lengths - RECEPTIVE_FIELD) // HOP + 1
-    return real_positions(num_frames, count_frames(is_real.size(1)))

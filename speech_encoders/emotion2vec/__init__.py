@@ -1,11 +1,11 @@
 """emotion2vec (Ma et al., 2024), a self-supervised encoder of emotion in speech, in plain PyTorch.
 
-Importing this package makes the library's ``AutoConfig``, ``AutoModel``, ``AutoFeatureExtractor``
-and their kin know the model. Released files become folders for ``from_pretrained`` with::
+Importing this package registers the model with the library's ``AutoConfig``, ``AutoModel``,
+``AutoFeatureExtractor`` and their kin. Released files become folders for ``from_pretrained`` with::
 
-    python -m speech_encoders.emotion2vec.convert emotion2vec_base.pt --out emotion2vec_base
+    python -m speech_encoders.emotion2vec.convert emotion2vec_base.pt --output emotion2vec_base
 
-`iterate_windows` reads recordings of any length; `frame_times` says when each frame is.
+`iterate_windows` reads recordings of any length; `frame_times` returns the time of each frame.
 """
 
 from transformers import (
@@ -19,7 +19,7 @@ from transformers import (
 
 from speech_encoders.emotion2vec.classification import Emotion2vecForSequenceClassification
 from speech_encoders.emotion2vec.configuration import Emotion2vecConfig
-from speech_encoders.emotion2vec.encoder import Emotion2vecEncoder, load_emotion2vec
+from speech_encoders.emotion2vec.encoder import Emotion2vecEncoder
 from speech_encoders.emotion2vec.feature_extraction import Emotion2vecFeatureExtractor
 from speech_encoders.emotion2vec.front_end import frame_times
 from speech_encoders.emotion2vec.modeling import Emotion2vecModel, Emotion2vecOutput
@@ -36,7 +36,6 @@ __all__ = [
     "Emotion2vecOutput",
     "frame_times",
     "iterate_windows",
-    "load_emotion2vec",
     "normalize",
 ]
 

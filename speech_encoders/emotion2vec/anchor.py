@@ -1,10 +1,10 @@
-"""An acoustic anchor for cold starts: beside its teacher, the student predicts what is measured.
+"""An acoustic anchor for cold starts: the student also predicts measured properties of the clip.
 
-A student that begins with random weights has a teacher that knows nothing; the paper's cold start
-costs ten points. The anchor gives it something true to predict from the first step: the log-Mel
-spectrum and the correlogram (how much the wave repeats at each pitch period) of hidden frames, and
-the mean and deviation of both over the clip. Linear maps read them off the student; they are thrown
-away with the decoder. It is this project's addition, no part of the published training.
+A student that begins with random weights has a random teacher; the paper's cold start costs ten
+points. The anchor adds informative targets from the first step: the log-Mel spectrum and the
+correlogram (autocorrelation at each pitch period) of masked frames, and the mean and deviation of
+both over the clip. Linear maps predict them from the student; they are discarded with the decoder.
+It is this project's addition, no part of the published training.
 """
 
 import math
@@ -29,10 +29,10 @@ _CLAMP = 5.0
 
 
 class AnchorLosses(NamedTuple):
-    """Squared errors as a share of the variance, 1 for an answer that is always the mean.
+    """Squared errors as a share of the variance, 1 for a prediction that is always the mean.
 
     Attributes:
-        frames: Of hidden frames.
+        frames: Of masked frames.
         utterance: Of clips.
     """
 
@@ -41,7 +41,7 @@ class AnchorLosses(NamedTuple):
 
 
 class AcousticAnchor(nn.Module):
-    """Measures clips and compares them with what is read off a student.
+    """Measures clips and compares them with predictions from a student.
 
     Args:
         hidden_size: Features of the student's predictions (D).
@@ -70,19 +70,21 @@ class AcousticAnchor(nn.Module):
     def forward(
         self, clips: Tensor, predictions: Tensor, utterances: Tensor, masked: Tensor
     ) -> AnchorLosses:
-        """Compares a batch whose clips have several masks each, one behind the other.
+        """Compares a batch whose clips have several masks each, one after the other.
 
         Args:
             clips: Normalised clips, (B, S).
-            predictions: What the student predicts at every frame, (B * k, T, D).
-            utterances: What it makes of the clips, (B * k, D).
-            masked: Hidden frames, (B * k, T).
+            predictions: Predictions of the student at every frame, (B * k, T, D).
+            utterances: Its encoding of the clips, (B * k, D).
+            masked: Masked frames, (B * k, T).
         """
         measured = self.measure(clips)
         num_clones = len(masked) // len(clips)
         deviation, mean = torch.std_mean(measured, dim=1, correction=0)
         goal = self.standard(torch.cat([mean, deviation], dim=1), follows=self.training)
+        # An outlying clip, such as one of silence, would dominate the squared error.
         goal = goal.clamp(-_CLAMP, _CLAMP).repeat_interleave(num_clones, dim=0)
+        # 1e-2, because channels that hardly vary over a clip would be amplified to noise.
         frames = (measured - mean[:, None]) / (deviation[:, None] + 1e-2)
         frames = frames.repeat_interleave(num_clones, dim=0)[masked]
         return AnchorLosses(
@@ -92,7 +94,7 @@ class AcousticAnchor(nn.Module):
 
     @torch.no_grad()
     def measure(self, clips: Tensor) -> Tensor:
-        """Gives spectrum and correlogram of every frame: (B, S) -> (B, T, mels + periods)."""
+        """Returns spectrum and correlogram of every frame: (B, S) -> (B, T, mels + periods)."""
         with torch.autocast(clips.device.type, enabled=False):
             return torch.cat([self._log_mels(clips), self._correlogram(clips)], dim=-1)
 
@@ -103,7 +105,11 @@ class AcousticAnchor(nn.Module):
         return (power @ self.mels + 1e-4).log()
 
     def _correlogram(self, clips: Tensor) -> Tensor:
-        """Correlates each frame's surroundings with themselves a pitch period later."""
+        """Correlates 50 ms around each frame with themselves a pitch period later.
+
+        The autocorrelation of a windowed signal falls with the lag; dividing by that of the window
+        itself corrects it (Boersma, 1993).
+        """
         margin = (_PITCH_WINDOW - RECEPTIVE_FIELD) // 2
         frames = F.pad(clips, (margin, margin)).unfold(1, _PITCH_WINDOW, HOP)
         frames = frames[:, : count_frames(clips.size(1))]

@@ -3,7 +3,7 @@
 PyTorch's fused attention adds a bias of shape (heads, N, N) to its logits, the largest tensor of a
 long clip. All blocks share ALiBi's scale, so one such tensor serves them all. FlexAttention
 computes the same bias inside its kernel, from the positions, and needs no tensor of that size; it
-knows no dropout, so training and the gradient of the scale stay with the bias tensor.
+has no dropout, so training and the gradient of the scale use the bias tensor.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Alibi(NamedTuple):
     mask: Tensor | None
 
     def tensor(self, dtype: torch.dtype) -> Tensor:
-        """Writes the bias out: -> (1 or B, heads, E + T, E + T)."""
+        """Computes the bias tensor: -> (1 or B, heads, E + T, E + T)."""
         return alibi_bias(
             self.positions,
             self.slopes,
@@ -43,7 +43,7 @@ class Alibi(NamedTuple):
         ).to(dtype)
 
     def score_mod(self) -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]:
-        """Gives what FlexAttention calls on a logit: (logit, clip, head, query, key) -> logit."""
+        """Returns FlexAttention's function of a logit: (logit, clip, head, query, key) -> logit."""
         num_tokens = self.num_extra_tokens
         positions = F.pad(self.positions.to(self.slopes.dtype), (num_tokens, 0))
         slopes = self.slopes.clamp_min(0.0)
@@ -59,13 +59,13 @@ class Alibi(NamedTuple):
             return fall
         is_real = F.pad(self.mask, (num_tokens, 0), value=True)
 
-        def fall_and_hide(
+        def fall_and_mask(
             logit: Tensor, clip: Tensor, head: Tensor, query: Tensor, key: Tensor
         ) -> Tensor:
             fallen = fall(logit, clip, head, query, key)
             return torch.where(is_real[clip, key], fallen, -torch.inf)
 
-        return fall_and_hide
+        return fall_and_mask
 
 
 class Attend(NamedTuple):
@@ -92,12 +92,12 @@ class Attend(NamedTuple):
 
 
 def choose_attention(alibi: Alibi, dtype: torch.dtype, *, use_flex: bool, training: bool) -> Attend:
-    """Decides how a forward pass attends.
+    """Chooses the attention of a forward pass.
 
     Args:
-        alibi: What is added to the logits.
+        alibi: Added to the logits.
         dtype: Type of the logits' operands, for the bias tensor.
-        use_flex: Whether the model shall use FlexAttention where that can be.
+        use_flex: Whether to use FlexAttention where possible.
         training: Whether attention weights may be dropped.
     """
     if use_flex and not training and not torch.is_grad_enabled():

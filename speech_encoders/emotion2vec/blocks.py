@@ -1,4 +1,4 @@
-"""The Transformer blocks of emotion2vec: post-norm, attending all in one way."""
+"""The Transformer blocks of emotion2vec: post-norm, with the same attention in all."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from speech_encoders.emotion2vec.configuration import Emotion2vecConfig
 
 
 class Attention(nn.Module):
-    """Self-attention; how it attends is decided once for all blocks.
+    """Self-attention; its implementation and bias are chosen once for all blocks.
 
     Args:
         config: Gives ``hidden_size``, ``num_attention_heads`` and the dropouts.
@@ -35,7 +35,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and a feed-forward part, each with a residual and a layer norm behind it.
+    """Attention and a feed-forward part, each followed by a residual and a layer norm.
 
     Args:
         config: Gives the sizes, the dropouts and ``layer_norm_eps``.
@@ -59,7 +59,7 @@ class Block(nn.Module):
 
 
 class BlockOutputs(NamedTuple):
-    """What the blocks give, extra tokens included (N = E + T).
+    """Outputs of the blocks, extra tokens included (N = E + T).
 
     Attributes:
         last: Output of the last block, (B, N, D).
@@ -75,7 +75,7 @@ class BlockOutputs(NamedTuple):
 
 
 class Blocks(nn.Module):
-    """A layer norm, dropout, and the blocks one behind the other.
+    """A layer norm, dropout, and the blocks one after the other.
 
     Args:
         config: Gives the number of blocks, their settings and ``layerdrop``.

@@ -19,7 +19,7 @@ class Emotion2vecForSequenceClassification(Emotion2vecPreTrainedModel):
     """A linear head on the mean of the frames; the configuration names its classes (``id2label``).
 
     Args:
-        config: Shape of the encoder, names of the classes, and the labels never to answer.
+        config: Shape of the encoder, names of the classes, and the labels never to predict.
     """
 
     _keys_to_ignore_on_load_unexpected = [r"^decoder\."]  # noqa: RUF012
@@ -43,7 +43,7 @@ class Emotion2vecForSequenceClassification(Emotion2vecPreTrainedModel):
         Args:
             input_values: Clips as `Emotion2vecModel.forward` takes them, (B, S).
             attention_mask: Real samples, (B, S); None if all are.
-            labels: Right classes, shape (B,), for the cross-entropy; it counts all classes.
+            labels: Target classes, shape (B,), for the cross-entropy over all classes.
             masked_labels: Labels that get the logit -inf in evaluation mode; None takes those of
                 the configuration.
             output_hidden_states: Whether to keep the states between the blocks.
@@ -65,11 +65,11 @@ class Emotion2vecForSequenceClassification(Emotion2vecPreTrainedModel):
 
 
 def masked_classes(config: Emotion2vecConfig, labels: Sequence[str] | None = None) -> list[int]:
-    """Finds the classes that are never answered.
+    """Returns the classes that are never predicted.
 
     Args:
-        config: Names the classes, and the masked ones where ``labels`` is None; where it is silent
-            too, these are ``<unk>`` and the labels that begin with ``unuse``.
+        config: Names the classes, and the masked ones where ``labels`` is None; by default
+            these are ``<unk>`` and the labels that begin with ``unuse``.
         labels: Labels to mask.
 
     Raises:

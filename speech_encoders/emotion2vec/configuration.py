@@ -1,10 +1,8 @@
 """Settings of an emotion2vec model: its three sizes, its dropouts, its labels."""
 
-from typing import Literal
-
 from transformers import PreTrainedConfig
 
-Size = Literal["mini", "base", "large"]
+from speech_encoders.settings import Size
 
 SIZES: dict[Size, dict[str, int]] = {
     "mini": {
@@ -22,7 +20,7 @@ SIZES: dict[Size, dict[str, int]] = {
 
 
 class Emotion2vecConfig(PreTrainedConfig):
-    """Shape and training noise of emotion2vec (Ma et al., 2024), by default of ``base``.
+    """Shape and dropouts of emotion2vec (Ma et al., 2024), by default of ``base``.
 
     Kernels and strides of the feature extractor are no settings: a frame is always 20 ms of 16 kHz
     speech, see `speech_encoders.emotion2vec.front_end`.
@@ -34,21 +32,21 @@ class Emotion2vecConfig(PreTrainedConfig):
         num_attention_heads: Heads of each block.
         intermediate_size: Units of a block's feed-forward part.
         conv_pos_layers: Convolutions of the positional encoder.
-        conv_pos_kernel: Frames that each of them sees; odd.
+        conv_pos_kernel: Their kernel in frames; odd.
         conv_pos_groups: Groups of each of them.
         num_extra_tokens: Learned tokens before the frames.
         decoder_dim: Channels of the pre-training decoder.
         decoder_layers: Convolutions of the decoder.
-        decoder_kernel: Frames that each of them sees; odd.
+        decoder_kernel: Their kernel in frames; odd.
         decoder_groups: Groups of each of them.
         decoder_dropout: Dropout before the decoder.
         input_dropout: Dropout before the first block.
-        hidden_dropout: Dropout behind attention and behind the feed-forward part.
+        hidden_dropout: Dropout after attention and after the feed-forward part.
         attention_dropout: Dropout of attention weights.
         layerdrop: Probability of leaving out a block in training (Fan et al., 2020).
         layer_norm_eps: Added to the variance by every layer norm.
         initializer_range: Deviation of the initial weights of linear maps.
-        masked_labels: Labels that a classifier never answers at inference; None stands for
+        masked_labels: Labels that a classifier never predicts at inference; None stands for
             ``<unk>`` and those that begin with ``unuse``.
     """
 
@@ -92,7 +90,7 @@ class Emotion2vecConfig(PreTrainedConfig):
 
     @classmethod
     def of_size(cls, size: Size, **settings: object) -> "Emotion2vecConfig":
-        """Gives the settings of a size, ``settings`` changed.
+        """Returns the settings of a size, ``settings`` changed.
 
         Args:
             size: ``mini`` has 8 million parameters, ``base`` 94, ``large`` 163.

@@ -1,11 +1,11 @@
 """Converts released emotion2vec files into folders that ``from_pretrained`` reads.
 
-    python -m speech_encoders.emotion2vec.convert emotion2vec_base.pt --out emotion2vec_base
-    python -m speech_encoders.emotion2vec.convert plus/model.pt --out emotion2vec_plus_base
-    python -m speech_encoders.emotion2vec.convert pretrained --out small --half-precision
+    python -m speech_encoders.emotion2vec.convert emotion2vec_base.pt --output emotion2vec_base
+    python -m speech_encoders.emotion2vec.convert plus/model.pt --output emotion2vec_plus_base
+    python -m speech_encoders.emotion2vec.convert pretrained --output small --half-precision
 
 Every weight of the file is accounted for; what else a training run left in it is named and left
-behind. The classes of an emotion2vec+ model are named by the tokens.txt beside it.
+out. The classes of an emotion2vec+ model are named by the tokens.txt beside it.
 """
 
 import sys
@@ -17,8 +17,9 @@ import torch
 import tyro
 from torch import nn
 
-from speech_encoders.emotion2vec.encoder import read_encoder
+from speech_encoders.checkpoint import load_encoder
 from speech_encoders.emotion2vec.feature_extraction import Emotion2vecFeatureExtractor
+from speech_encoders.emotion2vec.modeling import Emotion2vecModel
 from speech_encoders.emotion2vec.released import Released, read_released
 
 
@@ -28,9 +29,9 @@ class Convert:
 
     file: tyro.conf.Positional[Path]
     """Released file, such as emotion2vec_base.pt or the model.pt of an emotion2vec+ model; or a
-    folder that a pre-training of ours wrote, of which the encoder is kept."""
+    folder that experiments.pretrain_emotion2vec wrote, of which the encoder is kept."""
 
-    out: Path
+    output: Path
     """Folder to write, for from_pretrained and load_speech_encoder."""
 
     labels: tuple[str, ...] = ()
@@ -47,13 +48,13 @@ def convert(
     """Reads a released file, or a pre-trained folder, and saves it with its feature extractor.
 
     Raises:
-        FileNotFoundError: As `read_released` or `read_encoder`.
+        FileNotFoundError: As `read_released` or `load_encoder`.
         ValueError: As these, or the folder to write is a file.
     """
     if folder.is_file():
         raise ValueError(f"{folder}: is a file; pass a folder to write")
     if path.is_dir():
-        released = Released(read_encoder(str(path)), [])
+        released = Released(load_encoder(Emotion2vecModel, str(path)), [])
     else:
         released = read_released(path, labels)
     if half_precision:
@@ -74,16 +75,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         released = convert(
             settings.file,
-            settings.out,
+            settings.output,
             settings.labels,
             half_precision=settings.half_precision,
         )
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"error: {error}")
     num_parameters = sum(parameter.numel() for parameter in released.model.parameters())
-    print(f"{settings.out}: {type(released.model).__name__}, {num_parameters:,} parameters")
-    if released.left_behind:
-        print(f"left behind: {', '.join(released.left_behind)}")
+    print(f"{settings.output}: {type(released.model).__name__}, {num_parameters:,} parameters")
+    if released.left_out:
+        print(f"left out: {', '.join(released.left_out)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The decoder of emotion2vec's pre-training: predicts all frames from those that were kept."""
+"""The decoder of emotion2vec's pre-training: predicts all frames from the visible ones."""
 
 import torch
 from torch import Tensor, nn
@@ -36,9 +36,9 @@ class Decoder(nn.Module):
         """Predicts all frames.
 
         Args:
-            states: Encoded frames that were kept, shape (B, K, D), without extra tokens.
-            positions: Where they belong, int64 of shape (B, K).
-            filling: What stands at the masked frames, shape (B, T, D); in training noise.
+            states: Encodings of the visible frames, shape (B, K, D), without extra tokens.
+            positions: Their positions, int64 of shape (B, K).
+            filling: Input at the masked frames, shape (B, T, D); noise in training.
 
         Returns:
             Predictions of shape (B, T, D).

@@ -13,7 +13,7 @@ _EPS = 1e-5
 
 
 class Emotion2vecFeatureExtractor(SequenceFeatureExtractor):
-    """Makes clips of 16 kHz speech into a batch for `Emotion2vecModel`.
+    """Turns clips of 16 kHz speech into a batch for `Emotion2vecModel`.
 
     Args:
         kwargs: Settings of the library's sequence feature extractors.
@@ -65,7 +65,7 @@ class Emotion2vecFeatureExtractor(SequenceFeatureExtractor):
 
 
 def _normalize(clip: NDArray[np.floating], number: int) -> NDArray[np.float32]:
-    """Gives a clip zero mean and unit variance: (S,) -> (S,)."""
+    """Normalises a clip to zero mean and unit variance: (S,) -> (S,)."""
     if clip.ndim != 1 or not np.issubdtype(clip.dtype, np.floating):
         raise ValueError(
             f"clip {number} has shape {clip.shape} and type {clip.dtype}, expected mono "

@@ -2,8 +2,8 @@
 
 Seven convolutions, each followed by a layer norm over its channels and a GELU, turn 400 samples
 into a frame every 320 samples. They are computed as matrix products on (frames, channels), never on
-(channels, frames): strides divide the sizes, so neighbouring frames of a whole batch lie side by
-side in memory and are the rows of one matrix; no transposition, no copy for unfolding.
+(channels, frames): strides divide the sizes, so neighbouring frames of a whole batch are adjacent
+rows of one matrix in memory; no transposition, no copy for unfolding.
 """
 
 import torch
@@ -11,28 +11,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from speech_encoders.emotion2vec.configuration import Emotion2vecConfig
-from speech_encoders.waveforms import SAMPLE_RATE
+from speech_encoders.waveforms import SAMPLE_RATE, Framing
 
 HOP = 320
 """Samples from one frame to the next."""
 
 RECEPTIVE_FIELD = 400
-"""Samples that a frame sees."""
+"""Samples that a frame depends on."""
+
+FRAMING = Framing(HOP, RECEPTIVE_FIELD)
+count_frames = FRAMING.count
 
 FIRST_KERNEL, FIRST_STRIDE = 10, 5
 KERNELS = (3, 3, 3, 3, 2, 2)
-"""Kernels of the convolutions behind the first; their strides are 2."""
+"""Kernels of the convolutions after the first; their strides are 2."""
 
 _CHUNK_FRAMES = 256  # in inference: small enough for a processor's cache, and memory stays flat
 
 
-def count_frames(num_samples: int) -> int:
-    """Frames that a clip gives; none below `RECEPTIVE_FIELD` samples."""
-    return max(0, (num_samples - RECEPTIVE_FIELD) // HOP + 1)
-
-
 def frame_times(num_frames: int, first: int = 0) -> Tensor:
-    """Gives the middle of the 25 ms that each frame sees.
+    """Returns the middle of the 25 ms of each frame.
 
     Args:
         num_frames: How many frames.
@@ -49,12 +47,12 @@ class Convolution(nn.Linear):
     """A convolution without bias, as the matrix that maps the frames under its kernel."""
 
     def reset_parameters(self) -> None:
-        """Begins with weights that keep the variance behind a ReLU (He et al., 2015)."""
+        """Draws weights that preserve the variance before a ReLU (He et al., 2015)."""
         nn.init.kaiming_normal_(self.weight)
 
 
 class Projection(nn.Linear):
-    """A linear map that begins as PyTorch's do, unlike those of the blocks."""
+    """A linear map with PyTorch's initial weights, unlike those of the blocks."""
 
 
 class FrontEnd(nn.Module):
@@ -89,12 +87,7 @@ class FrontEnd(nn.Module):
         Raises:
             ValueError: The clips are too short for a frame.
         """
-        num_frames = count_frames(waveforms.size(1))
-        if not num_frames:
-            raise ValueError(
-                f"clips have {waveforms.size(1)} samples, expected {RECEPTIVE_FIELD} or more; "
-                "leave out shorter clips"
-            )
+        num_frames = FRAMING.require(waveforms.size(1))
         if torch.is_grad_enabled():
             return self._convolve(waveforms, num_frames)
         pieces = [
@@ -106,8 +99,8 @@ class FrontEnd(nn.Module):
     def _convolve(self, waveforms: Tensor, num_frames: int) -> Tensor:
         """Computes the first frames: (B, S), T -> (B, T, C).
 
-        Every stage holds a power of two of rows for each frame, and for one frame more, because the
-        last needs a few rows beyond its own; what the additional rows hold is never looked at.
+        Every stage has a power of two of rows for each frame, and for one frame more, because the
+        last needs a few rows beyond its own; the additional rows are never used.
         """
         num_rows = (num_frames + 1) * HOP // FIRST_STRIDE
         num_samples = FIRST_KERNEL + FIRST_STRIDE * (num_rows - 1)

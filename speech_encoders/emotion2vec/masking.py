@@ -1,18 +1,17 @@
-"""Masks of emotion2vec's pre-training: blocks of frames hidden, equally many in every clip.
+"""Masks of emotion2vec's pre-training: blocks of frames, equally many frames in every clip.
 
 Public code has two ways to draw them, and they do not give the same masks (data2vec 2.0, Baevski et
-al., 2023): ``blocks`` hides exactly the share that is asked for, ``spans`` less, because its spans
-overlap: 41 % of one clip for a share of one half, then as many as in the least masked of a batch.
+al., 2023): ``blocks`` masks exactly the given share, ``spans`` less, because its spans overlap:
+41 % of one clip for a share of one half, then as many as in the least masked of a batch.
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
-MaskKind = Literal["blocks", "spans"]
+from speech_encoders.settings import MaskKind
 
 _SURPLUS = 0.05  # blocks overlap: more are drawn than the share needs
 
@@ -26,22 +25,22 @@ def draw_masks(
     length: int = 5,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Draws the hidden frames of clips of one length: -> boolean (B, T), True where hidden.
+    """Draws the masked frames of clips of one length: -> boolean (B, T), True where masked.
 
     Args:
         kind: How to draw, a key of `MASKS`.
-        num_clips: Rows to draw (B); they hide equally many frames.
+        num_clips: Rows to draw (B); they mask equally many frames.
         num_frames: Frames of each clip (T).
-        share: Share of the frames to hide.
+        share: Share of the frames to mask.
         length: Frames of a block.
-        generator: Source of chance, on the CPU.
+        generator: Random numbers, on the CPU, so that masks do not depend on the device.
 
     Raises:
-        ValueError: The clips are too short to hide a block and keep a frame.
+        ValueError: The clips are too short to mask a block and keep a frame.
     """
     if not 0 < share < 1 or int(num_frames * share) < 1 or num_frames <= length:
         raise ValueError(
-            f"cannot hide {share:.0%} of {num_frames} frames in blocks of {length}; "
+            f"cannot mask {share:.0%} of {num_frames} frames in blocks of {length}; "
             f"pass a share between 0 and 1, and clips longer than {length} frames"
         )
     return MASKS[kind](num_clips, num_frames, share, length, generator)
@@ -53,21 +52,21 @@ def _draw_blocks(
     """Centres drawn with replacement, then single frames added or removed until the share fits."""
     num_blocks = max(1, int(num_frames * (share + _SURPLUS) / length))
     centres = torch.randint(num_frames, (num_clips, num_blocks), generator=generator)
-    hidden = _cover(torch.zeros(num_clips, num_frames).scatter_(1, centres, 1.0), length)
-    return _hide_exactly(hidden, int(num_frames * share), generator)
+    covered = _cover(torch.zeros(num_clips, num_frames).scatter_(1, centres, 1.0), length)
+    return _mask_exactly(covered, int(num_frames * share), generator)
 
 
 def _draw_spans(
     num_clips: int, num_frames: int, share: float, length: int, generator: Generator | None
 ) -> Tensor:
-    """Starts drawn without replacement, then frames shown again down to the least masked clip."""
+    """Starts drawn without replacement, then frames unmasked down to the least masked clip."""
     chance = float(torch.rand((), generator=generator))
     num_spans = max(1, int(num_frames * share / length + chance))
     scores = torch.rand(num_clips, num_frames - length, generator=generator)
     starts = scores.topk(min(num_spans, scores.size(1)), dim=1).indices
     centres = torch.zeros(num_clips, num_frames).scatter_(1, starts + length // 2, 1.0)
-    hidden = _cover(centres, length)
-    return _hide_exactly(hidden, int(hidden.sum(dim=1).min()), generator)
+    covered = _cover(centres, length)
+    return _mask_exactly(covered, int(covered.sum(dim=1).min()), generator)
 
 
 MASKS: dict[MaskKind, Callable[[int, int, float, int, Generator | None], Tensor]] = {
@@ -78,13 +77,14 @@ MASKS: dict[MaskKind, Callable[[int, int, float, int, Generator | None], Tensor]
 
 
 def _cover(centres: Tensor, length: int) -> Tensor:
-    """Hides ``length`` frames around every centre, as far as the clip reaches: (B, T) -> (B, T)."""
+    """Masks ``length`` frames around every centre, within the clip: (B, T) -> (B, T)."""
     padded = F.pad(centres, ((length - 1) // 2, length // 2))
     return F.max_pool1d(padded, kernel_size=length, stride=1)
 
 
-def _hide_exactly(hidden: Tensor, count: int, generator: Generator | None) -> Tensor:
-    """Hides ``count`` frames of each clip, those in ``hidden`` first, at random: -> boolean."""
-    order = hidden + torch.rand(hidden.shape, generator=generator)
+def _mask_exactly(covered: Tensor, count: int, generator: Generator | None) -> Tensor:
+    """Masks ``count`` frames of each clip at random, those in ``covered`` first: -> boolean."""
+    # A covered frame scores 1 to 2, any other 0 to 1: the highest scores are covered ones.
+    order = covered + torch.rand(covered.shape, generator=generator)
     rows = order.topk(count, dim=1).indices
-    return torch.zeros_like(hidden, dtype=torch.bool).scatter_(1, rows, value=True)
+    return torch.zeros_like(covered, dtype=torch.bool).scatter_(1, rows, value=True)

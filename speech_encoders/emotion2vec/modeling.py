@@ -12,12 +12,10 @@ from speech_encoders.emotion2vec.attention import Alibi, choose_attention
 from speech_encoders.emotion2vec.blocks import BlockOutputs, Blocks
 from speech_encoders.emotion2vec.configuration import Emotion2vecConfig
 from speech_encoders.emotion2vec.front_end import (
-    HOP,
-    RECEPTIVE_FIELD,
+    FRAMING,
     Convolution,
     FrontEnd,
     Projection,
-    count_frames,
     frame_times,
 )
 from speech_encoders.emotion2vec.positions import PositionalConvolutions, alibi_slopes
@@ -25,10 +23,10 @@ from speech_encoders.emotion2vec.positions import PositionalConvolutions, alibi_
 
 @dataclass
 class Emotion2vecOutput(ModelOutput):
-    """What the encoder hears in a batch of clips; frames are 20 ms apart.
+    """The encoding of a batch of clips; frames are 20 ms apart.
 
     Attributes:
-        last_hidden_state: Frames, (B, T, D); padded ones hold nothing of meaning.
+        last_hidden_state: Frames, (B, T, D); padded ones are meaningless.
         frame_mask: Real frames, boolean (B, T).
         frame_times: Seconds from the beginning of a clip to the middle of each frame, (T,).
         extra_tokens: Output at the learned tokens, (B, E, D).
@@ -47,7 +45,7 @@ class Emotion2vecOutput(ModelOutput):
 
 
 class Emotion2vecPreTrainedModel(PreTrainedModel):
-    """What all emotion2vec models share: their configuration and how weights begin."""
+    """What all emotion2vec models share: their configuration and initial weights."""
 
     config_class = Emotion2vecConfig
     config: Emotion2vecConfig
@@ -69,7 +67,7 @@ class Emotion2vecPreTrainedModel(PreTrainedModel):
                 init.zeros_(module.bias)
         elif isinstance(module, Emotion2vecModel):
             tokens = torch.randn_like(module.extra_tokens)
-            tokens[:1] = 0.0
+            tokens[:1] = 0.0  # as in data2vec 2.0, whose first token begins at zero
             init.copy_(module.extra_tokens, tokens)
             init.ones_(module.alibi_scale)
 
@@ -110,11 +108,11 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
 
         Args:
             input_values: Clips at 16 kHz, each of zero mean and unit variance, shape (B, S).
-            attention_mask: Real samples, 1 or True, of shape (B, S); None if all are. What stands
-                at the others is never looked at.
+            attention_mask: Real samples, 1 or True, of shape (B, S); None if all are. The
+                others are ignored.
             output_hidden_states: Whether to keep the states between the blocks.
             output_feed_forward: Whether to keep the blocks' feed-forward outputs.
-            return_dict: False gives a tuple of what is not None.
+            return_dict: False returns a tuple of what is not None.
 
         Raises:
             ValueError: A clip is too short for a frame.
@@ -122,7 +120,7 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
         mask = None
         if attention_mask is not None:
             input_values = input_values.masked_fill(~attention_mask.bool(), 0.0)
-            mask = frame_mask(attention_mask)
+            mask = FRAMING.mask(attention_mask)
         frames = self.front_end(input_values)
         frames = frames + self.positional(frames, mask)
         if output_hidden_states is None:
@@ -159,15 +157,15 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
 
         Args:
             frames: Frames with the positional convolutions added, shape (B, T, D).
-            positions: Where each frame stands in its clip, shape (T,) or (B, T); None counts them
-                from 0. A masked student passes the original positions of the frames it keeps.
+            positions: Position of each frame in its clip, shape (T,) or (B, T); None counts them
+                from 0. A masked student passes the original positions of its visible frames.
             mask: Real frames, boolean of shape (B, T); None if all are.
             with_states: Whether to keep the states between the blocks.
             with_feed_forward: Whether to keep the blocks' feed-forward outputs.
         """
         if positions is None:
             positions = torch.arange(frames.size(1), device=frames.device)
-        # In float32 whatever the weights are: half precision cannot tell far positions apart.
+        # In float32 whatever the weights are: half precision rounds far positions to the same.
         slopes = alibi_slopes(self.config.num_attention_heads).to(frames.device)
         attend = choose_attention(
             Alibi(
@@ -190,7 +188,7 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
 
 
 def _operand_type(states: Tensor) -> torch.dtype:
-    """Gives the type in which attention multiplies."""
+    """Returns the type in which attention multiplies."""
     kind = states.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
 
@@ -199,22 +197,3 @@ def mean_frames(frames: Tensor, mask: Tensor) -> Tensor:
     """Averages the real frames, the utterance of emotion2vec: (B, T, D), (B, T) -> (B, D)."""
     weights = mask[..., None].to(frames.dtype)
     return frames.masked_fill(~mask[..., None], 0.0).sum(dim=1) / weights.sum(dim=1)
-
-
-def frame_mask(attention_mask: Tensor) -> Tensor:
-    """Marks the frames that see only real samples: (B, S) -> (B, T), boolean.
-
-    Raises:
-        ValueError: Padding stands before real samples, or a clip is too short for a frame.
-    """
-    is_real = attention_mask.bool()
-    if bool((is_real[:, 1:] & ~is_real[:, :-1]).any()):
-        raise ValueError("attention_mask has padding before real samples; pad clips on the right")
-    lengths = is_real.sum(dim=1)
-    if (shortest := int(lengths.min())) < RECEPTIVE_FIELD:
-        raise ValueError(
-            f"a clip has {shortest} samples, expected {RECEPTIVE_FIELD} or more; "
-            "leave out shorter clips"
-        )
-    num_frames = (lengths - RECEPTIVE_FIELD) // HOP + 1
-    return torch.arange(count_frames(is_real.size(1)), device=lengths.device) < num_frames[:, None]

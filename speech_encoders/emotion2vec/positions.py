@@ -1,4 +1,4 @@
-"""Where a frame stands: stacked convolutions added to the frames, and ALiBi on the attention."""
+"""Positions of frames: stacked convolutions added to the frames, and ALiBi on the attention."""
 
 import math
 
@@ -10,7 +10,7 @@ from speech_encoders.emotion2vec.configuration import Emotion2vecConfig
 
 
 class PositionalConvolutions(nn.Module):
-    """Grouped convolutions, each with a layer norm and a GELU, that tell a frame its surroundings.
+    """Grouped convolutions over the surroundings of a frame, each with a layer norm and a GELU.
 
     Args:
         config: Gives ``hidden_size`` and the settings that begin with ``conv_pos``.
@@ -31,9 +31,9 @@ class PositionalConvolutions(nn.Module):
         )
 
     def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Gives what is to be added to the frames: (B, T, D), (B, T) -> (B, T, D).
+        """Returns what is added to the frames: (B, T, D), (B, T) -> (B, T, D).
 
-        Padded frames are zeroed before every convolution, which is what a clip alone has behind its
+        Padded frames are zeroed before every convolution, which is what a clip alone has after its
         end, so that padding changes no frame.
         """
         for convolution in self.convolutions:
@@ -47,7 +47,7 @@ class PositionalConvolutions(nn.Module):
 def convolve_frames(frames: Tensor, convolution: nn.Module) -> Tensor:
     """Applies an `nn.Conv1d` over time without a transposition: (B, T, D) -> (B, T, D').
 
-    Frames with their features side by side are an image of width 1 in the channels-last layout,
+    Frames with contiguous features are an image of width 1 in the channels-last layout,
     for which grouped convolutions are also faster.
     """
     assert isinstance(convolution, nn.Conv1d)
@@ -62,7 +62,7 @@ def convolve_frames(frames: Tensor, convolution: nn.Module) -> Tensor:
 
 
 def alibi_slopes(num_heads: int) -> Tensor:
-    """Gives how fast each head's attention falls with distance: (heads,) (Press et al., 2022).
+    """Returns how fast each head's attention falls with distance: (heads,) (Press et al., 2022).
 
     For a power of two a geometric series that ends with 2^-8; for other numbers the series of the
     power of two below, filled up with every second slope of the power of two above.
@@ -76,12 +76,12 @@ def alibi_slopes(num_heads: int) -> Tensor:
 def alibi_bias(
     positions: Tensor, slopes: Tensor, *, num_extra_tokens: int = 0, mask: Tensor | None = None
 ) -> Tensor:
-    """Gives what symmetric ALiBi adds to the logits of attention, the same in every block.
+    """Returns what symmetric ALiBi adds to the logits of attention, the same in every block.
 
     Args:
         positions: Position of each frame, shape (T,) or, where clips differ, (B, T).
         slopes: Fall per frame of distance, shape (heads,); below 0 counts as 0.
-        num_extra_tokens: Tokens before the frames (E); they are equally far from everything.
+        num_extra_tokens: Tokens before the frames (E); their distance to everything is 0.
         mask: Real frames, boolean of shape (B, T); no frame attends to a padded one.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The masked student of emotion2vec's pre-training: hears half of the frames, predicts all."""
+"""The masked student of emotion2vec's pre-training: encodes half of the frames, predicts all."""
 
 from typing import NamedTuple
 
@@ -13,13 +13,13 @@ _NOISE_DEVIATION = 0.01
 
 
 class Emotion2vecStudentOutput(NamedTuple):
-    """What the student makes of the frames it may hear.
+    """Outputs of the student, whose inputs are the visible frames.
 
     Attributes:
         predictions: Prediction at every frame, (B, T, D).
         extra_tokens: Output at the learned tokens, (B, E, D).
-        last_hidden_state: Output at the kept frames in the order of time, (B, K, D).
-        positions: Where the kept frames stand, int64 (B, K).
+        last_hidden_state: Output at the visible frames in the order of time, (B, K, D).
+        positions: Positions of the visible frames, int64 (B, K).
     """
 
     predictions: Tensor
@@ -46,23 +46,23 @@ class Emotion2vecForPreTraining(Emotion2vecPreTrainedModel):
     def forward(
         self, input_values: Tensor, masked: Tensor, filling: Tensor | None = None
     ) -> Emotion2vecStudentOutput:
-        """Encodes the kept frames of normalised clips of one length and predicts all frames.
+        """Encodes the visible frames of normalised clips of one length and predicts all frames.
 
         Args:
             input_values: Normalised clips without padding, shape (B, S).
-            masked: Frames that are hidden from the student, boolean of shape (B, T), equally many
+            masked: Frames that the student does not get, boolean of shape (B, T), equally many
                 in every clip.
-            filling: What the decoder sees at masked frames, shape (B, T, D); None draws noise.
+            filling: Input of the decoder at masked frames, shape (B, T, D); None draws noise.
 
         Raises:
-            ValueError: The mask does not fit the clips, or hides unequal numbers of frames.
+            ValueError: The mask does not fit the clips, or masks unequal numbers of frames.
         """
         return self.predict(self.emotion2vec.front_end(input_values), masked, filling)
 
     def predict(
         self, frames: Tensor, masked: Tensor, filling: Tensor | None = None
     ) -> Emotion2vecStudentOutput:
-        """Does the same from the front end's frames, which several masks can share: (B, T, D)."""
+        """As `forward`, from the front end's frames, which several masks can share: (B, T, D)."""
         positions = kept_positions(masked, frames)
         context = self.emotion2vec.positional(frames.masked_fill(masked[..., None], 0.0))
         index = positions[..., None].expand(-1, -1, frames.size(2))
@@ -83,7 +83,7 @@ def kept_positions(masked: Tensor, frames: Tensor) -> Tensor:
     """Lists the frames that are not masked: (B, T), (B, T, D) -> (B, K), int64.
 
     Raises:
-        ValueError: The mask does not fit the frames, hides unequal numbers of them, or all.
+        ValueError: The mask does not fit the frames, masks unequal numbers of them, or all.
     """
     if masked.shape != frames.shape[:2]:
         raise ValueError(

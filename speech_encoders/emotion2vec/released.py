@@ -1,7 +1,7 @@
 """Reads released emotion2vec files: weights alone, never code, and every weight accounted for.
 
 One that is missing, unknown or of another shape than expected is an error. What else a training run
-left in the file (an optimiser's state, its settings) is named and left behind.
+left in the file (an optimiser's state, its settings) is named and left out.
 """
 
 import pickle
@@ -34,12 +34,12 @@ class Released(NamedTuple):
     """A model read from a released file.
 
     Attributes:
-        model: All that the file holds: a classifier, an encoder with its decoder, or an encoder.
-        left_behind: Entries of the file that are no weights of it.
+        model: A classifier, an encoder with its decoder, or an encoder.
+        left_out: Entries of the file that are no weights of it.
     """
 
     model: Emotion2vecPreTrainedModel
-    left_behind: list[str]
+    left_out: list[str]
 
     @property
     def encoder(self) -> Emotion2vecModel:
@@ -53,7 +53,7 @@ def read_released(path: Path, labels: Sequence[str] = ()) -> Released:
     """Reads a released file in float32.
 
     Args:
-        path: The ``.pt`` file; the ``tokens.txt`` beside it names the classes of a classifier.
+        path: The ``.pt`` file; the ``tokens.txt`` next to it names the classes of a classifier.
         labels: Names of the classes, instead of ``tokens.txt``.
 
     Raises:
@@ -62,10 +62,10 @@ def read_released(path: Path, labels: Sequence[str] = ()) -> Released:
             an emotion2vec model, or the names are not as many as the classes.
     """
     content = _load(path)
-    state, left_behind = _unwrap(content)
+    state, left_out = _unwrap(content)
     try:
         tensors = _take_tensors(state)
-        left_behind += [name for name in state if name.removeprefix(_PREFIX) not in tensors]
+        left_out += [name for name in state if name.removeprefix(_PREFIX) not in tensors]
         layout = read_layout(tensors)
         with torch.device("meta"):  # no random weights, which would change later random numbers
             model = _build(layout)
@@ -77,7 +77,7 @@ def read_released(path: Path, labels: Sequence[str] = ()) -> Released:
         names = _name_classes(path, layout.num_classes, labels)
         model.config.id2label = dict(enumerate(names))
         model.config.label2id = {name: number for number, name in enumerate(names)}
-    return Released(model.eval(), sorted(left_behind))
+    return Released(model.eval(), sorted(left_out))
 
 
 def _load(path: Path) -> Mapping[str, object]:
@@ -103,19 +103,19 @@ def _load(path: Path) -> Mapping[str, object]:
 
 def _unwrap(content: Mapping[str, object]) -> tuple[Mapping[str, object], list[str]]:
     """Finds the weights in a file: -> weights by name, and the other entries."""
-    left_behind: list[str] = []
+    left_out: list[str] = []
     for wrapper in _WRAPPERS:
         inner = content.get(wrapper)
         if isinstance(inner, Mapping):
-            left_behind += [str(name) for name in content if name != wrapper]
+            left_out += [str(name) for name in content if name != wrapper]
             content = inner
-    return content, left_behind
+    return content, left_out
 
 
 def _take_tensors(state: Mapping[str, object]) -> dict[str, Tensor]:
     """Keeps the model's weights under bare names.
 
-    A nested moving average stays behind, and a decoder beside a classifier's head.
+    Leaves out a nested moving average, and a decoder next to a classifier's head.
 
     Raises:
         ValueError: An entry is no tensor, or two have the same name.
@@ -145,7 +145,7 @@ def _build(layout: Layout) -> Emotion2vecPreTrainedModel:
 
 
 def _name_classes(path: Path, num_classes: int, labels: Sequence[str]) -> list[str]:
-    """Finds the names of a classifier's classes."""
+    """Returns the names of a classifier's classes."""
     tokens = path.with_name("tokens.txt")
     names = list(labels)
     if not names:

@@ -31,7 +31,7 @@ _BLOCK_PARTS = {
 
 
 class Layout(NamedTuple):
-    """What the weights of a released file say about its model.
+    """The shape of a model, read from the weights of a released file.
 
     Attributes:
         config: Shape of the model.
@@ -47,13 +47,13 @@ class Layout(NamedTuple):
 
 
 def read_layout(tensors: Mapping[str, Tensor]) -> Layout:
-    """Reads the shape of a model off its weights.
+    """Reads the shape of a model from its weights.
 
     Args:
         tensors: Weights by their released names, without the prefix of a classifier's file.
 
     Raises:
-        ValueError: A weight that tells a size is missing or has another number of axes.
+        ValueError: A weight that determines a size is missing or has another number of axes.
     """
 
     def shape(name: str, num_axes: int | None) -> list[int]:
@@ -100,7 +100,7 @@ def rename(
 
     Args:
         tensors: Weights by their released names.
-        layout: What they say about the model.
+        layout: Shape of the model.
         shapes: Shapes of the model's weights by this package's names.
 
     Raises:
@@ -152,7 +152,7 @@ def released_names(layout: Layout) -> dict[str, str]:
 
 
 def _lay_out(old: str, new: str, tensor: Tensor, shape: torch.Size) -> Tensor:
-    """Lays a weight out as this package's modules hold it, in float32."""
+    """Returns a weight in the layout of this package's modules, in float32."""
     expected = _released_shapes(new, shape)
     if tuple(tensor.shape) not in expected:
         raise ValueError(
@@ -165,10 +165,12 @@ def _lay_out(old: str, new: str, tensor: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _released_shapes(name: str, shape: torch.Size) -> list[tuple[int, ...]]:
-    """Gives the shapes that a weight of this package may have in a released file."""
+    """Returns the shapes that a weight of this package may have in a released file."""
     if _FRONT_END in name:
         kernel = (FIRST_KERNEL, *KERNELS)[int(name.split(".")[-2])]
-        return [(shape[0], shape[1] // kernel, kernel)]  # here the taps of a channel lie apart
+        return [
+            (shape[0], shape[1] // kernel, kernel)
+        ]  # here the taps of a channel are not adjacent
     if name.endswith("extra_tokens"):
         return [(1, *shape)]
     if name.endswith("alibi_scale"):

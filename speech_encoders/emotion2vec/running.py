@@ -1,4 +1,4 @@
-"""Mean and deviation over clips that follow a training, of whatever batch size."""
+"""Running mean and deviation over clips, for batches of any size."""
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,7 @@ _EPS = 1e-5
 class RunningStandard(nn.Module):
     """Standardises vectors by the running mean and deviation of those seen so far.
 
-    The first batches count alike, later ones a hundredth each, so that the standard follows what
-    drifts.
+    The first batches count alike, later ones 1/100 each, so that the statistics follow a drift.
 
     Args:
         size: Features of a vector (D).
@@ -29,7 +28,10 @@ class RunningStandard(nn.Module):
 
     @torch.no_grad()
     def forward(self, vectors: Tensor, *, follows: bool) -> Tensor:
-        """Standardises (B, D), and first follows the batch if asked to."""
+        """Standardises (B, D); ``follows`` updates the statistics with the batch first.
+
+        The batch's variance is taken around the running mean, so that a batch of one clip has one.
+        """
         if follows:
             self.num_batches += 1
             rate = max(1.0 / float(self.num_batches), _SLOWEST)

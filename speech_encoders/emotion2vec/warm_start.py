@@ -1,24 +1,24 @@
 """Warm starts of pre-training: weights of data2vec, data2vec 2.0 or emotion2vec itself.
 
-data2vec (Baevski et al., 2022) is emotion2vec without extra tokens, ALiBi and decoder: those begin
-anew, and with ALiBi's scale at zero both models hear the same. Checkpoints of data2vec 2.0 have
-emotion2vec's layout with another number of extra tokens, which then begin anew too.
+data2vec (Baevski et al., 2022) is emotion2vec without extra tokens, ALiBi and decoder: those keep
+their initial weights, and with ALiBi's scale at zero both models compute the same. Checkpoints of
+data2vec 2.0 have emotion2vec's layout with another number of extra tokens, which are then also
+initial.
 """
 
-import json
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor
 from transformers import Data2VecAudioModel, PreTrainedModel
 
-from speech_encoders.checkpoint import find_checkpoint, quiet_loading
+from speech_encoders import read_model_type
+from speech_encoders.checkpoint import find_checkpoint, load_model
 from speech_encoders.emotion2vec.front_end import KERNELS
 from speech_encoders.emotion2vec.pretraining import Emotion2vecForPreTraining
 from speech_encoders.emotion2vec.released import read_released
 
-_MAY_BEGIN_ANEW = ("emotion2vec.extra_tokens", "emotion2vec.alibi_scale", "decoder.")
+_MAY_BE_INITIAL = ("emotion2vec.extra_tokens", "emotion2vec.alibi_scale", "decoder.")
 
 
 def start_from(student: Emotion2vecForPreTraining, name: str) -> list[str]:
@@ -30,31 +30,31 @@ def start_from(student: Emotion2vecForPreTraining, name: str) -> list[str]:
             this package's own.
 
     Returns:
-        Weights that begin anew: the decoder, the extra tokens and ALiBi's scale, where the
+        Weights that stay initial: the decoder, the extra tokens and ALiBi's scale, where the
         checkpoint has none that fit.
 
     Raises:
-        FileNotFoundError: The checkpoint is neither here nor to be had from the hub.
+        FileNotFoundError: The checkpoint is neither local nor available from the hub.
         ValueError: It is of another model family or size.
     """
     path = Path(name).expanduser()
     weights = _prefix(read_released(path).model) if path.suffix == ".pt" else _read_folder(name)
     own = student.state_dict()
     fitting = {key: tensor for key, tensor in weights.items() if _fits(own, key, tensor, name)}
-    anew = sorted(own.keys() - fitting.keys())
-    if lost := [key for key in anew if not key.startswith(_MAY_BEGIN_ANEW)]:
+    initial = sorted(own.keys() - fitting.keys())
+    if lost := [key for key in initial if not key.startswith(_MAY_BE_INITIAL)]:
         raise ValueError(
             f"{name}: lacks {len(lost)} weights of such a model, first {lost[0]!r}; "
             "pass a checkpoint of the same --size"
         )
     student.load_state_dict(fitting, strict=False)
-    return anew
+    return initial
 
 
 def _fits(own: dict[str, Tensor], key: str, tensor: Tensor, name: str) -> bool:
     if key not in own:
         return False
-    if own[key].shape != tensor.shape and not key.startswith(_MAY_BEGIN_ANEW):
+    if own[key].shape != tensor.shape and not key.startswith(_MAY_BE_INITIAL):
         raise ValueError(
             f"{name}: weight {key!r} has shape {tuple(tensor.shape)}, the model's has "
             f"{tuple(own[key].shape)}; pass a checkpoint of the same --size"
@@ -63,7 +63,7 @@ def _fits(own: dict[str, Tensor], key: str, tensor: Tensor, name: str) -> bool:
 
 
 def _prefix(model: PreTrainedModel) -> dict[str, Tensor]:
-    """Names the weights of an encoder as those of a model that holds one."""
+    """Returns the weights with the names of a model that contains the encoder."""
     state = model.state_dict()
     return (
         state
@@ -74,21 +74,17 @@ def _prefix(model: PreTrainedModel) -> dict[str, Tensor]:
 
 def _read_folder(name: str) -> dict[str, Tensor]:
     folder = find_checkpoint(name)
-    family = json.loads((folder / "config.json").read_text()).get("model_type")
-    readers = {"emotion2vec": Emotion2vecForPreTraining, "data2vec-audio": Data2VecAudioModel}
-    if family not in readers:
+    family = read_model_type(folder)
+    readers: dict[str, type[PreTrainedModel]] = {
+        "emotion2vec": Emotion2vecForPreTraining,
+        "data2vec-audio": Data2VecAudioModel,
+    }
+    if family is None or family not in readers:
         raise ValueError(
             f"{name}: is a {family} model, expected one of {', '.join(readers)}; "
             "other families have another shape"
         )
-    with quiet_loading():
-        model, report = cast(
-            "tuple[PreTrainedModel, dict[str, set[str]]]",
-            readers[family].from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
-            ),
-        )
-    absent = report["missing_keys"]
+    model, absent = load_model(readers[family], folder)
     state = {key: tensor for key, tensor in model.state_dict().items() if key not in absent}
     if family == "emotion2vec":
         return state
@@ -101,7 +97,7 @@ def _read_folder(name: str) -> dict[str, Tensor]:
 def translate_data2vec(
     state: dict[str, Tensor], num_blocks: int, num_positional: int
 ) -> dict[str, Tensor]:
-    """Gives the weights of a `Data2VecAudioModel` this package's names and layout.
+    """Returns the weights of a `Data2VecAudioModel` with this package's names and layout.
 
     Args:
         state: Its weights.

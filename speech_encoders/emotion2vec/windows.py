@@ -5,14 +5,14 @@ Attention and its bias grow with the square of the length, so a long recording i
 - The waveform is normalised once, over the whole recording, as a short clip is.
 - A window is the model's plain forward on the samples of its frames. The feature extractor has no
   padding and its frames fall on the same samples, so its frames are exactly those of the recording.
-- Positional convolutions and attention see the window alone, the learned tokens among it. Windows
+- Positional convolutions and attention are limited to the window and the learned tokens. Windows
   overlap by twice the context, and each gives only its middle: a frame has at least the context on
   both sides, except at the recording's own ends. The context is longer than the reach of the
-  positional convolutions (0.9 s); attention beyond the window is what is given up.
+  positional convolutions (0.9 s); only attention beyond the window is lost.
 - All windows of a recording have the same size, at most 30 s, so none is mostly overlap.
 
-A recording of one window is the plain forward, to the bit. `iterate_windows` gives one window at a
-time, so what grows with the recording is only what the caller keeps.
+A recording of one window is the plain forward, to the bit. `iterate_windows` yields one window at a
+time, so that only what the caller keeps grows with the recording.
 """
 
 from collections.abc import Iterator
@@ -40,13 +40,13 @@ _NORM_EPS = 1e-5
 
 
 class Window(NamedTuple):
-    """Frames ``start`` to ``stop`` are computed, ``first`` to ``last`` of them given.
+    """Frames ``start`` to ``stop`` are computed, ``first`` to ``last`` of them returned.
 
     Attributes:
         start: First frame computed.
-        stop: Frame behind the last one computed.
-        first: First frame given.
-        last: Frame behind the last one given.
+        stop: Frame after the last one computed.
+        first: First frame returned.
+        last: Frame after the last one returned.
     """
 
     start: int
@@ -56,7 +56,7 @@ class Window(NamedTuple):
 
 
 class WindowStates(NamedTuple):
-    """What a window gives.
+    """The states of a window.
 
     Attributes:
         first_frame: Number of its first frame in the recording.
@@ -70,7 +70,7 @@ class WindowStates(NamedTuple):
 
 
 def normalize(waveform: Tensor) -> Tensor:
-    """Gives a whole recording zero mean and unit variance: (S,) -> (S,)."""
+    """Normalises a whole recording to zero mean and unit variance: (S,) -> (S,)."""
     return F.layer_norm(waveform, waveform.shape, eps=_NORM_EPS)
 
 
@@ -124,7 +124,7 @@ def iterate_windows(
     Args:
         model: Encoder in evaluation mode.
         waveform: The normalised recording, shape (S,).
-        all_layers: Whether to give the states of all layers, not of the last alone.
+        all_layers: Whether to return the states of all layers, not of the last alone.
         window_frames: Most frames of a window.
         context_frames: Context at each inner border of a window.
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from experiments._parts import Part, make_parts
 
 from conversation_emotion.datasets.dataset import read_corpus
 from conversation_emotion.datasets.windows import PADDING
@@ -14,7 +15,6 @@ from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.utterances.table import validate_utterances
 from experiments import _conversation, _utterances
-from experiments._parts import Part, make_parts
 from experiments.epc import EPCConfig
 from experiments.ser import SERConfig, run
 

@@ -10,8 +10,8 @@ from conversation_emotion.datasets.windows import (
     SPEAKER,
     SPECTATOR,
     assign_roles,
+    build_training_windows,
     build_windows,
-    learn_more,
     single_utterances,
 )
 from conversation_emotion.utterances.labels import IGNORED
@@ -34,7 +34,7 @@ def talk(speakers: str, dialogue: str = "d") -> pd.DataFrame:
 def heard(windows) -> dict[int, list[int]]:
     return {
         int(judged): [int(row) for row in rows if row != PADDING]
-        for judged, rows in zip(windows.judged, windows.rows, strict=True)
+        for judged, rows in zip(windows.target_rows, windows.rows, strict=True)
     }
 
 
@@ -91,15 +91,15 @@ def test_a_wider_horizon_learns_a_whole_turn_from_the_same_past():
 def test_more_is_learnt_than_is_judged_but_with_no_class():
     table, classes = talk("ABAB"), np.array([0, IGNORED, 1, 0])
     emotions = np.array([4, 5, 6, 4])
-    windows = learn_more(table, classes, emotions, history=6, horizon=1)
-    assert windows.judged.tolist() == [1, 2, 3]
+    windows = build_training_windows(table, classes, emotions, history=6, horizon=1)
+    assert windows.target_rows.tolist() == [1, 2, 3]
     assert windows.targets.tolist() == [IGNORED, 1, 0]
 
 
 def test_selection_keeps_the_windows_of_a_part():
     windows = build_windows(talk("ABAB"), np.array([0, 1, 0, 1]))
     chosen = windows.select(np.array([1, 2]))
-    assert chosen.judged.tolist() == [1, 2]
+    assert chosen.target_rows.tolist() == [1, 2]
     assert chosen.rows.tolist() == [[0, PADDING], [0, 1]]
 
 
@@ -112,7 +112,7 @@ def test_the_partner_is_who_spoke_most_and_the_latest_of_equals():
 def test_a_single_utterance_is_heard_alone_and_only_if_it_is_a_class():
     windows = single_utterances(np.array([1, IGNORED, 0, 1]))
     assert windows.rows.tolist() == [[0], [2], [3]]
-    assert windows.judged.tolist() == [0, 2, 3]
+    assert windows.target_rows.tolist() == [0, 2, 3]
     assert windows.targets.tolist() == [1, 0, 1]
     assert windows.roles.tolist() == [[SPEAKER]] * 3
     assert windows.turns_back.tolist() == [[0]] * 3

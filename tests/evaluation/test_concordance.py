@@ -1,11 +1,18 @@
 """CCC by hand and by its definition, its interval, and a loss that is finite whatever it meets."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from conversation_emotion.evaluation.concordance import concordance, concordance_loss, score_ratings
+from conversation_emotion.evaluation.concordance import (
+    concordance,
+    concordance_loss,
+    score_ratings,
+    score_regression,
+)
 
 NAN = float("nan")
 
@@ -25,21 +32,21 @@ def tabulate(ratings: np.ndarray, predicted: np.ndarray, **columns: object) -> p
 
 def test_ccc_worked_out_by_hand():
     # Means 2 and 4, variances 2/3 and 8/3, covariance 4/3: 8/3 over 10/3 + 4.
-    said, rated = torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[2.0], [4.0], [6.0]])
-    assert concordance(said, rated).item() == pytest.approx(4 / 11)
+    predicted, rated = torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[2.0], [4.0], [6.0]])
+    assert concordance(predicted, rated).item() == pytest.approx(4 / 11)
     assert concordance(rated, rated).item() == pytest.approx(1)
-    assert concordance(-said + 4, said).item() == pytest.approx(-1)
+    assert concordance(-predicted + 4, predicted).item() == pytest.approx(-1)
 
 
 def test_missing_ratings_are_left_out_dimension_by_dimension():
-    said = torch.tensor([[1.0, 5.0], [2.0, 1.0], [3.0, 2.0], [9.0, 4.0]])
+    predicted = torch.tensor([[1.0, 5.0], [2.0, 1.0], [3.0, 2.0], [9.0, 4.0]])
     rated = torch.tensor([[2.0, 4.0], [4.0, NAN], [6.0, 1.0], [NAN, 5.0]])
     expected = [4 / 11, define(np.array([5.0, 2.0, 4.0]), np.array([4.0, 1.0, 5.0]))]
-    assert concordance(said, rated).tolist() == pytest.approx(expected)
+    assert concordance(predicted, rated).tolist() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
-    ("said", "rated"),
+    ("predicted", "rated"),
     [
         ([2.0, 2.0, 2.0], [1.0, 2.0, 4.0]),  # constant predictions
         ([1.0, 2.0, 4.0], [2.0, 2.0, 2.0]),  # constant ratings
@@ -48,15 +55,15 @@ def test_missing_ratings_are_left_out_dimension_by_dimension():
         ([1.0, 2.0, 4.0], [NAN, NAN, NAN]),  # none
     ],
 )
-def test_what_has_no_correlation_scores_nothing_and_still_has_a_finite_gradient(said, rated):
-    predictions = torch.tensor(said)[:, None].requires_grad_()
+def test_what_has_no_correlation_scores_nothing_and_still_has_a_finite_gradient(predicted, rated):
+    predictions = torch.tensor(predicted)[:, None].requires_grad_()
     loss = concordance_loss(predictions, torch.tensor(rated)[:, None], torch.ones(1))
     loss.backward()
     assert loss.item() == pytest.approx(1.0)
     assert predictions.grad is not None
     assert predictions.grad.isfinite().all()
-    scored = score_ratings(tabulate(np.array(rated), np.array(said)), ["valence"])
-    assert scored["valence"].score == pytest.approx(0.0)
+    scored = score_ratings(tabulate(np.array(rated), np.array(predicted)), ["valence"])
+    assert scored["ccc_valence"].score == pytest.approx(0.0)
 
 
 def test_constant_predictions_are_drawn_towards_the_ratings():
@@ -70,15 +77,15 @@ def test_constant_predictions_are_drawn_towards_the_ratings():
 
 def test_the_loss_weighs_the_dimensions_and_its_gradient_is_the_right_one():
     generator = torch.Generator().manual_seed(0)
-    said, rated = torch.randn(2, 7, 3, generator=generator, dtype=torch.float64)
+    predicted, rated = torch.randn(2, 7, 3, generator=generator, dtype=torch.float64)
     rated[2, 1] = NAN
     weights = torch.tensor([0.5, 0.3, 0.2])
-    ccc = concordance(said, rated)
-    loss = concordance_loss(said, rated, weights)
+    ccc = concordance(predicted, rated)
+    loss = concordance_loss(predicted, rated, weights)
     assert loss.item() == pytest.approx(1 - float((weights * ccc).sum()))
-    said = said.requires_grad_()
-    (gradient,) = torch.autograd.grad(concordance_loss(said, rated, weights), said)
-    nudged = said.detach().clone()
+    predicted = predicted.requires_grad_()
+    (gradient,) = torch.autograd.grad(concordance_loss(predicted, rated, weights), predicted)
+    nudged = predicted.detach().clone()
     nudged[4, 1] += 1e-2
     change = concordance_loss(nudged, rated, weights) - loss
     assert change.item() / 1e-2 == pytest.approx(gradient[4, 1].item(), abs=2e-3)
@@ -88,33 +95,34 @@ def test_the_loss_weighs_the_dimensions_and_its_gradient_is_the_right_one():
 def test_the_score_is_that_of_the_whole_split_not_the_mean_of_its_dialogues():
     rng = np.random.default_rng(0)
     rated = rng.integers(1, 6, 60).astype(float)
-    said = rated + rng.normal(size=60)
-    table = tabulate(rated, said, dialogue_id=np.arange(60) // 10)
+    predicted = rated + rng.normal(size=60)
+    table = tabulate(rated, predicted, dialogue_id=np.arange(60) // 10)
     whole, others = (
         score_ratings(table, ["valence"]),
         score_ratings(
-            table.assign(valence=table["valence"] + 100, predicted_valence=said + 100), ["valence"]
+            table.assign(valence=table["valence"] + 100, predicted_valence=predicted + 100),
+            ["valence"],
         ),
     )
-    assert whole["valence"].score == pytest.approx(define(said, rated))
-    assert others["valence"] == pytest.approx(whole["valence"], abs=1e-6)
+    assert whole["ccc_valence"].score == pytest.approx(define(predicted, rated))
+    assert others["ccc_valence"] == pytest.approx(whole["ccc_valence"], abs=1e-6)
 
 
-def test_folds_and_seeds_are_averaged_and_the_missing_are_not_judged():
+def test_folds_and_seeds_are_averaged_and_the_missing_are_no_targets():
     rated = np.array([1.0, 3.0, 5.0, NAN])
     right = tabulate(rated, rated)
     wrong = tabulate(rated, np.full(4, 3.0), seed=1)
-    scored = score_ratings(pd.concat([right, wrong]), ["valence"])["valence"]
+    scored = score_ratings(pd.concat([right, wrong]), ["valence"])["ccc_valence"]
     assert scored.score == pytest.approx(0.5)
     assert scored.deviation == pytest.approx(0.5**0.5)
-    assert scored.num_judged == 3
+    assert scored.n == 3
 
 
 def test_the_interval_is_that_of_independently_drawn_dialogues():
     rng = np.random.default_rng(1)
     rated = rng.normal(size=200)
     table = tabulate(rated, rated + rng.normal(size=200))
-    scored = score_ratings(table, ["valence"], num_resamples=4_000)["valence"]
+    scored = score_ratings(table, ["valence"], num_resamples=4_000)["ccc_valence"]
     resampled = []
     for _ in range(2_000):
         rows = rng.integers(200, size=200)
@@ -125,13 +133,57 @@ def test_the_interval_is_that_of_independently_drawn_dialogues():
     doubled = pd.concat(
         [table.assign(utterance_id=table["utterance_id"] + 1_000 * n) for n in range(10)]
     )
-    again = score_ratings(doubled, ["valence"], num_resamples=4_000)["valence"]
+    again = score_ratings(doubled, ["valence"], num_resamples=4_000)["ccc_valence"]
     assert again.high - again.low == pytest.approx(high - low, rel=0.15)
 
 
-def test_the_mean_stands_beside_the_dimensions():
+def test_the_mean_is_given_with_the_dimensions():
     rated = np.array([1.0, 2.0, 3.0])
     table = tabulate(2 * rated, rated).assign(arousal=rated, predicted_arousal=rated)
     scored = score_ratings(table, ["arousal", "valence"])
-    assert list(scored) == ["arousal", "valence", "mean"]
-    assert scored["mean"].score == pytest.approx((1 + 4 / 11) / 2)
+    assert list(scored) == ["ccc_arousal", "ccc_valence", "ccc_mean"]
+    assert scored["ccc_mean"].score == pytest.approx((1 + 4 / 11) / 2)
+
+
+def make_numbers(
+    target: Sequence[float], predicted: Sequence[float], **columns: object
+) -> pd.DataFrame:
+    table = pd.DataFrame({"target": target, "predicted": predicted})
+    table["utterance_id"] = table["dialogue_id"] = np.arange(len(table))
+    return table.assign(**{"fold": "f", "seed": 0, **columns})
+
+
+def test_scores_of_numbers_agree_with_numpy():
+    rng = np.random.default_rng(0)
+    target, predicted = rng.normal(size=40), rng.normal(1, 2, size=40)
+    table = make_numbers(target.tolist(), predicted.tolist())
+    found = score_regression(table, "target", "predicted")
+    assert found["pearson"].score == pytest.approx(np.corrcoef(target, predicted)[0, 1])
+    assert found["mae"].score == pytest.approx(np.mean(abs(target - predicted)))
+    gap = (target.mean() - predicted.mean()) ** 2
+    ccc = 2 * np.cov(target, predicted, ddof=0)[0, 1] / (target.var() + predicted.var() + gap)
+    assert found["ccc"].score == pytest.approx(ccc)
+    for interval in found.values():
+        assert interval.low < interval.score < interval.high
+        assert interval.n == 40
+
+
+def test_folds_are_scored_apart_and_a_constant_correlates_with_nothing():
+    perfect = make_numbers([-1.0, 0.0, 2.0], [-1.0, 0.0, 2.0])
+    constant = make_numbers([-1.0, 0.0, 2.0], [1.0, 1.0, 1.0], fold="g")
+    table = pd.concat([perfect, constant])
+    found = score_regression(table, "target", "predicted", num_resamples=50)
+    assert found["pearson"].score == pytest.approx((1 + 0) / 2)
+    assert found["mae"].score == pytest.approx((0 + (2 + 1 + 1) / 3) / 2)
+    assert found["pearson"].n == 6
+
+
+def test_numbers_without_a_target_are_left_out():
+    whole = make_numbers([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
+    missing = make_numbers([1.0, 2.0, NAN, 3.0], [2.0, 4.0, 50.0, 6.0])
+    scored = [
+        score_regression(table, "target", "predicted", num_resamples=50)
+        for table in (whole, missing)
+    ]
+    assert [found["ccc"].score for found in scored] == pytest.approx([4 / 11, 4 / 11])
+    assert [found["mae"].n for found in scored] == [3, 3]

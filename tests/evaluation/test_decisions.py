@@ -5,7 +5,12 @@ import pandas as pd
 import pytest
 from scipy.special import log_softmax
 
-from conversation_emotion.evaluation.decisions import choose_by_valid, fit_weights, pool_decisions
+from conversation_emotion.evaluation.decisions import (
+    choose_by_valid,
+    fit_weights,
+    pool_decisions,
+    resolve_metric,
+)
 
 LABELS = ("low", "mid", "high")
 
@@ -131,7 +136,51 @@ def test_valid_chooses_a_system_in_each_fold_and_test_has_no_say():
     assert counts == {"two": 1, "nine": 1, "ten": 0}
 
 
+@pytest.mark.parametrize(("metric", "best"), [("uar", "rare"), ("wa", "common")])
+def test_the_metric_chooses(metric, best):
+    # Of three and one utterances: "common" has all of the three right, "rare" one and the other.
+    targets = {"utterance_id": ["a", "b", "c", "d"], "target": [0, 0, 0, 1]}
+    table = pd.DataFrame({**targets, "fold": "one", "seed": 0, "part": "valid"})
+    systems = {
+        "common": table.assign(predicted=[0, 0, 0, 0]),
+        "rare": table.assign(predicted=[0, 1, 1, 1]),
+    }
+    _, counts = choose_by_valid(systems, metric=metric)
+    assert [name for name, count in counts.items() if count] == [best]
+
+
+def test_the_weights_of_a_pool_follow_the_metric(targets):
+    targets = np.where(targets == 0, 0, np.where(np.arange(600) % 10 == 0, targets, 0))
+    one, other = (table_of(targets, say(targets, 1, 1, seed)) for seed in (1, 2))
+    alike, by_class = (
+        pool_decisions([one, other], LABELS, metric=metric).weights for metric in ("wa", "uar")
+    )
+    logs = np.log([table.filter(like="p_").to_numpy()[:300] for table in (one, other)])
+    expected = fit_weights(logs, targets[:300], is_balanced=False)
+    np.testing.assert_allclose(alike[["system_0", "system_1"]].to_numpy()[0], expected, rtol=1e-6)
+    assert not np.allclose(alike["system_0"], by_class["system_0"], rtol=0.01)
+
+
+def test_weights_where_every_utterance_counts_alike_are_the_best_on_a_grid():
+    targets = np.array([0] * 40 + [1] * 5 + [2] * 5)
+    logs = np.log([say(targets, 1, 1.0, 1), say(targets, 1, 1.5, 2)])
+
+    def loss(weights) -> float:
+        pooled = log_softmax(weights[0] * logs[0] + weights[1] * logs[1], axis=1)
+        return -float(np.mean(pooled[np.arange(len(targets)), targets]))
+
+    grid = np.linspace(0, 4, 81)
+    best = min(((a, b) for a in grid for b in grid), key=loss)
+    np.testing.assert_allclose(fit_weights(logs, targets, is_balanced=False), best, atol=0.06)
+
+
+def test_auto_is_uar_and_what_scores_no_classes_is_refused():
+    assert [resolve_metric(name) for name in ("auto", "wa")] == ["uar", "wa"]
+    with pytest.raises(ValueError, match="--select-by ccc scores no classes; choose from uar, "):
+        resolve_metric("ccc")
+
+
 def test_systems_that_judge_others_are_not_chosen_from():
     table = judgements([1, 2], 0)
-    with pytest.raises(ValueError, match="judge different utterances: two and one; train both"):
+    with pytest.raises(ValueError, match="different targets: two and one; train both"):
         choose_by_valid({"one": table, "two": table.assign(fold="c")})

@@ -6,8 +6,11 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from conversation_emotion.evaluation.metrics import (
+    METRIC_DESCRIPTIONS,
     METRICS,
     count_confusions,
+    describe_metric,
+    score_classes,
     score_predictions,
     unweighted_average_recall,
 )
@@ -36,7 +39,7 @@ def test_scores_agree_with_scikit_learn():
 
 
 def coin_flips(num_dialogues: int, length: int) -> pd.DataFrame:
-    """Dialogues that are judged right or wrong as a whole, half of them each."""
+    """Dialogues that are predicted right or wrong as a whole, half of them each."""
     right = np.repeat(np.arange(num_dialogues) % 2, length)
     return pd.DataFrame(
         {
@@ -55,17 +58,17 @@ def test_the_interval_is_that_of_independent_dialogues():
     interval = score_predictions(coin_flips(100, 8), 2, num_resamples=20_000)["wa"]
     assert interval.score == 0.5
     assert interval.high - interval.low == pytest.approx(2 * 1.96 * 0.05, rel=0.06)
-    assert interval.num_judged == 800
+    assert interval.n == 800
 
 
-def test_folds_and_seeds_are_averaged_and_their_deviation_told():
+def test_folds_and_seeds_are_averaged_and_their_deviation_is_given():
     right = coin_flips(2, 3).assign(predicted=0)
     wrong = coin_flips(2, 3).assign(predicted=1, seed=1)
     half = coin_flips(2, 3).assign(fold="g")
     scored = score_predictions(pd.concat([right, wrong, half]), 2)["wa"]
     assert scored.score == pytest.approx((1 + 0 + 0.5) / 3)
     assert scored.deviation == pytest.approx(0.5)
-    assert scored.num_judged == 12
+    assert scored.n == 12
 
 
 def test_the_same_seed_gives_the_same_interval():
@@ -74,3 +77,33 @@ def test_the_same_seed_gives_the_same_interval():
     uneven = coin_flips(21, 3)
     uneven["predicted"] = uneven["utterance_id"] % 7 % 2
     assert score_predictions(uneven, 2) != score_predictions(uneven, 2, seed=1)
+
+
+def test_classes_are_scored_over_all_folds_and_seeds_and_counted_once():
+    # Class 0: 3 of its 4 predictions over two seeds; class 2 is neither target nor prediction.
+    first = pd.DataFrame({"utterance_id": ["a", "b", "c"], "target": [0, 0, 1]})
+    table = pd.concat(
+        [
+            first.assign(fold="f", seed=0, predicted=[0, 0, 1]),
+            first.assign(fold="f", seed=1, predicted=[0, 1, 1]),
+        ]
+    )
+    scored = score_classes(table, ["happy", "sad", "bored"])
+    assert list(scored) == ["happy", "sad", "bored"]
+    assert scored["happy"] == pytest.approx((3 / 4, 2 * 3 / (4 + 3), 2))
+    assert scored["sad"] == pytest.approx((1.0, 2 * 2 / (2 + 3), 1))
+    assert np.isnan(scored["bored"][:2]).all()
+    assert scored["bored"].support == 0
+
+
+def test_every_metric_has_one_name_and_an_unknown_one_is_an_error():
+    assert all(name == one.name for name, one in METRIC_DESCRIPTIONS.items())
+    assert set(METRICS) <= set(METRIC_DESCRIPTIONS)
+    assert [describe_metric(name).title for name in METRICS] == [
+        "UAR",
+        "macro F1",
+        "WA",
+        "weighted F1",
+    ]
+    with pytest.raises(ValueError, match="no metric 'accuracy'; choose from uar, macro_f1"):
+        describe_metric("accuracy")

@@ -1,10 +1,14 @@
-"""Differences between systems: paired, symmetric, and only of the same judgements."""
+"""Differences between systems: paired, symmetric, and only of the same targets."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from conversation_emotion.evaluation.significance import compare_predictions
+from conversation_emotion.evaluation.significance import (
+    compare_predictions,
+    correct_by_holm,
+    permutation_p,
+)
 
 
 def make_predictions(share_right: float, seed: int = 0, num_dialogues: int = 80) -> pd.DataFrame:
@@ -62,5 +66,19 @@ def test_no_p_value_is_less_than_one_resample_can_tell():
 
 def test_other_utterances_are_no_comparison():
     one = make_predictions(0.7)
-    with pytest.raises(ValueError, match="different utterances: 320 and 319 judgements"):
+    with pytest.raises(ValueError, match="different utterances: 320 and 319 predictions"):
         compare_predictions(one, one.iloc[1:], 2)
+
+
+def test_the_permutation_test_is_exact_for_few_pairs():
+    assert permutation_p(np.array([0.1, 0.2, 0.3])) == pytest.approx(2 / 8)
+    assert permutation_p(np.array([0.1, 0.2, 0.3, 0.1, 0.2])) == pytest.approx(2 / 32)
+    # Of the sums of ±1 ±2 ±3, those at least as far from 0 as 1 + 2 - 3 = 0 are all of them.
+    assert permutation_p(np.array([1.0, 2.0, -3.0])) == pytest.approx(1.0)
+    assert permutation_p(np.zeros(4)) == 1.0
+
+
+def test_the_correction_is_that_of_holm():
+    assert correct_by_holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert correct_by_holm([0.9, 0.8]) == [1.0, 1.0]
+    assert correct_by_holm([]) == []

@@ -1,5 +1,7 @@
 """A choice among finished runs, fold by fold."""
 
+import sqlite3
+
 import pandas as pd
 import pytest
 
@@ -8,7 +10,8 @@ from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import choose, ser
-from experiments._choice import CHOSEN
+from experiments.choose import CHOSEN
+from experiments.tracking.finished import Systems, read_systems
 from tests.command_line import usage_error
 from tests.small_corpus import write_corpus
 from tests.tracked import find_runs
@@ -52,7 +55,7 @@ def runs(folder, monkeypatch) -> dict[tuple[str, str], str]:
 
 def test_each_fold_is_tested_by_who_was_better_on_its_valid(runs, folder, capsys):
     ids = (runs["fbank", "3"], runs["mfcc", "3"])
-    found = choose.run(choose.ChooseConfig(runs=ids, resamples=100))
+    found = choose.run(choose.ChooseSettings(runs=ids, resamples=100))
     client, [parent], _ = find_runs("choose")
     tables = [
         pd.read_parquet(client.download_artifacts(run_id, "predictions.parquet", str(folder)))
@@ -77,22 +80,54 @@ def test_each_fold_is_tested_by_who_was_better_on_its_valid(runs, folder, capsys
 
 
 def test_runs_of_other_folds_are_not_chosen_from(runs):
-    with pytest.raises(ValueError, match="judge different utterances"):
-        choose.run(choose.ChooseConfig(runs=(runs["fbank", "3"], runs["fbank", "2"])))
+    with pytest.raises(ValueError, match="systems with different targets"):
+        choose.run(choose.ChooseSettings(runs=(runs["fbank", "3"], runs["fbank", "2"])))
 
 
 def test_a_training_is_no_row_of_a_table(runs):
     child = find_runs("ser").children[0].info.run_id
     with pytest.raises(ValueError, match=r"keeps no label_map.json; name the run of a whole table"):
-        choose.run(choose.ChooseConfig(runs=(child, runs["fbank", "3"])))
+        choose.run(choose.ChooseSettings(runs=(child, runs["fbank", "3"])))
 
 
 def test_a_run_that_is_not_there_is_named(runs):
     with pytest.raises(ValueError, match=r"no run 0123 in sqlite.*experiments\.ui name the ids"):
-        choose.run(choose.ChooseConfig(runs=("0123", runs["fbank", "3"])))
+        choose.run(choose.ChooseSettings(runs=("0123", runs["fbank", "3"])))
+
+
+def systems(**metrics: str) -> Systems:
+    return Systems({}, (), metrics)
+
+
+@pytest.mark.parametrize(
+    ("flag", "recorded", "metric"), [("auto", ("wa", "wa"), "wa"), ("uar", ("wa", "uar"), "uar")]
+)
+def test_the_metric_of_the_runs_chooses_unless_another_is_named(flag, recorded, metric):
+    settings = choose.ChooseSettings(runs=("a", "b"), select_by=flag)
+    one, two = recorded
+    assert choose.choose_metric(settings, systems(one=one, two=two)) == metric
+
+
+def test_runs_of_different_metrics_need_a_flag():
+    settings = choose.ChooseSettings(runs=("a", "b"))
+    with pytest.raises(ValueError, match=r"name --select-by \(one: wa; two: uar\)"):
+        choose.choose_metric(settings, systems(one="wa", two="uar"))
+
+
+@pytest.mark.parametrize(("recorded", "metric"), [("auto", "uar"), ("accuracy", "wa")])
+def test_the_metric_that_a_run_recorded_is_read(runs, recorded, metric):
+    ids = (runs["fbank", "3"], runs["mfcc", "3"])
+    client = find_runs("ser").client
+    store = str(client.tracking_uri).removeprefix("sqlite:///")
+    with sqlite3.connect(store) as connection:
+        connection.execute(
+            "UPDATE params SET value = ? WHERE key = 'select_by' AND run_uuid = ?",
+            (recorded, ids[0]),
+        )
+    assert list(read_systems(ids).metrics.values()) == [metric, "uar"]
 
 
 @pytest.mark.parametrize("flags", [["a"], ["a", "a"]])
 def test_fewer_than_two_runs_are_refused(flags, capsys):
-    message = usage_error(choose.ChooseConfig, flags, capsys)
+    message = usage_error(choose.ChooseSettings, flags, capsys)
     assert "two runs or more are needed, all different" in message

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from experiments._rating_inputs import pretrain_mini
 
 from experiments import commandline as _cli
-from experiments._rating_inputs import pretrain_mini
 from experiments.dimensional import DimensionalConfig, MiniSettings, RatingSettings, run
 from speech_encoders import load_speech_encoder
 from tests.command_line import usage_error
@@ -115,11 +115,12 @@ def test_an_interrupted_command_reads_back_what_it_had_finished(corpus, capsys, 
 
 
 def test_published_figures_stand_beside_ours():
-    from conversation_emotion.evaluation.metrics import Interval
     from experiments._published import DIMENSIONAL
     from experiments._rating_report import _rows
 
-    names = ("mean", "arousal", "valence", "dominance")
+    from conversation_emotion.evaluation.metrics import Interval
+
+    names = ("ccc_mean", "ccc_arousal", "ccc_valence", "ccc_dominance")
     ours = {name: Interval(0.5, 0.4, 0.6, 0.0, 9) for name in names}
     rows = list(_rows({"mfcc": ours}, DIMENSIONAL["iemocap"]))
     assert rows[0].cells[0] == "0.500 ± 0.000 [0.400, 0.600]"

@@ -11,6 +11,7 @@ from typing import get_args, get_type_hints
 import optuna
 import pandas as pd
 import pytest
+from experiments._folds import choose_batch_size
 
 from conversation_emotion.features import key
 from conversation_emotion.models import fusion, perception
@@ -20,7 +21,6 @@ from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.splits.protocols import SPLITS
 from experiments import commandline as _cli
-from experiments._folds import choose_batch_size
 from experiments.epc import EPCConfig, run, search_space
 from tests.command_line import choices, usage_error
 from tests.tracked import find_runs

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from conversation_emotion.training.finetuning import Finetuning
 from emotion2vec_models import make_model
+from experiments._tuning_settings import TunableSettings, TuningTraining
 from layouts import write_emodb
 from safetensors.torch import load_file
 from test_text_encoders import save_model as save_bert
@@ -20,10 +22,8 @@ from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.splits.folds import LeakageError
-from conversation_emotion.training.finetuning import Finetuning
 from conversation_emotion.utterances.audio import read_audio
 from experiments import ser
-from experiments._tuning_settings import TunableSettings, TuningTraining
 from experiments.finetune import FinetuneConfig, run
 from speech_encoders import load_speech_encoder
 from tests.tracked import find_runs

@@ -4,9 +4,9 @@ import re
 
 import optuna
 import pytest
+from experiments._tuning_settings import TunableSettings, TuningTraining
 
 from experiments import commandline as _cli
-from experiments._tuning_settings import TunableSettings, TuningTraining
 from experiments.finetune import FinetuneConfig, search_space
 from tests.command_line import usage_error
 

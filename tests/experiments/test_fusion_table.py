@@ -7,11 +7,11 @@ import optuna
 import pandas as pd
 import pytest
 import soundfile
+from experiments._fusion_rows import ROWS, read_rows
 
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
-from experiments._fusion_rows import ROWS, read_rows
 from experiments.fusion import FusionConfig, run, search_space
 from tests.command_line import usage_error
 from tests.tracked import find_runs

@@ -5,13 +5,13 @@ import shlex
 
 import optuna
 import pytest
+from experiments.song import SongConfig
+from experiments.song import run as run_song
+from experiments.song import search_space as song_space
 
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
 from experiments.languages import TABLES, LanguagesConfig, run, search_space
-from experiments.song import SongConfig
-from experiments.song import run as run_song
-from experiments.song import search_space as song_space
 from tests.command_line import usage_error
 from tests.hums import write_emodb_hums, write_hum, write_ravdess_hums
 from tests.tracked import find_runs

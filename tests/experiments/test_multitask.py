@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import soundfile
 from emotion2vec_models import make_model
+from experiments._tuning_settings import TunableSettings, TuningTraining
 
 from conversation_emotion.settings.corpus import CorpusSettings
 from experiments import commandline as _cli
-from experiments._tuning_settings import TunableSettings, TuningTraining
 from experiments.multitask import MultitaskConfig, run, search_space
 from tests.command_line import usage_error
 from tests.tracked import find_runs

@@ -14,8 +14,8 @@ import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from experiments import commandline as _cli
-from experiments.pretrain_cpc import CpcSettings, PretrainConfig, run
+from experiments import commandline
+from experiments.pretrain_cpc import EXPERIMENT, CpcSettings, PretrainCpcSettings
 from experiments.pretraining.objectives import build_cpc
 from speech_encoders import load_speech_encoder
 from speech_encoders.cpc import CpcModel
@@ -40,8 +40,9 @@ def recordings(tmp_path, monkeypatch) -> Path:
     return folder
 
 
-def configure(recordings: Path, *arguments: str) -> PretrainConfig:
-    return _cli.parse(PretrainConfig, ["--root", str(recordings), *ARGUMENTS, *arguments])
+def configure(recordings: Path, *arguments: str) -> PretrainCpcSettings:
+    arguments = ("--root", str(recordings), *ARGUMENTS, *arguments)
+    return commandline.parse(PretrainCpcSettings, arguments)
 
 
 def find_runs(tmp_path: Path) -> list[Run]:
@@ -52,7 +53,7 @@ def find_runs(tmp_path: Path) -> list[Run]:
 
 
 def test_the_command_trains_tells_and_keeps_an_encoder(recordings, tmp_path, capsys):
-    run(configure(recordings, "--steps", "11", "--out", str(tmp_path / "encoder")))
+    EXPERIMENT.run(configure(recordings, "--steps", "11", "--output", str(tmp_path / "encoder")))
     told = capsys.readouterr().out
     assert f"{recordings}: 10 clips, 0.00 hours" in told
     assert "11 of 11 updates" in told
@@ -61,7 +62,7 @@ def test_the_command_trains_tells_and_keeps_an_encoder(recordings, tmp_path, cap
     encoder = load_speech_encoder(str(tmp_path / "encoder"))
     states, lengths = encoder(0.1 * torch.randn(1, 16_000), torch.tensor([16_000]))
     assert lengths.tolist() == [98]  # floor((16,000 - 425) / 160) + 1
-    untrained = build_cpc(CpcSettings(), seed=0).objective.model.cpc
+    untrained = build_cpc(CpcSettings(), seed=0).model.cpc
     learnt = CpcModel.from_pretrained(tmp_path / "encoder")
     before, after = (m.get_parameter("gru.weight_hh_l0") for m in (untrained, learnt))
     assert (after - before).abs().max() > 1e-4
@@ -92,29 +93,29 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(recordings, tmp
     (found,) = find_runs(tmp_path)
     assert found.info.status == "FINISHED"
     resumed = load_speech_encoder(str(checkpoints[0].parent / "encoder"))
-    whole = [*command, "--out", str(tmp_path / "whole")]
+    whole = [*command, "--output", str(tmp_path / "whole")]
     subprocess.run(whole, env=environment, capture_output=True, check=True)
     assert load_speech_encoder(str(tmp_path / "whole")).identity == resumed.identity
 
 
 def test_the_defaults_are_those_of_the_paper():
-    config = _cli.parse(PretrainConfig, [])
+    config = commandline.parse(PretrainCpcSettings, [])
     assert config.audio.crop_seconds == 10
     assert config.audio.batch_samples is not None
     clips = config.audio.batch_samples / 160_000 * config.training.accumulate
-    learner = build_cpc(config.model, seed=0)
-    settings = learner.objective.settings
-    assert (clips, learner.learning_rate, config.training.weight_decay) == (64, 2e-4, 1e-5)
-    assert (settings.num_negatives, settings.source) == (50, "same")
-    assert learner.objective.model.config.num_steps == 12
+    objective = build_cpc(config.model, seed=0)
+    settings = objective.settings
+    assert (clips, objective.learning_rate, config.training.weight_decay) == (64, 2e-4, 1e-5)
+    assert (settings.negatives, settings.negatives_from) == (50, "same")
+    assert objective.model.config.num_steps == 12
 
 
 def test_settings_reach_the_objective():
     arguments = ["--negatives=7", "--negatives-from=other", "--temperature=0.5", "--no-norms"]
-    learner = build_cpc(_cli.parse(PretrainConfig, arguments).model, seed=0)
-    settings = learner.objective.settings
-    assert (settings.num_negatives, settings.source, settings.temperature) == (7, "other", 0.5)
-    assert not learner.objective.model.config.has_norms
+    objective = build_cpc(commandline.parse(PretrainCpcSettings, arguments).model, seed=0)
+    settings = objective.settings
+    assert (settings.negatives, settings.negatives_from, settings.temperature) == (7, "other", 0.5)
+    assert not objective.model.config.has_norms
 
 
 @pytest.mark.parametrize(
@@ -131,6 +132,6 @@ def test_settings_reach_the_objective():
 )
 def test_settings_that_cannot_be_end_in_a_usage_error(arguments, message, capsys):
     with pytest.raises(SystemExit):
-        _cli.parse(PretrainConfig, arguments.split())
+        commandline.parse(PretrainCpcSettings, arguments.split())
     told = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert message in told

@@ -3,9 +3,9 @@
 import dataclasses
 
 import pytest
+from experiments._protocols import resolve
 
 from conversation_emotion.settings.corpus import CorpusSettings
-from experiments._protocols import resolve
 from experiments.ser import SERConfig
 
 

@@ -11,6 +11,7 @@ import optuna
 import pandas as pd
 import pytest
 import soundfile
+from experiments._protocols import PROTOCOLS
 from layouts import write_emodb
 
 from conversation_emotion.evaluation.metrics import METRICS
@@ -22,7 +23,6 @@ from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.splits.protocols import SPLITS, SplitOptions
 from conversation_emotion.training import fit as training
 from experiments import commandline as _cli
-from experiments._protocols import PROTOCOLS
 from experiments.ser import SERConfig, main, run, search_space
 from tests.command_line import choices, usage_error
 from tests.tracked import find_runs
@@ -237,7 +237,7 @@ def test_an_utterance_of_a_conversation_is_judged_from_itself_alone(workplace, e
     run(SERConfig(data=data, training=QUICK))
     assert len(heard) == 2 * 4  # folds and parts
     for windows in heard:
-        assert windows.rows.tolist() == windows.judged[:, None].tolist()
+        assert windows.rows.tolist() == windows.target_rows[:, None].tolist()
     # Of 63 utterances every third has no emotion.
     assert find_runs("ser").parents[0].data.metrics["test/num_judged"] == 42
 

@@ -6,15 +6,17 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from experiments._encoders import list_sources
+from experiments._heard import describe_heard
+from experiments._models import fit_perceptions
 
 from conversation_emotion.features.extract import Features
+from conversation_emotion.features.sources import list_sources
+from conversation_emotion.models.build import fit_perceptions
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import EncoderSettings, FeatureSettings, split_encoder
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import dimensional, epc, fusion, layers, sentiment, ser
-from experiments._encoders import list_sources
-from experiments._heard import describe_heard
-from experiments._models import fit_perceptions
 from experiments.tracking import runs as _tracking
 from tests.command_line import usage_error
 from tests.small_corpus import write_corpus

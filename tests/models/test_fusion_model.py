@@ -8,7 +8,7 @@ from conversation_emotion.datasets.batches import ModalityArrays, gather_batch, 
 from conversation_emotion.datasets.windows import single_utterances
 from conversation_emotion.features.extract import Features
 from conversation_emotion.models.frame_fusion import (
-    MEETINGS,
+    FRAME_FUSIONS,
     Frames,
     FusionModel,
     drop_sources,
@@ -18,7 +18,7 @@ from conversation_emotion.models.perception import AGGREGATORS, LayerSum, fit_st
 from conversation_emotion.training.fit import FitSettings, fit, predict
 
 NUM_ROWS = 24
-KINDS = [(fusion, aggregator) for fusion in MEETINGS for aggregator in ("mean", "ecapa")]
+KINDS = [(fusion, aggregator) for fusion in FRAME_FUSIONS for aggregator in ("mean", "ecapa")]
 
 
 def make_arrays(values: np.ndarray, frames: tuple[int, ...], missing: tuple[int, ...] = ()):
@@ -50,7 +50,7 @@ def make_model(arrays, fusion: str, aggregator: str) -> FusionModel:
         )
         for name, array in arrays.items()
     }
-    meeting = MEETINGS[fusion]({name: array.size for name, array in arrays.items()})
+    meeting = FRAME_FUSIONS[fusion]({name: array.size for name, array in arrays.items()})
     aggregators = {
         name: AGGREGATORS[aggregator](size, 8)
         if aggregator == "ecapa"
@@ -115,7 +115,7 @@ def test_a_share_of_the_utterances_loses_a_source_and_never_its_only_one():
     assert alone["text"].any(dim=-1).float().mean() == pytest.approx(0.6 * 0.75, abs=0.03)
 
 
-@pytest.mark.parametrize("fusion", list(MEETINGS))
+@pytest.mark.parametrize("fusion", list(FRAME_FUSIONS))
 def test_each_strategy_learns_from_both_what_neither_tells_alone(fusion):
     signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(2, 400))
     noise = np.random.default_rng(1).normal(scale=0.3, size=(2, 400, 3))

@@ -71,7 +71,7 @@ def test_prediction_never_touches_the_judged_turn_or_anything_after_it(
     model = make_model(arrays, np.arange(len(table)))
     windows = make_windows(table, classes, horizon)
     number = 3
-    judged = int(windows.judged[number])
+    judged = int(windows.target_rows[number])
     later = set(range(judged - horizon + 1, len(table)))
     changed = {name: ModalityArrays(_change(array, later), name) for name, array in arrays.items()}
     before = judge(model, gather_batch(windows, arrays, classes, np.array([number])))
@@ -100,7 +100,7 @@ def test_gold_emotions_reach_only_a_model_that_is_told_them(table, classes, arra
     windows = make_windows(table, classes, horizon)
     batch = gather_batch(windows, arrays, classes, np.arange(len(windows)))
     lies = batch._replace(
-        heard_classes=torch.where(batch.mask, 1 - batch.heard_classes, batch.heard_classes)
+        context_emotions=torch.where(batch.mask, 1 - batch.context_emotions, batch.context_emotions)
     )
     for told in (False, True):
         torch.manual_seed(0)
@@ -113,9 +113,9 @@ def test_the_judged_emotion_itself_is_told_to_nobody(table, classes, arrays):
     model = make_model(arrays, np.arange(len(table)), told=True)
     windows = make_windows(table, classes, horizon=0)
     batch = gather_batch(windows, arrays, classes, np.arange(len(windows)))
-    assert (batch.is_judged.sum(dim=1) == 1).all()
-    lie = torch.where(batch.is_judged, 1 - batch.heard_classes, batch.heard_classes)
-    assert torch.equal(judge(model, batch), judge(model, batch._replace(heard_classes=lie)))
+    assert (batch.is_target.sum(dim=1) == 1).all()
+    lie = torch.where(batch.is_target, 1 - batch.context_emotions, batch.context_emotions)
+    assert torch.equal(judge(model, batch), judge(model, batch._replace(context_emotions=lie)))
 
 
 def test_the_content_of_a_missing_modality_is_masked(table, classes):

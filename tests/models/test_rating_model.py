@@ -5,6 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conversation_emotion.training.rating_training import (
+    RatingFitSettings,
+    fit_ratings,
+    predict_ratings,
+)
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -18,11 +23,6 @@ from conversation_emotion.models.ratings import (
     Frames,
     RatingModel,
     WaveformFront,
-)
-from conversation_emotion.training.rating_training import (
-    RatingFitSettings,
-    fit_ratings,
-    predict_ratings,
 )
 
 NAN = float("nan")
@@ -154,11 +154,11 @@ def test_planted_ratings_are_learnt_and_the_best_epoch_is_kept():
         model, train, valid, ratings, settings, on_epoch=lambda _, m: seen.append(m["valid/ccc"])
     )
     found = predict_ratings(fitted, valid)
-    assert found.judged.tolist() == list(range(80, 120))
+    assert found.target_rows.tolist() == list(range(80, 120))
     assert max(seen) > 0.95
     # The CCC of all 40 at once, dimension by dimension, over what is rated.
     scores = []
-    for said, rated in zip(found.ratings.T, ratings[found.judged].numpy().T, strict=True):
+    for said, rated in zip(found.ratings.T, ratings[found.target_rows].numpy().T, strict=True):
         x, y = said[~np.isnan(rated)], rated[~np.isnan(rated)]
         scores.append(
             2 * np.cov(x, y, ddof=0)[0, 1] / (x.var() + y.var() + (x.mean() - y.mean()) ** 2)

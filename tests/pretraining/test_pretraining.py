@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import pytest
@@ -12,44 +12,43 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from conversation_emotion.pretraining.batches import ClipStream, StreamSettings
+from conversation_emotion.pretraining.batches import ClipStream
 from conversation_emotion.pretraining.collapse import CollapseError, CollapseMonitor
-from conversation_emotion.pretraining.contract import (
-    PretrainingSettings,
-    Progress,
-    StepReport,
-)
+from conversation_emotion.pretraining.contract import Progress, StepReport
 from conversation_emotion.pretraining.loop import TooManyBrokenError, pretrain
-from conversation_emotion.pretraining.recordings import find_recordings
+from conversation_emotion.pretraining.recordings import find_sources
 from conversation_emotion.pretraining.throughput import count_flops, measure_peak
-from conversation_emotion.training.checkpoint import (
-    Checkpoint,
-    ProgressFields,
-    read_checkpoint,
-    write_checkpoint,
-)
+from conversation_emotion.settings.pretraining import AudioSettings, LoopSettings
+from conversation_emotion.training.checkpoint import read_state, write_state
 from conversation_emotion.training.optimisation import parameter_groups, schedule
 
 
 class Echo(nn.Module):
-    """Learns to answer 100 samples with their mean, noisily, and counts what it is told."""
+    """Learns to predict the mean of 100 samples, with noise, and counts the updates."""
+
+    learning_rate = 1e-2
+    no_decay = ()
+    least_deviations: ClassVar[dict[str, float]] = {}
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.answer = nn.Linear(100, 1)
         self.dropout = nn.Dropout(0.5)
-        self.register_buffer("num_told", torch.zeros(()))
+        self.register_buffer("num_updates", torch.zeros(()))
 
     def forward(self, waveforms: Tensor, seed: int) -> SimpleNamespace:
         noise = torch.randn(1, generator=torch.Generator().manual_seed(seed))
-        heard = waveforms[:, :100] * 100
-        error = self.answer(self.dropout(heard)).squeeze(1) - heard.mean(dim=1) + 0.1 * noise
+        inputs = waveforms[:, :100] * 100
+        error = self.answer(self.dropout(inputs)).squeeze(1) - inputs.mean(dim=1) + 0.1 * noise
         loss = error.square().mean()
         return SimpleNamespace(loss=loss, metrics={"loss": loss.detach()})
 
     def after_step(self, progress: float) -> None:
-        self.num_told += 1
+        self.num_updates += 1
+
+    def save(self, folder: Path) -> None:
+        raise NotImplementedError
 
 
 @pytest.fixture
@@ -61,31 +60,26 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make_checkpoint(step: int) -> Checkpoint:
-    return {
-        "objective": {},
-        "optimizer": {},
-        "progress": cast(ProgressFields, vars(Progress(step=step))),
-        "place": (0, 0),
-        "monitor": {},
-        "broken": {},
-    }
-
-
 def train(
     folder: Path,
     out: Path,
     on_step: Callable[[StepReport], None] = lambda report: None,
     *,
     monitor: CollapseMonitor | None = None,
+    max_broken: float = 0.01,
     **settings: object,
 ) -> tuple[Echo, Progress]:
-    stream = ClipStream(
-        [find_recordings(str(folder), min_seconds=0.1, max_seconds=20)],
-        StreamSettings(batch_seconds=2.0),
+    audio = AudioSettings(
+        root=(str(folder),),
+        min_seconds=0.1,
+        max_seconds=2.0,
+        batch_samples=32_000,
+        max_broken=max_broken,
+        workers=0,
     )
+    stream = ClipStream(find_sources(audio), audio)
     objective = Echo()
-    chosen = PretrainingSettings(**{"learning_rate": 1e-2, "steps": 12, **settings})  # pyright: ignore[reportArgumentType]
+    chosen = LoopSettings(**{"steps": 12, **settings})  # pyright: ignore[reportArgumentType]
     progress = pretrain(
         objective,
         stream,
@@ -119,20 +113,20 @@ def test_a_training_that_was_killed_goes_on_to_the_same_losses(folder, tmp_path,
     assert [step for step, _ in parts] == [1, 2, 3, 4, 5, 6, 7, 7, 8, 9, 10, 11, 12]
     assert parts[:7] + parts[8:] == whole
     assert progress.step == progress.num_steps == 12
-    assert objective.num_told == 12
+    assert objective.num_updates == 12
     torch.testing.assert_close(objective.answer.weight, expected.answer.weight)
 
 
-def test_an_interrupt_keeps_what_was_learnt(folder, tmp_path):
+def test_an_interrupt_keeps_the_updates_done(folder, tmp_path):
     def interrupt(report: StepReport) -> None:
         if report.progress.step == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train(folder, tmp_path / "out", interrupt)
-    state = read_checkpoint(tmp_path / "out" / "checkpoint.pt")
+    state = read_state(tmp_path / "out" / "checkpoint.pt")
     assert state is not None
-    assert state["progress"]["step"] == 5
+    assert cast(dict[str, float], state["progress"])["step"] == 5
 
 
 def test_the_loss_falls(folder, tmp_path):
@@ -142,14 +136,14 @@ def test_the_loss_falls(folder, tmp_path):
 
 
 def test_minutes_decide_how_many_steps_there_are_and_end_the_training(folder, tmp_path):
-    _, progress = train(folder, tmp_path, steps=None, minutes=1 / 60)
+    _, progress = train(folder, tmp_path, steps=None, max_minutes=1 / 60)
     assert progress.num_steps > 5
     assert progress.seconds < 10
-    _, progress = train(folder, tmp_path / "slow", steps=10**7, minutes=0.5 / 60)
+    _, progress = train(folder, tmp_path / "slow", steps=10**7, max_minutes=0.5 / 60)
     assert 0 < progress.step < 10**7
 
 
-def test_what_is_heard_is_counted(folder, tmp_path):
+def test_the_audio_of_a_training_is_counted(folder, tmp_path):
     reports: list[StepReport] = []
     _, progress = train(folder, tmp_path, reports.append, steps=4)
     # Forward and the weights' part of backward: 2 x 100 operations each for every clip.
@@ -159,12 +153,12 @@ def test_what_is_heard_is_counted(folder, tmp_path):
     assert all(report.audio_per_second > 0 for report in reports)
 
 
-def test_broken_clips_are_named_and_passed_over_up_to_a_limit(folder, tmp_path, capsys):
+def test_broken_clips_are_named_and_skipped_up_to_a_limit(folder, tmp_path, capsys):
     path = folder / "clip03.wav"
     soundfile.write(path, np.full(9_000, np.nan), 16_000, subtype="FLOAT")
     objective, _ = train(folder, tmp_path / "out", max_broken=0.1)
     assert torch.isfinite(objective.answer.weight).all()
-    assert capsys.readouterr().out.count(f"passed over: {path}: sample 0 is nan") == 1
+    assert capsys.readouterr().out.count(f"skipped: {path}: sample 0 is nan") == 1
     soundfile.write(folder / "clip07.wav", np.full(9_000, np.inf), 16_000, subtype="FLOAT")
     with pytest.raises(TooManyBrokenError, match=r"2 of 12 clips are broken, more than the 10"):
         train(folder, tmp_path / "other", max_broken=0.1)
@@ -214,7 +208,7 @@ def test_a_collapse_is_still_known_after_an_interruption(folder, tmp_path):
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.pt"
-    write_checkpoint(path, make_checkpoint(1))
+    write_state(path, {"step": 1})
     (tmp_path / "checkpoint.pt.99.tmp").write_bytes(b"half a checkpoint of a killed process")
 
     def fail(state: object, file: object) -> None:
@@ -222,12 +216,12 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkey
 
     with monkeypatch.context() as patched, pytest.raises(OSError, match="no space"):
         patched.setattr(torch, "save", fail)
-        write_checkpoint(path, make_checkpoint(2))
-    assert read_checkpoint(path) == make_checkpoint(1)
-    write_checkpoint(path, make_checkpoint(3))
-    assert read_checkpoint(path) == make_checkpoint(3)
+        write_state(path, {"step": 2})
+    assert read_state(path) == {"step": 1}
+    write_state(path, {"step": 3})
+    assert read_state(path) == {"step": 3}
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
-    assert read_checkpoint(tmp_path / "none.pt") is None
+    assert read_state(tmp_path / "none.pt") is None
 
 
 def test_operations_are_counted_and_compared_with_a_matrix_product():
@@ -236,6 +230,9 @@ def test_operations_are_counted_and_compared_with_a_matrix_product():
     assert measure_peak(torch.device("cpu"), torch.float32) > 1e8
 
 
-def test_a_training_without_an_end_is_refused():
-    with pytest.raises(ValueError, match="pass the steps or the minutes"):
-        PretrainingSettings()
+@pytest.mark.parametrize(
+    ("steps", "minutes", "expected"),
+    [(None, None, 100_000), (7, None, 7), (None, 2.0, None), (7, 2.0, 7)],
+)
+def test_a_training_without_an_end_takes_100000_steps(steps, minutes, expected):
+    assert LoopSettings(steps=steps, max_minutes=minutes).num_steps == expected

@@ -1,4 +1,4 @@
-"""What pre-training hears: recordings that are found, batches of one length, augmentation."""
+"""The input of pre-training: recordings that are found, batches of one length, augmentation."""
 
 import itertools
 from pathlib import Path
@@ -8,11 +8,10 @@ import pytest
 import soundfile
 import torch
 
-from conversation_emotion.pretraining.augmentation import Augmentation
+from conversation_emotion.pretraining.augmentation import augment
 from conversation_emotion.pretraining.batches import (
     ClipBatch,
     ClipStream,
-    StreamSettings,
     choose_clips,
 )
 from conversation_emotion.pretraining.recordings import (
@@ -21,6 +20,7 @@ from conversation_emotion.pretraining.recordings import (
     describe,
     find_recordings,
 )
+from conversation_emotion.settings.pretraining import AudioSettings
 from conversation_emotion.utterances.audio import AudioError, measure_seconds
 
 TIMES = torch.arange(32_000) / 16_000
@@ -37,6 +37,12 @@ def make_source(name: str, lengths: list[float]) -> Recordings:
     return Recordings(name, [Clip(f"{name}{n}", 0.0, s) for n, s in enumerate(lengths)], {}, 0)
 
 
+def batches_of(seconds: float, **settings: object) -> AudioSettings:
+    """Settings of batches of so many seconds, read in the test's own process."""
+    chosen = {"max_seconds": seconds, "batch_samples": round(16_000 * seconds), **settings}
+    return AudioSettings(workers=0, **chosen)  # pyright: ignore[reportArgumentType]
+
+
 def take(stream: ClipStream, count: int) -> list[ClipBatch]:
     return list(itertools.islice(stream, count))
 
@@ -47,7 +53,7 @@ def frequency(waveform: torch.Tensor) -> float:
     return float(spectrum.argmax()) * 16_000 / len(waveform)
 
 
-def test_a_folder_tree_is_searched_measured_and_its_litter_left(tmp_path):
+def test_a_folder_tree_is_searched_measured_and_hidden_files_left_out(tmp_path):
     write(tmp_path / "a" / "one.wav", 1.5)
     write(tmp_path / "b" / "c" / "two.FLAC", 45.0, rate=8_000)
     write(tmp_path / "short.wav", 0.2)
@@ -100,7 +106,7 @@ def test_clips_of_a_batch_have_one_length_and_fill_its_seconds(tmp_path):
     for number in range(40):
         write(tmp_path / f"{number}.wav", 0.5 + 0.05 * number)
     source = find_recordings(str(tmp_path), min_seconds=0.1, max_seconds=20)
-    stream = ClipStream([source], StreamSettings(batch_seconds=6.0))
+    stream = ClipStream([source], batches_of(6.0))
     num_clips, heard = 0, 0.0
     while stream.epoch == 0 and num_clips < 40:
         batch = next(iter(stream))
@@ -118,7 +124,7 @@ def test_clips_are_cropped_to_a_length_of_their_own_and_short_ones_repeated(tmp_
         samples = np.arange(round(length * 16_000)) % 8_192 / 8_192
         soundfile.write(tmp_path / f"{number}.wav", samples, 16_000, subtype="FLOAT")
     source = find_recordings(str(tmp_path), min_seconds=0.1, max_seconds=20)
-    settings = StreamSettings(batch_seconds=2.0, crop_seconds=1.0, augmentation=Augmentation())
+    settings = batches_of(2.0, crop_seconds=1.0)
     batches = take(ClipStream([source], settings), 3)
     heard = torch.cat([batch.waveforms for batch in batches])
     assert [tuple(batch.waveforms.shape) for batch in batches] == [(2, 16_000)] * 3
@@ -133,7 +139,7 @@ def test_the_order_depends_on_the_seed_and_epoch_and_can_be_taken_up_anywhere(tm
     for number in range(12):
         write(tmp_path / f"{number}.wav", 0.5 + 0.1 * number, level=0.1 + 0.01 * number)
     source = find_recordings(str(tmp_path), min_seconds=0.1, max_seconds=20)
-    settings = StreamSettings(batch_seconds=2.0, augmentation=Augmentation(noise=0.5, speed=0.5))
+    settings = batches_of(2.0, noise=0.5, speed=0.5)
     expected = take(ClipStream([source], settings), 20)
     stream = ClipStream([source], settings)
     begun = take(stream, 13)
@@ -143,19 +149,15 @@ def test_the_order_depends_on_the_seed_and_epoch_and_can_be_taken_up_anywhere(tm
     for one, other in zip(expected, continued, strict=True):
         assert torch.equal(one.waveforms, other.waveforms)
         assert one.seed == other.seed
-    changed = StreamSettings(batch_seconds=2.0, seed=1)
-    assert not torch.equal(
-        take(ClipStream([source], changed), 1)[0].waveforms, expected[0].waveforms
-    )
+    changed = take(ClipStream([source], settings, seed=1), 1)
+    assert not torch.equal(changed[0].waveforms, expected[0].waveforms)
     assert resumed.epoch > 0
 
 
 def test_processes_share_the_clips_of_an_epoch(tmp_path):
     source = make_source("clip", [1.0 + 0.1 * number for number in range(61)])
     plans = [
-        ClipStream(
-            [source], StreamSettings(batch_seconds=8.0), rank=rank, world_size=2
-        )._plan_epoch()
+        ClipStream([source], batches_of(8.0), rank=rank, world_size=2)._plan_epoch()
         for rank in (0, 1)
     ]
     assert len(plans[0]) == len(plans[1])
@@ -177,21 +179,21 @@ def test_sources_are_mixed_by_weight():
 
 
 def test_streams_that_cannot_be_are_refused():
-    with pytest.raises(ValueError, match="no clips to hear"):
-        ClipStream([make_source("none", [])], StreamSettings())
+    with pytest.raises(ValueError, match="no clips to train on"):
+        ClipStream([make_source("none", [])], AudioSettings())
     with pytest.raises(ValueError, match="1 weights for 2 sources"):
-        ClipStream([make_source("a", [1.0]), make_source("b", [1.0])], StreamSettings(weights=(1,)))
+        ClipStream([make_source("a", [1.0]), make_source("b", [1.0])], AudioSettings(weights=(1,)))
 
 
 def test_a_batch_of_broken_clips_alone_is_an_error():
-    stream = ClipStream([make_source("missing", [1.0])], StreamSettings())
+    stream = ClipStream([make_source("missing", [1.0])], AudioSettings(workers=0))
     with pytest.raises(AudioError, match="every clip of a batch is broken, first missing0: does"):
         next(iter(stream))
 
 
 def test_speed_changes_length_and_pitch_alike():
     for seed in range(6):
-        changed = Augmentation(speed=1.0)(TONE, np.random.default_rng(seed))
+        changed = augment(TONE, AudioSettings(speed=1.0), np.random.default_rng(seed))
         ratio = len(TONE) / len(changed)
         assert 0.08 < abs(ratio - 1) < 0.15
         assert frequency(changed[2_000:-2_000]) == pytest.approx(400 * ratio, rel=0.01)
@@ -199,7 +201,7 @@ def test_speed_changes_length_and_pitch_alike():
 
 def test_pitch_changes_alone():
     for seed in range(6):
-        changed = Augmentation(pitch=1.0)(TONE, np.random.default_rng(seed))
+        changed = augment(TONE, AudioSettings(pitch=1.0), np.random.default_rng(seed))
         assert len(changed) == pytest.approx(len(TONE), rel=0.01)
         shift = frequency(changed[2_000:-2_000]) / 400
         assert 0.08 < abs(shift - 1) < 0.15
@@ -208,14 +210,14 @@ def test_pitch_changes_alone():
 def test_noise_lies_5_to_30_db_below_the_speech():
     levels = []
     for seed in range(40):
-        noise = Augmentation(noise=1.0)(TONE, np.random.default_rng(seed)) - TONE
+        noise = augment(TONE, AudioSettings(noise=1.0), np.random.default_rng(seed)) - TONE
         levels.append(20 * float(torch.log10(TONE.std() / noise.std())))
     assert 4.9 < min(levels) < 10
     assert 25 < max(levels) < 30.1
 
 
 def test_gain_glides_within_6_db():
-    changed = Augmentation(gain=1.0)(torch.ones(1_000), np.random.default_rng(3))
+    changed = augment(torch.ones(1_000), AudioSettings(gain=1.0), np.random.default_rng(3))
     decibels = 20 * torch.log10(changed)
     assert decibels.abs().max() <= 6
     torch.testing.assert_close(
@@ -226,7 +228,7 @@ def test_gain_glides_within_6_db():
 
 def test_chances_are_those_that_were_asked_for():
     rng = np.random.default_rng(0)
-    kept = sum(Augmentation(gain=0.25)(TONE, rng) is TONE for _ in range(400))
+    kept = sum(augment(TONE, AudioSettings(gain=0.25), rng) is TONE for _ in range(400))
     assert kept == pytest.approx(300, abs=35)
-    with pytest.raises(ValueError, match=r"chance of pitch must lie in \[0, 1\], got 1.5"):
-        Augmentation(pitch=1.5)
+    with pytest.raises(ValueError, match=r"--pitch must lie in \[0, 1\], got 1.5"):
+        AudioSettings(pitch=1.5)

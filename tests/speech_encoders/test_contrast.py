@@ -7,12 +7,12 @@ import torch
 
 from speech_encoders.cpc import (
     ContrastivePrediction,
-    ContrastSettings,
     CpcConfig,
     CpcForPreTraining,
     contrast,
     draw_negatives,
 )
+from speech_encoders.settings import ContrastSettings
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -76,7 +76,7 @@ def test_horizons_beyond_the_clip_are_left_out():
     )
     assert found.is_reached.tolist() == [True, True, False, False, False]
     assert found.losses[2:].tolist() == [0.0, 0.0, 0.0]
-    objective = ContrastivePrediction(make_model(num_steps=5), ContrastSettings(num_negatives=4))
+    objective = ContrastivePrediction(make_model(num_steps=5), ContrastSettings(negatives=4))
     waveforms = 0.1 * torch.randn(2, 425 + 2 * 160)  # three frames
     predictions, latents = objective.model(waveforms)
     losses, _ = contrast_slowly(
@@ -113,7 +113,7 @@ def test_the_same_seed_draws_the_same_negatives():
 
 
 def test_negatives_that_cannot_be_drawn_are_refused():
-    with pytest.raises(ValueError, match="need two frames or more, got 1; hear longer clips"):
+    with pytest.raises(ValueError, match="need two frames or more, got 1; pass longer clips"):
         draw_negatives(2, 1, 5, "same", generator())
     with pytest.raises(ValueError, match="need two clips in a batch or more, got 1"):
         draw_negatives(1, 9, 5, "other", generator())
@@ -134,7 +134,7 @@ def test_what_comes_is_told_from_what_does_not_the_nearer_the_better():
         hertz = steps.clamp(200, 6_000).repeat_interleave(400, dim=1)
         return 0.1 * (2 * math.pi * hertz.cumsum(dim=1) / 16_000).sin()
 
-    objective = ContrastivePrediction(make_model(num_steps=6), ContrastSettings(num_negatives=10))
+    objective = ContrastivePrediction(make_model(num_steps=6), ContrastSettings(negatives=10))
     optimizer = torch.optim.Adam(objective.parameters(), lr=2e-3)
     for step in range(120):
         optimizer.zero_grad()
@@ -149,7 +149,7 @@ def test_what_comes_is_told_from_what_does_not_the_nearer_the_better():
 
 
 def test_the_objective_repeats_itself_for_a_seed_and_reaches_every_weight():
-    objective = ContrastivePrediction(make_model(), ContrastSettings(num_negatives=5))
+    objective = ContrastivePrediction(make_model(), ContrastSettings(negatives=5))
     waveforms = 0.1 * torch.randn(3, 4_000)
     first, again, other = (objective(waveforms, seed) for seed in (3, 3, 4))
     assert first.loss == again.loss != other.loss

@@ -11,13 +11,14 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelF
 
 from speech_encoders import load_speech_encoder
 from speech_encoders.cpc import (
+    ContrastivePrediction,
     CpcConfig,
     CpcForPreTraining,
     CpcModel,
     frame_times,
-    make_feature_extractor,
 )
 from speech_encoders.cpc import modeling as modeling_module
+from speech_encoders.settings import ContrastSettings
 
 SMALL = {"conv_dim": 8, "hidden_size": 12, "num_steps": 3}
 
@@ -29,8 +30,7 @@ def make_model(**settings: object) -> CpcForPreTraining:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    make_model().save_pretrained(tmp_path)
-    make_feature_extractor().save_pretrained(tmp_path)
+    ContrastivePrediction(make_model(), ContrastSettings()).save(tmp_path)
     return tmp_path
 
 
@@ -205,7 +205,7 @@ def test_a_folder_that_lacks_weights_or_is_of_another_model_is_refused(folder):
     weights = load_file(folder / "model.safetensors")
     del weights["cpc.gru.bias_ih_l0"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="lacks 1 weights, first 'gru.bias_ih_l0'"):
+    with pytest.raises(ValueError, match="lacks 1 weights of CpcModel, first 'gru.bias_ih_l0'"):
         load_speech_encoder(str(folder))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "wav2vec2"}))

@@ -8,7 +8,6 @@ import torch
 from speech_encoders.emotion2vec import Emotion2vecForPreTraining
 from speech_encoders.emotion2vec.anchor import AcousticAnchor
 from speech_encoders.emotion2vec.distillation import (
-    DistillationSettings,
     DistillationTargets,
     OnlineDistillation,
     compute_targets,
@@ -20,6 +19,7 @@ from speech_encoders.emotion2vec.masking import draw_masks
 from speech_encoders.emotion2vec.pretraining import Emotion2vecStudentOutput
 from speech_encoders.emotion2vec.released import read_released
 from speech_encoders.emotion2vec.running import RunningStandard
+from speech_encoders.settings import DistillationSettings
 from tests.emotion2vec_models import STORED, make_config, normalise
 
 CLIPS = torch.randn(4, 8_000, generator=torch.Generator().manual_seed(1))
@@ -67,7 +67,7 @@ def test_masks_follow_their_seed_and_length(kind):
 
 @pytest.mark.parametrize(("num_frames", "share"), [(5, 0.5), (60, 0.0), (60, 1.0), (60, 0.01)])
 def test_masks_that_cannot_be_drawn_are_refused(num_frames, share):
-    with pytest.raises(ValueError, match=f"cannot hide {share:.0%} of {num_frames} frames"):
+    with pytest.raises(ValueError, match=f"cannot mask {share:.0%} of {num_frames} frames"):
         draw_masks("blocks", 2, num_frames, share=share)
 
 
@@ -175,7 +175,7 @@ def test_the_utterance_is_heard_where_the_settings_say(utterance, expected):
         "tokens": sum(output.extra_tokens[:, n] for n in range(10)) / 10,
         "frames": sum(output.last_hidden_state.unbind(1)) / output.last_hidden_state.size(1),
     }[expected]
-    torch.testing.assert_close(objective._hear_utterance(output), by_hand)
+    torch.testing.assert_close(objective._utterance(output), by_hand)
 
 
 def test_losses_add_up_by_their_weights():
@@ -249,9 +249,9 @@ def test_a_teacher_hears_what_its_student_heard_when_it_was_made():
     ("settings", "message"),
     [
         ({"top_blocks": 4}, "targets of 4 blocks need as many, the model has 3"),
-        ({"num_clones": 0}, "num_clones must be 1 or more, got 0"),
-        ({"tau_start": 0.9, "tau_end": 0.8}, r"tau must rise within \[0, 1\], got 0.9 to 0.8"),
-        ({"frame_weight": -1.0}, "weights of losses must be 0 or more"),
+        ({"num_clones": 0}, "--num-clones must be 1 or more, got 0"),
+        ({"tau_start": 0.9, "tau_end": 0.8}, r"must rise within \[0, 1\], got 0.9 to 0.8"),
+        ({"frame_weight": -1.0}, "--frame-weight must be 0 or more, got -1.0"),
         ({"frame_weight": 0.0, "utterance": "none"}, "neither frames nor utterances"),
     ],
 )

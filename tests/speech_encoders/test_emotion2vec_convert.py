@@ -13,7 +13,7 @@ def test_a_pretrained_folder_becomes_an_encoder_of_half_the_size(tmp_path, capsy
     Emotion2vecForPreTraining(make_config()).save_pretrained(tmp_path / "trained")
     Emotion2vecFeatureExtractor().save_pretrained(tmp_path / "trained")
     for name, flags in (("whole", []), ("half", ["--half-precision"])):
-        main([str(tmp_path / "trained"), "--out", str(tmp_path / name), *flags])
+        main([str(tmp_path / "trained"), "--output", str(tmp_path / name), *flags])
     assert f"{tmp_path / 'half'}: Emotion2vecModel" in capsys.readouterr().out
     sizes = {
         name: (tmp_path / name / "model.safetensors").stat().st_size

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 import speech_encoders.emotion2vec
 from conversation_emotion.corpora import load_corpus
 from conversation_emotion.utterances.audio import read_audio
-from speech_encoders import SpeechEncoder, load_speech_encoder
+from speech_encoders import load_speech_encoder
+from speech_encoders.contract import WaveformEncoder
 
 FOLDER = Path(speech_encoders.emotion2vec.__file__).parent / "mini"
 
 
 @pytest.fixture(scope="module")
-def shipped() -> SpeechEncoder:
+def shipped() -> WaveformEncoder:
     return load_speech_encoder("emotion2vec-mini")
 
 
@@ -54,7 +55,7 @@ def test_it_tells_emotions_of_unheard_voices_better_than_the_same_network_untrai
     assert scores[0] > scores[1] + 0.05
 
 
-def _hear(encoder: SpeechEncoder, path: str) -> NDArray[np.float32]:
+def _hear(encoder: WaveformEncoder, path: str) -> NDArray[np.float32]:
     """Averages a clip over time and layers: -> (D,)."""
     waveform = torch.from_numpy(read_audio(path))[None]
     states, _ = encoder(waveform, torch.tensor([waveform.size(1)]))

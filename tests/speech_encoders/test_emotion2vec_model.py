@@ -10,7 +10,7 @@ from speech_encoders.emotion2vec import (
     frame_times,
 )
 from speech_encoders.emotion2vec import front_end as front_end_module
-from speech_encoders.emotion2vec.modeling import frame_mask, mean_frames
+from speech_encoders.emotion2vec.modeling import mean_frames
 from speech_encoders.emotion2vec.released import read_released
 from tests.emotion2vec_models import STORED, make_model, normalise
 
@@ -148,7 +148,7 @@ def test_a_clip_without_a_frame_is_refused(model):
 
 def test_padding_on_the_left_is_refused():
     with pytest.raises(ValueError, match="padding before real samples; pad clips on the right"):
-        frame_mask(torch.arange(800)[None] >= 100)
+        front_end_module.FRAMING.mask(torch.arange(800)[None] >= 100)
 
 
 @torch.no_grad()

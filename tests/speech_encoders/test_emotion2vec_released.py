@@ -64,7 +64,7 @@ def encode(model: Emotion2vecModel, stages: dict[str, Tensor]) -> Tensor:
 def test_the_layout_of_base_gives_encoder_and_decoder(stages):
     released = read_released(STORED / "released.pt")
     assert isinstance(released.model, Emotion2vecForPreTraining)
-    assert released.left_behind == []
+    assert released.left_out == []
     torch.testing.assert_close(
         encode(released.encoder, stages), stages["frames"], atol=1e-4, rtol=0
     )
@@ -115,23 +115,23 @@ def test_half_precision_becomes_float32(tmp_path, weights):
     assert {parameter.dtype for parameter in released.model.parameters()} == {torch.float32}
 
 
-def test_what_training_left_in_a_file_is_named_and_left_behind(tmp_path, weights, stages):
+def test_what_training_left_in_a_file_is_named_and_left_out(tmp_path, weights, stages):
     teacher = {"blocks.0.norm1.weight": torch.zeros(32)}
     nested = {**weights, "_ema": teacher, "_ema.blocks.0.norm1.bias": torch.zeros(32)}
     path = save(tmp_path, nested, optimizer={"state": {}}, epoch=7)
     released = read_released(path)
-    assert released.left_behind == ["_ema", "_ema.blocks.0.norm1.bias", "epoch", "optimizer"]
+    assert released.left_out == ["_ema", "_ema.blocks.0.norm1.bias", "epoch", "optimizer"]
     torch.testing.assert_close(
         encode(released.encoder, stages), stages["frames"], atol=1e-4, rtol=0
     )
 
 
-def test_a_decoder_beside_a_head_is_named_and_left_behind(tmp_path, weights):
+def test_a_decoder_next_to_a_head_is_named_and_left_out(tmp_path, weights):
     head = {**as_classifier(weights), **{f"d2v_model.{name}": w for name, w in weights.items()}}
     released = read_released(save(tmp_path, head), labels=LABELS)
     assert isinstance(released.model, Emotion2vecForSequenceClassification)
-    assert len(released.left_behind) == 10
-    assert f"d2v_model.{AUDIO}.decoder.proj.bias" in released.left_behind
+    assert len(released.left_out) == 10
+    assert f"d2v_model.{AUDIO}.decoder.proj.bias" in released.left_out
 
 
 @pytest.mark.parametrize(
@@ -262,25 +262,25 @@ def test_a_converted_folder_holds_the_same_weights(tmp_path, weights):
 
 def test_the_command_converts_and_says_what_it_left(tmp_path, weights, capsys):
     path = save(tmp_path, weights, optimizer={})
-    main([str(path), "--out", str(tmp_path / "folder")])
+    main([str(path), "--output", str(tmp_path / "folder")])
     num_weights = sum(w.numel() for w in weights.values())
     assert capsys.readouterr().out.splitlines() == [
         f"{tmp_path / 'folder'}: Emotion2vecForPreTraining, {num_weights:,} parameters",
-        "left behind: optimizer",
+        "left out: optimizer",
     ]
     assert (tmp_path / "folder" / "preprocessor_config.json").is_file()
 
 
 def test_the_command_takes_names_of_classes(tmp_path, weights):
     path = save(tmp_path, as_classifier(weights))
-    main([str(path), "--out", str(tmp_path / "folder"), "--labels", *LABELS])
+    main([str(path), "--output", str(tmp_path / "folder"), "--labels", *LABELS])
     model = AutoModelForAudioClassification.from_pretrained(tmp_path / "folder")
     assert model.config.id2label == dict(enumerate(LABELS))
 
 
 def test_the_command_ends_with_the_reason(tmp_path):
     with pytest.raises(SystemExit, match="error: none.pt: no such file; pass a released"):
-        main(["none.pt", "--out", str(tmp_path)])
+        main(["none.pt", "--output", str(tmp_path)])
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match="error: .*file: is a file; pass a folder to write"):
-        main([str(STORED / "released.pt"), "--out", str(tmp_path / "file")])
+        main([str(STORED / "released.pt"), "--output", str(tmp_path / "file")])

@@ -2,18 +2,15 @@
 
 import pytest
 import torch
+from conversation_emotion.training.layer_rates import block_number
 from emotion2vec_models import make_model
 from test_pretrained_speech import VARIANTS, make_clips, save_model, stack
-from test_text_encoders import save_model as save_bert
 from torch import nn
 
-from conversation_emotion.training.layer_rates import block_number
 from speech_encoders import load_speech_encoder
 from speech_encoders.emotion2vec import Emotion2vecFeatureExtractor
 from speech_encoders.emotion2vec.tuning import TunableEmotion2vec
-from speech_encoders.tuning import load_tunable, recompute_activations
-from text_encoders import load_text_encoder
-from text_encoders.tuning import load_tunable as load_tunable_text
+from speech_encoders.tuning import load_tunable
 
 SIZES = (900, 1400, 650)
 KINDS = [*VARIANTS, "emotion2vec"]
@@ -119,9 +116,9 @@ def test_activations_computed_twice_give_the_same_gradients(save):
         model = make_model(layerdrop=0.0, hidden_dropout=0.0, attention_dropout=0.0)
         model.config.input_dropout = 0.0
         model.encoder.dropout.p = 0.0
-        if twice:
-            recompute_activations(model)
         tunable = TunableEmotion2vec(model, trains_front_end=False).train()
+        if twice:
+            tunable.recompute_activations()
         frames, _ = tunable(inputs, torch.tensor([5, 3]))
         frames.square().sum().backward()
         found = model.encoder.blocks[0].get_parameter("up.weight").grad
@@ -133,22 +130,6 @@ def test_activations_computed_twice_give_the_same_gradients(save):
 def test_an_encoder_without_weights_to_learn_is_refused():
     with pytest.raises(ValueError, match="fbank: SpectralEncoder cannot be trained; choose"):
         load_tunable("fbank")
-
-
-def test_tokens_give_what_the_frozen_text_encoder_gives(tmp_path):
-    save_bert(tmp_path)
-    texts = ["i am so happy", "sad", "really angry today"]
-    expected, counts = load_text_encoder(str(tmp_path))(texts)
-    tunable = load_tunable_text(str(tmp_path)).eval()
-    indices, num_tokens = tunable.reader(texts)
-    with torch.no_grad():
-        states, _ = tunable(indices[:, 0], num_tokens)
-    assert num_tokens.tolist() == counts.tolist()
-    for text, count in enumerate(counts.tolist()):
-        torch.testing.assert_close(states[text, :count], expected[text, -1, :count])
-    tunable.save(tmp_path / "tuned", {})
-    again, _ = load_text_encoder(str(tmp_path / "tuned"))(texts)
-    torch.testing.assert_close(again, expected)
 
 
 @pytest.mark.parametrize(

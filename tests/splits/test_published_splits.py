@@ -70,7 +70,7 @@ def test_superb_names_an_utterance_that_the_corpus_lacks(dyads, tmp_path):
 
 def test_emotion2vec_draws_a_fifth_of_the_judged_utterances_of_the_other_sessions(dyads):
     judged = np.arange(0, 96, 2)
-    split = make_split("emotion2vec-session", dyads, SplitOptions(judged=judged))
+    split = make_split("emotion2vec-session", dyads, SplitOptions(target_rows=judged))
     first = split.folds[0]
     assert first.test.tolist() == list(range(0, 24, 2))
     assert (len(first.train), len(first.valid)) == (28, 8)  # 80 % of 36, cut

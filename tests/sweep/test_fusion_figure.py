@@ -3,38 +3,22 @@
 import numpy as np
 import pytest
 
-from experiments.sweep.strategies import (
+from experiments.sweep.figures import (
     Strategy,
     compare_pairs,
     compare_strategies,
-    correct_by_holm,
     draw_page,
     draw_picture,
-    permutation_p,
-    significance,
+    format_significance,
 )
 from experiments.sweep.study import SweepStudy, check_settings
 from experiments.sweep.trials import run_trials
-from tests.sweeps import make_order
+from tests.sweeps import make_spec
 from tests.tiny_experiment import TinyConfig
 
 
 def strategy(name: str, *scores: float) -> Strategy:
     return Strategy(name, "study, trial 0", {f"fold{n}": score for n, score in enumerate(scores)})
-
-
-def test_the_test_is_exact_for_few_trainings():
-    assert permutation_p(np.array([0.1, 0.2, 0.3])) == pytest.approx(2 / 8)
-    assert permutation_p(np.array([0.1, 0.2, 0.3, 0.1, 0.2])) == pytest.approx(2 / 32)
-    # Of the sums of ±1 ±2 ±3, those at least as far from 0 as 1 + 2 - 3 = 0 are all of them.
-    assert permutation_p(np.array([1.0, 2.0, -3.0])) == pytest.approx(1.0)
-    assert permutation_p(np.zeros(4)) == 1.0
-
-
-def test_the_correction_is_that_of_holm():
-    assert correct_by_holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert correct_by_holm([0.9, 0.8]) == [1.0, 1.0]
-    assert correct_by_holm([]) == []
 
 
 def test_only_trainings_of_one_name_are_compared():
@@ -45,16 +29,16 @@ def test_only_trainings_of_one_name_are_compared():
     assert compare_pairs([better, Strategy("c", "", {"other": 0.1})]) == []
 
 
-def test_a_line_says_which_strategies_differ():
+def test_a_line_lists_which_strategies_differ():
     wide = [strategy("a", *[0.9] * 8), strategy("b", *[0.1] * 8)]
-    assert significance(compare_pairs(wide)) == "a > b (p = 0.008)"
+    assert format_significance(compare_pairs(wide)) == "a > b (p = 0.008)"
     near = [strategy("a", 0.9, 0.2), strategy("b", 0.1, 0.8)]
-    assert "no difference is significant: least corrected p = 1.000" in significance(
+    assert "no difference is significant: least corrected p = 1.000" in format_significance(
         compare_pairs(near)
     )
 
 
-def test_studies_of_other_modalities_stand_beside(tmp_path, monkeypatch):
+def test_studies_of_other_modalities_are_included(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, modality, folds in (
         ("both", "speech+text", 3),
@@ -62,22 +46,24 @@ def test_studies_of_other_modalities_stand_beside(tmp_path, monkeypatch):
         ("other", "speech", 4),
     ):
         config = TinyConfig(modality=modality, folds=folds)
-        order = make_order(name=name, trials=2, config=config)
-        study = SweepStudy.open(order)
-        check_settings(study, order, {"modality": modality, "folds": str(folds)})
+        spec = make_spec(name=name, trials=2, config=config)
+        study = SweepStudy.open(spec)
+        check_settings(study, spec, {"modality": modality, "folds": str(folds)})
         for fusion in ("early", "late"):
             study.study.enqueue_trial({"x": 0.7, "fusion": fusion})
-        run_trials(order, 0)
-    found = compare_strategies(SweepStudy.open(make_order(name="both")))
+        run_trials(spec, 0)
+    found = compare_strategies(SweepStudy.open(make_spec(name="both")))
     assert {one.name for one in found} == {"speech+text, early", "speech+text, late", "text"}
     assert found[0].mean() == pytest.approx(0.99)
 
 
 def test_strategies_are_drawn_with_their_trainings():
     strategies = [strategy("a, early", 0.5, 0.6), strategy("b", 0.4, 0.5)]
-    page = draw_page(strategies, "caption")
+    page = draw_page(strategies, "caption", "uar on valid")
+    assert page.layout.yaxis.title.text == "uar on valid, per fold and seed"
     assert [list(box.y) for box in page.data] == [[0.5, 0.6], [0.4, 0.5]]
-    picture = draw_picture(strategies, "caption")
+    picture = draw_picture(strategies, "caption", "uar on valid")
+    assert picture.axes[0].get_ylabel() == "uar on valid, per fold and seed"
     points = [line for line in picture.axes[0].lines if line.get_marker() == "o"]
     drawn = [list(np.asarray(line.get_ydata())) for line in points]
     assert [0.5, 0.6] in drawn

@@ -13,25 +13,25 @@ from pathlib import Path
 import psutil
 import pytest
 
-from experiments.sweep.server import ServerConfig
+from experiments.sweep.server import ServerSettings
 from experiments.sweep.settings import SweepSettings
-from experiments.sweep.study import Order, SweepStudy
+from experiments.sweep.study import SweepSpec, SweepStudy
 from tests.command_line import usage_error
-from tests.sweeps import ROOT, make_order, wait_for
+from tests.sweeps import ROOT, make_spec, wait_for
 from tests.tiny_experiment import TinyConfig
 
 _WORKER = """
 import sys
 from experiments.sweep.trials import run_trials
-from tests.test_sweep_databases import make_database_order
-run_trials(make_database_order(sys.argv[1]), int(sys.argv[2]))
+from tests.sweep.test_sweep_databases import make_database_spec
+run_trials(make_database_spec(sys.argv[1]), int(sys.argv[2]))
 """
 
 
-def make_database_order(place: str) -> Order:
-    """What the workers are told; each kind of storage has a study of its own."""
+def make_database_spec(place: str) -> SweepSpec:
+    """What the workers are given; each kind of storage has a study of its own."""
     config, name = TinyConfig(pause=0.05), place.split(":")[0]
-    return make_order(name=name, trials=12, storage=place, config=config, pruner="none")
+    return make_spec(name=name, trials=12, storage=place, config=config, pruner="none")
 
 
 def _find_binary(name: str) -> str | None:
@@ -84,7 +84,7 @@ def _answers(port: int) -> bool:
 
 @pytest.fixture
 def server(postgres, tmp_path) -> Iterator[str]:
-    """The server before that database, and its address."""
+    """The server in front of that database, and its address."""
     pytest.importorskip("grpc", reason="grpcio is not installed")
     port = _free_port()
     command = [sys.executable, "-m", "experiments.sweep.server", "--storage", postgres]
@@ -103,7 +103,7 @@ def server(postgres, tmp_path) -> Iterator[str]:
 
 def work_with_two_processes(place: str, folder: Path) -> SweepStudy:
     """Lets two processes work on a study, and one be killed in the middle and replaced."""
-    study = SweepStudy.open(make_database_order(place))
+    study = SweepStudy.open(make_database_spec(place))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def start(number: int) -> subprocess.Popen[bytes]:
@@ -111,38 +111,38 @@ def work_with_two_processes(place: str, folder: Path) -> SweepStudy:
         return subprocess.Popen(command, cwd=folder, env=environment)
 
     with start(0) as first, start(1) as second:
-        hands = wait_for(lambda: len(found := _hands(study)) == 2 and found)
+        workers = wait_for(lambda: len(found := _working(study)) == 2 and found)
         psutil.Process(first.pid).kill()
         first.wait()
         wait_for(lambda: study.give_up_dead() or second.poll() is not None)
         with start(2) as third:
             assert (second.wait(timeout=120), third.wait(timeout=120)) == (0, 0)
-    assert hands == {first.pid, second.pid}
+    assert workers == {first.pid, second.pid}
     return study
 
 
-def _hands(study: SweepStudy) -> set[int]:
+def _working(study: SweepStudy) -> set[int]:
     workers = [trial.user_attrs.get("worker") for trial in study.trials()]
     return {worker["pid"] for worker in workers if worker}
 
 
 def test_two_processes_sweep_in_postgresql(postgres, tmp_path):
-    standing = work_with_two_processes(postgres, tmp_path).standing()
-    assert (standing.complete, standing.running, standing.waiting) == (12, 0, 0)
-    assert standing.lost <= 1
+    counts = work_with_two_processes(postgres, tmp_path).counts()
+    assert (counts.complete, counts.running, counts.waiting) == (12, 0, 0)
+    assert counts.lost <= 1
 
 
 def test_two_processes_sweep_through_the_server(server, postgres, tmp_path):
-    standing = work_with_two_processes(server, tmp_path).standing()
-    assert (standing.complete, standing.running, standing.waiting) == (12, 0, 0)
+    counts = work_with_two_processes(server, tmp_path).counts()
+    assert (counts.complete, counts.running, counts.waiting) == (12, 0, 0)
     kept = SweepStudy.open(
-        make_database_order(server)._replace(sweep=SweepSettings(storage=postgres))
+        make_database_spec(server)._replace(sweep=SweepSettings(storage=postgres))
     )
-    assert kept.standing() == standing  # what was told to the server is in the database
+    assert kept.counts() == counts  # what was given to the server is in the database
 
 
 def test_a_journal_cannot_be_served(capsys):
-    message = usage_error(ServerConfig, ["--storage", "sweep.journal"], capsys)
+    message = usage_error(ServerSettings, ["--storage", "sweep.journal"], capsys)
     assert "--storage must be the URL of a database" in message
 
 

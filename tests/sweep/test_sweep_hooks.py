@@ -1,4 +1,4 @@
-"""What experiments tell a sweep: the scores on valid that their own runs reach, and no test."""
+"""What experiments report to a sweep: the scores on valid that their own runs reach, never test."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 import pytest
+from experiments._conversation import prepare
+from experiments.pretraining.settings import AudioSettings, LoopSettings, ProbeSettings
 
 from conversation_emotion.evaluation.metrics import count_confusions, unweighted_average_recall
 from conversation_emotion.settings.corpus import CorpusSettings
@@ -13,9 +15,7 @@ from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.tracker import Memory, Validation
 from experiments import dimensional, epc, multitask, ser
-from experiments._conversation import prepare
 from experiments.pretrain_cpc import PretrainConfig, validate
-from experiments.pretraining.settings import AudioSettings, LoopSettings, ProbeSettings
 from speech_encoders import load_speech_encoder
 from tests.tracked import find_runs
 
@@ -92,7 +92,7 @@ def test_a_trial_of_ser_and_of_dimensional_yields_each_fold(workplace):
     assert first.curves["valid/ccc"] == [pytest.approx(first.score, abs=1e-5)]
 
 
-def test_a_pretraining_is_judged_by_a_probe_and_not_done_twice(workplace, monkeypatch):
+def test_a_pretraining_is_scored_by_a_probe_and_not_done_twice(workplace, monkeypatch):
     config = PretrainConfig(
         audio=AudioSettings(crop_seconds=1.0, batch_samples=64_000),
         training=LoopSettings(steps=1),

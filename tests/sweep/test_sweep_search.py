@@ -1,48 +1,45 @@
 """What the search spaces of the experiments vary, and what the command line makes of it."""
 
-import importlib
 import re
 import subprocess
 import sys
+from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import FixedTrial
 
 from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
+from conversation_emotion.settings.flags import flatten
 from experiments.dimensional import DimensionalConfig
 from experiments.epc import EPCConfig
 from experiments.ser import SERConfig
 from experiments.sweep import __main__ as sweep
-from experiments.sweep import space as _search
 from experiments.sweep.settings import SweepSettings
-from tests import tiny_experiment
-from tests.tiny_experiment import TinyConfig
-
-FOUND = [
-    name
-    for name in sweep.find_experiments()
-    if hasattr(importlib.import_module(sweep.EXPERIMENTS[name][0]), "validate")
-]
+from experiments.sweep.space import default_parameters, feature_variants
+from experiments.sweep.trials import load_experiment
+from tests.tiny_experiment import EXPERIMENT, TinyConfig
 
 
 def load(name):
-    module, settings = sweep.EXPERIMENTS[name]
-    experiment = importlib.import_module(module)
-    return experiment.search_space, getattr(experiment, settings)()
+    module = f"experiments.{name}"
+    return load_experiment(module).search_space, sweep.find_settings(module)()
 
 
-def test_what_is_there_may_be_swept():
-    assert {"epc", "ser", "dimensional", "pretrain_emotion2vec", "pretrain_cpc"} <= set(FOUND)
+@pytest.mark.parametrize("name", sweep.EXPERIMENTS)
+def test_every_experiment_has_what_a_sweep_needs(name):
+    experiment = load_experiment(f"experiments.{name}")
+    needed = ("search_space", "prepare", "validate", "test")
+    assert all(callable(getattr(experiment, method)) for method in needed)
 
 
-@pytest.mark.parametrize("name", FOUND)
+@pytest.mark.parametrize("name", sweep.EXPERIMENTS)
 def test_every_parameter_bears_the_name_of_the_setting_it_varies(name):
     space, config = load(name)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(20):
         trial = study.ask()
-        settings = _search.settings_of(space(trial, config))
+        settings: dict[str, Any] = flatten(space(trial, config))
         assert trial.params
         for parameter, value in trial.params.items():
             if parameter in ("encoder", "alpha"):  # one of several, as a row of the table
@@ -56,29 +53,27 @@ def test_every_parameter_bears_the_name_of_the_setting_it_varies(name):
 @pytest.mark.parametrize("name", ["epc", "ser", "dimensional"])
 def test_the_default_setting_lies_in_the_space(name):
     space, config = load(name)
-    assert space(FixedTrial(_search.default_parameters(space, config)), config) == config
+    assert space(FixedTrial(default_parameters(space, config)), config) == config
 
 
 def test_epc_covers_fusion_aggregator_dialogue_model_layers_sizes_and_optimiser():
     space, config = load("epc")
-    parameters = set(_search.default_parameters(space, config))
+    parameters = set(default_parameters(space, config))
     assert {"fusion", "dialogue_model", "text_layers", "hidden_size", "optimizer"} <= parameters
     assert "speech_pooling" in parameters
     kept = EPCConfig(features=FeatureSettings(speech_pooling="frames"))
-    assert {"aggregator"} <= set(_search.default_parameters(space, kept))
+    assert {"aggregator"} <= set(default_parameters(space, kept))
 
 
 def test_what_makes_no_difference_is_not_varied():
     space, _ = load("epc")
     text = EPCConfig(features=FeatureSettings(modality="text"))
-    assert not {"fusion", "speech_pooling", "speech_layers"} & set(
-        _search.default_parameters(space, text)
-    )
+    assert not {"fusion", "speech_pooling", "speech_layers"} & set(default_parameters(space, text))
     speech = EPCConfig(features=FeatureSettings(modality="speech", speech_encoder="wav2vec2"))
-    assert {"speech_layers"} <= set(_search.default_parameters(space, speech))
+    assert {"speech_layers"} <= set(default_parameters(space, speech))
     functionals = SERConfig(features=EncoderSettings(encoders=("egemaps",)))
     assert not {"speech_layers", "speech_pooling", "aggregator"} & set(
-        _search.default_parameters(load("ser")[0], functionals)
+        default_parameters(load("ser")[0], functionals)
     )
 
 
@@ -100,10 +95,11 @@ def test_a_published_protocol_is_not_swept():
 def test_several_encoders_are_one_more_thing_to_vary(config):
     name = "ser" if config is SERConfig else "dimensional"
     space, _ = load(name)
-    both = _search.settings_of(config())["encoders"] + ("mfcc2",)
     group = "features" if config is SERConfig else "ratings"
-    inner = type(getattr(config(), group))(encoders=both)
-    variants = _search.feature_variants(space, config(**{group: inner}))
+    default = getattr(config(), group)
+    both = (*default.encoders, "mfcc2")
+    inner = type(default)(encoders=both)
+    variants = feature_variants(space, config(**{group: inner}))
     assert {getattr(variant, group).encoders for variant in variants} == {
         (encoder,) for encoder in both
     }
@@ -113,7 +109,7 @@ def test_the_features_of_all_trials_are_known_before():
     space, config = load("epc")
     variants = {
         (variant.features.speech_pooling, variant.features.text_layers)
-        for variant in _search.feature_variants(space, config)
+        for variant in feature_variants(space, config)
     }
     assert variants == {
         (pooling, layers)
@@ -124,14 +120,14 @@ def test_the_features_of_all_trials_are_known_before():
 
 def test_a_default_outside_of_the_space_is_replaced_by_what_is_inside():
     outside = TinyConfig(x=7.0, fusion="late")
-    assert _search.default_parameters(tiny_experiment.search_space, outside) == {
+    assert default_parameters(EXPERIMENT.search_space, outside) == {
         "x": 0.0,
         "fusion": "late",
     }
 
 
-def test_flags_of_the_sweep_and_of_the_experiment_are_told_apart():
-    module, settings, config = sweep.parse(
+def test_flags_of_the_sweep_and_of_the_experiment_are_separated():
+    module, settings, config = sweep.read(
         ["epc", "--trials", "3", "--modality", "text", "--workers=2", "--learning-rate", "0.002"]
     )
     assert module == "experiments.epc"
@@ -150,7 +146,7 @@ def test_flags_of_the_sweep_and_of_the_experiment_are_told_apart():
 )
 def test_a_wrong_command_line_is_a_usage_error(flags, message, capsys):
     with pytest.raises(SystemExit, match="2"):
-        sweep.parse(flags)
+        sweep.read(flags)
     assert message in re.sub(r"[\s│]+", " ", capsys.readouterr().err)
 
 

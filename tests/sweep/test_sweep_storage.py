@@ -11,7 +11,7 @@ import time
 import optuna
 import pytest
 
-from experiments.sweep import storage as _storage
+from experiments.sweep import storage
 from experiments.sweep.storage import describe, open_storage
 
 
@@ -32,8 +32,8 @@ def test_a_process_killed_while_it_holds_the_lock_holds_up_nobody(tmp_path):
     file = tmp_path / "sweep.journal"
     open_storage(str(file))
     hold = (
-        "import sys, time; from experiments import _storage; "
-        "_storage._KernelLock(sys.argv[1]).acquire(); print('held', flush=True); time.sleep(60)"
+        "import sys, time; from experiments.sweep import storage; "
+        "storage._KernelLock(sys.argv[1]).acquire(); print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", hold, str(file)], stdout=subprocess.PIPE, text=True
@@ -71,7 +71,7 @@ def test_the_journal_of_the_folder_is_the_default(tmp_path, monkeypatch):
 
 
 def test_without_kernel_locks_a_lock_file_is_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(_storage, "_has_kernel_locks", lambda: False)
+    monkeypatch.setattr(storage, "fcntl", None)
     study = optuna.create_study(storage=open_storage(str(tmp_path / "sweep.journal")))
     study.tell(study.ask(), 1.0)
     assert study.best_value == 1.0
@@ -91,7 +91,7 @@ def test_a_storage_is_shown_without_its_password(place, shown):
 
 
 def test_a_database_that_cannot_be_opened_says_so_without_its_password(tmp_path, monkeypatch):
-    monkeypatch.setattr(_storage, "_TRIES", 1)
+    monkeypatch.setattr(storage, "_TRIES", 1)
     place = f"sqlite:///{tmp_path}/absent/sweeps.db"
     with pytest.raises(ValueError, match="absent/sweeps.db cannot be opened: .*unable to open"):
         open_storage(place)
@@ -99,7 +99,7 @@ def test_a_database_that_cannot_be_opened_says_so_without_its_password(tmp_path,
 
 def test_a_server_that_does_not_answer_is_named_with_the_remedy(monkeypatch):
     pytest.importorskip("grpc")
-    monkeypatch.setattr(_storage, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(storage, "_ANSWER_SECONDS", 0.2)
     with pytest.raises(ValueError, match="grpc://127.0.0.1:1: nothing answers there; start"):
         open_storage("grpc://127.0.0.1:1")
 

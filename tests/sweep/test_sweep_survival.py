@@ -10,7 +10,7 @@ import pytest
 
 from experiments.sweep.study import SweepStudy, classify
 from experiments.tracking.runs import find_experiment
-from tests.sweeps import make_order, start_command, wait_for
+from tests.sweeps import make_spec, start_command, wait_for
 from tests.tracked import find_runs
 
 JOURNAL = "mlruns/optuna.journal"
@@ -38,8 +38,8 @@ def folder(workplace, empty_tracking) -> Path:
 
 
 def open_tiny() -> SweepStudy:
-    order = make_order(storage=JOURNAL)
-    return SweepStudy.open(order._replace(name="tiny_experiment"))
+    spec = make_spec(storage=JOURNAL)
+    return SweepStudy.open(spec._replace(name="tiny_experiment"))
 
 
 def running_processes(folder: Path) -> list[int]:
@@ -55,7 +55,7 @@ def test_kill_of_a_worker_and_then_of_everything_leaves_nothing_running(folder):
     with start_command(folder, *flags) as sweep:
         first = wait_for(lambda: len(found := running_processes(folder)) == 2 and found)
         os.kill(first[0], signal.SIGKILL)
-        wait_for(lambda: open_tiny().standing().lost == 1)
+        wait_for(lambda: open_tiny().counts().lost == 1)
         now = wait_for(
             lambda: len(found := running_processes(folder)) == 2 and first[0] not in found and found
         )
@@ -63,15 +63,15 @@ def test_kill_of_a_worker_and_then_of_everything_leaves_nothing_running(folder):
         for process in [psutil.Process(sweep.pid), *everything]:
             process.kill()
     assert sweep.returncode == -signal.SIGKILL
-    assert open_tiny().standing().running == len(now) == 2
+    assert open_tiny().counts().running == len(now) == 2
     assert [run.info.status for run in find_runs("sweep-tiny_experiment").parents] == ["RUNNING"]
 
     with start_command(folder, *flags) as again:
         assert again.wait(timeout=120) == 0, (folder / "printed.txt").read_text()
 
-    standing = open_tiny().standing()
-    assert (standing.complete, standing.running, standing.waiting) == (8, 0, 0)
-    assert standing.lost == 3
+    counts = open_tiny().counts()
+    assert (counts.complete, counts.running, counts.waiting) == (8, 0, 0)
+    assert counts.lost == 3
     trials = open_tiny().trials()
     retries = {t.user_attrs["retry_of"]: t for t in trials if "retry_of" in t.user_attrs}
     lost = [t for t in trials if classify(t) == "lost" and "retry_of" not in t.user_attrs]
@@ -91,8 +91,8 @@ def test_workers_end_with_a_command_that_is_killed_and_give_their_trials_back(fo
         workers = wait_for(lambda: len(found := running_processes(folder)) == 2 and found)
         sweep.kill()
     wait_for(lambda: not any(psutil.pid_exists(pid) for pid in workers))
-    standing = open_tiny().standing()
-    assert (standing.running, standing.lost, standing.waiting) == (0, 2, 2)
+    counts = open_tiny().counts()
+    assert (counts.running, counts.lost, counts.waiting) == (0, 2, 2)
 
 
 def test_an_interrupt_marks_the_sweep_killed_and_gives_the_trials_back(folder):
@@ -100,8 +100,8 @@ def test_an_interrupt_marks_the_sweep_killed_and_gives_the_trials_back(folder):
         wait_for(lambda: len(running_processes(folder)) == 2)
         sweep.send_signal(signal.SIGINT)
         assert sweep.wait(timeout=60) == 130
-    standing = open_tiny().standing()
-    assert (standing.running, standing.waiting) == (0, standing.lost)
+    counts = open_tiny().counts()
+    assert (counts.running, counts.waiting) == (0, counts.lost)
     runs = find_runs("sweep-tiny_experiment")
     assert [run.info.status for run in runs.parents] == ["KILLED"]
     assert not [run for run in runs.children if run.info.status == "RUNNING"]
@@ -112,9 +112,9 @@ def test_a_second_command_joins_and_one_of_them_scores_on_test_once(folder):
     with start_command(folder, *flags) as first, start_command(folder, *flags) as second:
         assert (first.wait(timeout=240), second.wait(timeout=240)) == (0, 0)
     assert "joins study 'tiny_experiment'" in (folder / "printed.txt").read_text()
-    standing = open_tiny().standing()
-    assert (standing.complete, standing.running) == (20, 0)
-    hands = {trial.user_attrs["worker"]["pid"] for trial in open_tiny().trials()}
-    assert len(hands) == 2
+    counts = open_tiny().counts()
+    assert (counts.complete, counts.running) == (20, 0)
+    workers = {trial.user_attrs["worker"]["pid"] for trial in open_tiny().trials()}
+    assert len(workers) == 2
     tested = (folder / "tested.txt").read_text().splitlines()
     assert len(tested) == len(set(tested)) <= 3

@@ -7,15 +7,15 @@ import pytest
 from mlflow.entities import Run
 
 from experiments.sweep import __main__ as sweep
-from experiments.sweep import figures as _study_figures
-from experiments.sweep import search as _sweep
+from experiments.sweep.figures import draw_search, log_figures
 from experiments.sweep.heartbeat import this_worker
 from experiments.sweep.mirror import Mirror, open_parent
 from experiments.sweep.report import command_of, report, tabulate
+from experiments.sweep.search import choose_for_test
 from experiments.sweep.settings import SweepSettings
 from experiments.sweep.study import SweepStudy
 from experiments.sweep.trials import run_trials
-from tests.sweeps import make_order
+from tests.sweeps import make_spec
 from tests.tiny_experiment import TinyConfig
 from tests.tracked import Tracked, find_runs
 
@@ -29,25 +29,25 @@ def tracked(tmp_path_factory) -> Tracked:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("sweep"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        order = make_order(trials=8, config=TinyConfig(break_above=0.9))
-        study = SweepStudy.open(order)
+        spec = make_spec(trials=8, config=TinyConfig(break_above=0.9))
+        study = SweepStudy.open(spec)
         for x in XS:
             study.study.enqueue_trial({"x": x, "fusion": "late" if x == 0.66 else "early"})
         lost = study.study.ask()
         lost.suggest_float("x", 0.0, 1.0)
         study.note(lost, "worker", {**this_worker(), "pid": 2**22 + 1})
         study.note(lost, "config", "{}")
-        with open_parent(study, order) as parent:
+        with open_parent(study, spec) as parent:
             Mirror(parent).update(study.trials())
             study.give_up_dead()
-            run_trials(order, 0)
-        with open_parent(study, order) as parent:  # as a resumed command does
+            run_trials(spec, 0)
+        with open_parent(study, spec) as parent:  # as a resumed command does
             mirror = Mirror(parent)
             mirror.update(study.trials())
             mirror.update(study.trials())
             study.study.set_user_attr("tested:1", json.dumps({"uar": [0.9, 0.8, 1.0, 0.05, 30]}))
-            _study_figures.log_figures(study, order, parent)
-            report(study, order, parent, mirror)
+            log_figures(study, spec, parent)
+            report(study, spec, parent, mirror)
         return find_runs("sweep-tiny_experiment")
 
 
@@ -68,7 +68,7 @@ def test_every_trial_ends_with_the_status_it_deserves(tracked):
     assert [run.info.status for run in tracked.parents] == ["FINISHED"]
 
 
-def test_a_repetition_has_no_run_and_a_retry_says_of_what(tracked):
+def test_a_repetition_has_no_run_and_a_retry_names_its_first_trial(tracked):
     retries = [run.data.tags.get("retry_of") for run in tracked.children]
     assert retries.count("0") == 1
     assert "8" not in {run.data.tags["trial"] for run in tracked.children}
@@ -107,6 +107,7 @@ def test_the_parent_holds_figures_for_the_browser_and_as_pictures(tracked):
     file = tracked.client.download_artifacts(run_id, "figures/fusion_comparison.txt")
     lines = Path(file).read_text().splitlines()
     assert lines[0].startswith("speech+text, early: 0.9")
+    assert "uar on valid, best of tiny, trial " in lines[0]
     assert lines[1].startswith("speech+text, late: 0.8")
     assert "p = 0.250" in lines[2]  # three pairs of one sign: 2 of 8 permutations
 
@@ -120,37 +121,39 @@ def test_the_table_of_trials_is_kept(tracked, tmp_path):
     assert outcomes == {"complete": 6, "pruned": 1, "failed": 1, "lost": 1, "duplicates": 1}
 
 
-def test_the_best_setting_is_told_as_a_command(tmp_path, monkeypatch):
+def test_the_best_setting_is_given_as_a_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    order = make_order(trials=1, config=TinyConfig(folds=2))
-    study = SweepStudy.open(order)
+    spec = make_spec(trials=1, config=TinyConfig(folds=2))
+    study = SweepStudy.open(spec)
     study.study.enqueue_trial({"x": 0.25, "fusion": "late"})
-    run_trials(order, 0)
-    command = command_of(order, study.trials()[0])
+    run_trials(spec, 0)
+    command = command_of(spec, study.trials()[0])
     assert command == "python -m experiments.tiny_experiment --x 0.25 --fusion late --folds 2"
     assert tabulate(study.trials()).loc[0, "trainings"] == 2
 
 
-def test_two_aims_are_drawn_as_a_front(tmp_path, monkeypatch):
+def test_two_objectives_are_drawn_as_a_front(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    order = make_order(trials=4, objective="score+seconds")
-    run_trials(order, 0)
-    study = SweepStudy.open(order)
-    names = [drawing.name for drawing in _study_figures.draw_search(study, order)]
+    spec = make_spec(trials=4, objective="score+seconds")
+    run_trials(spec, 0)
+    study = SweepStudy.open(spec)
+    names = [drawing.name for drawing in draw_search(study, spec)]
     assert "pareto_front" in names
 
 
-def test_test_is_looked_at_once_by_the_best_and_the_default(workplace, capsys):
+def test_the_best_and_the_default_are_scored_on_test_once(workplace, capsys):
     settings = SweepSettings(trials=4, top=2, storage="sweep.journal", pruner="none")
     for _ in range(2):
         sweep.run("tests.tiny_experiment", settings, TinyConfig())
     tested = (workplace / "tested.txt").read_text().splitlines()
     assert len(tested) == len(set(tested))
     assert "0.5 early" in [" ".join(line.split()[:2]) for line in tested]
-    study = SweepStudy.open(make_order(name="tiny_experiment"))
-    assert len(tested) == len(_sweep.choose_for_test(study, 2))
+    study = SweepStudy.open(make_spec(name="tiny_experiment"))
+    assert len(tested) == len(choose_for_test(study, 2))
     printed = capsys.readouterr().out
     assert "Sweep tiny_experiment: 4 complete" in printed
     assert "the default" in printed
+    assert "valid uar" in printed
+    assert "ranked by the mean uar over folds and seeds on valid" in printed
     with pytest.raises(ValueError, match=r"folds: 3 -> 4"):
         sweep.run("tests.tiny_experiment", settings, TinyConfig(folds=4))

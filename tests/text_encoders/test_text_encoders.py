@@ -17,6 +17,7 @@ import transformers
 from torch.nn.functional import normalize
 
 from text_encoders import checkpoint, load_text_encoder
+from text_encoders.tuning import load_tunable
 
 WORDS = ["i", "am", "so", "happy", "sad", "angry", "today", "really", "and", "you"]
 SMALL = {
@@ -298,3 +299,19 @@ def test_a_model_with_a_decoder_is_refused(tmp_path):
 def test_importing_the_package_loads_no_heavy_library():
     code = "import text_encoders, sys; sys.exit(len({'torch', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_tokens_give_what_the_frozen_text_encoder_gives(tmp_path):
+    save_model(tmp_path)
+    texts = ["i am so happy", "sad", "really angry today"]
+    expected, counts = load_text_encoder(str(tmp_path))(texts)
+    tunable = load_tunable(str(tmp_path)).eval()
+    indices, num_tokens = tunable.reader(texts)
+    with torch.no_grad():
+        states, _ = tunable(indices[:, 0], num_tokens)
+    assert num_tokens.tolist() == counts.tolist()
+    for text, count in enumerate(counts.tolist()):
+        torch.testing.assert_close(states[text, :count], expected[text, -1, :count])
+    tunable.save(tmp_path / "tuned", {})
+    again, _ = load_text_encoder(str(tmp_path / "tuned"))(texts)
+    torch.testing.assert_close(again, expected)

@@ -113,7 +113,7 @@ def test_a_finished_run_is_not_taken_up_again(client):
 
 DIES = """
 import os, signal
-from tests.test_tracking import Toy
+from tests.tracking.test_tracking import Toy
 from experiments.tracking import runs as _tracking
 with _tracking.open_run("dies", Toy(), "data") as parent:
     with parent.open_child("f-seed0", {}):

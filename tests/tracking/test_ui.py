@@ -21,14 +21,14 @@ from tests.command_line import usage_error
 def test_without_a_store_it_says_how_to_make_one(workplace):
     message = f"no {re.escape(str(workplace))}/mlruns/mlflow.db; .*python -m experiments.epc"
     with pytest.raises(FileNotFoundError, match=message):
-        ui.run(ui.UIConfig())
+        ui.run(ui.UISettings())
     assert list(workplace.iterdir()) == []
 
 
 def test_a_server_as_store_has_pages_of_its_own(workplace, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
     with pytest.raises(ValueError, match="is a server: open http://tracking:5000 in a browser"):
-        ui.run(ui.UIConfig())
+        ui.run(ui.UISettings())
 
 
 def make_store(folder: Path) -> None:
@@ -41,11 +41,11 @@ def test_a_port_that_is_taken_is_refused_if_named_and_avoided_if_not(workplace, 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"--port {port} of 127.0.0.1 is taken"):
-            ui.run(ui.UIConfig(port=port))
+            ui.run(ui.UISettings(port=port))
         monkeypatch.setattr(_pages, "USUAL_PORT", port)
         monkeypatch.setattr(subprocess, "Popen", NeverStarts)
         with pytest.raises(NeverStarts.Asked) as asked:
-            ui.run(ui.UIConfig())
+            ui.run(ui.UISettings())
     command = asked.value.args[0]
     assert command[command.index("--port") + 1] != str(port)
     assert command[command.index("--host") + 1] == "127.0.0.1"
@@ -67,13 +67,13 @@ def test_a_server_that_does_not_start_shows_the_end_of_its_log(workplace, monkey
     broken = [sys.executable, "-c", "raise SystemExit('the database is broken')"]
     monkeypatch.setattr(_pages, "write_command", lambda *settings: broken)
     with pytest.raises(OSError, match="does not answer at http://127.0.0.1:(.|\n)*is broken"):
-        ui.run(ui.UIConfig())
+        ui.run(ui.UISettings())
 
 
 @pytest.mark.parametrize("port", ["0", "65536"])
 def test_a_port_that_does_not_exist_is_a_usage_error(port, capsys):
     message = f"--port must lie between 1 and 65535, got {port}"
-    assert message in usage_error(ui.UIConfig, ["--port", port], capsys)
+    assert message in usage_error(ui.UISettings, ["--port", port], capsys)
 
 
 def find_processes(session: int) -> list[str]:
@@ -90,7 +90,7 @@ def find_processes(session: int) -> list[str]:
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are listed in /proc")
 def test_it_serves_the_store_and_leaves_no_process_behind(workplace):
-    with _tracking.open_run("served", ui.UIConfig(), "data"):
+    with _tracking.open_run("served", ui.UISettings(), "data"):
         pass
     source = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": source, "UI_TEST": str(os.getpid())}

@@ -5,10 +5,10 @@ import pytest
 from scipy.special import softmax
 from sklearn.covariance import ledoit_wolf
 
+from conversation_emotion.models.discriminant import fit_discriminants
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.settings.training import TrainingSettings
-from conversation_emotion.training.discriminant import fit_discriminants
 from experiments.ser import SERConfig, run, search_space
 from tests.command_line import usage_error
 from tests.small_corpus import write_corpus

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from conversation_emotion.training.clip_judging import TuningSettings, judge, tuning_loss
+from conversation_emotion.training.finetuning import Finetuning
+from conversation_emotion.training.layer_rates import layered_groups
 from torch import nn
 
 from conversation_emotion.datasets.clip_batches import ClipBatch, Clips, plan_batches
 from conversation_emotion.models.averaging import average_weights
-from conversation_emotion.models.fine_tuned import ClipJudgement, EncoderModel, pool_time
-from conversation_emotion.training.clip_judging import TuningSettings, judge, tuning_loss
-from conversation_emotion.training.finetuning import Finetuning
-from conversation_emotion.training.layer_rates import layered_groups
+from conversation_emotion.models.fine_tuned import ClipOutputs, EncoderModel, pool_time
 
 SETTINGS = TuningSettings(epochs=6, patience=6, batch_size=4, learning_rate=0.02, keep=3)
 
@@ -225,7 +225,7 @@ def test_the_loss_adds_alpha_times_the_improbability_of_the_transcript():
         if [key for key, _ in itertools.groupby((a, b, c)) if key] == [1]
     )
     settings = TuningSettings(transcript_weight=0.1)
-    judgement = ClipJudgement(logits, characters, torch.tensor([3]))
+    judgement = ClipOutputs(logits, characters, torch.tensor([3]))
     loss = tuning_loss(judgement, batch, None, settings)
     assert float(loss) == pytest.approx(-math.log(0.75) - 0.1 * math.log(spelt), rel=1e-5)
 
@@ -240,7 +240,7 @@ def test_a_clip_without_transcript_or_with_too_long_a_one_adds_nothing():
         spelling_lengths=torch.tensor([0, 3]),
         rows=torch.tensor([0, 1]),
     )
-    judgement = ClipJudgement(torch.zeros(2, 2), characters, torch.tensor([2, 2]))
+    judgement = ClipOutputs(torch.zeros(2, 2), characters, torch.tensor([2, 2]))
     loss = tuning_loss(judgement, batch, None, TuningSettings(transcript_weight=1.0))
     assert float(loss) == pytest.approx(math.log(2), rel=1e-5)
 

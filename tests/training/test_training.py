@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from conversation_emotion.datasets.batches import ModalityArrays, make_loader
-from conversation_emotion.models.conversation import Judgement
+from conversation_emotion.models.conversation import Outputs
 from conversation_emotion.tasks.baselines import predict_last_emotion, predict_majority
 from conversation_emotion.training import fit as training
 from conversation_emotion.training.fit import (
@@ -37,8 +37,8 @@ def echo():
     classes = np.where(order >= 2, np.roll(signs, 2), IGNORED)
     arrays = {"speech": ModalityArrays(make_features(values), "speech")}
     windows = make_windows(table, classes)
-    is_train = windows.judged < 600
-    parts = [windows.select(windows.judged[chosen]) for chosen in (is_train, ~is_train)]
+    is_train = windows.target_rows < 600
+    parts = [windows.select(windows.target_rows[chosen]) for chosen in (is_train, ~is_train)]
     train = make_loader(parts[0], arrays, signs, batch_size=32, seed=0)
     valid = make_loader(parts[1], arrays, signs, batch_size=64)
     return arrays, train, valid, len(table)
@@ -69,8 +69,8 @@ class Scripted(nn.Module):
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(2))
 
-    def forward(self, batch) -> Judgement:
-        return Judgement(self.logits.expand(len(batch.targets), 2), None, None)
+    def forward(self, batch) -> Outputs:
+        return Outputs(self.logits.expand(len(batch.targets), 2), None, None)
 
 
 def test_returns_the_weights_of_the_epoch_that_was_best_on_valid(echo):
@@ -81,7 +81,7 @@ def test_returns_the_weights_of_the_epoch_that_was_best_on_valid(echo):
     taught = {int(row): int(target) for batch in train for row, target in _judged(batch)}
     opposite = dataclasses.replace(
         windows.select(np.array(list(taught))),
-        targets=np.array([1 - taught[row] for row in windows.judged if row in taught]),
+        targets=np.array([1 - taught[row] for row in windows.target_rows if row in taught]),
     )
     valid = make_loader(opposite, arrays, signs, batch_size=64)
     torch.manual_seed(0)
@@ -99,7 +99,7 @@ def test_returns_the_weights_of_the_epoch_that_was_best_on_valid(echo):
 
 
 def _judged(batch) -> list[tuple[int, int]]:
-    return list(zip(batch.judged.tolist(), batch.targets.tolist(), strict=True))
+    return list(zip(batch.target_rows.tolist(), batch.targets.tolist(), strict=True))
 
 
 def test_averages_the_best_epochs(echo):
@@ -238,7 +238,7 @@ def test_recognition_learns_the_emotions_heard_without_changing_what_is_judged(e
     fitted = fit(model, train, valid, settings, class_weights=EQUAL).eval()
     batch = next(iter(valid))
     recognised = fitted(batch).recognition.argmax(dim=-1)
-    assert (recognised == batch.heard_classes)[batch.mask].float().mean() > 0.9
+    assert (recognised == batch.context_emotions)[batch.mask].float().mean() > 0.9
 
 
 def test_emotions_outside_the_classes_are_learnt_to_be_foreseen(echo):
@@ -286,7 +286,7 @@ def test_baselines_know_the_commonest_and_the_latest_gold_emotion():
     table = make_dialogues(1, 5)
     classes = np.array([2, 1, IGNORED, 1, 0])
     windows = make_windows(table, classes)
-    assert windows.judged.tolist() == [1, 3, 4]
+    assert windows.target_rows.tolist() == [1, 3, 4]
     assert predict_majority(windows, windows).tolist() == [1, 1, 1]
     assert predict_last_emotion(windows, windows, classes).tolist() == [2, 1, 1]
 

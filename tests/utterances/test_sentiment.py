@@ -1,14 +1,11 @@
-"""Polarity and strength of sentiments, and the scores of predicted numbers."""
-
-from collections.abc import Sequence
+"""Polarity and strength of sentiments, and the loss of numbers."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from conversation_emotion.evaluation.regression import score_regression
-from conversation_emotion.training.rating_training import squared_error_loss
+from conversation_emotion.tasks.ratings import squared_error_loss
 from conversation_emotion.utterances.labels import map_labels
 from conversation_emotion.utterances.sentiment import name_polarities, polarity_map, read_strengths
 
@@ -45,39 +42,6 @@ def test_strengths_are_read_from_numbers_alone():
         read_strengths(pd.Series(["positive", "negative"]))
     with pytest.raises(ValueError, match=r"sentiment 'positive' \(row 1\) is no number"):
         read_strengths(pd.Series(["1.5", "positive"]))
-
-
-def predictions(
-    target: Sequence[float], predicted: Sequence[float], **columns: object
-) -> pd.DataFrame:
-    table = pd.DataFrame({"target": target, "predicted": predicted})
-    table["utterance_id"] = table["dialogue_id"] = np.arange(len(table))
-    return table.assign(**{"fold": "f", "seed": 0, **columns})
-
-
-def test_scores_of_numbers_agree_with_numpy():
-    rng = np.random.default_rng(0)
-    target, said = rng.normal(size=40), rng.normal(1, 2, size=40)
-    table = predictions(target.tolist(), said.tolist())
-    found = score_regression(table, "target", "predicted")
-    assert found["pearson"].score == pytest.approx(np.corrcoef(target, said)[0, 1])
-    assert found["mae"].score == pytest.approx(np.mean(abs(target - said)))
-    gap = (target.mean() - said.mean()) ** 2
-    ccc = 2 * np.cov(target, said, ddof=0)[0, 1] / (target.var() + said.var() + gap)
-    assert found["ccc"].score == pytest.approx(ccc)
-    for interval in found.values():
-        assert interval.low < interval.score < interval.high
-        assert interval.num_judged == 40
-
-
-def test_folds_are_scored_apart_and_a_constant_correlates_with_nothing():
-    perfect = predictions([-1.0, 0.0, 2.0], [-1.0, 0.0, 2.0])
-    constant = predictions([-1.0, 0.0, 2.0], [1.0, 1.0, 1.0], fold="g")
-    table = pd.concat([perfect, constant])
-    found = score_regression(table, "target", "predicted", num_resamples=50)
-    assert found["pearson"].score == pytest.approx((1 + 0) / 2)
-    assert found["mae"].score == pytest.approx((0 + (2 + 1 + 1) / 3) / 2)
-    assert found["pearson"].num_judged == 6
 
 
 def test_least_squares_leaves_out_what_is_not_rated():

@@ -1,0 +1,217 @@
+"""Inputs: the windows of a dataset with the features of every utterance, ready for training."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import NamedTuple, cast
+
+import pandas as pd
+from torch.utils.data import DataLoader
+
+from conversation_emotion.datasets.batches import ModalityArrays, make_loader
+from conversation_emotion.datasets.dataset import Dataset, note_shared_recordings
+from conversation_emotion.datasets.encoder_families import find_family
+from conversation_emotion.datasets.windows import Windows
+from conversation_emotion.features.encoders import SpeechEncoder, TextEncoder
+from conversation_emotion.features.extract import Features, extract_speech, extract_text
+from conversation_emotion.features.key import FeatureKey, FileDigests
+from conversation_emotion.features.loading import load_encoder
+from conversation_emotion.features.sources import Source, list_sources
+from conversation_emotion.features.store import FeatureStore
+from conversation_emotion.settings.cache import cache_folder
+from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.splits.folds import Fold
+
+
+class Inputs(NamedTuple):
+    """A dataset ready for training.
+
+    Attributes:
+        dataset: Utterances, classes, folds.
+        windows: Every target with its visible context.
+        training: The training windows; the same or more.
+        arrays: Hidden states of each source, by name of the fold; a family of tuned encoders
+            gives others in each, all other encoders the same.
+        failures: Why a clip could not be used, by utterance id.
+        fingerprint: Digest of the utterances and of everything that their features depend on.
+    """
+
+    dataset: Dataset
+    windows: Windows
+    training: Windows
+    arrays: Mapping[str, Mapping[str, ModalityArrays]]
+    failures: dict[str, str]
+    fingerprint: str
+
+    def labels(self) -> tuple[str, ...]:
+        """Returns the names of the classes (C)."""
+        return self.dataset.labels
+
+
+class Part(NamedTuple):
+    """A part of a fold: its windows and their batches."""
+
+    windows: Windows
+    loader: DataLoader[int]
+
+
+def prepare_inputs(
+    dataset: Dataset,
+    windows: Windows,
+    training: Windows,
+    features: Mapping[str, Features],
+    *,
+    normalise_clips: bool = False,
+) -> Inputs:
+    """Joins windows and features of a dataset, and notes recordings that a split shares."""
+    recordings = next((found.recordings for found in features.values() if found.recordings), None)
+    if recordings is not None:
+        dataset = note_shared_recordings(dataset, recordings)
+    failures = {key: why for found in features.values() for key, why in found.failures.items()}
+    keys = {name: found.key for name, found in features.items()}
+    return Inputs(
+        dataset,
+        windows,
+        training,
+        _lay_out(dataset, features, normalise_clips=normalise_clips),
+        failures,
+        make_fingerprint(dataset.utterances, failures, keys),
+    )
+
+
+def _lay_out(
+    dataset: Dataset, features: Mapping[str, Features], *, normalise_clips: bool
+) -> dict[str, dict[str, ModalityArrays]]:
+    """Lays out the hidden states of each fold; what all folds share is laid out once."""
+    common = {
+        name: ModalityArrays(found, name, normalise_clips=normalise_clips)
+        for name, found in features.items()
+        if not found.folds
+    }
+    return {
+        fold.name: {
+            name: common.get(name)
+            or ModalityArrays(found.of_fold(fold.name), name, normalise_clips=normalise_clips)
+            for name, found in features.items()
+        }
+        for fold in dataset.split.folds
+    }
+
+
+def make_fingerprint(
+    utterances: pd.DataFrame, failures: Mapping[str, str], keys: Mapping[str, str]
+) -> str:
+    """Digests the utterances and everything that their features depend on."""
+    rows = pd.util.hash_pandas_object(utterances.astype(str), index=False).to_numpy()
+    rest = repr((sorted(failures), sorted(keys.items())))
+    return hashlib.sha256(rows.tobytes() + rest.encode()).hexdigest()[:32]
+
+
+def choose_batch_size(num_windows: int) -> int:
+    """Chooses the windows of a batch by the size of train: many updates, and little noise."""
+    return min(max(num_windows // 32, 64), 256)
+
+
+def make_parts(
+    inputs: Inputs,
+    fold: Fold,
+    seed: int,
+    batch_size: int | None,
+    *,
+    evaluation_size: int = 256,
+) -> dict[str, Part]:
+    """Divides the windows into the parts of a fold; only training windows are shuffled.
+
+    ``train`` are the targets of the protocol in the train part, ``training`` the windows that a
+    model is fitted on, which may be more.
+
+    Raises:
+        ValueError: A part has no target.
+    """
+    parts = {}
+    for part in ("train", "valid", "test", "training"):
+        is_fitted = part == "training"
+        source = inputs.training if is_fitted else inputs.windows
+        windows = source.select(fold.train if is_fitted else getattr(fold, part))
+        if not len(windows):
+            raise ValueError(
+                f"{inputs.dataset.split.name}: no target in the {part} part of fold {fold.name!r}"
+            )
+        size = batch_size or choose_batch_size(len(windows))
+        loader = make_loader(
+            windows,
+            inputs.arrays[fold.name],
+            inputs.dataset.emotion_classes,
+            batch_size=size if is_fitted else evaluation_size,
+            seed=seed if is_fitted else None,
+        )
+        parts[part] = Part(windows, loader)
+    return parts
+
+
+def extract_features(
+    dataset: Dataset, settings: FeatureSettings, *, strict: bool
+) -> dict[str, Features]:
+    """Returns the hidden states of each source, a row per utterance, and names failing clips.
+
+    Of a family of tuned encoders, a folder with one for each fold, each fold gets its own.
+
+    Raises:
+        LeakageError: An encoder was tuned on people whom the split tests.
+    """
+    found = {}
+    for name, source in list_sources(settings).items():
+        family = find_family(source.encoder, dataset)
+        if not family:
+            found[name] = _extract(dataset.utterances, source, strict=strict)
+            continue
+        folds = {
+            fold: _extract(dataset.utterances, source._replace(encoder=str(folder)), strict=strict)
+            for fold, folder in family.items()
+        }
+        failures = {key: why for part in folds.values() for key, why in part.failures.items()}
+        keys = " ".join(part.key for part in folds.values())
+        recordings = next(iter(folds.values())).recordings
+        found[name] = Features([], failures, keys, folds, recordings)
+    return found
+
+
+def _extract(utterances: pd.DataFrame, source: Source, *, strict: bool) -> Features:
+    encoder = load_encoder(source.modality, source.encoder)
+    key = source.key(encoder)
+    if source.modality == "speech":
+        speech = cast(SpeechEncoder, encoder)
+        return extract_with(utterances, speech, key, name=source.encoder, strict=strict)
+    features = extract_text(utterances, cast(TextEncoder, encoder), FeatureStore(key))
+    print(f"text, {source.encoder}: {_describe(features, utterances)}")
+    return features
+
+
+def extract_with(
+    utterances: pd.DataFrame, encoder: SpeechEncoder, key: FeatureKey, *, name: str, strict: bool
+) -> Features:
+    """Extracts the speech of every utterance with an encoder, and names failing clips."""
+    digests = FileDigests(cache_folder() / "digests.db")
+    features = extract_speech(utterances, encoder, FeatureStore(key), digests, strict=strict)
+    for utterance_id, why in features.failures.items():
+        print(f"  clip of {utterance_id} cannot be used, its utterance stays: {why}")
+    found = _describe(features, utterances)
+    print(f"speech, {name}: {found}; {len(features.failures)} clips failed")
+    return features
+
+
+def _describe(features: Features, utterances: pd.DataFrame) -> str:
+    return f"{int(features.is_present().sum())} of {len(utterances)} utterances have it"
+
+
+def as_extracted(settings: FeatureSettings) -> FeatureSettings:
+    """Returns the settings that extraction depends on; those of the model alone are unset."""
+    unset = FeatureSettings()
+    return dataclasses.replace(
+        settings,
+        speech_components=unset.speech_components,
+        text_components=unset.text_components,
+        layer_mixture=unset.layer_mixture,
+        aggregator=unset.aggregator,
+        aggregator_size=unset.aggregator_size,
+    )

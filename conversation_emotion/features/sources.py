@@ -1,0 +1,107 @@
+"""Sources of features: each encoder that the settings name, and what is kept of its states."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import pandas as pd
+
+from conversation_emotion.features.encoders import Encoder, SpeechEncoder, TextEncoder
+from conversation_emotion.features.extract import Features, extract_speech, extract_text
+from conversation_emotion.features.key import FeatureKey, FileDigests, Layers, Pooling
+from conversation_emotion.features.loading import load_encoder
+from conversation_emotion.features.store import FeatureStore
+from conversation_emotion.settings.features import (
+    ONE_LAYER,
+    ONE_VECTOR,
+    FeatureSettings,
+    split_encoder,
+)
+
+
+class Source(NamedTuple):
+    """An encoder, and what is kept of its hidden states.
+
+    Attributes:
+        modality: ``speech`` or ``text``.
+        encoder: Its name.
+        layers: Layers to keep.
+        pooling: How the frames are pooled, if at all.
+        half_precision: Whether 16 bits are kept.
+    """
+
+    modality: str
+    encoder: str
+    layers: Layers
+    pooling: Pooling
+    half_precision: bool
+
+    def key(self, encoder: Encoder) -> FeatureKey:
+        """Returns everything that the features of the loaded encoder depend on."""
+        return FeatureKey(
+            encoder=encoder.identity,
+            layers=self.layers,
+            pooling=self.pooling,
+            half_precision=self.half_precision,
+        )
+
+
+def list_sources(settings: FeatureSettings) -> dict[str, Source]:
+    """Lists the sources of the settings by name: ``speech``, ``text``, and ``speech2`` on.
+
+    Speech encoders to concatenate are a source each; those that have one layer, or one frame, give
+    that.
+    """
+    sources = {}
+    for modality in settings.modalities():
+        encoder, layers, pooling = (
+            getattr(settings, f"{modality}_{name}") for name in ("encoder", "layers", "pooling")
+        )
+        names = split_encoder(encoder) if modality == "speech" else (encoder,)
+        for number, name in enumerate(names, 1):
+            is_one_of_several = len(names) > 1
+            sources[modality if number == 1 else f"{modality}{number}"] = Source(
+                modality,
+                name,
+                "last" if is_one_of_several and name in ONE_LAYER else layers,
+                "mean"
+                if is_one_of_several and name in ONE_VECTOR and pooling != "frames"
+                else pooling,
+                settings.half_precision,
+            )
+    return sources
+
+
+def load_encoders(settings: FeatureSettings, device: str | None = None) -> dict[str, Encoder]:
+    """Loads the encoder of each source of the settings; see `load_encoder` for the device."""
+    return {
+        name: load_encoder(source.modality, source.encoder, device)
+        for name, source in list_sources(settings).items()
+    }
+
+
+def encode(
+    utterances: pd.DataFrame,
+    settings: FeatureSettings,
+    encoders: Mapping[str, Encoder],
+    cache: Path,
+) -> dict[str, Features]:
+    """Returns the hidden states of each source, a row per utterance.
+
+    Args:
+        utterances: The utterance table.
+        settings: Which layers are kept, and how frames are pooled.
+        encoders: One for each source of the settings.
+        cache: Folder for what is extracted.
+    """
+    found = {}
+    for name, source in list_sources(settings).items():
+        store = FeatureStore(source.key(encoders[name]), cache)
+        if source.modality == "speech":
+            encoder = cast(SpeechEncoder, encoders[name])
+            found[name] = extract_speech(
+                utterances, encoder, store, FileDigests(cache / "digests.db")
+            )
+        else:
+            found[name] = extract_text(utterances, cast(TextEncoder, encoders[name]), store)
+    return found

@@ -1,0 +1,170 @@
+"""Settings of the fusion table, and its rows: those of Morais et al. (2022), then ours."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import (
+    Aggregator,
+    FeatureSettings,
+    check_aggregator,
+    check_encoders,
+)
+from conversation_emotion.settings.models import Fusion
+from conversation_emotion.settings.training import TrainingSettings, check_share
+
+
+class FusionRow(NamedTuple):
+    """A line of the table.
+
+    Attributes:
+        title: "+" concatenates frames before one aggregator, "&" utterance vectors after one for
+            each.
+        encoders: The flags that name the encoders.
+        fusion: Where they are fused; of a single encoder, nowhere.
+        aggregator: What pools the frames.
+        is_averaged: Whether the best weights are averaged, or the best single ones taken.
+        decisions_of: Rows whose decisions are fused; such a row trains nothing itself.
+    """
+
+    title: str
+    encoders: tuple[str, ...]
+    fusion: Fusion = "late"
+    aggregator: Aggregator = "ecapa"
+    is_averaged: bool = True
+    decisions_of: tuple[int, ...] = ()
+
+
+_SPEECH = ("hubert", "wav2vec2")
+_OURS = ("emotion2vec", "bert")
+
+ROWS: dict[int, FusionRow] = {
+    1: FusionRow("W2V2, one checkpoint", ("wav2vec2",), "late", "mean", False),
+    2: FusionRow("HuBERT, one checkpoint", ("hubert",), "late", "mean", False),
+    3: FusionRow("W2V2", ("wav2vec2",), "late", "mean"),
+    4: FusionRow("HuBERT", ("hubert",), "late", "mean"),
+    5: FusionRow("W2V2", ("wav2vec2",)),
+    6: FusionRow("HuBERT", ("hubert",)),
+    7: FusionRow("HuBERT + W2V2", _SPEECH, "early"),
+    8: FusionRow("HuBERT & W2V2", _SPEECH),
+    9: FusionRow("Fbank", ("fbank",)),
+    10: FusionRow("BERT", ("bert",)),
+    11: FusionRow("Fbank & BERT", ("fbank", "bert")),
+    12: FusionRow("Fbank + BERT", ("fbank", "bert"), "early"),
+    13: FusionRow("Fbank & BERT, gated", ("fbank", "bert"), "gated"),
+    14: FusionRow("Fbank & BERT, cross-attention", ("fbank", "bert"), "cross-attention"),
+    15: FusionRow("emotion2vec", ("emotion2vec",)),
+    16: FusionRow("emotion2vec & BERT", _OURS),
+    17: FusionRow("emotion2vec & BERT, gated", _OURS, "gated"),
+    18: FusionRow("emotion2vec & BERT, cross-attention", _OURS, "cross-attention"),
+    19: FusionRow("Fbank, BERT: decisions", ("fbank", "bert"), decisions_of=(9, 10)),
+    20: FusionRow("emotion2vec, BERT: decisions", _OURS, decisions_of=(15, 10)),
+}
+"""1 to 11 are those of the paper, 12 to 20 ours."""
+
+
+def read_rows(text: str) -> tuple[int, ...]:
+    """Reads the numbers of rows, ``9,10,11`` or ``1-8,11``; rows that others fuse come before them.
+
+    Raises:
+        ValueError: There are none, or one that the table does not have.
+    """
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdecimal() or (last and not last.isdecimal()):
+            raise ValueError(f"--rows takes numbers such as 9,10,11 or 1-8, got {text!r}")
+        numbers += range(int(first), int(last or first) + 1)
+    if strange := [number for number in numbers if number not in ROWS]:
+        raise ValueError(f"--rows: the table has the rows 1 to {max(ROWS)}, not {strange[0]}")
+    joined = [part for number in numbers for part in (*ROWS[number].decisions_of, number)]
+    return tuple(dict.fromkeys(joined))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionSettings:
+    """Settings of one table of fusions."""
+
+    data: CorpusSettings = field(default_factory=CorpusSettings)
+
+    training: TrainingSettings = field(
+        default_factory=lambda: TrainingSettings(
+            epochs=30, patience=30, schedule="cosine", average_best=5
+        )
+    )
+
+    rows: str = "9-14"
+    """Rows of the table: 1 to 11 as in the paper, 12 to 20 ours; 9,10,11 or 1-8."""
+
+    fbank: str = "fbank"
+    """Encoder that the rows call Fbank."""
+
+    wav2vec2: str = "facebook/wav2vec2-large-robust"
+    """Encoder of the rows with W2V2: hub id, folder, or a folder of experiments.finetune."""
+
+    hubert: str = "facebook/hubert-large-ll60k"
+    """Encoder of the rows with HuBERT."""
+
+    bert: str = "tokens:all-MiniLM-L6-v2"
+    """Encoder of the rows with BERT; tokens:google-bert/bert-base-uncased in the paper."""
+
+    emotion2vec: str = "emotion2vec-mini"
+    """Encoder of the rows with emotion2vec."""
+
+    aggregator_size: int = 32
+    """Channels of ECAPA-TDNN, 512 as published."""
+
+    dropout: float = 0.3
+    """On the utterance vectors."""
+
+    text_dropout: float = 0.5
+    """Chance that an utterance with speech loses its text in training: without it the model
+    memorises a few hundred texts first, and the speech is never used."""
+
+    half_precision: bool = False
+    """Keep features on disk in 16 instead of 32 bits."""
+
+    def __post_init__(self) -> None:
+        read_rows(self.rows)
+        for name in ("fbank", "wav2vec2", "hubert", "emotion2vec"):
+            check_encoders((getattr(self, name),), concatenated=False)
+        check_aggregator("ecapa", self.aggregator_size)
+        check_share(self, "dropout", "text_dropout")
+        used = {flag for number in read_rows(self.rows) for flag in ROWS[number].encoders}
+        for name in {"fbank", "wav2vec2", "hubert", "bert", "emotion2vec"} - used:
+            if getattr(self, name) != getattr(FusionSettings, name):
+                raise ValueError(f"--{name} is the encoder of none of the --rows {self.rows}")
+        if self.text_dropout != FusionSettings.text_dropout and "bert" not in used:
+            raise ValueError(f"--text-dropout needs a row with BERT, not {self.rows}")
+
+    def for_row(self, number: int) -> "FusionSettings":
+        """Returns the settings of the run of one row."""
+        row = ROWS[number]
+        best = self.training.average_best if row.is_averaged else 1
+        unused = {"fbank", "wav2vec2", "hubert", "bert", "emotion2vec"} - {*row.encoders}
+        unused |= {"text_dropout"} if "bert" not in row.encoders else set()
+        defaults = {name: getattr(FusionSettings, name) for name in unused}
+        training = dataclasses.replace(self.training, average_best=best)
+        return dataclasses.replace(self, rows=str(number), training=training, **defaults)
+
+    def features_of(self, flag: str) -> FeatureSettings:
+        """Returns the features of the encoder that a row names."""
+        name = getattr(self, flag)
+        if flag == "bert":
+            return FeatureSettings(
+                modality="text",
+                text_encoder=name,
+                text_layers="last",
+                text_pooling="frames",
+                layer_mixture="sum",
+                half_precision=self.half_precision,
+            )
+        return FeatureSettings(
+            modality="speech",
+            speech_encoder=name,
+            speech_layers="all" if flag == "emotion2vec" else "last",
+            speech_pooling="frames",
+            layer_mixture="sum",
+            half_precision=self.half_precision,
+        )

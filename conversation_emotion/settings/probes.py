@@ -1,0 +1,331 @@
+"""Settings of the experiments that probe frozen encoders on several corpora."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Self
+
+from conversation_emotion.settings.corpus import CorpusName, CorpusSettings, parse_places
+from conversation_emotion.settings.features import EncoderSettings, Layers
+from conversation_emotion.settings.models import UtteranceModelSettings
+from conversation_emotion.settings.recognition import SERSettings, probe_training
+from conversation_emotion.settings.training import (
+    TrainingSettings,
+    check_at_least_one,
+    check_share,
+)
+
+TABLES: dict[str, tuple[CorpusName, ...]] = {
+    "languages": (
+        "aesdd",
+        "cafe",
+        "resd",
+        "emodb",
+        "emovo",
+        "m3ed",
+        "subesco",
+        "shemo",
+        "urdu",
+    ),
+    "english": ("meld", "ravdess", "savee"),
+    "song": ("ravdess-song",),
+}
+"""The corpora of each table of emotion2vec (Ma et al., 2024), in the published order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSettings:
+    """A linear probe of frozen encoders, on the corpora of ``--roots``."""
+
+    roots: tuple[str, ...] = ()
+    """Corpora with their folders, such as emodb=EmoDB ravdess=RAVDESS."""
+
+    features: EncoderSettings = field(
+        default_factory=lambda: EncoderSettings(speech_encoder=("emotion2vec-mini",))
+    )
+
+    training: TrainingSettings = field(default_factory=probe_training)
+
+    strict: bool = False
+    """Stop at a clip that is missing or broken, instead of naming it and masking its speech."""
+
+    hidden_size: int = 256
+    """Units between the two linear maps."""
+
+    dropout: float = 0.0
+    """On the features, before the first linear map."""
+
+    def __post_init__(self) -> None:
+        check_at_least_one(self, "hidden_size")
+        check_share(self, "dropout")
+
+    def for_encoder(self, name: str) -> Self:
+        """Returns the settings of the rows of one of the encoders."""
+        features = dataclasses.replace(self.features, speech_encoder=(name,))
+        return dataclasses.replace(self, features=features)
+
+    def probe(self, data: CorpusSettings) -> SERSettings:
+        """Returns the same probe as `experiments.ser` takes it, on one corpus."""
+        model = UtteranceModelSettings(hidden_size=self.hidden_size, dropout=self.dropout)
+        return SERSettings(data=data, features=self.features, model=model, training=self.training)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguagesSettings(ProbeSettings):
+    """Settings of one table of corpora."""
+
+    table: Literal["languages", "english", "song"] = "languages"
+    """Greek, French, Russian, German, Italian, Mandarin, Bangla, Persian and Urdu; English; or
+    song, 23 actors of RAVDESS in five folds, of which one tests and one further selects."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not parse_places("--roots", self.roots, TABLES[self.table]):
+            raise ValueError(
+                f"--roots says where the corpora are; --table {self.table} has "
+                f"{', '.join(TABLES[self.table])}"
+            )
+
+    def for_corpus(self, name: CorpusName) -> Self:
+        """Returns the settings of the rows of one of the corpora."""
+        places = [place for place in self.roots if place.startswith(f"{name}=")]
+        return dataclasses.replace(self, roots=tuple(places))
+
+    def row(self) -> SERSettings:
+        """Returns the probe of settings that name one corpus."""
+        ((name, root),) = parse_places("--roots", self.roots).items()
+        is_song = name == "ravdess-song"
+        data = CorpusSettings(
+            corpus=name,
+            root=root,
+            labels="7-class" if name == "meld" else "auto",
+            split="speaker-k-fold" if is_song else "auto",
+            valid="fold" if is_song else "auto",
+            strict=self.strict,
+        )
+        return self.probe(data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossCorpusSettings(ProbeSettings):
+    """Settings of one table across corpora."""
+
+    train: tuple[CorpusName, ...] = ()
+    """Corpora to train on, pooled; without any, each corpus by itself."""
+
+    test: tuple[CorpusName, ...] = ()
+    """Corpora to test on; without any, all that a row is not trained on."""
+
+    test_lists: tuple[str, ...] = ()
+    """EmoBox's lists of test utterances, by corpus, such as savee=SAVEE_selected_balenced.jsonl."""
+
+    features: EncoderSettings = field(
+        default_factory=lambda: EncoderSettings(
+            speech_encoder=("emotion2vec-mini", "fbank", "mfcc")
+        )
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        roots = parse_places("--roots", self.roots)
+        if len(roots) < 2:
+            raise ValueError(
+                "--roots needs two corpora or more with their folders, such as emodb=EmoDB "
+                f"ravdess=RAVDESS; got {len(roots)}"
+            )
+        for flag, names in (("--train", self.train), ("--test", self.test)):
+            if strange := [name for name in names if name not in roots]:
+                raise ValueError(f"{flag} {strange[0]}: --roots does not say where it is")
+            if len(set(names)) < len(names):
+                raise ValueError(f"{flag} names a corpus more than once")
+        if both := sorted(set(self.train) & set(self.test)):
+            raise ValueError(f"{both[0]} is in --train and in --test; a test corpus stays unseen")
+        if len(self.train) == len(roots):
+            raise ValueError("--train names every corpus of --roots; one has to be left to test on")
+        parse_places("--test-lists", self.test_lists, tuple(roots))
+
+    def rows(self) -> Iterator["CrossCorpusSettings"]:
+        """Yields the settings of each run: one encoder, its train corpora, its test corpora."""
+        names = tuple(parse_places("--roots", self.roots))
+        for encoder in self.features.speech_encoder:
+            for train in [self.train] if self.train else [(name,) for name in names]:
+                test = tuple(name for name in self.test or names if name not in train)
+                if test:
+                    yield dataclasses.replace(self.for_encoder(encoder), train=train, test=test)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSettings:
+    """Which layers of which encoders, and of which corpora."""
+
+    speech_encoder: tuple[str, ...] = ("emotion2vec-mini", "fbank", "mfcc")
+    """Encoders to look into, named as in experiments.ser."""
+
+    layers: tuple[str, ...] = ()
+    """What to probe: numbers of layers, sum and last-4; nothing probes all that an encoder has."""
+
+    also: tuple[str, ...] = ()
+    """Further corpora as NAME=ROOT, each with its own classes and protocol."""
+
+    half_precision: bool = False
+    """Keep features on disk in 16 instead of 32 bits."""
+
+    output: Path | None = None
+    """Folder for table and pictures; without it, mlruns/layers/ and the names of the corpora."""
+
+    def __post_init__(self) -> None:
+        EncoderSettings(speech_encoder=self.speech_encoder)
+        if concatenated := [name for name in self.speech_encoder if "+" in name]:
+            raise ValueError(f"{concatenated[0]} are several encoders; layers are of one at a time")
+        for name in self.layers:
+            if name not in ("sum", "last-4") and not name.isdecimal():
+                raise ValueError(f"--layers takes numbers, sum and last-4, got {name!r}")
+        parse_places("--also", self.also)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayersSettings:
+    """Settings of one comparison of layers."""
+
+    data: CorpusSettings = field(default_factory=CorpusSettings)
+
+    layers: LayerSettings = field(default_factory=LayerSettings)
+
+    training: TrainingSettings = field(default_factory=probe_training)
+
+    hidden_size: int = 256
+    """Units between the probe's two linear maps."""
+
+    def __post_init__(self) -> None:
+        check_at_least_one(self, "hidden_size")
+
+    @property
+    def encoder(self) -> str:
+        """The first encoder, of a run the only one."""
+        return self.layers.speech_encoder[0]
+
+    def rows(self) -> Iterator["LayersSettings"]:
+        """Yields the settings of each run: one corpus, one encoder; --also has the defaults."""
+        also = parse_places("--also", self.layers.also)
+        for data in (self.data, *(CorpusSettings(corpus=n, root=also[n]) for n in also)):
+            for encoder in self.layers.speech_encoder:
+                layers = dataclasses.replace(
+                    self.layers, speech_encoder=(encoder,), also=(), output=None
+                )
+                yield dataclasses.replace(self, data=data, layers=layers)
+
+    def probe(self) -> SERSettings:
+        """Returns the linear probe, which sums layers where it gets several."""
+        layers = self.layers
+        return SERSettings(
+            data=self.data,
+            features=EncoderSettings(
+                speech_encoder=layers.speech_encoder,
+                speech_layers="all",
+                half_precision=layers.half_precision,
+            ),
+            training=self.training,
+            model=UtteranceModelSettings(hidden_size=self.hidden_size),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSettings:
+    """Which encoders, and the stage of training at which each probe is drawn."""
+
+    speech_encoder: tuple[str, ...] = ("emotion2vec-mini", "fbank", "mfcc")
+    """Encoders to compare, named as in experiments.ser."""
+
+    speech_layers: Layers = "last"
+    """Layer to use: the last, the mean of the last four, a number, or a learned sum of all."""
+
+    epochs: int = 50
+    """Passes over train, for every encoder: none stops earlier, and the last weights are shown."""
+
+    learning_rate: float = 1e-3
+    """Step size of AdamW."""
+
+    weight_decay: float = 1e-2
+    """Weight decay of AdamW."""
+
+    hidden_size: int = 256
+    """Units of the layer that is shown."""
+
+    seeds: int = 1
+    """How many times each fold is trained for the table; the picture is of seed 0."""
+
+    half_precision: bool = False
+    """Keep features on disk in 16 instead of 32 bits."""
+
+    def __post_init__(self) -> None:
+        EncoderSettings(speech_encoder=self.speech_encoder)
+        check_at_least_one(self, "epochs", "hidden_size", "seeds")
+        TrainingSettings(learning_rate=self.learning_rate, weight_decay=self.weight_decay)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureSettings:
+    """What is drawn, and where to."""
+
+    fold: str | None = None
+    """Fold whose test part is shown, by name; without it, the first."""
+
+    neighbors: int = 15
+    """Neighbours of a point that UMAP keeps near; more show the whole, fewer the details."""
+
+    audio_mib: float = 20.0
+    """Size of the sound in the page at most; further points stay silent, and 0 leaves all so."""
+
+    output: Path | None = None
+    """Folder for the pictures; without it, mlruns/visualise/ and the corpus' name."""
+
+    def __post_init__(self) -> None:
+        if self.neighbors < 2:
+            raise ValueError(f"--neighbors must be 2 or more, got {self.neighbors}")
+        if self.audio_mib < 0:
+            raise ValueError(f"--audio-mib must be 0 or more, got {self.audio_mib:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisualiseSettings:
+    """Settings of one comparison of pictures."""
+
+    data: CorpusSettings = field(default_factory=CorpusSettings)
+
+    stage: StageSettings = field(default_factory=StageSettings)
+
+    picture: PictureSettings = field(default_factory=PictureSettings)
+
+    def for_encoder(self, encoder: str) -> "VisualiseSettings":
+        """Returns the settings of the run of one encoder."""
+        stage = dataclasses.replace(self.stage, speech_encoder=(encoder,))
+        picture = dataclasses.replace(self.picture, output=None)
+        return dataclasses.replace(self, stage=stage, picture=picture)
+
+    def probe(self) -> SERSettings:
+        """Returns the linear probe: all epochs, the last weights, the protocol of a picture.
+
+        Where none is named and that of the scores shows too few utterances, it is that of the
+        published pictures: sessions of IEMOCAP, eight of EmoDB's ten speakers against two.
+        """
+        stage, data = self.stage, self.data
+        pictured = {"emodb": "speaker-k-fold", "iemocap": "leave-one-session-out"}
+        if data.split == "auto" and data.corpus in pictured:
+            data = dataclasses.replace(data, split=pictured[data.corpus])  # type: ignore[arg-type]
+        return SERSettings(
+            data=data,
+            features=EncoderSettings(
+                speech_encoder=stage.speech_encoder,
+                speech_layers=stage.speech_layers,
+                half_precision=stage.half_precision,
+            ),
+            training=TrainingSettings(
+                epochs=stage.epochs,
+                learning_rate=stage.learning_rate,
+                weight_decay=stage.weight_decay,
+                seeds=stage.seeds,
+                average_best=0,
+            ),
+            model=UtteranceModelSettings(hidden_size=stage.hidden_size),
+        )

@@ -1,0 +1,86 @@
+"""Settings of the recognition of single utterances, shared by all that probes frozen encoders."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Literal
+
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
+from conversation_emotion.settings.models import UtteranceModelSettings
+from conversation_emotion.settings.training import TrainingSettings
+
+
+def probe_training() -> TrainingSettings:
+    """Returns how a probe is trained by default: long, since an epoch takes milliseconds."""
+    return TrainingSettings(epochs=100, patience=20)
+
+
+def check_registered_name(name: str | None) -> None:
+    """Refuses, before any training, a name that the model registry would refuse after it.
+
+    Raises:
+        ValueError: The name is empty or holds a slash or colon.
+    """
+    if name is not None and (not name.strip() or set(name) & set("/:")):
+        raise ValueError(f"--register must be a name without / and :, got {name!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SERSettings:
+    """Settings of one comparison of encoders."""
+
+    data: CorpusSettings = field(default_factory=CorpusSettings)
+
+    features: EncoderSettings = field(default_factory=EncoderSettings)
+
+    model: UtteranceModelSettings = field(default_factory=UtteranceModelSettings)
+
+    training: TrainingSettings = field(default_factory=probe_training)
+
+    protocol: Literal[
+        "auto",
+        "superb",
+        "emotion2vec-session",
+        "emotion2vec-speaker",
+        "emobox",
+        "official",
+        "leave-one-session-out",
+        "leave-one-speaker-out",
+        "speaker-k-fold",
+        "recording-prefix",
+    ] = "auto"
+    """The first four fix everything as published: split, layers, head, optimizer, selection. The
+    others are --split by another name; auto leaves all to the other flags."""
+
+    register: str | None = None
+    """Name in MLflow's model registry under which to register the model of the training that is
+    best on valid; experiments.predict uses it."""
+
+    def __post_init__(self) -> None:
+        check_registered_name(self.register)
+        encoders = self.features.speech_encoder
+        if self.register is not None and len(encoders) > 1:
+            raise ValueError(f"--register needs one --speech-encoder, got {len(encoders)}")
+        if self.model.needs_frames and self.features.speech_pooling in ("mean", "statistics"):
+            raise ValueError(f"--head {self.model.head} needs --speech-pooling frames")
+        if self.model.head == "lda":
+            self._check_solved()
+
+    def _check_solved(self) -> None:
+        """Raises a `ValueError` where something would be trained, or left to chance."""
+        if self.features.aggregator in ("attention", "ecapa"):
+            raise ValueError(f"--head lda trains no --aggregator, got {self.features.aggregator}")
+        if self.training.seeds > 1 or self.model.dropout:
+            raise ValueError(
+                "--head lda leaves nothing to chance: leave --seeds and --dropout out, got "
+                f"{self.training.seeds} and {self.model.dropout:g}"
+            )
+
+    def for_encoder(self, name: str) -> "SERSettings":
+        """Returns the settings of the run of one of the encoders."""
+        features = dataclasses.replace(self.features, speech_encoder=(name,))
+        return dataclasses.replace(self, features=features)
+
+    def features_of(self, name: str) -> FeatureSettings:
+        """Returns the features of one of the encoders: frames where the head needs them."""
+        return self.features.for_encoder(name, needs_frames=self.model.needs_frames)

@@ -1,0 +1,133 @@
+"""Settings of sentiment: which rows its table has, and how each is trained."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Literal
+
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import ONE_LAYER, FeatureSettings, check_encoders
+from conversation_emotion.settings.models import DialogueModel
+from conversation_emotion.settings.training import (
+    TrainingSettings,
+    check_at_least_one,
+    check_share,
+)
+
+Modality = Literal["speech", "text", "speech+text"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModalitySettings:
+    """Modalities and encoders: the rows of the table."""
+
+    modality: tuple[Modality, ...] = ("speech", "text", "speech+text")
+    """Modalities to compare, a row each."""
+
+    speech_encoder: tuple[str, ...] = ("emotion2vec-mini",)
+    """Speech encoders to compare, a row each: fbank, mfcc, egemaps, emotion2vec-mini, or
+    checkpoints by hub id or folder."""
+
+    text_encoder: str = "all-MiniLM-L6-v2"
+    """Sentence-transformers model, or a BERT-like one (tokens:NAME): hub id or folder."""
+
+    speech_layers: Literal["last", "last-4", "all"] | int = "last-4"
+    """The last layer, the mean of the last four, a number, or a learned sum of all; fbank, mfcc and
+    egemaps have but the last."""
+
+    text_layers: Literal["last", "last-4", "all"] | int = "last-4"
+    """As --speech-layers, for the text encoder."""
+
+    layer_mixture: Literal["sum", "join"] = "sum"
+    """How several layers become one: a learned weighted sum, or concatenated."""
+
+    half_precision: bool = False
+    """Keep features on disk in 16 instead of 32 bits."""
+
+    def __post_init__(self) -> None:
+        check_encoders(self.speech_encoder)
+        if not self.modality:
+            raise ValueError("--modality needs one or more")
+        if repeated := sorted({name for name in self.modality if self.modality.count(name) > 1}):
+            raise ValueError(f"--modality names {repeated[0]} more than once")
+
+    def for_row(self) -> FeatureSettings:
+        """Returns the feature settings of a row, which has one modality and one encoder."""
+        (modality,), (encoder,) = self.modality, self.speech_encoder
+        return FeatureSettings(
+            modality=modality,
+            speech_encoder=encoder,
+            speech_layers="last" if encoder in ONE_LAYER else self.speech_layers,
+            speech_pooling="mean",
+            text_encoder=self.text_encoder,
+            text_layers=self.text_layers,
+            layer_mixture=self.layer_mixture,
+            half_precision=self.half_precision,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentimentSettings:
+    """Settings of one table of sentiment."""
+
+    data: CorpusSettings = field(default_factory=CorpusSettings)
+
+    features: ModalitySettings = field(default_factory=ModalitySettings)
+
+    training: TrainingSettings = field(
+        default_factory=lambda: TrainingSettings(epochs=100, patience=20, class_weights="none")
+    )
+
+    regression: bool = False
+    """Predict the number from -3 to 3 by least squares; scores are Pearson's r, error and CCC."""
+
+    history: int = 0
+    """Turns of context; 0 classifies each utterance by itself, with the linear head."""
+
+    dialogue_model: DialogueModel = "hierarchical"
+    """With context: Shi et al. 2023, Shi et al. 2020, or Shahriar and Kim 2019."""
+
+    hidden_size: int = 256
+    """Units between the two linear maps; with context, of each GRU."""
+
+    dropout: float = 0.0
+    """On the features."""
+
+    state_dropout: float = 0.5
+    """With context: on the inputs of the GRUs and before the head."""
+
+    def __post_init__(self) -> None:
+        if self.data.labels not in ("auto", "all"):
+            raise ValueError(
+                f"--labels {self.data.labels} are emotions; sentiment has auto, negative and "
+                "positive, or all, neutral as well"
+            )
+        check_at_least_one(self, "hidden_size")
+        if self.history < 0:
+            raise ValueError(f"--history must be 0 or more, got {self.history}")
+        check_share(self, "dropout", "state_dropout")
+        self._refuse_unused()
+
+    def _refuse_unused(self) -> None:
+        """Raises a `ValueError` where a setting of another variant was given."""
+        for name in () if self.history else ("dialogue_model", "state_dropout"):
+            if getattr(self, name) != getattr(SentimentSettings, name):
+                raise ValueError(f"--{name.replace('_', '-')} needs --history of 1 or more")
+        if self.regression and self.training.class_weights != "none":
+            raise ValueError(
+                "--class-weights has no effect with --regression, which has no classes"
+            )
+        if self.regression and self.data.labels != "auto":
+            raise ValueError("--labels has no effect with --regression, which has no classes")
+
+    def rows(self) -> dict[str, "SentimentSettings"]:
+        """Returns the settings of the run of each row, by what the row is called."""
+        rows = {}
+        for modality in self.features.modality:
+            for encoder in self.features.speech_encoder[: 1 if modality == "text" else None]:
+                encoders = {"speech": encoder, "text": self.features.text_encoder}
+                name = f"{modality}: " + ", ".join(encoders[part] for part in modality.split("+"))
+                features = dataclasses.replace(
+                    self.features, modality=(modality,), speech_encoder=(encoder,)
+                )
+                rows[name] = dataclasses.replace(self, features=features)
+        return rows

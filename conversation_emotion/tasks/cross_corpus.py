@@ -1,0 +1,105 @@
+"""Emotion across corpora: trained on some of a pooled table, tested on others."""
+
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from conversation_emotion.datasets.dataset import assemble_dataset, load_utterances
+from conversation_emotion.datasets.inputs import extract_features, prepare_inputs
+from conversation_emotion.datasets.pooled import POOLED_MAP, Pooled, pool_corpora, split_across
+from conversation_emotion.datasets.windows import single_utterances
+from conversation_emotion.features.extract import Features
+from conversation_emotion.settings.corpus import CorpusSettings, parse_places
+from conversation_emotion.settings.models import UtteranceModelSettings
+from conversation_emotion.settings.probes import CrossCorpusSettings
+from conversation_emotion.splits.emobox import find_listed
+from conversation_emotion.splits.folds import Rows
+from conversation_emotion.tasks.emotion import EmotionRecognition, evaluate_classes
+from conversation_emotion.tasks.task import Scores
+from conversation_emotion.tracker import Memory
+
+
+class Corpora(NamedTuple):
+    """Several corpora in one table.
+
+    Attributes:
+        pooled: The table, the maps of the corpora and what they drop.
+        targets: Rows to test on, by corpus.
+    """
+
+    pooled: Pooled
+    targets: dict[str, Rows]
+
+
+class CrossCorpusRecognition(EmotionRecognition):
+    """Emotion of single utterances, by test corpus."""
+
+    corpora: Corpora
+
+    def evaluate_corpus(self, predictions: pd.DataFrame, corpus: str) -> Scores:
+        """Scores the model and the majority on one of the test corpora."""
+        test = predictions[predictions["part"] == "test"]
+        chosen = test[test["utterance_id"].str.startswith(f"{corpus}:")]
+        return evaluate_classes(chosen, self.baselines, len(self.labels), self.training.resamples)
+
+
+def prepare_cross_corpus(settings: CrossCorpusSettings, memory: Memory) -> CrossCorpusRecognition:
+    """Prepares a row: one encoder, its train corpora and its test corpora."""
+    (encoder,) = settings.features.speech_encoder
+    features = settings.features.for_encoder(encoder)
+    places = (settings.roots, settings.test_lists)
+    corpora = memory.recall(("corpora", *places), lambda: _read_corpora(settings))
+    utterances = corpora.pooled.utterances
+    test = np.sort(np.concatenate([corpora.targets[name] for name in settings.test]))
+    split = partial(split_across, train=settings.train, test=test)
+    dataset = assemble_dataset(utterances, POOLED_MAP, split)
+
+    def extract() -> dict[str, Features]:
+        return extract_features(dataset, features, strict=settings.strict)
+
+    # A family of encoders depends on the folds, which here differ from row to row.
+    key = ("cross-corpus", *places, features, settings.train, settings.test)
+    windows = single_utterances(dataset.classes())
+    inputs = prepare_inputs(
+        dataset,
+        windows,
+        windows,
+        memory.recall(key, extract),
+        normalise_clips=features.standardise == "clip",
+    )
+    model = UtteranceModelSettings(hidden_size=settings.hidden_size, dropout=settings.dropout)
+    task = CrossCorpusRecognition(inputs, features, model, settings.training)
+    task.corpora = corpora
+    return task
+
+
+def _read_corpora(settings: CrossCorpusSettings) -> Corpora:
+    roots = parse_places("--roots", settings.roots)
+    pooled = pool_corpora(
+        {
+            name: load_utterances(CorpusSettings(corpus=name, root=root))
+            for name, root in roots.items()
+        }
+    )
+    return Corpora(pooled, _find_targets(settings, pooled.utterances))
+
+
+def _find_targets(settings: CrossCorpusSettings, utterances: pd.DataFrame) -> dict[str, Rows]:
+    """Returns the rows to test on of each corpus: those of its list, or all that have a class."""
+    lists: dict[str, Path] = {**parse_places("--test-lists", settings.test_lists)}
+    targets = {}
+    for name, rows in utterances.groupby("corpus", sort=False):
+        corpus = str(name)
+        if corpus in lists:
+            found = find_listed(lists[corpus], rows)
+            targets[corpus] = found.rows
+            print(
+                f"{corpus}: {len(found.rows)} of {found.num_listed} listed utterances are there; "
+                f"{found.num_unclear} names fit several, of which the first part's was taken"
+            )
+        else:
+            targets[corpus] = rows.index[rows["emotion"].notna()].to_numpy(dtype=np.int64)
+    return targets

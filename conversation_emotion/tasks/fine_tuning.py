@@ -1,0 +1,370 @@
+"""Emotion by an encoder that is trained, alone or with the transcript as a second task."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from conversation_emotion.datasets.clip_batches import ClipBatch, ClipLoader
+from conversation_emotion.datasets.clip_inputs import ClipInputs
+from conversation_emotion.datasets.encoder_families import fold_folder, make_record
+from conversation_emotion.evaluation.metrics import METRICS, count_confusions
+from conversation_emotion.evaluation.word_errors import (
+    CHARACTERS,
+    Spellings,
+    count_without_words,
+    count_word_errors,
+    decode,
+    score_word_errors,
+)
+from conversation_emotion.models.adapters import add_adapters, merge_adapters
+from conversation_emotion.models.averaging import Weights
+from conversation_emotion.models.fine_tuned import ClipOutputs, EncoderModel, Encoding, TimePooling
+from conversation_emotion.models.tuned import read_tuned, save_tuned
+from conversation_emotion.settings.fine_tuning import TunableSettings
+from conversation_emotion.settings.training import FineTuningSettings
+from conversation_emotion.splits.folds import Fold
+from conversation_emotion.tasks.baselines import MAJORITY
+from conversation_emotion.tasks.emotion import balanced_class_weights, evaluate_classes
+from conversation_emotion.tasks.task import MODEL, Batches, Loss, Scores, Task
+
+BLANK = 0
+"""Index of CTC's blank among the characters."""
+
+SINGLE, FROZEN = "single", "frozen"
+"""Columns of the best single checkpoint, and of the frozen encoder, where they are compared."""
+
+
+class ClipPredictions(NamedTuple):
+    """What a model predicts for N clips.
+
+    Attributes:
+        probabilities: Of each class: (N, C).
+        rows: Row number of each clip: (N,).
+        targets: Class of each: (N,).
+        loss: Mean loss.
+        characters: Most probable character of every frame of each clip; empty without that head.
+    """
+
+    probabilities: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    loss: float
+    characters: list[NDArray[np.int64]]
+
+
+class FineTuning(Task):
+    """Classes of utterances, by an encoder that is trained with a linear head.
+
+    Args:
+        inputs: The clips.
+        tuned: Which encoder, and how much of it is trained.
+        training: How it is trained.
+        load: Loads the encoder by its name, or that of a folder that was saved.
+        pooling: What becomes of the frames.
+        is_bf16: Whether training multiplies in bfloat16; prediction never does.
+        folder: Where the encoder of each fold is saved, to be used by others; None saves none.
+    """
+
+    name: ClassVar[str] = "fine_tuned_emotion"
+    metrics = ("uar", "wa", "macro_f1", "weighted_f1")
+    prefix = "tuned-"
+    is_resumable = True
+    scores_single = True
+    num_characters = 0
+
+    def __init__(
+        self,
+        inputs: ClipInputs,
+        tuned: TunableSettings,
+        training: FineTuningSettings,
+        load: Callable[[str], Encoding],
+        *,
+        encoder: str,
+        pooling: TimePooling = "mean",
+        is_bf16: bool = False,
+        folder: Path | None = None,
+    ) -> None:
+        self.dataset, self.clips = inputs.dataset, inputs.clips
+        self.tuned, self.training, self.load = tuned, cast(FineTuningSettings, training), load
+        self.encoder, self.pooling, self.is_bf16 = encoder, pooling, is_bf16
+        self.folder = folder
+        self.labels = inputs.dataset.labels
+        self.failures = inputs.failures
+        self.fingerprint = inputs.fingerprint
+
+    def batches(self, fold: Fold, seed: int) -> Batches:
+        """Returns the batches of a fold; valid and test are sorted by length."""
+        device = Accelerator().device
+        size, seconds = self.training.batch_size, self.training.batch_seconds  # type: ignore[attr-defined]
+
+        def load(part: str, factor: int, seed: int | None) -> ClipLoader:
+            return ClipLoader(
+                self.clips,
+                self.clips.usable(getattr(fold, part)),
+                batch_size=factor * size,
+                batch_seconds=factor * seconds,
+                device=device,
+                seed=seed,
+            )
+
+        return Batches(load("train", 1, seed), load("valid", 2, None), load("test", 2, None))
+
+    def build(self, fold: Fold) -> nn.Module:
+        """Loads the encoder anew, with untrained heads and adapters where they are asked for."""
+        del fold
+        model = self._load_model()
+        if self.tuned.lora_rank is not None:
+            add_adapters(model, self.tuned.lora_rank)
+        return model
+
+    def _load_model(self) -> EncoderModel:
+        encoder, blocks = self.load(self.encoder), self.tuned.blocks
+        if blocks is not None:
+            if blocks > encoder.num_blocks:
+                raise ValueError(
+                    f"--blocks {blocks}: {self.encoder} has {encoder.num_blocks} blocks"
+                )
+            encoder.keep_blocks(blocks)
+        if self.tuned.gradient_checkpointing:
+            encoder.recompute_activations()
+        return EncoderModel(
+            cast(nn.Module, encoder),
+            len(self.labels),
+            pooling=self.pooling,
+            num_characters=self.num_characters,
+            dropout=self.training.dropout,  # type: ignore[attr-defined]
+        )
+
+    def loss(self, fold: Fold, device: torch.device) -> Loss:
+        """Returns the weighted cross-entropy of the classes, and what subclasses add."""
+        weights = torch.ones(len(self.labels))
+        if self.training.class_weights == "balanced":  # type: ignore[attr-defined]
+            train = self.clips.classes[self.clips.usable(fold.train)]
+            weights = balanced_class_weights(train, self.labels)
+        weights = weights.to(device)
+
+        def loss(model: nn.Module, batch: ClipBatch) -> Tensor:
+            with torch.autocast(batch.inputs.device.type, torch.bfloat16, self.is_bf16):
+                outputs = model(batch.inputs, batch.lengths)
+            return self.measure(outputs, batch, weights)
+
+        return loss
+
+    def measure(self, outputs: ClipOutputs, batch: ClipBatch, weights: Tensor | None) -> Tensor:
+        """Computes the loss of a batch."""
+        logits = outputs.logits.float()
+        weights = None if weights is None else weights.to(logits.dtype)
+        return F.cross_entropy(logits, batch.targets, weight=weights)
+
+    def predict(
+        self, model: nn.Module, batches: Iterable[ClipBatch], accelerator: Accelerator | None = None
+    ) -> ClipPredictions:
+        """Predicts every clip once, in evaluation mode, in the order of the utterance table."""
+        del accelerator
+        model.eval()
+        found: dict[int, tuple[NDArray[np.float32], NDArray[np.int64]]] = {}
+        total, nothing = 0.0, np.empty(0, dtype=np.int64)
+        with torch.inference_mode():
+            for batch in batches:
+                outputs: ClipOutputs = model(batch.inputs, batch.lengths)
+                total += float(self.measure(outputs, batch, None)) * len(batch.rows)
+                probabilities = outputs.logits.float().softmax(dim=-1).cpu().numpy()
+                for number, row in enumerate(batch.rows.tolist()):
+                    characters = nothing
+                    if outputs.characters is not None:
+                        frames = outputs.characters[number, : int(outputs.num_frames[number])]
+                        characters = frames.argmax(dim=-1).cpu().numpy()
+                    found[row] = probabilities[number], characters
+        rows = np.array(sorted(found), dtype=np.int64)
+        return ClipPredictions(
+            np.stack([found[row][0] for row in rows.tolist()]),
+            rows,
+            self.clips.classes[rows],
+            total / len(rows),
+            [found[row][1] for row in rows.tolist()],
+        )
+
+    def score(self, predictions: ClipPredictions) -> dict[str, float]:
+        """Scores the most probable classes; the loss decides where checkpoints tie."""
+        predicted = predictions.probabilities.argmax(axis=1)
+        counts = count_confusions(predictions.targets, predicted, len(self.labels))
+        scores = {name: float(metric(counts)) for name, metric in METRICS.items()}
+        return {**scores, "loss": predictions.loss}
+
+    def tabulate(self, predictions: ClipPredictions, fold: Fold, part: str) -> pd.DataFrame:
+        """Returns a row per target; a clip that cannot be used gets the majority of train."""
+        classes = self.clips.classes
+        rows = getattr(fold, part)
+        rows = np.sort(rows[classes[rows] >= 0])
+        train = classes[fold.train]
+        majority = int(np.bincount(train[train >= 0]).argmax())
+        place = np.searchsorted(rows, predictions.rows)
+        probabilities = np.full((len(rows), len(self.labels)), np.nan, dtype=np.float32)
+        probabilities[place] = predictions.probabilities
+        predicted = np.full(len(rows), majority)
+        predicted[place] = predictions.probabilities.argmax(axis=1)
+        utterances = self.dataset.utterances.iloc[rows]
+        table = utterances[["utterance_id", "dialogue_id", "speaker"]].reset_index(drop=True)
+        table = table.assign(
+            target=classes[rows], predicted=predicted, **{MAJORITY: np.full(len(rows), majority)}
+        )
+        for number, label in enumerate(self.labels):
+            table[f"p_{label}"] = probabilities[:, number]
+        return table
+
+    def evaluate(self, predictions: pd.DataFrame) -> Scores:
+        """Scores the averaged weights, and what the table compares them with."""
+        compared = [name for name in (SINGLE, FROZEN, MAJORITY) if name in predictions]
+        return evaluate_classes(predictions, compared, len(self.labels), self.training.resamples)
+
+    def export(self, model: nn.Module) -> Weights:
+        """Returns the weights on the processor; adapters are merged into theirs."""
+        state = model.state_dict() if self.tuned.lora_rank is None else merge_adapters(model)
+        return {name: tensor.cpu() for name, tensor in state.items()}
+
+    def rebuild(self, model: nn.Module) -> nn.Module:
+        """Loads the encoder anew, without adapters."""
+        del model
+        return self._load_model()
+
+    def finish(self, model: nn.Module, fold: Fold, seed: int) -> nn.Module:
+        """Saves encoder and head, and returns them as they are read back."""
+        if (folder := self._place(fold, seed)) is None:
+            return model
+        dataset = self.dataset
+        record = make_record(
+            dataset.utterances,
+            fold,
+            dataset.split.name,
+            dataset.label_map.label_set,
+            dataset.labels,
+        )
+        save_tuned(cast(EncoderModel, model), record, folder)
+        return read_tuned(folder, self.load).model
+
+    def is_finished(self, fold: Fold, seed: int) -> bool:
+        """Whether the encoder of a training is there."""
+        folder = self._place(fold, seed)
+        return folder is None or folder.is_dir()
+
+    def _place(self, fold: Fold, seed: int) -> Path | None:
+        if self.folder is None:
+            return None
+        return fold_folder(self.folder if seed == 0 else self.folder / f"seed{seed}", fold.name)
+
+
+class EmotionWithTranscript(FineTuning):
+    """Emotion, and a character of the transcript or a blank from every frame (Cai et al., 2021).
+
+    The arguments but for these are those of `FineTuning`.
+
+    Args:
+        spellings: The transcript of every utterance.
+        weight: Weight of the transcript's loss (alpha).
+    """
+
+    name: ClassVar[str] = "emotion_and_transcript"
+    prefix = ""
+    scores_single = False
+    num_characters = len(CHARACTERS)
+
+    def __init__(
+        self,
+        inputs: ClipInputs,
+        tuned: TunableSettings,
+        training: FineTuningSettings,
+        load: Callable[[str], Encoding],
+        *,
+        encoder: str,
+        spellings: Spellings,
+        weight: float,
+        pooling: TimePooling = "mean",
+        is_bf16: bool = False,
+    ) -> None:
+        clips = replace(inputs.clips, spellings=spellings.indices)
+        inputs = inputs._replace(clips=clips)
+        super().__init__(
+            inputs, tuned, training, load, encoder=encoder, pooling=pooling, is_bf16=is_bf16
+        )
+        self.spellings, self.weight = spellings, weight
+
+    def measure(self, outputs: ClipOutputs, batch: ClipBatch, weights: Tensor | None) -> Tensor:
+        """Adds alpha times the loss of the transcript (CTC) to that of the classes.
+
+        CTC is the negative logarithm of a transcript's probability, averaged over clips, not over
+        characters; clips without a transcript, or with more characters than frames can spell, give
+        0, where without ``zero_infinity`` they would give infinity.
+        """
+        loss = super().measure(outputs, batch, weights)
+        if not self.weight or outputs.characters is None:
+            return loss
+        spelling = F.ctc_loss(
+            outputs.characters.float().log_softmax(dim=-1).transpose(0, 1),
+            batch.spellings,
+            outputs.num_frames,
+            batch.spelling_lengths,
+            blank=BLANK,
+            reduction="none",
+            zero_infinity=True,
+        )
+        return loss + self.weight * (spelling * (batch.spelling_lengths > 0)).mean()
+
+    def tabulate(self, predictions: ClipPredictions, fold: Fold, part: str) -> pd.DataFrame:
+        """Adds reference and decoded transcript, and their word errors."""
+        table = super().tabulate(predictions, fold, part)
+        rows = getattr(fold, part)
+        rows = np.sort(rows[self.clips.classes[rows] >= 0])
+        texts = [self.spellings.texts[row] for row in rows]
+        named = zip(predictions.rows.tolist(), predictions.characters, strict=True)
+        decoded = {row: decode(characters) for row, characters in named}
+        spelt = [decoded.get(row, "") for row in rows.tolist()]
+        # jiwer takes no empty reference; an utterance without words has no errors to count.
+        counts = count_word_errors([text or "-" for text in texts], spelt)
+        counts[[not text for text in texts]] = 0
+        return table.assign(reference=texts, spelt=spelt, errors=counts[:, 0], words=counts[:, 1])
+
+    def describe_transcripts(self) -> Iterator[str]:
+        """Describes the transcripts, and the share of test sentences that train holds as well."""
+        spellings = self.spellings
+        yield (
+            f"transcripts in {len(CHARACTERS)} characters; {spellings.num_unknown:,} of "
+            f"{spellings.num_characters:,} are unknown; {count_without_words(spellings.texts)} "
+            "utterances have no words"
+        )
+        texts = np.array(spellings.texts, dtype=object)
+        shares = [
+            np.isin(texts[fold.test], texts[fold.train])[texts[fold.test] != ""].mean()
+            for fold in self.dataset.split.folds
+        ]
+        yield f"{np.mean(shares):.0%} of the test sentences also occur in train, word for word"
+
+    def evaluate(self, predictions: pd.DataFrame) -> Scores:
+        """Scores the classes, and the transcripts by their word error rate."""
+        scores = super().evaluate(predictions)
+        spelt = predictions[predictions["words"] > 0]
+        wer = score_word_errors(spelt, num_resamples=self.training.resamples)
+        return {**scores, MODEL: {**scores[MODEL], "wer": wer}}
+
+
+def sample_transcripts(predictions: pd.DataFrame, number: int) -> Iterator[tuple[str, str, str]]:
+    """Yields id, reference and decoded transcript of some test utterances, evenly spread."""
+    test = predictions[(predictions["part"] == "test") & (predictions["words"] > 0)]
+    chosen = np.linspace(0, len(test) - 1, min(number, len(test))).astype(int)
+    columns = ["utterance_id", "reference", "spelt"]
+    yield from test.iloc[chosen][columns].itertuples(index=False, name=None)
+
+
+def add_frozen(tuned: pd.DataFrame, frozen: pd.DataFrame) -> pd.DataFrame:
+    """Adds the predictions of the frozen encoder as a column `FROZEN`, target by target."""
+    keys = ["utterance_id", "fold", "seed", "part"]
+    other = frozen[[*keys, "predicted"]].rename(columns={"predicted": FROZEN})
+    return tuned.merge(other, on=keys, how="left", validate="one_to_one")

@@ -1,0 +1,125 @@
+"""Probes of an encoder's layers: hidden states extracted once, a training on each layer's own."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from conversation_emotion.datasets.dataset import Dataset
+from conversation_emotion.datasets.inputs import Inputs, extract_features, prepare_inputs
+from conversation_emotion.datasets.windows import single_utterances
+from conversation_emotion.features.extract import Features, select_layers
+from conversation_emotion.models.conversation import UtteranceModel
+from conversation_emotion.models.perception import LayerSum, Perception
+from conversation_emotion.settings.features import FeatureSettings, Layers
+from conversation_emotion.settings.recognition import SERSettings
+from conversation_emotion.tasks.emotion import EmotionRecognition
+from conversation_emotion.tasks.prepare import prepare_dataset
+from conversation_emotion.tracker import Memory
+
+SUM, LAST_FOUR = "sum", "last-4"
+"""The learned weighted sum of all layers, and the mean of the last four."""
+
+
+class LayerProbes(EmotionRecognition):
+    """The probe of all layers, and of each of them.
+
+    Args:
+        inputs: Every labelled utterance with the states of all layers.
+        features: How they were extracted.
+        settings: Head and training.
+        states: The same states.
+        names: What is probed, in order: numbers of layers, `SUM`, `LAST_FOUR`.
+
+    Attributes:
+        weights: Weight of each layer in the sum, once it was trained.
+        chosen: How often valid chose each layer, once they were trained.
+    """
+
+    weights: dict[int, float]
+    chosen: dict[int, int]
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        features: FeatureSettings,
+        settings: SERSettings,
+        states: Features,
+        names: tuple[str, ...],
+    ) -> None:
+        super().__init__(inputs, features, settings.model, settings.training)
+        self.states, self.names = states, names
+        self.weights, self.chosen = {}, {}
+
+    def for_layer(self, name: str) -> EmotionRecognition:
+        """Returns the probe of one layer, or of the mean of four; the sum gets all of them."""
+        if name == SUM:
+            return self
+        layers: Layers = "last-4" if name == LAST_FOUR else int(name)
+        states = {"speech": _select(self.states, layers)}
+        windows, training = self.inputs.windows, self.inputs.training
+        inputs = prepare_inputs(self.dataset, windows, training, states)
+        return EmotionRecognition(inputs, self.features, self.model, self.training)
+
+
+def prepare_layers(settings: SERSettings, wanted: Sequence[str], memory: Memory) -> LayerProbes:
+    """Extracts all layers of one encoder.
+
+    Args:
+        settings: Corpus, encoder, head, training.
+        wanted: What to probe; nothing probes all that the encoder has.
+        memory: Shares the corpus between encoders.
+    """
+    (encoder,) = settings.features.speech_encoder
+    features = settings.features_of(encoder)
+    dataset = prepare_dataset(settings.data, settings.training.max_folds, memory)
+    found = extract_features(dataset, features, strict=settings.data.strict)
+    windows = single_utterances(dataset.classes())
+    inputs = prepare_inputs(dataset, windows, windows, found)
+    names = _name_probes(encoder, _count_layers(inputs, dataset), wanted)
+    return LayerProbes(inputs, features, settings, found["speech"], names)
+
+
+def _count_layers(inputs: Inputs, dataset: Dataset) -> int:
+    return inputs.arrays[dataset.split.folds[0].name]["speech"].num_layers
+
+
+def _name_probes(encoder: str, num_layers: int, wanted: Sequence[str]) -> tuple[str, ...]:
+    possible = [str(number) for number in range(num_layers)]
+    possible += [SUM] if num_layers > 1 else []
+    possible += [LAST_FOUR] if num_layers >= 4 else []
+    if not wanted:
+        return tuple(possible)
+    if num_layers == 1:
+        return ("0",)
+    if strange := [name for name in wanted if name not in possible]:
+        raise ValueError(
+            f"--layers {strange[0]}: {encoder} has no such layer, it has {', '.join(possible)}"
+        )
+    return tuple(dict.fromkeys(wanted))
+
+
+def _select(features: Features, layers: Layers) -> Features:
+    states = [
+        None if found is None else select_layers(torch.tensor(found)[None], layers)[0].numpy()
+        for found in features.states
+    ]
+    folds = {fold: _select(found, layers) for fold, found in features.folds.items()}
+    return features._replace(states=states, folds=folds)
+
+
+def read_layer_weights(model: nn.Module) -> pd.DataFrame:
+    """Returns the weight of each layer in the sum that a probe has learned."""
+    perception = cast(Perception, cast(UtteranceModel, model).perceptions["speech"])
+    weights = cast(LayerSum, perception.mixture).scores.detach().softmax(dim=0).tolist()
+    return pd.DataFrame({"layer": range(len(weights)), "weight": weights})
+
+
+def average_layer_weights(weights: pd.DataFrame) -> dict[int, float]:
+    """Averages the weight of each layer over folds and seeds."""
+    layers = weights["layer"].to_numpy(dtype=np.int64)
+    values = weights["weight"].to_numpy(dtype=np.float64)
+    return {int(layer): float(values[layers == layer].mean()) for layer in np.unique(layers)}

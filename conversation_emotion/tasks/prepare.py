@@ -1,0 +1,93 @@
+"""Prepares tasks from settings: reads the corpus, finds the windows, extracts the features."""
+
+from conversation_emotion.datasets.dataset import Dataset, make_dataset
+from conversation_emotion.datasets.inputs import (
+    Inputs,
+    as_extracted,
+    extract_features,
+    prepare_inputs,
+)
+from conversation_emotion.datasets.windows import (
+    Windows,
+    build_training_windows,
+    build_windows,
+    single_utterances,
+)
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.models import ConversationModelSettings
+from conversation_emotion.settings.recognition import SERSettings
+from conversation_emotion.settings.training import TrainingSettings
+from conversation_emotion.tasks.emotion import EmotionPrediction, EmotionRecognition
+from conversation_emotion.tracker import Memory
+
+
+def prepare_dataset(data: CorpusSettings, max_folds: int | None, memory: Memory) -> Dataset:
+    """Reads and splits a corpus, once for all rows of a table."""
+    return memory.recall(("dataset", data, max_folds), lambda: make_dataset(data, max_folds))
+
+
+def prepare_recognition(settings: SERSettings, memory: Memory) -> EmotionRecognition:
+    """Prepares the recognition of single utterances with one encoder."""
+    (encoder,) = settings.features.speech_encoder
+    features = settings.features_of(encoder)
+    dataset = prepare_dataset(settings.data, settings.training.max_folds, memory)
+    inputs = prepare_utterances(dataset, features, settings.data, memory)
+    return EmotionRecognition(inputs, features, settings.model, settings.training)
+
+
+def prepare_utterances(
+    dataset: Dataset, features: FeatureSettings, data: CorpusSettings, memory: Memory
+) -> Inputs:
+    """Extracts the features of single utterances, every labelled one a target."""
+
+    def prepare() -> Inputs:
+        windows = single_utterances(dataset.classes())
+        return join_features(dataset, windows, windows, features, strict=data.strict)
+
+    key = ("utterances", data, len(dataset.split.folds), as_extracted(features))
+    return memory.recall(key, prepare)
+
+
+def prepare_prediction(
+    data: CorpusSettings,
+    features: FeatureSettings,
+    model: ConversationModelSettings,
+    training: TrainingSettings,
+    memory: Memory,
+) -> EmotionPrediction:
+    """Prepares recognition or prediction in a conversation."""
+
+    def prepare() -> Inputs:
+        dataset = prepare_dataset(data, training.max_folds, memory)
+        windows, training_windows = find_windows(dataset, model)
+        return join_features(dataset, windows, training_windows, features, strict=data.strict)
+
+    context = (model.history, model.horizon, model.learn_from)
+    key = ("turns", data, training.max_folds, as_extracted(features), context)
+    return EmotionPrediction(memory.recall(key, prepare), features, model, training)
+
+
+def find_windows(dataset: Dataset, model: ConversationModelSettings) -> tuple[Windows, Windows]:
+    """Returns the targets with their visible context, and the training windows."""
+    sizes = {"history": model.history, "horizon": model.horizon}
+    classes = dataset.classes()
+    windows = build_windows(dataset.utterances, classes, **sizes)
+    if model.learn_from == "targets":
+        return windows, windows
+    emotions = dataset.emotion_classes
+    return windows, build_training_windows(dataset.utterances, classes, emotions, **sizes)
+
+
+def join_features(
+    dataset: Dataset,
+    windows: Windows,
+    training: Windows,
+    features: FeatureSettings,
+    *,
+    strict: bool,
+) -> Inputs:
+    """Extracts features and joins them with windows."""
+    found = extract_features(dataset, features, strict=strict)
+    normalise = features.standardise == "clip"
+    return prepare_inputs(dataset, windows, training, found, normalise_clips=normalise)

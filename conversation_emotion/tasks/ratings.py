@@ -1,0 +1,276 @@
+"""Numbers as a task: activation, valence and dominance, or the strength of a sentiment."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from conversation_emotion.datasets.batches import Batch, ModalityArrays
+from conversation_emotion.datasets.inputs import Inputs, make_parts
+from conversation_emotion.evaluation.concordance import (
+    DIMENSIONS,
+    concordance,
+    concordance_loss,
+    score_ratings,
+    score_regression,
+)
+from conversation_emotion.models.perception import LayerSum, fit_standardisation
+from conversation_emotion.models.ratings import (
+    AttentionHead,
+    FeatureFront,
+    RatingModel,
+    ScaledOutput,
+)
+from conversation_emotion.settings.training import FitSettings
+from conversation_emotion.splits.folds import Fold, Rows
+from conversation_emotion.tasks.task import MODEL, Batches, Loss, Scores, Task
+
+MEAN = "mean of train"
+"""Baseline that predicts the same of every utterance."""
+
+
+class RatingPredictions(NamedTuple):
+    """What a model predicts for N utterances.
+
+    Attributes:
+        ratings: In each dimension, (N, D).
+        target_rows: Row number of each utterance, (N,).
+    """
+
+    ratings: NDArray[np.float32]
+    target_rows: NDArray[np.int64]
+
+
+class Regression(Task):
+    """Numbers in one dimension or several, on the corpus' own scale.
+
+    Args:
+        inputs: A window for each utterance with a number.
+        training: How models are trained.
+        targets: Numbers of every row, NaN where there is none, (rows, D).
+        columns: Names of the dimensions (D).
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        training: FitSettings,
+        targets: NDArray[np.float32],
+        columns: Sequence[str],
+    ) -> None:
+        self.inputs = inputs
+        self.dataset = inputs.dataset
+        self.training: FitSettings = training
+        self.targets, self.columns = targets, tuple(columns)
+        self.failures = inputs.failures
+        self.fingerprint = inputs.fingerprint
+
+    @abstractmethod
+    def measure(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Computes the loss of a batch: (B, D), (B, D) with NaN where there is none -> scalar."""
+
+    def batches(self, fold: Fold, seed: int) -> Batches:
+        """Returns the batches of a fold."""
+        parts = make_parts(self.inputs, fold, seed, self.training.batch_size)
+        return Batches(*(parts[name].loader for name in ("training", "valid", "test")))
+
+    def loss(self, fold: Fold, device: torch.device) -> Loss:
+        """Returns the loss; it needs no statistics of the fold."""
+        del fold
+        known = torch.from_numpy(self.targets).to(device)
+
+        def loss(model: nn.Module, batch: Batch) -> Tensor:
+            return self.measure(model(batch), known[batch.target_rows])
+
+        return loss
+
+    def predict(
+        self, model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator | None = None
+    ) -> RatingPredictions:
+        """Predicts every utterance once; prepared batches are gathered from all processes."""
+        model.eval()
+        parts: list[tuple[Tensor, Tensor]] = []
+        with torch.inference_mode():
+            for batch in batches:
+                part = (model(batch).float(), batch.target_rows)
+                if accelerator is not None:
+                    part = cast(tuple[Tensor, Tensor], accelerator.gather_for_metrics(part))
+                parts.append(part)
+        return RatingPredictions(
+            *(torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True))
+        )
+
+    def tabulate(self, predictions: RatingPredictions, fold: Fold, part: str) -> pd.DataFrame:
+        """Returns ``NAME`` and ``predicted_NAME`` of each dimension, a row per utterance."""
+        del fold, part
+        utterances = self.dataset.utterances.iloc[predictions.target_rows]
+        table = utterances[["utterance_id", "dialogue_id", "speaker"]].reset_index(drop=True)
+        for number, name in enumerate(self.columns):
+            table[name] = self.targets[predictions.target_rows, number]
+            table[f"predicted_{name}"] = predictions.ratings[:, number]
+        return table
+
+    def train_rows(self, fold: Fold) -> Rows:
+        """Returns the rows of the train part that have a number."""
+        return self.inputs.windows.select(fold.train).target_rows
+
+    def train_scale(self, fold: Fold) -> tuple[Tensor, Tensor]:
+        """Returns mean and deviation of the numbers of train, (D,) each; 1 where they are equal."""
+        known = np.ma.masked_invalid(self.targets[self.train_rows(fold)])
+        centre, scale = known.mean(axis=0).filled(0.0), known.std(axis=0).filled(0.0)
+        scale = np.where(scale > 0, scale, 1.0)
+        return torch.from_numpy(centre.astype(np.float32)), torch.from_numpy(
+            scale.astype(np.float32)
+        )
+
+
+class DimensionalEmotion(Regression):
+    """Activation, valence and dominance, with the recogniser and the loss of Li et al. (2021).
+
+    Args:
+        inputs: Every rated utterance with the frames of an encoder.
+        training: How models are trained.
+        ratings: Of every row in the order of `DIMENSIONS`, NaN where there is none, (rows, 3).
+        loss_weights: Of the CCC of each dimension.
+        dropout: After each of the recogniser's two layers.
+        stride: Frames averaged to one.
+        make_front: Makes an untrained encoder that is trained with the recogniser; None reads
+            stored hidden states.
+    """
+
+    name: ClassVar[str] = "dimensional_emotion"
+    metrics = ("ccc_mean", "ccc_arousal", "ccc_valence", "ccc_dominance")
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        training: FitSettings,
+        ratings: NDArray[np.float32],
+        *,
+        loss_weights: Sequence[float] = (1 / 3, 1 / 3, 1 / 3),
+        dropout: float = 0.2,
+        stride: int = 4,
+        make_front: Callable[[int], nn.Module] | None = None,
+    ) -> None:
+        super().__init__(inputs, training, ratings, DIMENSIONS)
+        self.loss_weights, self.dropout, self.stride = loss_weights, dropout, stride
+        self.make_front = make_front
+
+    def batches(self, fold: Fold, seed: int) -> Batches:
+        """Returns the batches of a fold, of the same size in all parts: frames take memory."""
+        size = self.training.batch_size
+        parts = make_parts(self.inputs, fold, seed, size, evaluation_size=size or 64)
+        return Batches(*(parts[name].loader for name in ("training", "valid", "test")))
+
+    def build(self, fold: Fold) -> nn.Module:
+        """Builds a recogniser that predicts on the scale of the ratings of train."""
+        if self.make_front is None:
+            arrays = self.inputs.arrays[fold.name]["speech"]
+            front = build_feature_front(arrays, self.train_rows(fold), self.stride)
+        else:
+            front = self.make_front(self.stride)
+        size = int(front.output_size)  # type: ignore[arg-type]
+        head = AttentionHead(size, len(DIMENSIONS), dropout=self.dropout)
+        return RatingModel(front, head, *self.train_scale(fold))
+
+    def measure(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Returns one minus the weighted CCC of the batch."""
+        return concordance_loss(predictions, targets, targets.new_tensor(self.loss_weights))
+
+    def score(self, predictions: RatingPredictions) -> dict[str, float]:
+        """Scores the CCC of each dimension over all utterances at once, and their mean."""
+        targets = torch.from_numpy(self.targets[predictions.target_rows])
+        found = concordance(torch.from_numpy(predictions.ratings), targets)
+        named = zip(DIMENSIONS, found.tolist(), strict=True)
+        return {"ccc_mean": float(found.mean()), **{f"ccc_{name}": ccc for name, ccc in named}}
+
+    def evaluate(self, predictions: pd.DataFrame) -> Scores:
+        """Scores the model."""
+        return {MODEL: score_ratings(predictions, num_resamples=self.training.resamples)}
+
+
+def build_feature_front(arrays: ModalityArrays, train: Rows, stride: int) -> FeatureFront:
+    """Builds the part of a recogniser that reads stored states, with statistics of train."""
+    standardisation = fit_standardisation(arrays.stack_frames(train))
+    mixture = LayerSum(arrays.num_layers, standardisation.output_size)
+    return FeatureFront(standardisation, mixture, stride)
+
+
+class SentimentStrength(Regression):
+    """The strength of a sentiment, by least squares.
+
+    Args:
+        inputs: Every utterance whose sentiment is a number, with features.
+        training: How models are trained.
+        strengths: Of every row, NaN where there is none, (rows,).
+        build_head: Builds a model of a fold with one output.
+    """
+
+    name: ClassVar[str] = "sentiment_strength"
+    metrics = ("ccc", "pearson", "mae")
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        training: FitSettings,
+        strengths: NDArray[np.float32],
+        build_head: Callable[[Fold], nn.Module],
+    ) -> None:
+        super().__init__(inputs, training, strengths[:, None], ("sentiment",))
+        self.build_head = build_head
+
+    def build(self, fold: Fold) -> nn.Module:
+        """Builds a model that predicts on the scale of the numbers of train."""
+        return ScaledOutput(self.build_head(fold), *self.train_scale(fold))
+
+    def measure(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Returns the mean squared error."""
+        return squared_error_loss(predictions, targets)
+
+    def score(self, predictions: RatingPredictions) -> dict[str, float]:
+        """Scores all utterances at once."""
+        found = predictions.ratings[:, 0].astype(np.float64)
+        targets = self.targets[predictions.target_rows, 0].astype(np.float64)
+        is_constant = not found.std() or not targets.std()
+        ccc = concordance(
+            torch.from_numpy(predictions.ratings),
+            torch.from_numpy(self.targets[predictions.target_rows]),
+        )
+        return {
+            "ccc": float(ccc),
+            "pearson": 0.0 if is_constant else float(np.corrcoef(found, targets)[0, 1]),
+            "mae": float(np.abs(found - targets).mean()),
+        }
+
+    def tabulate(self, predictions: RatingPredictions, fold: Fold, part: str) -> pd.DataFrame:
+        """Adds the mean of train to the columns of every regression."""
+        table = super().tabulate(predictions, fold, part)
+        return table.assign(**{MEAN: float(self.targets[self.train_rows(fold)].mean())})
+
+    def evaluate(self, predictions: pd.DataFrame) -> Scores:
+        """Scores the model and the mean of train."""
+        (name,) = self.columns
+        return {
+            system: score_regression(
+                predictions, name, column, num_resamples=self.training.resamples
+            )
+            for system, column in ((MODEL, f"predicted_{name}"), (MEAN, MEAN))
+        }
+
+
+def squared_error_loss(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Sums the dimensions' mean squared errors over what is known: (N, D), (N, D) -> scalar."""
+    is_known = ~targets.isnan()
+    errors = torch.where(is_known, predictions.float() - torch.nan_to_num(targets), 0.0).square()
+    return (errors.sum(dim=0) / is_known.sum(dim=0).clamp(min=1)).sum()
+
+
+def find_rated(ratings: NDArray[np.float32]) -> Rows:
+    """Returns the rows that have a rating in any dimension: (rows, D) -> (N,)."""
+    return np.flatnonzero(~np.isnan(ratings).all(axis=1)).astype(np.int64)

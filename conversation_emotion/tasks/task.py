@@ -1,0 +1,139 @@
+"""What a task is: targets, model, loss, predictions, scores, and the metric that selects.
+
+A task is all that fitting and cross-validation know of an experiment. It comes with its data and
+settings; which folds and seeds are trained, resumed, averaged and tracked is the same for all.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from conversation_emotion.datasets.dataset import Dataset
+from conversation_emotion.evaluation.metrics import Interval
+from conversation_emotion.models.averaging import Weights
+from conversation_emotion.settings.training import RunSettings
+from conversation_emotion.splits.folds import Fold
+
+MODEL = "model"
+"""The system that was trained, among the baselines that are scored next to it."""
+
+Scores = dict[str, dict[str, Interval]]
+"""Intervals by metric of each system."""
+
+Loss = Callable[[nn.Module, Any], Tensor]
+"""From a model and a batch to a number, with a gradient."""
+
+
+class Batches(NamedTuple):
+    """The batches of a fold; those of training are shuffled anew in each epoch."""
+
+    training: Iterable[Any]
+    valid: Iterable[Any]
+    test: Iterable[Any]
+
+
+class Task(ABC):
+    """What is predicted on a dataset, and how a model is fitted to it.
+
+    Attributes:
+        name: Name of the task in results.
+        version: Changes whenever the same settings give other numbers on purpose.
+        metrics: What can select, the default first; larger is better for all but ``mae``.
+        prefix: Begins the names of the runs of its trainings.
+        is_resumable: Whether a training is long enough to keep its state on disk.
+        scores_single: Whether the best single checkpoint is scored next to the averaged weights.
+        labels: Names of the classes; empty where numbers are predicted.
+        failures: Why a clip could not be used, by utterance id.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    metrics: ClassVar[tuple[str, ...]]
+    prefix: ClassVar[str] = ""
+    is_resumable: ClassVar[bool] = False
+    scores_single: ClassVar[bool] = False
+
+    dataset: Dataset
+    training: RunSettings
+    labels: tuple[str, ...] = ()
+    failures: Mapping[str, str]
+    fingerprint: str
+
+    @property
+    def select_by(self) -> str:
+        """Metric on valid that selects weights, trainings and settings.
+
+        Raises:
+            ValueError: The task does not have the metric that is asked for.
+        """
+        wanted = self.training.select_by
+        if wanted != "auto" and wanted not in self.metrics:
+            raise ValueError(
+                f"--select-by {wanted}: this task has {', '.join(self.metrics)}, or auto for "
+                f"{self.metrics[0]}"
+            )
+        return self.metrics[0] if wanted == "auto" else wanted
+
+    def rank(self, scores: Mapping[str, float]) -> float:
+        """Returns the score that selects, larger for better."""
+        score = scores[self.select_by]
+        return -score if self.select_by in LOWER_IS_BETTER else score
+
+    @abstractmethod
+    def batches(self, fold: Fold, seed: int) -> Batches:
+        """Returns the batches of a fold."""
+
+    @abstractmethod
+    def build(self, fold: Fold) -> nn.Module:
+        """Builds an untrained model with the statistics of the fold's train part."""
+
+    @abstractmethod
+    def loss(self, fold: Fold, device: torch.device) -> Loss:
+        """Returns the loss of a fold."""
+
+    @abstractmethod
+    def predict(self, model: nn.Module, batches: Iterable[Any], accelerator: Accelerator) -> Any:
+        """Predicts every target once, in evaluation mode."""
+
+    @abstractmethod
+    def score(self, predictions: Any) -> dict[str, float]:
+        """Scores the predictions of one training by metric, those of `metrics` among them."""
+
+    @abstractmethod
+    def tabulate(self, predictions: Any, fold: Fold, part: str) -> pd.DataFrame:
+        """Returns predictions of a part, and those of baselines, a row per target."""
+
+    @abstractmethod
+    def evaluate(self, predictions: pd.DataFrame) -> Scores:
+        """Scores the tables of all trainings with intervals, `MODEL` first."""
+
+    def solve(self, model: nn.Module, batches: Batches) -> nn.Module | None:
+        """Fits a model in closed form, without valid; None where it has to be trained."""
+        del model, batches
+
+    def export(self, model: nn.Module) -> Weights:
+        """Returns the weights of a checkpoint."""
+        return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+    def rebuild(self, model: nn.Module) -> nn.Module:
+        """Returns a model that takes the weights of checkpoints; the same unless it changed."""
+        return model
+
+    def finish(self, model: nn.Module, fold: Fold, seed: int) -> nn.Module:
+        """Keeps a fitted model where the task wants it, and returns the one that predicts."""
+        del fold, seed
+        return model
+
+    def is_finished(self, fold: Fold, seed: int) -> bool:
+        """Whether what `finish` keeps is there."""
+        del fold, seed
+        return True
+
+
+LOWER_IS_BETTER = ("mae", "wer")
+"""Metrics of which less is better."""

@@ -1,0 +1,212 @@
+"""Cross-validation: trains every fold with every seed, keeps the predictions, scores them."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import nn
+from tqdm import tqdm
+
+from conversation_emotion.evaluation.metrics import count_confusions, unweighted_average_recall
+from conversation_emotion.evaluation.results import name_metrics
+from conversation_emotion.figures.confusions import draw_confusions
+from conversation_emotion.splits.folds import Fold
+from conversation_emotion.tasks.task import MODEL, Batches, Scores, Task
+from conversation_emotion.tracker import (
+    PREDICTIONS,
+    Curves,
+    ParentTracker,
+    Tracker,
+    Validation,
+    training_name,
+)
+from conversation_emotion.training.checkpoints import Checkpoints, StoredCheckpoints
+from conversation_emotion.training.fit import OnEpoch, fit
+
+SINGLE = "single"
+"""Column of what the best single checkpoint predicts."""
+
+
+class Trained(NamedTuple):
+    """A fitted model with its predictions.
+
+    Attributes:
+        model: In evaluation mode.
+        predictions: On valid and test, with the columns ``fold``, ``seed`` and ``part``.
+        score: On valid, by the metric that selects; larger is better.
+    """
+
+    model: nn.Module
+    predictions: pd.DataFrame
+    score: float
+
+
+OnTrained = Callable[[Trained, Tracker], None]
+
+
+def cross_validate(
+    task: Task,
+    tracker: ParentTracker,
+    *,
+    folder: Path | None = None,
+    on_trained: OnTrained = lambda trained, run: None,
+) -> pd.DataFrame:
+    """Trains each fold with each seed and returns all predictions on valid and test.
+
+    Predictions that an interrupted command had kept are read back instead.
+
+    Args:
+        task: What is trained.
+        tracker: Keeps a run for each training.
+        folder: Where a resumable task keeps its state until a training is finished.
+        on_trained: Called with every model that is not read back, and its run.
+    """
+    jobs = [(f, seed) for f in task.dataset.split.folds for seed in range(task.training.seeds)]
+    tables = []
+    for fold, seed in tqdm(jobs, desc="folds x seeds", unit="training", leave=False):
+        name = task.prefix + training_name(fold.name, seed)
+        table = tracker.read_finished(name, PREDICTIONS)
+        if table is None or not task.is_finished(fold, seed):
+            state = None if folder is None else folder / f"seed{seed}" / quote(fold.name, safe="")
+            with tracker.open_child(name, {"fold": fold.name, "seed": seed}) as run:
+                trained = train_fold(task, fold, seed, folder=state, run=run)
+                table = trained.predictions
+                _keep_training(task, table, run, name)
+                on_trained(trained, run)
+            if state is not None:
+                shutil.rmtree(state, ignore_errors=True)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def train_fold(
+    task: Task, fold: Fold, seed: int, *, folder: Path | None = None, run: Tracker | None = None
+) -> Trained:
+    """Trains one fold with one seed, and predicts valid and test."""
+
+    def show(epoch: int, metrics: dict[str, float]) -> None:
+        if run is not None:
+            run.log_step(epoch, metrics)
+            if task.is_resumable:
+                run.flush()
+
+    set_seed(seed)
+    batches = task.batches(fold, seed)
+    accelerator = Accelerator()
+    model, single = _fit(task, fold, batches, accelerator, folder, show)
+    model = task.finish(model, fold, seed).to(accelerator.device)
+    tables, score = [], np.nan
+    for part, loader in (("valid", batches.valid), ("test", batches.test)):
+        loader = accelerator.prepare(loader)
+        predictions = task.predict(model, loader, accelerator)
+        table = task.tabulate(predictions, fold, part)
+        if part == "valid":
+            score = task.rank(task.score(predictions))
+        if single is not None:
+            predictions = task.predict(single, loader, accelerator)
+            table[SINGLE] = task.tabulate(predictions, fold, part)["predicted"]
+        tables.append(table.assign(fold=fold.name, seed=seed, part=part))
+    return Trained(model, pd.concat(tables, ignore_index=True), float(score))
+
+
+def _fit(
+    task: Task,
+    fold: Fold,
+    batches: Batches,
+    accelerator: Accelerator,
+    folder: Path | None,
+    on_epoch: OnEpoch,
+) -> tuple[nn.Module, nn.Module | None]:
+    """Builds and fits a model -> that, and one with the best single weights where it is asked."""
+    model = task.build(fold)
+    if (solved := task.solve(model, batches)) is not None:
+        return solved.to(accelerator.device), None
+    keep = task.training.average_best
+    fitted = fit(
+        task,
+        fold,
+        model,
+        batches.training,
+        batches.valid,
+        accelerator=accelerator,
+        checkpoints=Checkpoints(keep) if folder is None else StoredCheckpoints(folder, keep),
+        on_epoch=on_epoch,
+    )
+    if not task.scores_single or fitted.single is None:
+        return fitted.model, None
+    single = task.rebuild(model).to(accelerator.device)
+    single.load_state_dict(fitted.single)
+    return fitted.model, single
+
+
+def validate(task: Task, *, folder: Path | None = None) -> Iterator[Validation]:
+    """Trains each fold with each seed and yields its score on valid; test is not looked at."""
+    for fold in task.dataset.split.folds:
+        for seed in range(task.training.seeds):
+            set_seed(seed)
+            batches, curves, accelerator = task.batches(fold, seed), Curves(), Accelerator()
+            model, _ = _fit(task, fold, batches, accelerator, folder, curves.log_step)
+            valid = accelerator.prepare(batches.valid)
+            scores = task.score(task.predict(model, valid, accelerator))
+            yield Validation(
+                training_name(fold.name, seed),
+                task.rank(scores),
+                sum(weights.numel() for weights in model.parameters()),
+                curves.points,
+            )
+
+
+def evaluate(task: Task, predictions: pd.DataFrame, tracker: Tracker) -> Scores:
+    """Scores all predictions with intervals, and keeps them with the run.
+
+    The model is scored on valid as well: that is what selected, and it flatters.
+    """
+    test, valid = (predictions[predictions["part"] == part] for part in ("test", "valid"))
+    scores = task.evaluate(test)
+    metrics = name_metrics("test", scores[MODEL])
+    metrics |= name_metrics("valid", task.evaluate(valid)[MODEL])
+    for system in scores.keys() - {MODEL}:
+        metrics |= name_metrics(f"baseline_{system}", scores[system])
+    tracker.log_metrics(metrics)
+    tracker.log_table(predictions, PREDICTIONS)
+    tracker.log_text(json.dumps(dict(task.failures), indent=2), "failed_clips.json")
+    if task.labels:
+        tracker.log_text(json.dumps(describe_labels(task), indent=2), "label_map.json")
+        _draw(task, test, tracker, "test, all folds")
+    return scores
+
+
+def describe_labels(task: Task) -> dict[str, object]:
+    """Returns the label map of a task, and what it leaves out, for a JSON file."""
+    dataset = task.dataset
+    return {
+        "corpus": dataset.label_map.corpus,
+        "label_set": dataset.label_map.label_set,
+        "labels": task.labels,
+        "classes": dataset.label_map.classes,
+        "dropped": dataset.targets.num_dropped,
+        "unlabelled": dataset.targets.num_unlabelled,
+    }
+
+
+def _keep_training(task: Task, table: pd.DataFrame, run: Tracker, title: str) -> None:
+    """Keeps the predictions of a training, and for classes its confusions and recall."""
+    run.log_table(table, PREDICTIONS)
+    if task.labels:
+        confusions = _draw(task, table[table["part"] == "test"], run, title)
+        run.log_metrics({"test/uar": float(unweighted_average_recall(confusions))})
+
+
+def _draw(task: Task, test: pd.DataFrame, run: Tracker, title: str) -> np.ndarray:
+    confusions = count_confusions(
+        test["target"].to_numpy(), test["predicted"].to_numpy(), len(task.labels)
+    )
+    run.log_figure(draw_confusions(confusions, task.labels, title), "confusions.png")
+    return confusions

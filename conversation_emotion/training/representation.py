@@ -1,0 +1,60 @@
+"""Trains probes to the same stage, and reads what their first linear layer makes of test."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from conversation_emotion.datasets.batches import make_loader
+from conversation_emotion.datasets.inputs import Inputs
+from conversation_emotion.figures.representation import Represented
+from conversation_emotion.models.conversation import UtteranceModel
+from conversation_emotion.splits.folds import Fold
+from conversation_emotion.tasks.emotion import EmotionRecognition, predict_windows
+from conversation_emotion.tracker import ParentTracker, training_name
+from conversation_emotion.training.cross_validation import train_fold
+
+REPRESENTATIONS = "representations.parquet"
+
+
+def represent(encoder: str, task: EmotionRecognition, tracker: ParentTracker) -> Represented:
+    """Trains each fold and seed to the stage, or reads what an interrupted run finished."""
+    jobs = [(fold, s) for fold in task.dataset.split.folds for s in range(task.training.seeds)]
+    tables = {}
+    for fold, seed in tqdm(jobs, desc=encoder, unit="training", leave=False):
+        name = training_name(fold.name, seed)
+        table = tracker.read_finished(name, REPRESENTATIONS)
+        if table is None:
+            with tracker.open_child(name, {"fold": fold.name, "seed": seed}) as run:
+                trained = train_fold(task, fold, seed, run=run)
+                table = _read_layer(trained.model, task.inputs, fold)
+                run.log_table(table, REPRESENTATIONS)
+        tables[fold.name, seed] = table
+    return Represented(encoder, task.dataset, tables)
+
+
+def _read_layer(model: nn.Module, inputs: Inputs, fold: Fold) -> pd.DataFrame:
+    """Reads the first linear layer, averaged over frames, for each utterance of the test part."""
+    assert isinstance(model, UtteranceModel)
+    windows = inputs.windows.select(fold.test)
+    arrays = inputs.arrays[fold.name]
+    batches = make_loader(windows, arrays, inputs.dataset.emotion_classes, batch_size=256)
+    units: list[NDArray[np.float32]] = []
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        units.append(output.float().cpu().numpy())
+
+    hook = model.projection.register_forward_hook(keep)
+    try:
+        predictions = predict_windows(model, batches)
+    finally:
+        hook.remove()
+    values = np.concatenate(units)
+    return pd.DataFrame(
+        {
+            "row": predictions.target_rows,
+            "predicted": predictions.probabilities.argmax(axis=1),
+            **{f"h{number}": values[:, number] for number in range(values.shape[1])},
+        }
+    )

@@ -1,0 +1,102 @@
+"""Reads finished runs back: their classes, their predictions, their metric, and names for them."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from conversation_emotion.evaluation.decisions import resolve_metric
+from conversation_emotion.tracker import PREDICTIONS
+from experiments.tracking.runs import tracking_uri
+
+_OLD_METRICS = {"accuracy": "wa"}
+"""Names of metrics that older runs recorded."""
+
+
+class Systems(NamedTuple):
+    """Finished runs that predict the same classes.
+
+    Attributes:
+        predictions: Those of each run on valid and test, by name.
+        labels: The classes (C).
+        metrics: Name of the metric that selected in each run, by name.
+    """
+
+    predictions: dict[str, pd.DataFrame]
+    labels: tuple[str, ...]
+    metrics: dict[str, str]
+
+
+def read_systems(run_ids: Sequence[str]) -> Systems:
+    """Reads the predictions of runs, which are named by the settings in which they differ.
+
+    Raises:
+        ValueError: A run is not there or not finished, keeps no predictions, or predicts other
+            classes.
+    """
+    client = MlflowClient(tracking_uri=tracking_uri())
+    params = [_find(client, run_id).data.params for run_id in run_ids]
+    labels = [_read_labels(client, run_id) for run_id in run_ids]
+    for run_id, found in zip(run_ids, labels, strict=True):
+        if found != labels[0]:
+            raise ValueError(
+                f"run {run_id} predicts {', '.join(found)}, run {run_ids[0]} {', '.join(labels[0])}"
+            )
+    names = _name(params, run_ids)
+    tables = [_download(client, run_id) for run_id in run_ids]
+    recorded = [settings.get("select_by") or "auto" for settings in params]
+    metrics = [resolve_metric(_OLD_METRICS.get(metric, metric)) for metric in recorded]
+    return Systems(
+        dict(zip(names, tables, strict=True)), labels[0], dict(zip(names, metrics, strict=True))
+    )
+
+
+def _find(client: MlflowClient, run_id: str) -> Run:
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        raise ValueError(
+            f"no run {run_id} in {tracking_uri()}; the tables and the pages of "
+            "python -m experiments.ui name the ids"
+        ) from error
+    if run.info.status != "FINISHED":
+        raise ValueError(f"run {run_id} is {run.info.status}; the same command resumes it")
+    return run
+
+
+def _download(client: MlflowClient, run_id: str) -> pd.DataFrame:
+    with tempfile.TemporaryDirectory() as folder:
+        table = pd.read_parquet(client.download_artifacts(run_id, PREDICTIONS, folder))
+    if missing := {"part", "target", "predicted"} - set(table.columns):
+        raise ValueError(f"run {run_id} predicts no classes: its table lacks {min(missing)}")
+    return table
+
+
+def _read_labels(client: MlflowClient, run_id: str) -> tuple[str, ...]:
+    kept = {file.path for file in client.list_artifacts(run_id)}
+    if missing := {PREDICTIONS, "label_map.json"} - kept:
+        raise ValueError(
+            f"run {run_id} keeps no {min(missing)}; name the run of a whole table's row, which "
+            "predicts classes, not that of a training"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(client.download_artifacts(run_id, "label_map.json", folder))
+        return tuple(json.loads(file.read_text("utf-8"))["labels"])
+
+
+def _name(settings: Sequence[Mapping[str, str]], run_ids: Sequence[str]) -> list[str]:
+    """Names runs by the settings in which they differ, by their ids where they do not."""
+    flags = sorted(
+        {flag for one in settings for flag in one if "version/" not in flag} - {"commit"}
+    )
+    differing = [flag for flag in flags if len({one.get(flag) for one in settings}) > 1]
+    names = [", ".join(f"{flag} {one.get(flag, '')}" for flag in differing) for one in settings]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{name} {run_id[:8]}".strip() for name, run_id in zip(names, run_ids, strict=True)]

@@ -1,0 +1,123 @@
+"""The command that predicts recordings with a model that was saved or registered."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from conversation_emotion.corpora.demo import DATA
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.training import TrainingSettings
+from experiments import predict, ser
+from experiments.tracking.registry import find_model
+from experiments.tracking.runs import tracking_uri
+from tests.small_corpus import write_corpus
+from tests.tracked import find_runs
+
+
+@pytest.fixture(scope="module")
+def voices(tmp_path_factory):
+    """A folder in which a model of single utterances was registered twice."""
+    folder = tmp_path_factory.mktemp("predict")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setenv("CONVERSATION_EMOTION_CACHE", str(folder / "cache"))
+        write_corpus(folder)
+        config = ser.SERConfig(
+            data=CorpusSettings(corpus="manifest", root=folder / "manifest.csv"),
+            training=TrainingSettings(epochs=1, resamples=100),
+            register="voices",
+        )
+        ser.run(config)
+        ser.run(dataclasses.replace(config, hidden_size=8))
+    return folder
+
+
+@pytest.fixture
+def here(voices, monkeypatch):
+    monkeypatch.chdir(voices)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return voices
+
+
+def test_every_recording_under_a_folder_gets_a_row(here, tmp_path, capsys):
+    (tmp_path / "deep").mkdir()
+    for name in ("b.ogg", "deep/a.ogg"):
+        (tmp_path / name).write_bytes((DATA / "Ses01_00.ogg").read_bytes())
+    (tmp_path / "broken.wav").write_text("no sound")
+    (tmp_path / "notes.txt").write_text("no recording")
+    output = tmp_path / "out" / "predictions.csv"
+    predict.run(predict.PredictSettings(model="voices", root=tmp_path, output=output))
+    table = pd.read_csv(output)
+    names = ["b.ogg", "broken.wav", "deep/a.ogg"]
+    assert table["audio"].tolist() == [str(tmp_path / name) for name in names]
+    assert table["emotion"].isna().tolist() == [False, True, False]
+    assert "broken.wav" in table["problem"][1]
+    probabilities = table.filter(like="p_").to_numpy()
+    np.testing.assert_allclose(probabilities[[0, 2]].sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(probabilities[0], probabilities[2])
+    printed = capsys.readouterr().out
+    assert "Emotion of single utterances, 3 rows" in printed
+    assert "1 not predicted" in printed
+
+
+def test_a_manifest_is_predicted_row_by_row(here, tmp_path):
+    output = tmp_path / "predictions.csv"
+    predict.run(predict.PredictSettings(model="voices", root=here / "manifest.csv", output=output))
+    given, table = pd.read_csv(here / "manifest.csv"), pd.read_csv(output)
+    assert table["utterance_id"].tolist() == given["utterance_id"].tolist()
+    assert table["emotion"].notna().all()
+
+
+def test_a_model_is_found_by_name_version_address_or_folder(here):
+    first = MlflowClient(tracking_uri()).get_model_version("voices", "1")
+    folder = find_model("voices/1")
+    assert str(folder) in f"{first.source}/artifacts/saved_model"
+    assert find_model("models:/voices/1") == folder == find_model(str(folder))
+    assert find_model("voices") == find_model("voices/2") != folder
+
+
+def test_a_model_is_found_by_its_run_and_by_that_of_the_command(here):
+    client, _, children = find_runs("ser")
+    registered = client.get_model_version("voices", "2").run_id
+    [child] = [run for run in children if run.info.run_id == registered]
+    folder = find_model(child.info.run_id)
+    assert folder.name == "saved_model"
+    assert registered in folder.parts
+    assert folder == find_model(f"runs:/{registered}")
+    assert folder == find_model(child.data.tags["mlflow.parentRunId"])
+
+
+def test_a_run_that_kept_no_model_or_is_not_there_is_refused(here):
+    client, [parent, *_], _ = find_runs("ser")
+    with pytest.raises(FileNotFoundError, match=f"no run {'0' * 32} in sqlite"):
+        find_model("0" * 32)
+    empty = client.create_run(parent.info.experiment_id).info.run_id
+    with pytest.raises(FileNotFoundError, match=f"run {empty} kept no model; train with --regis"):
+        find_model(empty)
+
+
+@pytest.mark.parametrize("name", ["faces", "voices/3"])
+def test_a_model_that_is_not_there_is_refused_with_those_that_are(here, name):
+    with pytest.raises(FileNotFoundError, match=f"'{name}' is neither .* registered are: voices"):
+        find_model(name)
+
+
+def test_without_a_store_nothing_is_made(workplace):
+    with pytest.raises(FileNotFoundError, match="no runs yet"):
+        find_model("voices")
+    assert list(workplace.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("root", "message"), [("nowhere", "no file or folder nowhere"), (".", "no recording under .;")]
+)
+def test_a_root_without_recordings_is_refused(here, tmp_path, monkeypatch, root, message):
+    folder = find_model("voices")
+    monkeypatch.chdir(tmp_path)
+    config = predict.PredictSettings(model=str(folder), root=type(folder)(root))
+    with pytest.raises(FileNotFoundError, match=message):
+        predict.run(config)

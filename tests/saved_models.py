@@ -1,0 +1,60 @@
+"""Saved models with random weights, for tests of what reads and uses them."""
+
+from pathlib import Path
+
+import torch
+
+from conversation_emotion.features.sources import list_sources, load_encoders
+from conversation_emotion.inference.card import FORMAT, Card, Part, Training, name_task
+from conversation_emotion.inference.saved_model import save_model
+from conversation_emotion.models.build import build_model, build_perceptions, frame_map_of
+from conversation_emotion.models.perception import identity
+from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.models import ModelSettings
+
+LABELS = ("angry", "happy", "neutral", "sad")
+
+
+def save_untrained(
+    folder: Path, settings: ModelSettings, features: FeatureSettings | None = None
+) -> Path:
+    """Writes a model of four classes into a folder, and returns that."""
+    features = features or FeatureSettings()
+    encoders = load_encoders(features)
+    standardisations = {}
+    for name, source in list_sources(features).items():
+        num_layers = encoders[name].num_layers if source.layers == "all" else 1
+        size = encoders[name].hidden_size * (2 if source.pooling == "statistics" else 1)
+        standardisations[name] = identity(num_layers, size)
+    torch.manual_seed(0)
+    model = build_model(
+        settings,
+        build_perceptions(features, standardisations, frame_map_of(settings)),
+        num_classes=len(LABELS),
+        num_emotions=len(LABELS),
+    )
+    part = Part(speakers=("a", "b|c"), num_targets=1234, score=0.5)
+    card = Card(
+        format=FORMAT,
+        task=name_task(settings),
+        corpus="demo",
+        label_set="4-class",
+        labels=LABELS,
+        emotions=LABELS,
+        model=settings,
+        features=features,
+        encoders={name: encoder.identity for name, encoder in encoders.items()},
+        training=Training(
+            protocol="official",
+            notes=(),
+            fold="official",
+            seed=0,
+            num_trainings=2,
+            select_by="wa",
+            valid=part,
+            test=part,
+        ),
+        versions={},
+    )
+    save_model(folder, model, card)
+    return folder
