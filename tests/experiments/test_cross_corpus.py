@@ -5,7 +5,7 @@ import shlex
 
 import optuna
 import pytest
-from tests.test_emobox import write_list
+from tests.splits.test_emobox import write_list
 
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
