@@ -14,7 +14,7 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from speech_encoders import read_model_type
@@ -97,7 +97,10 @@ def library_versions() -> str:
 
 
 def load_model(
-    model_class: type[Model], folder: Path, **options: object
+    model_class: type[Model],
+    folder: Path,
+    config: PreTrainedConfig | None = None,
+    attention: str | None = None,
 ) -> tuple[Model, list[str]]:
     """Loads a folder in float32 -> the model, and the names of the weights that it lacks."""
     with quiet_loading():
@@ -106,7 +109,8 @@ def load_model(
             dtype=torch.float32,
             local_files_only=True,
             output_loading_info=True,
-            **options,
+            config=config,
+            attn_implementation=attention,
         )
     model, report = cast("tuple[Model, dict[str, set[str]]]", loaded)
     return model, sorted(report["missing_keys"])
@@ -118,7 +122,8 @@ def load_whole(
     folder: Path,
     *,
     optional: tuple[str, ...] = (),
-    **options: object,
+    config: PreTrainedConfig | None = None,
+    attention: str | None = None,
 ) -> Model:
     """Loads a folder in float32, and in evaluation mode.
 
@@ -127,12 +132,13 @@ def load_whole(
         name: What the user asked for, for errors.
         folder: Folder of the checkpoint.
         optional: Endings of weights that may be missing.
-        options: Further arguments of ``from_pretrained``.
+        config: Configuration, that of the folder if None.
+        attention: Implementation of attention, the library's choice if None.
 
     Raises:
         ValueError: The checkpoint lacks weights.
     """
-    model, missing = load_model(model_class, folder, **options)
+    model, missing = load_model(model_class, folder, config, attention)
     if missing := [key for key in missing if not key.endswith(optional)]:
         raise ValueError(
             f"{name}: the checkpoint lacks {len(missing)} weights of {type(model).__name__}, "

@@ -85,5 +85,5 @@ def _load_model(name: str, folder: Path, family: _Family) -> PreTrainedModel:
         folder,
         optional=_NOT_USED,
         config=config,
-        attn_implementation=family.attention,
+        attention=family.attention,
     )

@@ -1,11 +1,11 @@
-"""Where a checkpoint's files lie: a local folder, the hub's cache, the hub, or a pip package."""
+"""Finds and digests checkpoints: a local folder, the hub's cache, the hub, or a pip package."""
 
 import hashlib
 import importlib.util
 import logging
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from torch import Tensor
 
 _logger = logging.getLogger(__name__)
 
@@ -57,14 +58,13 @@ class _Release(NamedTuple):
 def find_checkpoint(name: str) -> Path:
     """Finds the folder with a checkpoint's files, downloading them only if nothing local has them.
 
-    Looks at a local folder, then the hub's cache, then the hub, then a pip package that carries
-    the same weights.
+    Searches a local folder, the hub's cache, the hub, then a pip package with the same weights.
 
     Args:
         name: Local folder, Hugging Face hub id, or ``all-MiniLM-L6-v2``.
 
     Raises:
-        FileNotFoundError: The folder is incomplete, or no such checkpoint can be had.
+        FileNotFoundError: The folder is incomplete, or there is no such checkpoint.
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
@@ -87,7 +87,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def fingerprint(folder: Path) -> str:
-    """Digests weights, configuration and vocabulary: the same files are the same anywhere."""
+    """Digests weights, configuration and vocabulary, whatever folder they are in."""
     digest = hashlib.sha256()
     configs = {path for pattern in _CONFIGS for path in folder.glob(pattern) if path.is_file()}
     for path in [*sorted(configs), *weight_files(folder)]:
@@ -97,8 +97,17 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def digest_weights(weights: Mapping[str, Tensor]) -> str:
+    """Digests tensors with their names and shapes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
 def library_versions(*packages: str) -> str:
-    """Names the versions that hidden states depend on."""
+    """Returns the library versions that hidden states depend on."""
     return " ".join(f"{package}={version(package)}" for package in packages)
 
 
@@ -147,7 +156,7 @@ def _download_or_unpack(hub_id: str) -> Path:
 
 
 def _ask_hub(hub_id: str) -> _Release | str:
-    """Asks the hub for the newest release, for a few seconds at most; a string says why not."""
+    """Asks the hub for the newest release, for a few seconds at most; a string is the error."""
     if HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
     answer: queue.SimpleQueue[_Release | str] = queue.SimpleQueue()
@@ -160,7 +169,7 @@ def _ask_hub(hub_id: str) -> _Release | str:
         except Exception as error:  # network libraries differ; the message reaches the user
             answer.put(f"{type(error).__name__}: {error}".splitlines()[0])
 
-    # A thread, because resolving the host's name may hang without heeding any timeout.
+    # A thread, because resolving the host's name may hang beyond any timeout.
     threading.Thread(target=ask, daemon=True).start()
     try:
         return answer.get(timeout=_HUB_SECONDS)
