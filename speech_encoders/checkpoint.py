@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from typing import TypeVar, cast
 
 import torch
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, ModelInfo, snapshot_download
 from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
@@ -29,18 +29,6 @@ _WEIGHTS = (
     ("pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
 )
 _HUB_SECONDS = 4.0
-
-
-class _Release(NamedTuple):
-    """The newest state of a repository on the hub.
-
-    Attributes:
-        commit: Its commit.
-        files: Paths of its files.
-    """
-
-    commit: str
-    files: list[str]
 
 
 def find_checkpoint(name: str) -> Path:
@@ -197,25 +185,20 @@ def _download(name: str) -> Path:
             f"({release}); pass the folder of a checkpoint, fbank or mfcc, or run "
             f"'hf download {name}' on a machine with internet and copy its cache"
         )
-    patterns = next(
-        (list(patterns) for patterns in _WEIGHTS if patterns[0] in release.files), ["*.bin"]
-    )
-    return Path(
-        snapshot_download(name, revision=release.commit, allow_patterns=[*_CONFIGS, *patterns])
-    )
+    files = [file.rfilename for file in release.siblings or []]
+    patterns = [*_CONFIGS, *next((item for item in _WEIGHTS if item[0] in files), ("*.bin",))]
+    return Path(snapshot_download(name, revision=release.sha, allow_patterns=patterns))
 
 
-def _ask_hub(name: str) -> _Release | str:
+def _ask_hub(name: str) -> ModelInfo | str:
     """Asks the hub for the newest release, for a few seconds at most; a string is the error."""
     if HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    answer: queue.SimpleQueue[_Release | str] = queue.SimpleQueue()
+    answer: queue.SimpleQueue[ModelInfo | str] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
-            info = HfApi().model_info(name, timeout=_HUB_SECONDS)
-            files = [file.rfilename for file in info.siblings or []]
-            answer.put(_Release(info.sha or "main", files))
+            answer.put(HfApi().model_info(name, timeout=_HUB_SECONDS))
         except Exception as error:  # network libraries differ; the message reaches the user
             answer.put(f"{type(error).__name__}: {error}".splitlines()[0])
 

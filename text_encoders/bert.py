@@ -68,12 +68,7 @@ def tokenize(
 
 
 def load_bert(name: str, folder: Path, device: str) -> BertEncoder:
-    """Loads a checkpoint in float32.
-
-    Args:
-        name: What the user asked for, for errors.
-        folder: Folder with weights, configuration and tokenizer.
-        device: Where to compute.
+    """Loads the folder of a checkpoint in float32; ``name`` is for errors.
 
     Raises:
         ValueError: The checkpoint is no bidirectional encoder with padding, or lacks weights.

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, ModelInfo, snapshot_download
 from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
@@ -41,18 +40,6 @@ _WEIGHTS = (
     ("pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
 )
 _HUB_SECONDS = 4.0
-
-
-class _Release(NamedTuple):
-    """The newest state of a repository on the hub.
-
-    Attributes:
-        commit: Its commit.
-        files: Paths of its files.
-    """
-
-    commit: str
-    files: list[str]
 
 
 def find_checkpoint(name: str) -> Path:
@@ -138,10 +125,10 @@ def _find_cached(hub_id: str) -> Path | None:
 
 def _download_or_unpack(hub_id: str) -> Path:
     release = _ask_hub(hub_id)
-    if isinstance(release, _Release):
-        weights = next((item for item in _WEIGHTS if item[0] in release.files), ("*.bin",))
-        patterns = [*_CONFIGS, *weights]
-        return Path(snapshot_download(hub_id, revision=release.commit, allow_patterns=patterns))
+    if not isinstance(release, str):
+        files = [file.rfilename for file in release.siblings or []]
+        patterns = [*_CONFIGS, *next((item for item in _WEIGHTS if item[0] in files), ("*.bin",))]
+        return Path(snapshot_download(hub_id, revision=release.sha, allow_patterns=patterns))
     package = _PACKAGES.get(hub_id)
     spec = importlib.util.find_spec(package) if package else None
     if spec is not None and spec.origin is not None:
@@ -155,17 +142,15 @@ def _download_or_unpack(hub_id: str) -> Path:
     )
 
 
-def _ask_hub(hub_id: str) -> _Release | str:
+def _ask_hub(hub_id: str) -> ModelInfo | str:
     """Asks the hub for the newest release, for a few seconds at most; a string is the error."""
     if HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    answer: queue.SimpleQueue[_Release | str] = queue.SimpleQueue()
+    answer: queue.SimpleQueue[ModelInfo | str] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
-            info = HfApi().model_info(hub_id, timeout=_HUB_SECONDS)
-            files = [file.rfilename for file in info.siblings or []]
-            answer.put(_Release(info.sha or "main", files))
+            answer.put(HfApi().model_info(hub_id, timeout=_HUB_SECONDS))
         except Exception as error:  # network libraries differ; the message reaches the user
             answer.put(f"{type(error).__name__}: {error}".splitlines()[0])
 

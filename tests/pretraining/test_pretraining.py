@@ -106,7 +106,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_losses(folder, tmp_path,
     whole: list[tuple[int, float]] = []
     expected, _ = train(folder, tmp_path / "whole", keep(whole, 99), **settings)
     parts: list[tuple[int, float]] = []
-    with pytest.raises(SystemExit):  # behind a step whose checkpoint is not yet written
+    with pytest.raises(SystemExit):  # after a step whose checkpoint is not yet written
         train(folder, tmp_path / "parts", keep(parts, 7), **settings)
     objective, progress = train(folder, tmp_path / "parts", keep(parts, 99), **settings)
 
