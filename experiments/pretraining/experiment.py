@@ -10,7 +10,8 @@ from conversation_emotion.features.key import text_digest
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.settings.pretraining import PretrainingSettings
-from experiments import ser
+from conversation_emotion.settings.recognition import SERSettings
+from experiments.ser import EXPERIMENT as SER
 
 if TYPE_CHECKING:
     import optuna
@@ -63,15 +64,15 @@ class Pretraining(ABC, Generic[Settings]):
         if training.output is not None:
             raise ValueError("--output would be one folder for all trials of a sweep; leave it out")
         digest = text_digest(repr([source.clips for source in find_sources(settings.audio)]))
-        return f"{digest} {ser.prepare(_probe(settings, 'fbank'))}"
+        return f"{digest} {SER.prepare(_probe(settings, 'fbank'))}"
 
     def validate(self, settings: Settings, memory: "Memory") -> "Iterator[Validation]":
         """Pre-trains an encoder and yields the scores of its probe on valid."""
-        yield from ser.validate(_probe(settings, self._find_encoder(settings)), memory)
+        yield from SER.validate(_probe(settings, self._find_encoder(settings)), memory)
 
     def test(self, settings: Settings) -> "dict[str, Interval]":
         """Scores the probe of an encoder on test; the encoder is pre-trained if it was not yet."""
-        return ser.test(_probe(settings, self._find_encoder(settings)))
+        return SER.test(_probe(settings, self._find_encoder(settings)))
 
     def _find_encoder(self, settings: Settings) -> str:
         """Returns the folder of a setting's encoder, the same for the same setting."""
@@ -82,11 +83,11 @@ class Pretraining(ABC, Generic[Settings]):
         return str(place)
 
 
-def _probe(settings: PretrainingSettings, encoder: str) -> ser.SERConfig:
-    probe, default = settings.probe, ser.SERConfig()
+def _probe(settings: PretrainingSettings, encoder: str) -> SERSettings:
+    probe, default = settings.probe, SERSettings()
     return dataclasses.replace(
         default,
         data=CorpusSettings(corpus=probe.probe_corpus, root=probe.probe_root),
-        features=EncoderSettings(encoders=(encoder,), speech_layers="all"),
+        features=EncoderSettings(speech_encoder=(encoder,), speech_layers="all"),
         training=dataclasses.replace(default.training, seeds=probe.probe_seeds),
     )

@@ -25,12 +25,12 @@ from conversation_emotion.settings.dimensional import (
     DimensionalSettings,
     MiniSettings,
 )
+from conversation_emotion.settings.pretraining import AudioSettings, LoopSettings
 from conversation_emotion.tasks.prepare import prepare_dataset
 from conversation_emotion.tasks.ratings import DimensionalEmotion, find_rated
 from conversation_emotion.tracker import Memory
-from conversation_emotion.utterances.labels import IGNORED
-from conversation_emotion.settings.pretraining import AudioSettings, LoopSettings
 from conversation_emotion.utterances.audio import SAMPLE_RATE
+from conversation_emotion.utterances.labels import IGNORED
 from experiments.pretrain_cpc import CpcSettings
 from experiments.pretraining import objectives
 from speech_encoders.cpc import CpcConfig, CpcModel
