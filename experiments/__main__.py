@@ -58,7 +58,8 @@ def main() -> None:
             hint = f"; did you mean {close[0]!r}?" if close else ""
             sys.exit(f"usage error: no command {name!r}{hint}\n`{program}` lists all commands")
         sys.argv[:] = [f"{program} {name}", *sys.argv[1 + len(name.split()) :]]
-        import_module(commands[name].module).main()
+        module = import_module(commands[name].module)
+        (module.EXPERIMENT if hasattr(module, "EXPERIMENT") else module).main()
 
 
 if __name__ == "__main__":

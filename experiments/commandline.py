@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +59,7 @@ def find_commands() -> dict[str, Command]:
     for path in sorted(HERE.rglob("*.py")):
         parts = path.relative_to(HERE).with_suffix("").parts
         text = path.read_text("utf-8")
-        if "\ndef main(" in text and parts != ("__main__",):
+        if re.search(r"^(def main\(|EXPERIMENT = )", text, re.MULTILINE) and parts != ("__main__",):
             name = " ".join(part for part in parts if part != "__main__").replace("_", "-")
             purpose = " ".join((ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].split())
             commands[name] = Command(".".join(("experiments", *parts)), purpose)

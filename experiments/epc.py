@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, get_args
 
 from conversation_emotion.settings.models import DialogueModel, Fusion
 from conversation_emotion.settings.prediction import EPCSettings
-from experiments import commandline
 from experiments.experiment import Experiment, RowRun
 
 if TYPE_CHECKING:
@@ -51,12 +50,6 @@ class EPC(Experiment[EPCSettings]):
         return (
             f"Emotion in conversation: {task}; {settings.data.corpus}, {settings.features.modality}"
         )
-
-    def inputs(self, row: EPCSettings) -> tuple[str, str]:
-        """Returns the modalities and their encoders."""
-        features = row.features
-        named = [getattr(features, f"{modality}_encoder") for modality in features.modalities()]
-        return features.modality, " ".join(named)
 
     def published(self, settings: EPCSettings, runs: Sequence[RowRun]) -> "Sequence[RowResult]":
         """Returns the ceiling of the demo corpus, and figures of the same task."""
@@ -110,10 +103,5 @@ def _ceiling(corpus: str) -> "Iterator[RowResult]":
 EXPERIMENT = EPC()
 
 
-def main() -> None:
-    """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, EPCSettings, EXPERIMENT.name)
-
-
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

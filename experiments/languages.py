@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.corpus import parse_places
 from conversation_emotion.settings.probes import TABLES, LanguagesSettings
-from experiments import commandline
 from experiments.experiment import Experiment, RowRun
 
 if TYPE_CHECKING:
@@ -112,10 +111,5 @@ class Languages(Experiment[LanguagesSettings]):
 EXPERIMENT = Languages()
 
 
-def main() -> None:
-    """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, LanguagesSettings, EXPERIMENT.name)
-
-
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

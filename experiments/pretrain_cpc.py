@@ -20,7 +20,6 @@ from conversation_emotion.settings.pretraining import (
     LoopSettings,
     PretrainingSettings,
 )
-from experiments import commandline
 from experiments.pretraining.experiment import Pretraining
 from experiments.pretraining.settings import CpcSettings
 
@@ -80,10 +79,5 @@ class PretrainCpc(Pretraining[PretrainCpcSettings]):
 EXPERIMENT = PretrainCpc()
 
 
-def main() -> None:
-    """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, EXPERIMENT.settings)
-
-
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

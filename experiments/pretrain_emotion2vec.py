@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.pretraining import PretrainingSettings
-from experiments import commandline
 from experiments.pretraining.experiment import Pretraining
 from experiments.pretraining.settings import Emotion2vecSettings
 
@@ -71,10 +70,5 @@ class PretrainEmotion2vec(Pretraining[PretrainEmotion2vecSettings]):
 EXPERIMENT = PretrainEmotion2vec()
 
 
-def main() -> None:
-    """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, EXPERIMENT.settings)
-
-
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -34,7 +34,7 @@ class ExtractedFeatures:
     failures: dict[str, str] = field(default_factory=dict)
 
     def to_frame(self) -> pd.DataFrame:
-        """Returns a row for each layer and frame: ``name``, ``layer``, ``time``, ``f0``, ``f1``, ..."""
+        """Returns a row for each layer and frame: ``name``, ``layer``, ``time``, ``f0``, ..."""
         tables = []
         for name, states, times in zip(self.names, self.states, self.times, strict=True):
             for layer, frames in enumerate(() if states is None else states):
