@@ -46,7 +46,7 @@ def test_strengths_are_read_from_numbers_alone():
 
 def test_least_squares_leaves_out_what_is_not_rated():
     said = torch.tensor([[1.0], [2.0], [5.0]], requires_grad=True)
-    loss = squared_error_loss(said, torch.tensor([[0.0], [float("nan")], [3.0]]), torch.ones(1))
+    loss = squared_error_loss(said, torch.tensor([[0.0], [float("nan")], [3.0]]))
     loss.backward()
     assert loss.item() == pytest.approx((1 + 4) / 2)
     assert said.grad is not None
