@@ -1,12 +1,11 @@
 """Tasks of milliseconds that tests share: planted numbers or clips, and one fold or two."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from torch import nn
 
 from conversation_emotion.datasets.batches import ModalityArrays
@@ -15,11 +14,13 @@ from conversation_emotion.datasets.clip_inputs import ClipInputs
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.inputs import Inputs
 from conversation_emotion.datasets.windows import Windows, single_utterances
+from conversation_emotion.models.fine_tuned import Encoding
 from conversation_emotion.settings.fine_tuning import TunableSettings
 from conversation_emotion.settings.training import FineTuningSettings, TrainingSettings
 from conversation_emotion.splits.folds import Fold, Split
 from conversation_emotion.tasks.emotion import Classification
 from conversation_emotion.tasks.fine_tuning import FineTuning
+from conversation_emotion.tasks.ratings import Regression
 from conversation_emotion.tasks.task import Task
 from conversation_emotion.training.checkpoints import Checkpoints
 from conversation_emotion.training.fit import Fitted, OnEpoch, fit
@@ -136,25 +137,33 @@ def make_clips() -> Clips:
     return Clips(inputs=inputs, classes=np.array(classes))
 
 
+def make_clip_inputs(clips: Clips, num_folds: int = 1) -> ClipInputs:
+    """Splits the clips; a second fold swaps the parts of the first."""
+    first, second = np.arange(24), np.arange(24, 40)
+    folds = (make_fold(first, second), make_fold(second, first, "swapped"))[:num_folds]
+    dataset = make_dataset(make_dialogues(len(clips.classes), 1), clips.classes, *folds)
+    return ClipInputs(dataset, clips, {}, "planted")
+
+
+def load_blocks(name: str) -> Encoding:
+    """Loads `TwoBlocks`, whatever the name."""
+    return cast(Encoding, TwoBlocks())
+
+
 def make_fine_tuning(
     clips: Clips,
     training: FineTuningSettings,
     *,
     lora_rank: int | None = None,
     num_folds: int = 1,
-    folder: Path | None = None,
 ) -> FineTuning:
-    """Fine-tunes `TwoBlocks` on the clips; a second fold swaps the parts of the first."""
-    first, second = np.arange(24), np.arange(24, 40)
-    folds = (make_fold(first, second), make_fold(second, first, "swapped"))[:num_folds]
-    dataset = make_dataset(make_dialogues(len(clips.classes), 1), clips.classes, *folds)
+    """Fine-tunes `TwoBlocks` on the clips."""
     return FineTuning(
-        ClipInputs(dataset, clips, {}, "planted"),
+        make_clip_inputs(clips, num_folds),
         TunableSettings(lora_rank=lora_rank),
         training,
-        lambda name: TwoBlocks(),  # type: ignore[arg-type, return-value]
+        load_blocks,
         encoder="two-blocks",
-        folder=folder,
     )
 
 
@@ -174,13 +183,12 @@ def fit_task(
         task.build(fold) if model is None else model,
         batches.training,
         batches.valid,
-        accelerator=Accelerator(cpu=True),
         checkpoints=checkpoints,
         on_epoch=on_epoch,
     )
 
 
-def score_valid(task: Task, model: nn.Module) -> dict[str, float]:
+def score_valid(task: Classification | Regression, model: nn.Module) -> dict[str, float]:
     """Scores a model on the valid part of the first fold."""
     fold = task.dataset.split.folds[0]
-    return task.score(task.predict(model, task.batches(fold, 0).valid, Accelerator(cpu=True)))
+    return task.score(task.predict(model, task.batches(fold, 0).valid))

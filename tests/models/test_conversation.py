@@ -142,7 +142,9 @@ def test_who_spoke_and_how_long_ago_changes_the_prediction(table, classes, array
     before = predict(model, batch)
     swapped = torch.where(batch.roles == 0, 1, 0)
     assert not torch.allclose(before, predict(model, batch._replace(roles=swapped)))
-    assert not torch.allclose(before, predict(model, batch._replace(turns_back=batch.turns_back + 1)))
+    assert not torch.allclose(
+        before, predict(model, batch._replace(turns_back=batch.turns_back + 1))
+    )
 
 
 def test_early_fusion_has_one_dialogue_model_and_late_fusion_one_each(table, arrays):
