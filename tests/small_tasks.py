@@ -20,7 +20,6 @@ from conversation_emotion.settings.training import FineTuningSettings, TrainingS
 from conversation_emotion.splits.folds import Fold, Split
 from conversation_emotion.tasks.emotion import Classification
 from conversation_emotion.tasks.fine_tuning import FineTuning
-from conversation_emotion.tasks.ratings import Regression
 from conversation_emotion.tasks.task import Task
 from conversation_emotion.training.checkpoints import Checkpoints
 from conversation_emotion.training.fit import Fitted, OnEpoch, fit
@@ -188,7 +187,7 @@ def fit_task(
     )
 
 
-def score_valid(task: Classification | Regression, model: nn.Module) -> dict[str, float]:
+def score_valid(task: Classification, model: nn.Module) -> dict[str, float]:
     """Scores a model on the valid part of the first fold."""
     fold = task.dataset.split.folds[0]
     return task.score(task.predict(model, task.batches(fold, 0).valid))

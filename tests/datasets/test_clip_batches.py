@@ -46,6 +46,8 @@ def test_an_epoch_depends_on_its_number_alone(clips):
             seed=3,
         )
         loader.epoch = first_epoch
+        orders: list[list[int]] = []
+        chances: list[float] = []
         for _ in range(2 - first_epoch):
             orders, chances = [], []
             for batch in loader:

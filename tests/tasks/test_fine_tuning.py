@@ -144,7 +144,7 @@ def head_of(**changes) -> list[float]:
     clips.classes[:24:6] = 1
     base = {"epochs": 5, "batch_size": 4, "learning_rate": 0.02, "average_best": 3}
     task = make_fine_tuning(clips, FineTuningSettings(**{**base, **changes}))
-    return fit_task(task).model.head.weight.flatten().tolist()  # type: ignore[operator, union-attr]
+    return fit_task(task).model.get_parameter("head.weight").flatten().tolist()
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
