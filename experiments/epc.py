@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import optuna
 
     from conversation_emotion.evaluation.results import RowResult
-    from conversation_emotion.tasks.emotion import EmotionPrediction
+    from conversation_emotion.tasks.emotion import TurnEmotion
     from conversation_emotion.tracker import Memory
 
 
@@ -38,7 +38,7 @@ class EPC(Experiment[EPCSettings]):
         given = ", given the past" if model.history_labels == "gold" else ""
         return {f"{model.dialogue_model} GRU, {model.fusion} fusion{given}": settings}
 
-    def task(self, row: EPCSettings, memory: "Memory") -> "EmotionPrediction":
+    def task(self, row: EPCSettings, memory: "Memory") -> "TurnEmotion":
         """Finds the context of every target, and extracts the features of both modalities."""
         from conversation_emotion.tasks.prepare import prepare_prediction
 
@@ -78,7 +78,7 @@ class EPC(Experiment[EPCSettings]):
 
     def search_space(self, trial: "optuna.trial.BaseTrial", settings: EPCSettings) -> EPCSettings:
         """Varies fusion, dialogue model, features, sizes, dropouts, auxiliary tasks, optimizer."""
-        from experiments.sweep.space import propose_features, propose_training
+        from conversation_emotion.settings.space import propose_features, propose_training
 
         model, choose, draw = settings.model, trial.suggest_categorical, trial.suggest_float
         features = propose_features(trial, settings.features)
@@ -99,7 +99,7 @@ class EPC(Experiment[EPCSettings]):
 
 def _ceiling(corpus: str) -> "Iterator[RowResult]":
     """Yields what the process that made the demo corpus allows at most."""
-    from conversation_emotion.corpora.demo import CEILING_UAR
+    from conversation_emotion.corpora.demo.ceiling import CEILING_UAR
     from conversation_emotion.evaluation.results import RowResult
 
     if corpus == "demo":

@@ -213,21 +213,11 @@ class Experiment(ABC, Generic[Settings]):
 
     def protocol(self, settings: Settings, runs: Sequence[RowRun]) -> Iterator[str]:
         """Yields how the scores came about, with n and classes, from the first row."""
-        from conversation_emotion.evaluation import results
+        from conversation_emotion.training.report import describe_protocol
 
         del settings
-        task, dataset = runs[0].task, runs[0].task.dataset
-        yield from results.describe_protocol(
-            dataset.split.name,
-            dataset.split.validation,
-            dataset.split.notes,
-            num_folds=len(dataset.split.folds),
-            num_seeds=task.training.seeds,
-            n=next(iter(runs[0].scores["model"].values())).n,
-        )
-        if task.labels:
-            targets = dataset.targets
-            yield results.describe_classes(task.labels, targets.num_dropped, targets.num_unlabelled)
+        n = next(iter(runs[0].scores["model"].values())).n
+        yield from describe_protocol(runs[0].task, n)
 
     def baseline(self, run: RowRun, system: str) -> "RowResult":
         """Records the row of a baseline."""
@@ -242,35 +232,22 @@ class Experiment(ABC, Generic[Settings]):
         corpus: str | None = None,
     ) -> "RowResult":
         """Records a row: scores, per-class scores, settings, command, versions."""
-        from conversation_emotion.evaluation.metrics import score_classes
-        from conversation_emotion.evaluation.results import RowResult
         from conversation_emotion.settings.flags import format_settings
+        from conversation_emotion.training.report import record_row
         from experiments.tracking.runs import versions
 
-        task, dataset = run.task, run.task.dataset
-        metrics = run.scores[system]
-        per_class = {}
-        if task.labels:
-            test = run.predictions[run.predictions["part"] == "test"]
-            column = "predicted" if system == "model" else system
-            per_class = score_classes(test.assign(predicted=test[column]), task.labels)
         modality, encoder = self.inputs(run.settings)
-        return RowResult(
+        return record_row(
+            run.task,
+            run.predictions,
+            run.scores[system],
+            system=system,
             name=name or run.name,
             kind=kind,
-            task=task.name,
-            task_version=task.version,
-            protocol=dataset.split.name,
-            corpus=corpus or dataset.label_map.corpus,
-            label_set=dataset.label_map.label_set,
+            corpus=corpus or run.task.dataset.label_map.corpus,
             modality=modality,
             encoder=encoder,
             settings=format_settings(run.settings),
-            metrics=metrics,
-            per_class=per_class,
-            num_folds=len(dataset.split.folds),
-            num_seeds=task.training.seeds,
-            n=next(iter(metrics.values())).n,
             command=commandline.command_of(self.name, run.settings) if kind == "model" else "",
             commit=versions()["commit"],
             run_id=run.run.run_id,
@@ -307,9 +284,9 @@ def _keep_best(task: "Task", row: Any) -> Any:
     from conversation_emotion.datasets.encoder_families import find_family
     from conversation_emotion.features.sources import list_sources
     from conversation_emotion.inference.best_model import KeepBest
-    from conversation_emotion.tasks.emotion import EmotionPrediction, EmotionRecognition
+    from conversation_emotion.tasks.emotion import TurnEmotion, UtteranceEmotion
 
-    assert isinstance(task, EmotionPrediction | EmotionRecognition)
+    assert isinstance(task, TurnEmotion | UtteranceEmotion)
     names = [source.encoder for source in list_sources(task.features).values()]
     keep = KeepBest(
         model=task.model,

@@ -22,7 +22,7 @@ from experiments.experiment import Experiment, RowRun
 
 if TYPE_CHECKING:
     from conversation_emotion.evaluation.results import RowResult
-    from conversation_emotion.tasks.emotion import EmotionRecognition
+    from conversation_emotion.tasks.emotion import UtteranceEmotion
     from conversation_emotion.tracker import Memory
 
 LANGUAGES = {
@@ -59,7 +59,7 @@ class Languages(Experiment[LanguagesSettings]):
             for encoder in settings.features.speech_encoder
         }
 
-    def task(self, row: LanguagesSettings, memory: "Memory") -> "EmotionRecognition":
+    def task(self, row: LanguagesSettings, memory: "Memory") -> "UtteranceEmotion":
         """Extracts the features of an encoder on one corpus."""
         from conversation_emotion.tasks.prepare import prepare_recognition
 

@@ -84,7 +84,7 @@ class Sentiment(Experiment[SentimentSettings]):
         self, trial: "optuna.trial.BaseTrial", settings: SentimentSettings
     ) -> SentimentSettings:
         """Varies row, head size, dropout and the optimizer."""
-        from experiments.sweep.space import propose_training
+        from conversation_emotion.settings.space import propose_training
 
         rows = settings.rows()
         if len(rows) > 1:

@@ -26,7 +26,7 @@ from experiments.experiment import Experiment, RowRun
 if TYPE_CHECKING:
     from conversation_emotion.evaluation.results import ResultsTable
     from conversation_emotion.splits.folds import Fold
-    from conversation_emotion.tasks.emotion import EmotionRecognition
+    from conversation_emotion.tasks.emotion import UtteranceEmotion
     from conversation_emotion.tasks.task import Task
     from conversation_emotion.tracker import Memory
     from experiments.tracking.runs import ParentRun
@@ -54,7 +54,7 @@ class Visualise(Experiment[VisualiseSettings]):
         """Returns a run for each encoder."""
         return {name: settings.for_encoder(name) for name in settings.stage.speech_encoder}
 
-    def task(self, row: VisualiseSettings, memory: "Memory") -> "EmotionRecognition":
+    def task(self, row: VisualiseSettings, memory: "Memory") -> "UtteranceEmotion":
         """Extracts the features of an encoder, and makes sure that the fold exists."""
         from conversation_emotion.evaluation.separation import check_umap
         from conversation_emotion.tasks.prepare import prepare_recognition
@@ -80,7 +80,7 @@ class Visualise(Experiment[VisualiseSettings]):
         from conversation_emotion.figures.representation import summarise_measures
         from conversation_emotion.training.representation import represent
 
-        found = represent(name, cast("EmotionRecognition", task), parent)
+        found = represent(name, cast("UtteranceEmotion", task), parent)
         predictions = found.predictions()
         n = len(predictions.drop_duplicates(["fold", "utterance_id"]))
         measures = summarise_measures(found.measure(), n)

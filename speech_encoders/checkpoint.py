@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from typing import TypeVar, cast
 
 import torch
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, ModelInfo, snapshot_download
 from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from speech_encoders import read_model_type
@@ -29,18 +29,6 @@ _WEIGHTS = (
     ("pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
 )
 _HUB_SECONDS = 4.0
-
-
-class _Release(NamedTuple):
-    """The newest state of a repository on the hub.
-
-    Attributes:
-        commit: Its commit.
-        files: Paths of its files.
-    """
-
-    commit: str
-    files: list[str]
 
 
 def find_checkpoint(name: str) -> Path:
@@ -97,7 +85,10 @@ def library_versions() -> str:
 
 
 def load_model(
-    model_class: type[Model], folder: Path, **options: object
+    model_class: type[Model],
+    folder: Path,
+    config: PreTrainedConfig | None = None,
+    attention: str | None = None,
 ) -> tuple[Model, list[str]]:
     """Loads a folder in float32 -> the model, and the names of the weights that it lacks."""
     with quiet_loading():
@@ -106,7 +97,8 @@ def load_model(
             dtype=torch.float32,
             local_files_only=True,
             output_loading_info=True,
-            **options,
+            config=config,
+            attn_implementation=attention,
         )
     model, report = cast("tuple[Model, dict[str, set[str]]]", loaded)
     return model, sorted(report["missing_keys"])
@@ -118,7 +110,8 @@ def load_whole(
     folder: Path,
     *,
     optional: tuple[str, ...] = (),
-    **options: object,
+    config: PreTrainedConfig | None = None,
+    attention: str | None = None,
 ) -> Model:
     """Loads a folder in float32, and in evaluation mode.
 
@@ -127,12 +120,13 @@ def load_whole(
         name: What the user asked for, for errors.
         folder: Folder of the checkpoint.
         optional: Endings of weights that may be missing.
-        options: Further arguments of ``from_pretrained``.
+        config: Configuration, that of the folder if None.
+        attention: Implementation of attention, the library's choice if None.
 
     Raises:
         ValueError: The checkpoint lacks weights.
     """
-    model, missing = load_model(model_class, folder, **options)
+    model, missing = load_model(model_class, folder, config, attention)
     if missing := [key for key in missing if not key.endswith(optional)]:
         raise ValueError(
             f"{name}: the checkpoint lacks {len(missing)} weights of {type(model).__name__}, "
@@ -191,25 +185,20 @@ def _download(name: str) -> Path:
             f"({release}); pass the folder of a checkpoint, fbank or mfcc, or run "
             f"'hf download {name}' on a machine with internet and copy its cache"
         )
-    patterns = next(
-        (list(patterns) for patterns in _WEIGHTS if patterns[0] in release.files), ["*.bin"]
-    )
-    return Path(
-        snapshot_download(name, revision=release.commit, allow_patterns=[*_CONFIGS, *patterns])
-    )
+    files = [file.rfilename for file in release.siblings or []]
+    patterns = [*_CONFIGS, *next((item for item in _WEIGHTS if item[0] in files), ("*.bin",))]
+    return Path(snapshot_download(name, revision=release.sha, allow_patterns=patterns))
 
 
-def _ask_hub(name: str) -> _Release | str:
+def _ask_hub(name: str) -> ModelInfo | str:
     """Asks the hub for the newest release, for a few seconds at most; a string is the error."""
     if HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    answer: queue.SimpleQueue[_Release | str] = queue.SimpleQueue()
+    answer: queue.SimpleQueue[ModelInfo | str] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
-            info = HfApi().model_info(name, timeout=_HUB_SECONDS)
-            files = [file.rfilename for file in info.siblings or []]
-            answer.put(_Release(info.sha or "main", files))
+            answer.put(HfApi().model_info(name, timeout=_HUB_SECONDS))
         except Exception as error:  # network libraries differ; the message reaches the user
             answer.put(f"{type(error).__name__}: {error}".splitlines()[0])
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from torch import nn
 from transformers import (
@@ -27,40 +26,20 @@ FORMAT = 1
 _NOT_USED = ("masked_spec_embed",)  # only training masks frames, so many checkpoints lack it
 
 
-class _Family(NamedTuple):
-    """How the checkpoints of one model family become an encoder.
-
-    Attributes:
-        model: Class that holds the weights.
-        attention: Implementation of attention: the fastest that the family has.
-        build: (model, folder, identity) -> encoder.
-    """
-
-    model: type[PreTrainedModel]
-    attention: str
-    build: Callable[[PreTrainedModel, Path, str], WaveformEncoder]
-
-
-_FAMILIES: dict[str, _Family] = {
-    "wav2vec2": _Family(Wav2Vec2Model, "sdpa", Wav2Vec2Encoder.from_checkpoint),
-    "hubert": _Family(HubertModel, "sdpa", Wav2Vec2Encoder.from_checkpoint),
-    "wavlm": _Family(WavLMModel, "eager", Wav2Vec2Encoder.from_checkpoint),
-    "data2vec-audio": _Family(Data2VecAudioModel, "sdpa", Wav2Vec2Encoder.from_checkpoint),
-    "whisper": _Family(WhisperModel, "sdpa", WhisperEncoder.from_checkpoint),
+_FAMILIES: dict[
+    str, tuple[type[PreTrainedModel], str, Callable[[PreTrainedModel, Path, str], WaveformEncoder]]
+] = {
+    "wav2vec2": (Wav2Vec2Model, "sdpa", Wav2Vec2Encoder.from_checkpoint),
+    "hubert": (HubertModel, "sdpa", Wav2Vec2Encoder.from_checkpoint),
+    "wavlm": (WavLMModel, "eager", Wav2Vec2Encoder.from_checkpoint),
+    "data2vec-audio": (Data2VecAudioModel, "sdpa", Wav2Vec2Encoder.from_checkpoint),
+    "whisper": (WhisperModel, "sdpa", WhisperEncoder.from_checkpoint),
 }
+"""Of each family: its class, the fastest attention it has, (model, folder, identity) -> encoder."""
 
 
 def load(name: str, device: str) -> WaveformEncoder:
-    """Loads a checkpoint in float32.
-
-    Args:
-        name: Local folder or Hugging Face hub id.
-        device: Where to compute.
-
-    Raises:
-        FileNotFoundError: The checkpoint is neither local nor available from the hub.
-        ValueError: The checkpoint is of another family, or lacks weights.
-    """
+    """Loads a folder or hub id in float32; errors as of `load_speech_encoder`."""
     folder = find_checkpoint(name)
     model_type = read_model_type(folder)
     if model_type is None or model_type not in _FAMILIES:
@@ -68,22 +47,13 @@ def load(name: str, device: str) -> WaveformEncoder:
             f"{name}: model type {model_type!r} is not supported; expected one of "
             f"{', '.join(_FAMILIES)}"
         )
-    family = _FAMILIES[model_type]
-    model = _load_model(name, folder, family)
-    nn.Module.to(model, device)
-    identity = f"{model_type} format={FORMAT} sha256={fingerprint(folder)} {library_versions()}"
-    return family.build(model, folder, identity)
-
-
-def _load_model(name: str, folder: Path, family: _Family) -> PreTrainedModel:
+    model_class, attention, build = _FAMILIES[model_type]
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if hasattr(config, "add_adapter"):
         config.add_adapter = False  # it shortens only the model's output, after the layers
-    return load_whole(
-        family.model,
-        name,
-        folder,
-        optional=_NOT_USED,
-        config=config,
-        attn_implementation=family.attention,
+    model = load_whole(
+        model_class, name, folder, optional=_NOT_USED, config=config, attention=attention
     )
+    nn.Module.to(model, device)
+    identity = f"{model_type} format={FORMAT} sha256={fingerprint(folder)} {library_versions()}"
+    return build(model, folder, identity)

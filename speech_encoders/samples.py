@@ -10,7 +10,7 @@ class SampleEncoder(WaveformEncoder):
     """Returns its input: frames of one feature, 16,000 a second.
 
     Args:
-        min_samples: The shortest clip that the model behind accepts.
+        min_samples: The shortest clip that the model on the samples accepts.
     """
 
     identity = "samples format=1"

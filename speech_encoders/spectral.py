@@ -47,7 +47,7 @@ class SpectralEncoder(WaveformEncoder):
     Args:
         num_mel_bins: Mel filters.
         num_coefficients: Cepstral coefficients, the first included; None keeps the mel energies.
-        num_deltas: Orders of time derivatives behind the features: 0, 1 or 2.
+        num_deltas: Orders of time derivatives appended to the features: 0, 1 or 2.
         device: Where to compute.
 
     Raises:

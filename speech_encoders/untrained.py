@@ -17,17 +17,7 @@ SEED = 0
 
 
 def load(name: str, device: str) -> Emotion2vecEncoder:
-    """Builds emotion2vec with random weights.
-
-    Args:
-        name: ``untrained:`` and a size of emotion2vec, or a folder with a configuration whose shape
-            to take.
-        device: Where to compute.
-
-    Raises:
-        FileNotFoundError: There is no such size and no such folder.
-        ValueError: The folder is of another model.
-    """
+    """Builds emotion2vec of a size, or of a folder's shape; errors as of `load_speech_encoder`."""
     config = _find_config(name.removeprefix(PREFIX))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)

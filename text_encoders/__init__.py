@@ -1,7 +1,7 @@
 """Text encoders: strings in, hidden states of every layer out.
 
-Leaves of the suite: no encoder knows tables, corpora or experiments. `load_text_encoder` turns a
-name into one; all of them answer the same call, `TextEncoder`.
+Leaves of the suite: no encoder depends on tables, corpora or experiments. `load_text_encoder` loads
+one by its name; all are a `text_encoders.contract.StringEncoder`.
 
 Tensor shapes are written with one alphabet:
 
@@ -11,11 +11,10 @@ Tensor shapes are written with one alphabet:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from text_encoders.contract import StringEncoder
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 """Small sentence encoder whose weights also come as a pip package, so that it works offline."""
@@ -23,53 +22,19 @@ DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 _TOKENS = "tokens:"
 
 
-class TextEncoder(Protocol):
-    """Turns texts into hidden states; padding and batch-mates never change a text's result."""
-
-    @property
-    def identity(self) -> str:
-        """All that the features depend on: kind, settings, weights, format, library versions."""
-        ...
-
-    @property
-    def num_layers(self) -> int:
-        """Layers of hidden states (L)."""
-        ...
-
-    @property
-    def hidden_size(self) -> int:
-        """Features of a token or sentence (D)."""
-        ...
-
-    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Encodes texts in inference mode; batches of similar length are formed inside.
-
-        Args:
-            texts: Texts, none of them empty.
-
-        Returns:
-            Hidden states of shape (B, L, T, D), zero at padded tokens, and the number of real
-            tokens of each text, shape (B,), both on the encoder's device.
-
-        Raises:
-            ValueError: There are no texts, or one is empty.
-        """
-        ...
-
-
-def load_text_encoder(name: str = DEFAULT_ENCODER, *, device: str = "cpu") -> TextEncoder:
+def load_text_encoder(name: str = DEFAULT_ENCODER, *, device: str = "cpu") -> StringEncoder:
     """Loads a text encoder.
 
     A sentence-transformers model gives one vector per text, its own pooling and normalisation
     included; any other BERT-like checkpoint gives a vector per token and layer, and so does a
-    sentence-transformers model behind the prefix ``tokens:``.
+    sentence-transformers model with the prefix ``tokens:``.
 
     Args:
         name: Hugging Face hub id, local folder, or ``all-MiniLM-L6-v2``, the default.
         device: Where it computes, for instance ``cpu`` or ``cuda:0``.
 
     Raises:
-        FileNotFoundError: The checkpoint is neither here nor to be had from the hub.
+        FileNotFoundError: The checkpoint is neither local nor available from the hub.
         ValueError: The checkpoint is no text encoder, or lacks weights.
     """
     from text_encoders.checkpoint import find_checkpoint

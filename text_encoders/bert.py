@@ -1,30 +1,34 @@
 """Token states of BERT (Devlin et al., 2019) and models of its shape, layer by layer."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BatchEncoding,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from text_encoders.checkpoint import fingerprint, library_versions, quiet_loading
-from text_encoders.texts import check_texts
+from text_encoders.contract import StringEncoder
 
 FORMAT = 1
 """Number in the identity; grows when the same checkpoint gives other features."""
 
-_BATCH_SIZE = 64
 _UNLIMITED = 1_000_000  # tokenizers without a maximum of their own report an astronomical one
 _NOT_USED = "pooler."  # an untrained pooler changes no token state
 
 
-class BertEncoder:
+class BertEncoder(StringEncoder):
     """The token embeddings and the output of each layer.
 
     Special tokens count as tokens, as in the pooling of the models themselves: a text of one word
     has three with BERT, ``[CLS] word [SEP]``. Longer texts are cut at the model's maximum, the
-    special tokens kept. An instance is a `text_encoders.TextEncoder`.
+    special tokens kept.
 
     Args:
         model: A bidirectional Transformer encoder.
@@ -38,45 +42,33 @@ class BertEncoder:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.identity = identity
-        self.num_layers: int = model.config.num_hidden_layers + 1
-        self.hidden_size: int = model.config.hidden_size
+        self.num_layers = model.config.num_hidden_layers + 1
+        self.hidden_size = model.config.hidden_size
         self.max_tokens = _max_tokens(model, tokenizer)
 
-    @torch.inference_mode()
-    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Encodes texts: B texts -> (B, L, T, D), (B,); see `TextEncoder`."""
-        check_texts(texts)
-        order = sorted(range(len(texts)), key=lambda position: len(texts[position]))
-        states: list[Tensor] = [torch.empty(0)] * len(texts)
-        for first in range(0, len(order), _BATCH_SIZE):
-            positions = order[first : first + _BATCH_SIZE]
-            batch, counts = self._encode([texts[position] for position in positions])
-            for position, state, count in zip(positions, batch, counts.tolist(), strict=True):
-                states[position] = state[:count]
-        num_tokens = torch.tensor([len(state) for state in states], device=self.model.device)
-        return nn.utils.rnn.pad_sequence(states, batch_first=True).transpose(1, 2), num_tokens
-
-    def _encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+    def encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Encodes one batch: B texts -> (B, T, L, D), (B,)."""
-        tokens = self.tokenizer(
-            texts,
-            padding=True,
-            padding_side="right",
-            truncation=True,
-            max_length=self.max_tokens,
-            return_tensors="pt",
-        ).to(self.model.device)
+        tokens = tokenize(self.tokenizer, texts, self.max_tokens).to(self.model.device)
         output = self.model(**tokens, output_hidden_states=True)
         return torch.stack(output.hidden_states, dim=2), tokens["attention_mask"].sum(dim=1)
 
 
-def load_bert(name: str, folder: Path, device: str) -> BertEncoder:
-    """Loads a checkpoint in float32.
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase, texts: list[str], max_tokens: int
+) -> BatchEncoding:
+    """Returns indices and mask of B texts, each (B, T), padded on the right, cut at a maximum."""
+    return tokenizer(
+        texts,
+        padding=True,
+        padding_side="right",
+        truncation=True,
+        max_length=max_tokens,
+        return_tensors="pt",
+    )
 
-    Args:
-        name: What the user asked for, for errors.
-        folder: Folder with weights, configuration and tokenizer.
-        device: Where to compute.
+
+def load_bert(name: str, folder: Path, device: str) -> BertEncoder:
+    """Loads the folder of a checkpoint in float32; ``name`` is for errors.
 
     Raises:
         ValueError: The checkpoint is no bidirectional encoder with padding, or lacks weights.
@@ -104,9 +96,9 @@ def load_bert(name: str, folder: Path, device: str) -> BertEncoder:
 
 
 def _max_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Longest input in tokens: what the tokenizer says, else what positions there are.
+    """Returns the longest input in tokens: the tokenizer's limit, else that of the positions.
 
-    Models of RoBERTa's kind count positions from the padding index, so the first are never used.
+    RoBERTa and its kin count positions from the padding index, so the first are never used.
     """
     if tokenizer.model_max_length < _UNLIMITED:
         return tokenizer.model_max_length

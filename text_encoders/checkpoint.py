@@ -1,19 +1,19 @@
-"""Where a checkpoint's files lie: a local folder, the hub's cache, the hub, or a pip package."""
+"""Finds and digests checkpoints: a local folder, the hub's cache, the hub, or a pip package."""
 
 import hashlib
 import importlib.util
 import logging
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, ModelInfo, snapshot_download
 from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from torch import Tensor
 
 _logger = logging.getLogger(__name__)
 
@@ -42,29 +42,16 @@ _WEIGHTS = (
 _HUB_SECONDS = 4.0
 
 
-class _Release(NamedTuple):
-    """The newest state of a repository on the hub.
-
-    Attributes:
-        commit: Its commit.
-        files: Paths of its files.
-    """
-
-    commit: str
-    files: list[str]
-
-
 def find_checkpoint(name: str) -> Path:
     """Finds the folder with a checkpoint's files, downloading them only if nothing local has them.
 
-    Looks at a local folder, then the hub's cache, then the hub, then a pip package that carries
-    the same weights.
+    Searches a local folder, the hub's cache, the hub, then a pip package with the same weights.
 
     Args:
         name: Local folder, Hugging Face hub id, or ``all-MiniLM-L6-v2``.
 
     Raises:
-        FileNotFoundError: The folder is incomplete, or no such checkpoint can be had.
+        FileNotFoundError: The folder is incomplete, or there is no such checkpoint.
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
@@ -87,7 +74,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def fingerprint(folder: Path) -> str:
-    """Digests weights, configuration and vocabulary: the same files are the same anywhere."""
+    """Digests weights, configuration and vocabulary, whatever folder they are in."""
     digest = hashlib.sha256()
     configs = {path for pattern in _CONFIGS for path in folder.glob(pattern) if path.is_file()}
     for path in [*sorted(configs), *weight_files(folder)]:
@@ -97,8 +84,17 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def digest_weights(weights: Mapping[str, Tensor]) -> str:
+    """Digests tensors with their names and shapes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
 def library_versions(*packages: str) -> str:
-    """Names the versions that hidden states depend on."""
+    """Returns the library versions that hidden states depend on."""
     return " ".join(f"{package}={version(package)}" for package in packages)
 
 
@@ -129,10 +125,10 @@ def _find_cached(hub_id: str) -> Path | None:
 
 def _download_or_unpack(hub_id: str) -> Path:
     release = _ask_hub(hub_id)
-    if isinstance(release, _Release):
-        weights = next((item for item in _WEIGHTS if item[0] in release.files), ("*.bin",))
-        patterns = [*_CONFIGS, *weights]
-        return Path(snapshot_download(hub_id, revision=release.commit, allow_patterns=patterns))
+    if not isinstance(release, str):
+        files = [file.rfilename for file in release.siblings or []]
+        patterns = [*_CONFIGS, *next((item for item in _WEIGHTS if item[0] in files), ("*.bin",))]
+        return Path(snapshot_download(hub_id, revision=release.sha, allow_patterns=patterns))
     package = _PACKAGES.get(hub_id)
     spec = importlib.util.find_spec(package) if package else None
     if spec is not None and spec.origin is not None:
@@ -146,21 +142,19 @@ def _download_or_unpack(hub_id: str) -> Path:
     )
 
 
-def _ask_hub(hub_id: str) -> _Release | str:
-    """Asks the hub for the newest release, for a few seconds at most; a string says why not."""
+def _ask_hub(hub_id: str) -> ModelInfo | str:
+    """Asks the hub for the newest release, for a few seconds at most; a string is the error."""
     if HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    answer: queue.SimpleQueue[_Release | str] = queue.SimpleQueue()
+    answer: queue.SimpleQueue[ModelInfo | str] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
-            info = HfApi().model_info(hub_id, timeout=_HUB_SECONDS)
-            files = [file.rfilename for file in info.siblings or []]
-            answer.put(_Release(info.sha or "main", files))
+            answer.put(HfApi().model_info(hub_id, timeout=_HUB_SECONDS))
         except Exception as error:  # network libraries differ; the message reaches the user
             answer.put(f"{type(error).__name__}: {error}".splitlines()[0])
 
-    # A thread, because resolving the host's name may hang without heeding any timeout.
+    # A thread, because resolving the host's name may hang beyond any timeout.
     threading.Thread(target=ask, daemon=True).start()
     try:
         return answer.get(timeout=_HUB_SECONDS)

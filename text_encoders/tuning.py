@@ -1,15 +1,20 @@
 """Text encoders that can be trained: the indices of a text's tokens in, token states out."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from text_encoders.bert import BertEncoder, load_bert
-from text_encoders.checkpoint import find_checkpoint, fingerprint, library_versions, quiet_loading
-from text_encoders.texts import check_texts
+from text_encoders.bert import BertEncoder, load_bert, tokenize
+from text_encoders.checkpoint import (
+    digest_weights,
+    find_checkpoint,
+    fingerprint,
+    library_versions,
+    quiet_loading,
+)
+from text_encoders.contract import StringEncoder
 
 FORMAT = 1
 """Number in the reader's identity; grows when the same text gives other indices."""
@@ -21,7 +26,13 @@ class TunableBert(nn.Module):
     Args:
         encoder: The frozen encoder, whose model is trained in place.
         identity: What the indices of tokens depend on.
-        trains_front_end: Whether the embeddings learn.
+        trains_front_end: Whether the embeddings are trained.
+
+    Attributes:
+        hidden_size: Features of a token (D).
+        num_blocks: Transformer blocks.
+        adapted: Last names of the linear maps within blocks that low-rank adapters may change.
+        reader: Turns texts into inputs.
     """
 
     adapted: tuple[str, ...] = ("query", "key", "value", "dense")
@@ -39,6 +50,11 @@ class TunableBert(nn.Module):
         if isinstance(pooler, nn.Module):  # changes no token state
             pooler.requires_grad_(False)
 
+    @property
+    def identity(self) -> str:
+        """Digest of all weights."""
+        return digest_weights(self.state_dict())
+
     def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes indices: (B, T, 1), (B,) -> (B, T, D), (B,)."""
         mask = torch.arange(inputs.size(1), device=inputs.device) < lengths[:, None]
@@ -47,10 +63,17 @@ class TunableBert(nn.Module):
         return output.last_hidden_state, lengths
 
     def keep_blocks(self, count: int) -> None:
-        """Leaves out the blocks above the lowest ones."""
+        """Removes all but the lowest blocks."""
         encoder = self.model.get_submodule("encoder")
         encoder.layer = encoder.get_submodule("layer")[:count]  # pyright: ignore
         self.num_blocks = self.model.config.num_hidden_layers = count
+
+    def recompute_activations(self) -> None:
+        """Computes activations twice instead of storing them: less memory, more time."""
+        # Renamed within transformers 5; both take the arguments of PyTorch's function first.
+        name = "activation_checkpointing_enable"
+        enable = getattr(self.model, name, None) or self.model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
 
     def save(self, folder: Path, settings: dict[str, object]) -> None:
         """Writes model, configuration and tokenizer as a folder for `load_text_encoder`."""
@@ -61,8 +84,8 @@ class TunableBert(nn.Module):
         self.tokenizer.save_pretrained(folder)
 
 
-class TokenReader:
-    """The indices of a text's tokens as frames of one feature; a `text_encoders.TextEncoder`.
+class TokenReader(StringEncoder):
+    """The indices of a text's tokens as frames of one feature.
 
     Args:
         tokenizer: Of the model.
@@ -79,20 +102,12 @@ class TokenReader:
         self.identity = identity
         self.padding: int = tokenizer.pad_token_id  # pyright: ignore[reportAttributeAccessIssue]
 
-    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Encodes texts: B texts -> (B, 1, T, 1), (B,)."""
-        check_texts(texts)
-        tokens = self._tokenizer(
-            list(texts),
-            padding=True,
-            padding_side="right",
-            truncation=True,
-            max_length=self._max_tokens,
-            return_tensors="pt",
-        )
-        # Features are kept as floats, which hold the indices of all vocabularies exactly.
+    def encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """Tokenizes one batch: B texts -> (B, T, 1, 1), (B,)."""
+        tokens = tokenize(self._tokenizer, texts, self._max_tokens)
+        # Features are stored as floats, which represent the indices of all vocabularies exactly.
         indices = tokens["input_ids"].float()
-        return indices[:, None, :, None], tokens["attention_mask"].sum(dim=1)
+        return indices[..., None, None], tokens["attention_mask"].sum(dim=1)
 
 
 def load_tunable(name: str, *, trains_front_end: bool = False) -> TunableBert:
@@ -101,10 +116,10 @@ def load_tunable(name: str, *, trains_front_end: bool = False) -> TunableBert:
     Args:
         name: As for `text_encoders.load_text_encoder`; of a sentence-transformers model the
             token states are trained.
-        trains_front_end: Whether the embeddings learn too.
+        trains_front_end: Whether the embeddings are trained too.
 
     Raises:
-        FileNotFoundError: The checkpoint is neither here nor to be had from the hub.
+        FileNotFoundError: The checkpoint is neither local nor available from the hub.
         ValueError: The checkpoint is no text encoder, or lacks weights.
     """
     folder = find_checkpoint(name.removeprefix("tokens:"))

@@ -7,8 +7,8 @@ Reads the release as distributed, a folder for each emotion::
     fear/f10 (01).wav         the same actor as (1)
 
 A name is the letter of the emotion, the number of the utterance, and the actor in brackets. Copies
-in circulation number actors from 1 to 6, though five are published. Names do not tell who is a
-woman; ``gender`` and ``text`` are missing.
+in circulation number actors from 1 to 6, though five are published. Names do not contain the
+gender; ``gender`` and ``text`` are missing.
 """
 
 import re

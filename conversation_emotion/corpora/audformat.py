@@ -1,8 +1,8 @@
 """Databases in audformat (audEERING), as `audb` unpacks them: ``db.yaml``, tables, recordings.
 
 Reads the tables that have a column ``emotion``. Where some of them belong to a part of a split, by
-their ``split_id`` or by a name such as ``emotion.train``, these are read and no others. Beside the
-label stands what any table of the database says of the same recording or segment, by these columns:
+their ``split_id`` or by a name such as ``emotion.train``, these are read and no others. Next to
+the label, any table of the database may describe the same recording or segment by these columns:
 ``speaker``; ``gender`` or ``sex``, also as a property of the speaker; ``transcription`` or
 ``text``; ``language``; ``valence``, ``arousal`` and ``dominance``. A recording whose speaker is not
 named has one of its own. Each recording or segment is its own dialogue. The language is the
@@ -45,7 +45,7 @@ class Place(NamedTuple):
 
 
 class _Label(NamedTuple):
-    """The emotion of a place, and the part of the split that says so."""
+    """The emotion of a place, and the part of the split that holds it."""
 
     emotion: str | None
     split: str | None
@@ -60,7 +60,7 @@ def load_audformat(root: Path) -> Utterances:
     Raises:
         FileNotFoundError: There is no ``db.yaml``.
         ModuleNotFoundError: The package audformat is not installed.
-        ValueError: No table has a column ``emotion``, or two say different things of a place.
+        ValueError: No table has a column ``emotion``, or two contradict each other on a place.
     """
     root = root.resolve()
     if not (root / "db.yaml").is_file():
@@ -74,7 +74,7 @@ def load_audformat(root: Path) -> Utterances:
         ) from None
     database = audformat.Database.load(str(root))
     labels = _read_labels(database)
-    told = {
+    given = {
         column: _read_column(database.tables.values(), names) for column, names in COLUMNS.items()
     }
     language = database.languages[0] if len(database.languages) == 1 else None
@@ -82,7 +82,7 @@ def load_audformat(root: Path) -> Utterances:
     for place, label in labels.items():
         row = {
             column: values.get(place, values.get(Place(place.file)))
-            for column, values in told.items()
+            for column, values in given.items()
         }
         language_here = _shorten(row["language"] or language)
         rows.append({**_describe(root, place, label, row), "language": language_here})
@@ -120,8 +120,8 @@ def _find_split(database: "audformat.Database", name: str) -> str | None:
 def _read_column(
     tables: Iterable["audformat.Table"], names: tuple[str, ...]
 ) -> dict[Place, object]:
-    """What any table says under one of the names, or as a property of its speakers."""
-    told: dict[Place, object] = {}
+    """Values of any table under one of the names, or as a property of its speakers."""
+    given: dict[Place, object] = {}
     for table in tables:
         for name in names:
             if name in table.columns:
@@ -132,8 +132,8 @@ def _read_column(
                 continue
             for place, cell in cells.items():
                 if cell is not None:
-                    told.setdefault(place, cell)
-    return told
+                    given.setdefault(place, cell)
+    return given
 
 
 def _speaker_properties(table: "audformat.Table") -> set[str]:
@@ -149,7 +149,7 @@ def _speaker_properties(table: "audformat.Table") -> set[str]:
 def _read_cells(
     table: "audformat.Table", column: str, of: str | None = None
 ) -> dict[Place, object]:
-    """Each place's cell, or a property of what stands there; None where there is none."""
+    """Each place's cell, or a property of its entry; None where there is none."""
     cells = table[column].get(map=of) if of else table[column].get()
     cells = cells.astype(object)
     return dict(zip(_list_places(cells.index), cells.where(cells.notna(), None), strict=True))

@@ -83,7 +83,7 @@ class _Columns(NamedTuple):
 
 
 class _Cells(NamedTuple):
-    """What a row says; '' where it says nothing."""
+    """The cells of a row; '' where one is empty."""
 
     clip: str
     emotion: str
@@ -133,8 +133,8 @@ def _read_part(root: Path, part: _Part, folder: Path) -> Iterator[dict[str, obje
     table = root / part.annotations
     if not table.is_file():
         raise FileNotFoundError(
-            f"baum-1: {folder.name} has no {table.name} beside it in {root}; put it there, or move "
-            "the folder away to read the other part alone"
+            f"baum-1: {folder.name} has no {table.name} next to it in {root}; put it there, or "
+            "move the folder away to read the other part alone"
         )
     cells = _read_table(table)
     columns = _find_columns([str(heading) for heading in cells], table)

@@ -1,6 +1,6 @@
 """CaFE (Gournay et al., 2018): six French sentences acted by twelve Canadians in seven emotions.
 
-Reads one of the release's two archives as unpacked, or what lies in it::
+Reads one of the release's two archives as unpacked, or its content::
 
     CaFE_48k/Peur/Fort/12-P-2-5.wav
     CaFE_48k/Neutre/12-N-1-5.wav

@@ -4,8 +4,8 @@ Reads the part in circulation, 50 sentences in each emotion, as distributed::
 
     wangzhe/angry/201.wav
 
-A folder is a speaker, the one in it an emotion, the file a sentence. Names do not tell who is a
-woman nor what is said; ``gender`` and ``text`` are missing.
+A folder is a speaker, the one in it an emotion, the file a sentence. Names contain neither
+gender nor words; ``gender`` and ``text`` are missing.
 
 A column behind the contract: ``sentence``.
 """

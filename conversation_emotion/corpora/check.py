@@ -31,7 +31,7 @@ class _Clip(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """How many were found of something, and how many are published, None if nobody says."""
+    """How many were found of something, and how many are published, None if no number is."""
 
     found: int
     published: int | None = None

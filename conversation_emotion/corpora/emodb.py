@@ -4,7 +4,7 @@ Reads the release as distributed, of which only the recordings are needed::
 
     wav/03a01Fa.wav
 
-The name says all there is to know: speaker 03, sentence a01, emotion F, version a. The letters of
+The name holds all that is known: speaker 03, sentence a01, emotion F, version a. The letters of
 the emotions are German: Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral. Each utterance is
 its own dialogue, for nobody answers. All sentences are spoken in all emotions, so the text tells
 nothing.

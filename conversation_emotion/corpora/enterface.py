@@ -5,7 +5,7 @@ Reads the release as distributed, a folder for each subject, emotion and sentenc
     subject 19/anger/sentence 4/s19_an_4.avi
     subject 6/anger/s6_an.avi                    all sentences of subject 6 in one video
 
-also one folder further down. Folders say who speaks, with which emotion and which of its five
+also one folder further down. Folders name the subject, the emotion and which of its five
 sentences; the names of the files are not to be trusted with any of it: those of subject 11 begin
 with s12, some of subject 3 with s_3, two of subject 2 have each other's number, one ends in 3avi.
 The six videos of subject 6, one or two minutes long, are not cut into sentences; each is one

@@ -10,7 +10,7 @@ Where the parts ``train``, ``evaluation`` and ``test`` are folders, they are the
 speakers speak in all of them. The text files of the Mandarin speakers name emotions in Chinese and
 some are not UTF-8, so the emotion is taken from the folder, and the text from files in UTF-8,
 UTF-16 or GB 18030. Speakers 0001 to 0010 speak Mandarin, 0011 to 0020 English. Which of them are
-women is not said in the files; ``gender`` is missing.
+women is not in the files; ``gender`` is missing.
 """
 
 import codecs

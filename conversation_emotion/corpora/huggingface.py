@@ -62,7 +62,7 @@ def load_huggingface(root: Path) -> Utterances:
 
     Raises:
         FileNotFoundError: There is neither a file of metadata nor a shard.
-        ValueError: A file cannot be read as what its name says, a row names no recording or one
+        ValueError: A file cannot be read as its suffix demands, a row names no recording or one
             outside the folder, or a shard holds its recordings in another way.
     """
     root = root.resolve()
@@ -177,14 +177,14 @@ def _unpack(cells: dict[str, object], stem: Path, place: str) -> Path:
 def _describe(
     utterance_id: str, audio: str, split: str | None, cells: Mapping[str, object]
 ) -> dict[str, object]:
-    told = {column: _find(cells, names) for column, names in COLUMNS.items()}
-    gender = str(told["gender"]).lower()
+    given = {column: _find(cells, names) for column, names in COLUMNS.items()}
+    gender = str(given["gender"]).lower()
     return {
-        **told,
+        **given,
         "utterance_id": utterance_id,
         "dialogue_id": utterance_id,
         "order": 0,
-        "speaker": told["speaker"] or utterance_id,
+        "speaker": given["speaker"] or utterance_id,
         "gender": gender if gender in GENDERS else None,
         "audio": audio,
         "split": split,

@@ -7,7 +7,7 @@ Reads the release as distributed::
     Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_M000.wav
 
 The letter in ``Ses01F`` names the actor who wore the motion-capture markers, not the speaker:
-``Ses01F_impro01_M000`` is spoken by the man. The last field of the id tells who speaks.
+``Ses01F_impro01_M000`` is spoken by the man. The last field of the id names the speaker.
 
 Turns that nobody evaluated (``Ses01F_impro01_MXX0``) stay as unlabelled context: they have words
 and times, but no sentence recording. Transcript lines without id and time (``M: Yeah.``) have no
@@ -42,7 +42,8 @@ recognition task (Yang et al., 2021; s3prl, ``downstream/emotion/meta_data``): 5
 Scenario = Literal["all", "improvised", "scripted"]
 
 _LOGGER = logging.getLogger(__name__)
-_EMOTIONS = ("ang", "dis", "exc", "fea", "fru", "hap", "neu", "oth", "sad", "sur")
+_KEPT = {"ang": "angry", "exc": "happy", "hap": "happy", "neu": "neutral", "sad": "sad"}
+_FOUR_CLASSES = {**_KEPT, **dict.fromkeys(("dis", "fea", "fru", "oth", "sur"))}
 _NO_AGREEMENT = "xxx"
 _GENDERS = {"F": "female", "M": "male"}
 _ATTRIBUTES = {"valence": "val", "arousal": "act", "dominance": "dom"}
@@ -74,7 +75,7 @@ class _Turn(NamedTuple):
 
 
 class _Evaluation(NamedTuple):
-    """What the evaluation file says of one turn; times and ratings as it writes them."""
+    """The entry of one turn in the evaluation file; times and ratings as it writes them."""
 
     start: float
     end: float
@@ -250,23 +251,8 @@ CORPUS = CorpusSource(
     labels="4-class",
     split="leave-one-speaker-out",
     label_maps={
-        "4-class": {
-            **dict.fromkeys(_EMOTIONS),
-            "ang": "angry",
-            "exc": "happy",
-            "hap": "happy",
-            "neu": "neutral",
-            "sad": "sad",
-        },
-        "6-class": {
-            **dict.fromkeys(_EMOTIONS),
-            "ang": "angry",
-            "exc": "excited",
-            "fru": "frustrated",
-            "hap": "happy",
-            "neu": "neutral",
-            "sad": "sad",
-        },
+        "4-class": _FOUR_CLASSES,
+        "6-class": {**_FOUR_CLASSES, "exc": "excited", "fru": "frustrated"},
     },
     options=IemocapOptions(),
 )

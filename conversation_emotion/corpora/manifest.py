@@ -33,7 +33,7 @@ _TEXTS = tuple(column for column in COLUMNS if column not in _NUMBERS)
 
 
 class _Row(NamedTuple):
-    """A row of the manifest and where it stands there, for errors."""
+    """A row of the manifest and its place there, for errors."""
 
     place: str
     cells: dict[str, object]
@@ -48,7 +48,7 @@ def load_manifest(path: Path) -> Utterances:
 
     Raises:
         FileNotFoundError: There is no such file, or the folder holds no manifest.
-        ValueError: The file cannot be read as what its name says, is empty, lacks a column, or
+        ValueError: The file cannot be read as its suffix demands, is empty, lacks a column, or
             holds a number or path that is none; or the table's contract is broken.
     """
     file = _find_manifest(path)

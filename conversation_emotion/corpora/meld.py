@@ -7,7 +7,7 @@ Reads ``MELD.Raw`` as distributed, the annotation alone or with the clips::
     test_sent_emo.csv     output_repeated_splits_test/dia0_utt0.mp4
 
 each in the root or in its archive's folder ``train/``, ``dev/``, ``test/``. Clips are looked up by
-name, so litter beside them (``._dia0_utt0.mp4``, ``final_videos_testdia0_utt0.mp4``) is not read.
+name, so litter next to them (``._dia0_utt0.mp4``, ``final_videos_testdia0_utt0.mp4``) is not read.
 Where a split has its clip folder, every utterance names its clip, even one that is missing there.
 
 What the adapter changes, and nothing else:
@@ -163,7 +163,7 @@ def _read_annotation(path: Path) -> list[_Line]:
 
 
 def _decode(encoded: bytes) -> str:
-    """Reads UTF-8, or Latin-1, whose control characters then tell what Windows had written."""
+    """Reads UTF-8, or Latin-1, whose control characters then show what Windows had written."""
     try:
         return encoded.decode("utf-8-sig")
     except UnicodeDecodeError:

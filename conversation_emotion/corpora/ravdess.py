@@ -5,7 +5,7 @@ Reads the audio-only release as distributed, speech and song apart, each a corpu
     Audio_Speech_Actors_01-24/Actor_01/03-01-05-02-01-02-01.wav
     Audio_Song_Actors_01-24/Actor_01/03-02-05-02-01-02-01.wav
 
-or the actors' folders alone, in which speech and song may lie together. Copies of these folders
+or the actors' folders alone, which may hold both speech and song. Copies of these folders
 deeper down are not read. The seven fields of a name are modality (03 audio only), channel (01
 speech, 02 song), emotion, intensity (01 normal, 02 strong), statement, repetition and actor. Actors
 with an odd number are men. Song has six of the eight emotions, and one actor did not sing.

@@ -1,6 +1,6 @@
-"""Recordings whose paths tell all there is to know: finds them, and reads their names.
+"""Corpora whose paths hold all labels: finds the recordings, and parses their names.
 
-A corpus of this kind is a `Layout` and a function from a name to the columns it tells. Each
+A corpus of this kind is a `Layout` and a function from a name to its columns. Each
 recording is a dialogue of its own, for nobody answers.
 """
 
@@ -18,7 +18,7 @@ the folder. Columns that it leaves out: the id is the file's name without its su
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How the recordings of a corpus lie, and how they are named.
+    """Where the recordings of a corpus are, and how they are named.
 
     Attributes:
         corpus: Name of the corpus.
@@ -26,7 +26,7 @@ class Layout:
         places: Patterns of paths below the root. The first that finds a recording is the one that
             counts, so that a copy elsewhere in the folder is not read a second time.
         name: Regular expression of the end of a path, without its suffix: the file's name, and as
-            many folders above it as tell something.
+            many folders above it as hold labels.
         expected: What such a name is made of, in words, with an example.
     """
 
@@ -42,8 +42,8 @@ def load_recordings(root: Path, layout: Layout, describe: Describe) -> Utterance
 
     Args:
         root: Folder of the corpus.
-        layout: How it lies there.
-        describe: Columns that a name tells.
+        layout: Where its recordings are.
+        describe: Columns from a name.
 
     Raises:
         FileNotFoundError: No place of the layout holds a recording.

@@ -15,7 +15,7 @@ NUM_NAMED = 20
 """How many of a long list the Markdown names; the JSON has them all."""
 
 FEWEST_TO_DOUBT = 20
-"""How many recordings it takes to say that their lengths are odd."""
+"""How many recordings it takes to call their lengths odd."""
 
 EQUAL_SHARE = 0.25
 """Share of recordings of one and the same length above which lengths are odd."""
@@ -40,7 +40,7 @@ def write_report(findings: Findings, facts: Facts | None, folder: Path) -> None:
 
 
 def summarise(findings: Findings, facts: Facts | None) -> Iterator[str]:
-    """Says in a few lines what was found."""
+    """Yields a few lines on what was found."""
     counts = ", ".join(
         f"{_describe_count(count)} {name}" for name, count in findings.counts.items()
     )
@@ -120,7 +120,7 @@ def _describe_recordings(recordings: Recordings) -> Iterator[str]:
 
 
 def _doubt_lengths(findings: Findings, facts: Facts | None) -> Iterator[str]:
-    """Says what lengths hint at: a copy whose recordings were cut or padded."""
+    """Yields a line where lengths hint at a copy whose recordings were cut or padded."""
     recordings = findings.recordings
     if len(recordings.seconds) < FEWEST_TO_DOUBT:
         return

@@ -14,6 +14,9 @@ class CollapseMonitor:
         least: Least deviation by the name of its metric; metrics that are missing are not watched.
         grace: Updates before the first check; untrained predictions are the same everywhere.
         memory: Share of the running mean that is kept at each update.
+
+    Attributes:
+        means: Running mean of each metric, for checkpoints.
     """
 
     def __init__(
@@ -43,11 +46,3 @@ class CollapseMonitor:
                     f"{mean:.2g}, expected {self.least[name]:g} or more; lower --learning-rate, "
                     "let the teacher move slower (--tau-start), or mask less"
                 )
-
-    def state_dict(self) -> dict[str, float]:
-        """Returns the running means."""
-        return dict(self.means)
-
-    def load_state_dict(self, means: Mapping[str, float]) -> None:
-        """Restores the running means of a checkpoint."""
-        self.means = dict(means)

@@ -165,7 +165,7 @@ class _Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         vars(self.progress).update(state["progress"])
         self.stream.epoch, self.stream.position = state["place"]
-        self.monitor.load_state_dict(state["monitor"])
+        self.monitor.means = state["monitor"]
         self.broken.update(state["broken"])
 
     def save(self) -> None:
@@ -177,7 +177,7 @@ class _Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "progress": dict(vars(self.progress)),
                 "place": (self.stream.epoch, self.stream.position),
-                "monitor": self.monitor.state_dict(),
+                "monitor": self.monitor.means,
                 "broken": self.broken,
             }
             write_state(self.path, state)

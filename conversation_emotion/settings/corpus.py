@@ -1,7 +1,6 @@
 """Which corpora there are, and the choice of one: its classes, its split."""
 
 import difflib
-import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +34,7 @@ ValidPart = Literal["share", "speaker", "fold"]
 """What selects the epoch where a protocol leaves it open."""
 
 NUM_FOLDS = 5
-"""Folds of speaker-k-fold unless settings say otherwise."""
+"""Default number of folds of speaker-k-fold."""
 
 GROUP = "conversation_emotion.corpora"
 """Group of entry points by which another package brings a corpus."""
@@ -48,7 +47,7 @@ class CorpusOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSource:
-    """How a corpus is read, and what holds for it unless settings say otherwise.
+    """How a corpus is read, and its defaults.
 
     Attributes:
         load: Reads the utterance table from the root (None where none is given) and the fields of
@@ -83,7 +82,7 @@ def list_corpora() -> dict[str, list[EntryPoint]]:
     folder = Path(__file__).parents[1] / "corpora"
     found: defaultdict[str, list[EntryPoint]] = defaultdict(list)
     for path in (*folder.glob("*.py"), *folder.glob("*/__init__.py")):
-        if re.search(r"^CORPUS = ", path.read_text("utf-8"), re.MULTILINE):
+        if "\nCORPUS = " in path.read_text("utf-8"):
             module = path.parent.name if path.stem == "__init__" else path.stem
             name = module.replace("_", "-")
             found[name].append(EntryPoint(name, f"{GROUP}.{module}:CORPUS", GROUP))

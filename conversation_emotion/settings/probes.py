@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
-from conversation_emotion.settings.corpus import CorpusName, CorpusSettings, parse_places
+from conversation_emotion.settings.corpus import (
+    CorpusName,
+    CorpusSettings,
+    SplitName,
+    parse_places,
+)
 from conversation_emotion.settings.features import EncoderSettings, Layers
 from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.settings.recognition import SERSettings, probe_training
@@ -303,16 +308,24 @@ class VisualiseSettings:
         picture = dataclasses.replace(self.picture, output=None)
         return dataclasses.replace(self, stage=stage, picture=picture)
 
-    def probe(self) -> SERSettings:
-        """Returns the linear probe: all epochs, the last weights, the protocol of a picture.
+    @property
+    def auto_split(self) -> SplitName | None:
+        """The split where --split is auto and that of the corpus shows too few utterances.
 
-        Where none is named and that of the scores shows too few utterances, it is that of the
-        published pictures: sessions of IEMOCAP, eight of EmoDB's ten speakers against two.
+        It is that of the published pictures: sessions of IEMOCAP, eight of EmoDB's ten speakers
+        against two. None leaves it to the corpus.
         """
+        pictured: dict[str, SplitName] = {
+            "emodb": "speaker-k-fold",
+            "iemocap": "leave-one-session-out",
+        }
+        return pictured.get(self.data.corpus)
+
+    def probe(self) -> SERSettings:
+        """Returns the linear probe: all epochs, the last weights, the protocol of a picture."""
         stage, data = self.stage, self.data
-        pictured = {"emodb": "speaker-k-fold", "iemocap": "leave-one-session-out"}
-        if data.split == "auto" and data.corpus in pictured:
-            data = dataclasses.replace(data, split=pictured[data.corpus])  # type: ignore[arg-type]
+        if data.split == "auto":
+            data = dataclasses.replace(data, split=self.auto_split or "auto")
         return SERSettings(
             data=data,
             features=EncoderSettings(

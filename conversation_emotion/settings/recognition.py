@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
-from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.corpus import CorpusSettings, SplitName
 from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
 from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.settings.training import TrainingSettings
@@ -37,20 +37,10 @@ class SERSettings:
 
     training: TrainingSettings = field(default_factory=probe_training)
 
-    protocol: Literal[
-        "auto",
-        "superb",
-        "emotion2vec-session",
-        "emotion2vec-speaker",
-        "emobox",
-        "official",
-        "leave-one-session-out",
-        "leave-one-speaker-out",
-        "speaker-k-fold",
-        "recording-prefix",
-    ] = "auto"
-    """The first four fix everything as published: split, layers, head, optimizer, selection. The
-    others are --split by another name; auto leaves all to the other flags."""
+    protocol: Literal["auto", SplitName] = "auto"
+    """superb, emotion2vec-session, emotion2vec-speaker and emobox fix everything as published:
+    split, layers, head, optimizer, selection. The others are --split by another name; auto leaves
+    all to the other flags."""
 
     register: str | None = None
     """Name in MLflow's model registry under which to register the model of the training that is
@@ -65,6 +55,11 @@ class SERSettings:
             raise ValueError(f"--head {self.model.head} needs --speech-pooling frames")
         if self.model.head == "lda":
             self._check_solved()
+
+    @property
+    def auto_split(self) -> SplitName | None:
+        """The split of the protocol, where --split is auto; None leaves it to the corpus."""
+        return None if self.protocol == "auto" else self.protocol
 
     def _check_solved(self) -> None:
         """Raises a `ValueError` where something would be trained, or left to chance."""

@@ -42,7 +42,7 @@ GENDERS = ("female", "male", "other")
 
 
 def build_utterances(rows: Iterable[dict[str, object]], corpus: str) -> Utterances:
-    """Makes the utterance table from rows that name only what their corpus knows.
+    """Makes the utterance table from rows that hold only what their corpus has.
 
     Sorts by dialogue and order, gives absent columns missing values, and checks the contract.
 
@@ -70,7 +70,7 @@ def build_utterances(rows: Iterable[dict[str, object]], corpus: str) -> Utteranc
 
 
 def validate_utterances(utterances: Utterances, corpus: str) -> Utterances:
-    """Returns the table unchanged, or says which rows break its contract.
+    """Returns the table unchanged, or raises with the rows that break its contract.
 
     Raises:
         ValueError: A column is missing or holds what it must not; an id repeats; the orders of a

@@ -1,11 +1,17 @@
-"""What both pre-training commands do with their settings; imports PyTorch only when it does it."""
+"""A pre-training as an experiment: run it, or sweep it, scored by a linear probe of the encoder."""
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from conversation_emotion.features.key import text_digest
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.settings.pretraining import PretrainingSettings
+from conversation_emotion.settings.recognition import SERSettings
+from experiments.ser import EXPERIMENT as SER
 
 if TYPE_CHECKING:
     import optuna
@@ -18,7 +24,7 @@ Settings = TypeVar("Settings", bound=PretrainingSettings)
 
 
 class Pretraining(ABC, Generic[Settings]):
-    """A pre-training that can be run and swept.
+    """A pre-training that can be run and swept; PyTorch is imported when it is.
 
     Attributes:
         name: Of the MLflow experiment.
@@ -43,19 +49,45 @@ class Pretraining(ABC, Generic[Settings]):
         return pretrain_and_track(self.name, settings, self.build(settings))
 
     def prepare(self, settings: Settings) -> str:
-        """Finds the clips of a sweep, and returns a digest of them."""
-        from experiments.pretraining import probing
+        """Finds the clips of pre-training and probe, and returns a digest of both.
 
-        return probing.prepare(settings)
+        Raises:
+            ValueError: The pre-trainings would have no common end, or one common folder.
+        """
+        from conversation_emotion.pretraining.recordings import find_sources
+
+        training = settings.training
+        if training.steps is None and training.max_minutes is None:
+            raise ValueError(
+                "a sweep of pre-trainings needs --steps or --max-minutes for each of them"
+            )
+        if training.output is not None:
+            raise ValueError("--output would be one folder for all trials of a sweep; leave it out")
+        digest = text_digest(repr([source.clips for source in find_sources(settings.audio)]))
+        return f"{digest} {SER.prepare(_probe(settings, 'fbank'))}"
 
     def validate(self, settings: Settings, memory: "Memory") -> "Iterator[Validation]":
-        """Pre-trains and yields the scores of a linear probe of the encoder on valid."""
-        from experiments.pretraining import probing
-
-        return probing.validate(self.run, settings, memory)
+        """Pre-trains an encoder and yields the scores of its probe on valid."""
+        yield from SER.validate(_probe(settings, self._find_encoder(settings)), memory)
 
     def test(self, settings: Settings) -> "dict[str, Interval]":
-        """Scores a linear probe of the encoder on test."""
-        from experiments.pretraining import probing
+        """Scores the probe of an encoder on test; the encoder is pre-trained if it was not yet."""
+        return SER.test(_probe(settings, self._find_encoder(settings)))
 
-        return probing.test(self.run, settings)
+    def _find_encoder(self, settings: Settings) -> str:
+        """Returns the folder of a setting's encoder, the same for the same setting."""
+        place = Path.cwd() / "mlruns" / "pretraining" / f"sweep-{text_digest(repr(settings))[:16]}"
+        if not (place / "preprocessor_config.json").is_file():
+            training = dataclasses.replace(settings.training, output=place)
+            self.run(dataclasses.replace(settings, training=training))
+        return str(place)
+
+
+def _probe(settings: PretrainingSettings, encoder: str) -> SERSettings:
+    probe, default = settings.probe, SERSettings()
+    return dataclasses.replace(
+        default,
+        data=CorpusSettings(corpus=probe.probe_corpus, root=probe.probe_root),
+        features=EncoderSettings(speech_encoder=(encoder,), speech_layers="all"),
+        training=dataclasses.replace(default.training, seeds=probe.probe_seeds),
+    )

@@ -25,14 +25,14 @@ from conversation_emotion.settings.dimensional import (
     DimensionalSettings,
     MiniSettings,
 )
+from conversation_emotion.settings.pretraining import AudioSettings, LoopSettings
 from conversation_emotion.tasks.prepare import prepare_dataset
 from conversation_emotion.tasks.ratings import DimensionalEmotion, find_rated
 from conversation_emotion.tracker import Memory
-from conversation_emotion.utterances.labels import IGNORED
-from conversation_emotion.settings.pretraining import AudioSettings, LoopSettings
 from conversation_emotion.utterances.audio import SAMPLE_RATE
-from experiments.pretrain_cpc import CpcSettings
+from conversation_emotion.utterances.labels import IGNORED
 from experiments.pretraining import objectives
+from experiments.pretraining.settings import CpcSettings
 from speech_encoders.cpc import CpcConfig, CpcModel
 from speech_encoders.cpc.modeling import RECEPTIVE_FIELD
 

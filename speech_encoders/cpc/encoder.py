@@ -39,12 +39,7 @@ class CpcEncoder(WaveformEncoder):
 
 
 def load(name: str, device: str) -> CpcEncoder:
-    """Loads CPC in float32 from a folder or hub id, with or without ``cpc:`` before it.
-
-    Raises:
-        FileNotFoundError: The weights are neither local nor available from the hub.
-        ValueError: The weights are incomplete or of another model.
-    """
+    """Loads a folder or hub id in float32, with or without ``cpc:`` before it."""
     model = load_encoder(CpcModel, name.removeprefix(PREFIX))
     nn.Module.to(model, device)
     return CpcEncoder(model)

@@ -15,17 +15,17 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.attention.flex_attention import flex_attention
 
-from speech_encoders.emotion2vec.positions import alibi_bias
-
 
 class Alibi(NamedTuple):
-    """Symmetric ALiBi of a batch, and its padding; arguments as of `alibi_bias`.
+    """What symmetric ALiBi adds to the logits of attention, the same in every block.
 
     Attributes:
         positions: Position of each frame, shape (1 or B, T).
-        slopes: Fall of the logits per frame of distance, shape (heads,).
-        num_extra_tokens: Tokens before the frames (E).
-        mask: Real frames, boolean of shape (B, T); None if all are.
+        slopes: Fall of the logits per frame of distance, shape (heads,); below 0 counts as 0, since
+            a trained scale may not reward distance.
+        num_extra_tokens: Tokens before the frames (E); their distance to everything is 0.
+        mask: Real frames, boolean of shape (B, T), None if all are; no frame attends to a padded
+            one.
     """
 
     positions: Tensor
@@ -35,12 +35,14 @@ class Alibi(NamedTuple):
 
     def tensor(self, dtype: torch.dtype) -> Tensor:
         """Computes the bias tensor: -> (1 or B, heads, E + T, E + T)."""
-        return alibi_bias(
-            self.positions,
-            self.slopes,
-            num_extra_tokens=self.num_extra_tokens,
-            mask=self.mask,
-        ).to(dtype)
+        positions = self.positions.to(self.slopes.dtype)
+        distances = (positions[:, :, None] - positions[:, None, :]).abs()
+        distances = F.pad(distances, (self.num_extra_tokens, 0, self.num_extra_tokens, 0))
+        bias = distances[:, None] * -self.slopes.clamp_min(0.0)[:, None, None]
+        if self.mask is not None:
+            padded = F.pad(~self.mask, (self.num_extra_tokens, 0), value=False)
+            bias = bias.masked_fill(padded[:, None, None, :], -torch.inf)
+        return bias.to(dtype)
 
     def score_mod(self) -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]:
         """Returns FlexAttention's function of a logit: (logit, clip, head, query, key) -> logit."""

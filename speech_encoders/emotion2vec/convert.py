@@ -5,7 +5,7 @@
     python -m speech_encoders.emotion2vec.convert pretrained --output small --half-precision
 
 Every weight of the file is accounted for; what else a training run left in it is named and left
-out. The classes of an emotion2vec+ model are named by the tokens.txt beside it.
+out. The classes of an emotion2vec+ model are named by the tokens.txt next to it.
 """
 
 import sys
@@ -35,7 +35,7 @@ class Convert:
     """Folder to write, for from_pretrained and load_speech_encoder."""
 
     labels: tuple[str, ...] = ()
-    """Names of a classifier's classes in their order; read from tokens.txt beside the file if not
+    """Names of a classifier's classes in their order; read from tokens.txt next to the file if not
     given."""
 
     half_precision: bool = False

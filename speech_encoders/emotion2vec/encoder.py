@@ -94,17 +94,7 @@ class Emotion2vecEncoder(WaveformEncoder):
 
 
 def load(name: str, device: str) -> Emotion2vecEncoder:
-    """Loads emotion2vec in float32.
-
-    Args:
-        name: `SHIPPED`; or a converted folder, a Hugging Face hub id, or a released ``.pt`` file,
-            with or without ``emotion2vec:`` before it.
-        device: Where to compute.
-
-    Raises:
-        FileNotFoundError: The weights are neither local nor available from the hub.
-        ValueError: The weights are incomplete or of another model.
-    """
+    """Loads `SHIPPED`, a folder, hub id or ``.pt``, ``emotion2vec:`` before it or not."""
     source = name.removeprefix(_PREFIX)
     if source in ("", "emotion2vec"):
         raise FileNotFoundError(

@@ -71,29 +71,3 @@ def alibi_slopes(num_heads: int) -> Tensor:
     slopes = [2.0 ** (-8 * (head + 1) / below) for head in range(below)]
     between = [2.0 ** (-8 * (head + 1) / (2 * below)) for head in range(0, 2 * below, 2)]
     return torch.tensor(slopes + between[: num_heads - below])
-
-
-def alibi_bias(
-    positions: Tensor, slopes: Tensor, *, num_extra_tokens: int = 0, mask: Tensor | None = None
-) -> Tensor:
-    """Returns what symmetric ALiBi adds to the logits of attention, the same in every block.
-
-    Args:
-        positions: Position of each frame, shape (T,) or, where clips differ, (B, T).
-        slopes: Fall per frame of distance, shape (heads,); below 0 counts as 0.
-        num_extra_tokens: Tokens before the frames (E); their distance to everything is 0.
-        mask: Real frames, boolean of shape (B, T); no frame attends to a padded one.
-
-    Returns:
-        Bias of shape (1 or B, heads, E + T, E + T) in the type of ``slopes``.
-    """
-    positions = positions.to(slopes.dtype)
-    distances = (positions[..., :, None] - positions[..., None, :]).abs()
-    distances = F.pad(distances, (num_extra_tokens, 0, num_extra_tokens, 0))
-    bias = distances.unsqueeze(-3) * -slopes.clamp_min(0.0)[:, None, None]
-    if bias.ndim == 3:
-        bias = bias[None]
-    if mask is not None:
-        padded = F.pad(~mask, (num_extra_tokens, 0), value=False)
-        bias = bias.masked_fill(padded[:, None, None, :], -torch.inf)
-    return bias

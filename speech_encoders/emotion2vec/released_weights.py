@@ -96,7 +96,7 @@ def read_layout(tensors: Mapping[str, Tensor]) -> Layout:
 def rename(
     tensors: Mapping[str, Tensor], layout: Layout, shapes: Mapping[str, torch.Size]
 ) -> dict[str, Tensor]:
-    """Gives every weight this package's name and layout.
+    """Returns every weight with this package's name and layout.
 
     Args:
         tensors: Weights by their released names.

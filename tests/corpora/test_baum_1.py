@@ -139,7 +139,7 @@ def test_what_is_not_the_release_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="Annotations_BAUM1a.xlsx is no Excel workbook"):
         load_corpus("baum-1", tmp_path)
     (tmp_path / "Annotations_BAUM1a.xlsx").unlink()
-    with pytest.raises(FileNotFoundError, match="BAUM1a_MP4_all has no Annotations_BAUM1a.xlsx be"):
+    with pytest.raises(FileNotFoundError, match="BAUM1a_MP4_all has no Annotations_BAUM1a.xlsx ne"):
         load_corpus("baum-1", tmp_path)
 
 

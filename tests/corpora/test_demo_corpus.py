@@ -246,7 +246,7 @@ def test_missing_espeak_is_a_usage_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(sys, "argv", ["make", "--out", str(tmp_path / "demo")])
+    monkeypatch.setattr(sys, "argv", ["make", "--output", str(tmp_path / "demo")])
 
     with pytest.raises(SystemExit, match="2"):
         make.main()

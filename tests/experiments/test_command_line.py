@@ -11,15 +11,14 @@ import pytest
 from command_line import usage_error
 
 from conversation_emotion.corpora.iemocap import IemocapOptions
-from conversation_emotion.settings.corpus import CorpusSettings, SplitName
+from conversation_emotion.settings.corpus import CorpusSettings, SplitName, parse_places
+from conversation_emotion.settings.prediction import EPCSettings
+from conversation_emotion.settings.probes import CrossCorpusSettings, VisualiseSettings
+from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.splits.protocols import SPLITS
 from experiments.__main__ import find_commands, main
-from experiments.commandline import check_inputs, command_of, launch, parse, parse_places
-from experiments.cross_corpus import CrossCorpusConfig
-from experiments.epc import EPCConfig
-from experiments.pretrain_cpc import PretrainConfig
-from experiments.ser import SERConfig
-from experiments.visualise import VisualiseConfig
+from experiments.commandline import check_inputs, command_of, launch, parse
+from experiments.pretrain_cpc import PretrainCpcSettings
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "pandas", "mlflow", "transformers", "optuna", "matplotlib"}
@@ -106,6 +105,9 @@ def test_a_folder_of_the_user_that_hides_the_project_is_explained(tmp_path):
     assert answer.returncode == 0
     assert "usage: conversation-emotion corpora" in answer.stdout
     assert re.fullmatch(NOTE, answer.stderr.strip())
+    (tmp_path / "mine" / "experiments").rename(tmp_path / "elsewhere")
+    answer = run_python("-m", "experiments", "corpora", "--help", cwd=tmp_path / "mine", env=env)
+    assert "usage: python -m experiments corpora" in answer.stdout
     quiet = run_python(str(script), cwd=ROOT, env=env)
     assert (quiet.returncode, quiet.stderr) == (0, "")
 
@@ -113,10 +115,10 @@ def test_a_folder_of_the_user_that_hides_the_project_is_explained(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "flags", "message"),
     [
-        (SERConfig, ["--horizon=2"], "--horizon belongs to `epc`"),
-        (EPCConfig, ["--study", "x"], "--study belongs to `sweep`"),
-        (EPCConfig, ["--test_lists", "x"], "--test-lists belongs to `cross-corpus`"),
-        (EPCConfig, ["--scenario", "scripted"], "--scenario belongs to `--corpus iemocap`"),
+        (SERSettings, ["--horizon=2"], "--horizon belongs to `epc`"),
+        (EPCSettings, ["--study", "x"], "--study belongs to `sweep`"),
+        (EPCSettings, ["--test_lists", "x"], "--test-lists belongs to `cross-corpus`"),
+        (EPCSettings, ["--scenario", "scripted"], "--scenario belongs to `--corpus iemocap`"),
     ],
 )
 def test_a_flag_of_another_command_or_corpus_is_named(settings, flags, message, capsys):
@@ -124,38 +126,42 @@ def test_a_flag_of_another_command_or_corpus_is_named(settings, flags, message, 
 
 
 def test_a_flag_of_no_command_belongs_to_none(capsys):
-    assert "belongs" not in usage_error(EPCConfig, ["--colour", "red"], capsys)
+    assert "belongs" not in usage_error(EPCSettings, ["--colour", "red"], capsys)
 
 
 def test_options_of_a_corpus_come_with_it(tmp_path, capsys):
     for corpus, is_there in (("iemocap", True), ("emodb", False)):
         with pytest.raises(SystemExit):
-            parse(EPCConfig, [f"--corpus={corpus}", "--help"])
+            parse(EPCSettings, [f"--corpus={corpus}", "--help"])
         assert ("--scenario {all,improvised,scripted}" in capsys.readouterr().out) == is_there
     flags = ["--corpus", "iemocap", "--root", str(tmp_path), "--scenario", "scripted"]
-    settings = parse(EPCConfig, flags)
+    settings = parse(EPCSettings, flags)
     assert settings.data.options == IemocapOptions(scenario="scripted")
-    assert command_of(settings) == " ".join(["python -m experiments.epc", *flags])
-    assert parse(EPCConfig, flags[:4]).data.options == IemocapOptions()
+    assert command_of("epc", settings) == " ".join(["python -m experiments.epc", *flags])
+    assert parse(EPCSettings, flags[:4]).data.options == IemocapOptions()
 
 
 @pytest.mark.parametrize(
     ("settings", "flags", "message"),
     [
-        (EPCConfig, ["--corpus=emodb", "--root=no"], "--root no: .*; expected the EmoDB folder"),
-        (EPCConfig, ["--num-folds=3"], "--num-folds is for --split speaker-k-fold, not leave-"),
-        (EPCConfig, ["--emobox-folds=."], "--emobox-folds is for --split emobox, not leave-one"),
+        (EPCSettings, ["--corpus=emodb", "--root=no"], "--root no: .*; expected the EmoDB folder"),
+        (EPCSettings, ["--num-folds=3"], "--num-folds is for --split speaker-k-fold, not leave-"),
+        (EPCSettings, ["--emobox-folds=."], "--emobox-folds is for --split emobox, not leave-one"),
         (
-            EPCConfig,
+            EPCSettings,
             ["--split=superb", "--superb-folds=no"],
             "--superb-folds no: .*; expected s3prl's folder downstream/emotion/meta_data",
         ),
-        (SERConfig, ["--protocol=emobox", "--emobox-folds=no"], "--emobox-folds no: no such"),
-        (SERConfig, ["--protocol=emobox", "--num-folds=3"], "--num-folds is .*, not emobox"),
-        (PretrainConfig, ["--root", "demo=", "tess=no"], "--root no: .*; expected the TESS fold"),
-        (PretrainConfig, ["--root", "no"], "--root no: .*; expected a folder of recordings"),
+        (SERSettings, ["--protocol=emobox", "--emobox-folds=no"], "--emobox-folds no: no such"),
+        (SERSettings, ["--protocol=emobox", "--num-folds=3"], "--num-folds is .*, not emobox"),
         (
-            CrossCorpusConfig,
+            PretrainCpcSettings,
+            ["--root", "demo=", "tess=no"],
+            "--root no: .*; expected the TESS fold",
+        ),
+        (PretrainCpcSettings, ["--root", "no"], "--root no: .*; expected a folder of recordings"),
+        (
+            CrossCorpusSettings,
             ["--roots", "tess=.", "emodb=.", "--test-lists", "tess=no"],
             "--test-lists no: .*; expected a list of EmoBox",
         ),
@@ -174,11 +180,11 @@ def test_what_cannot_have_an_effect_is_refused_before_anything_runs(
 @pytest.mark.parametrize(
     ("settings", "flags"),
     [
-        (SERConfig, ["--protocol=speaker-k-fold", "--num-folds=3"]),
-        (EPCConfig, ["--split=speaker-k-fold", "--num-folds=3"]),
-        (EPCConfig, ["--corpus=tess", "--root=.", "--split=emobox", "--emobox-folds=."]),
-        (EPCConfig, ["--corpus=cafe", "--root=.", "--num-folds=3"]),
-        (VisualiseConfig, ["--corpus=emodb", "--root=.", "--num-folds=3"]),
+        (SERSettings, ["--protocol=speaker-k-fold", "--num-folds=3"]),
+        (EPCSettings, ["--split=speaker-k-fold", "--num-folds=3"]),
+        (EPCSettings, ["--corpus=tess", "--root=.", "--split=emobox", "--emobox-folds=."]),
+        (EPCSettings, ["--corpus=cafe", "--root=.", "--num-folds=3"]),
+        (VisualiseSettings, ["--corpus=emodb", "--root=.", "--num-folds=3"]),
     ],
 )
 def test_options_of_a_split_are_taken_with_it(settings, flags):

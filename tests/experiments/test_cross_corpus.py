@@ -5,13 +5,13 @@ import shlex
 
 import optuna
 import pytest
-from tests.test_emobox import write_list
 
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline as _cli
 from experiments.cross_corpus import CrossCorpusConfig, run, search_space
 from tests.command_line import usage_error
 from tests.hums import write_emodb_hums, write_ravdess_hums
+from tests.splits.test_emobox import write_list
 from tests.tracked import find_runs
 
 ROOTS = ("emodb=EmoDB", "ravdess=RAVDESS")

@@ -52,19 +52,19 @@ def find_runs(tmp_path: Path) -> list[Run]:
     return list(client.search_runs([experiment.experiment_id]))
 
 
-def test_the_command_trains_tells_and_keeps_an_encoder(recordings, tmp_path, capsys):
+def test_the_command_trains_reports_and_keeps_an_encoder(recordings, tmp_path, capsys):
     EXPERIMENT.run(configure(recordings, "--steps", "11", "--output", str(tmp_path / "encoder")))
-    told = capsys.readouterr().out
-    assert f"{recordings}: 10 clips, 0.00 hours" in told
-    assert "11 of 11 updates" in told
-    assert "  accuracy_01: " in told
-    assert "  accuracy_12: " in told
+    printed = capsys.readouterr().out
+    assert f"{recordings}: 10 clips, 0.00 hours" in printed
+    assert "11 of 11 updates" in printed
+    assert "  accuracy_01: " in printed
+    assert "  accuracy_12: " in printed
     encoder = load_speech_encoder(str(tmp_path / "encoder"))
     states, lengths = encoder(0.1 * torch.randn(1, 16_000), torch.tensor([16_000]))
     assert lengths.tolist() == [98]  # floor((16,000 - 425) / 160) + 1
     untrained = build_cpc(CpcSettings(), seed=0).model.cpc
-    learnt = CpcModel.from_pretrained(tmp_path / "encoder")
-    before, after = (m.get_parameter("gru.weight_hh_l0") for m in (untrained, learnt))
+    trained = CpcModel.from_pretrained(tmp_path / "encoder")
+    before, after = (m.get_parameter("gru.weight_hh_l0") for m in (untrained, trained))
     assert (after - before).abs().max() > 1e-4
     assert states.shape == (1, 1, 98, 256)
     (found,) = find_runs(tmp_path)
@@ -133,5 +133,5 @@ def test_settings_reach_the_objective():
 def test_settings_that_cannot_be_end_in_a_usage_error(arguments, message, capsys):
     with pytest.raises(SystemExit):
         commandline.parse(PretrainCpcSettings, arguments.split())
-    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
-    assert message in told
+    printed = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert message in printed

@@ -67,12 +67,12 @@ def find_runs(tmp_path: Path) -> list[Run]:
     return list(client.search_runs([experiment.experiment_id]))
 
 
-def test_the_command_trains_tells_and_keeps_an_encoder(recordings, tmp_path, capsys):
+def test_the_command_trains_reports_and_keeps_an_encoder(recordings, tmp_path, capsys):
     EXPERIMENT.run(configure(recordings, "--steps", "25", "--output", str(tmp_path / "encoder")))
-    told = capsys.readouterr().out
-    assert f"{recordings}: 10 clips, 0.00 hours" in told
-    assert "25 of 25 updates" in told
-    assert "audio hours an hour" in told
+    printed = capsys.readouterr().out
+    assert f"{recordings}: 10 clips, 0.00 hours" in printed
+    assert "25 of 25 updates" in printed
+    assert "audio hours an hour" in printed
     encoder = load_speech_encoder(str(tmp_path / "encoder"))
     states, lengths = encoder(torch.randn(1, 16_000), torch.tensor([16_000]))
     assert states.shape == (1, 4, 49, 32)
@@ -92,8 +92,8 @@ def test_the_loss_falls_on_speech_that_has_a_pattern(recordings, tmp_path, capsy
         soundfile.write(path, 0.1 * np.sin(2 * np.pi * np.cumsum(pitch) / 16_000), 16_000)
     arguments = ["--steps", "80", "--tau-start", "0.99", "--tau-end", "0.99"]
     EXPERIMENT.run(configure(recordings, *arguments))
-    told = capsys.readouterr().out
-    before, after = told.partition("  frame_loss: ")[2].splitlines()[0].split(" -> ")
+    printed = capsys.readouterr().out
+    before, after = printed.partition("  frame_loss: ")[2].splitlines()[0].split(" -> ")
     assert float(after) < 0.8 * float(before)
 
 
@@ -125,9 +125,9 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(command, tmp_pa
     state = torch.load(checkpoints[0], weights_only=True)
     assert state["progress"]["step"] < 60
 
-    told = start(sys.executable, *command, *steps)
-    assert "resuming run" in told
-    assert "60 of 60 updates" in told
+    printed = start(sys.executable, *command, *steps)
+    assert "resuming run" in printed
+    assert "60 of 60 updates" in printed
     (found,) = find_runs(tmp_path)
     assert found.info.status == "FINISHED"
     resumed = load_speech_encoder(str(checkpoints[0].parent / "encoder"))
@@ -135,10 +135,10 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(command, tmp_pa
     assert load_speech_encoder(str(tmp_path / "whole")).identity == resumed.identity
 
 
-def test_processes_learn_one_model_together(command, tmp_path):
+def test_processes_train_one_model_together(command, tmp_path):
     together = ["-m", "torch.distributed.run", "--nproc_per_node", "2", *command]
-    told = start(sys.executable, *together, "--steps", "3", "--batch-samples", "32000")
-    assert told.count("3 of 3 updates") == 1  # one process tells, and tracks
+    printed = start(sys.executable, *together, "--steps", "3", "--batch-samples", "32000")
+    assert printed.count("3 of 3 updates") == 1  # one process reports, and tracks
     (found,) = find_runs(tmp_path)
     assert found.info.status == "FINISHED"
     (encoder,) = tmp_path.glob("mlruns/pretraining/*/encoder")
@@ -184,5 +184,5 @@ def test_a_warm_start_takes_smaller_steps(recordings, tmp_path, capsys):
 def test_settings_that_cannot_be_end_in_a_usage_error(arguments, message, capsys):
     with pytest.raises(SystemExit):
         commandline.parse(PretrainEmotion2vecSettings, arguments.split())
-    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
-    assert message in told
+    printed = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert message in printed

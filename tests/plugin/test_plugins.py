@@ -10,7 +10,6 @@ import pytest
 from conversation_emotion.features.loading import load_encoder
 from conversation_emotion.settings.corpus import CorpusSettings, find_corpus, list_corpora
 
-SPEECH_ENCODER = {"epc": "--speech-encoder", "ser": "--encoders"}
 ENTRY_POINTS = """\
 [conversation_emotion.corpora]
 plugin-corpus = energies:CORPUS
@@ -42,7 +41,7 @@ def site(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command", ["ser", "epc"])
 def test_a_command_takes_the_corpus_and_the_encoder_of_another_package(site, workplace, command):
-    flags = ["--corpus", "plugin-corpus", SPEECH_ENCODER[command], "plugin-encoder"]
+    flags = ["--corpus", "plugin-corpus", "--speech-encoder", "plugin-encoder"]
     flags += ["--num-dialogues", "2"]  # an option that this corpus brings
     path = os.pathsep.join([str(site), *sys.path])
     ran = subprocess.run(

@@ -1,9 +1,9 @@
 """The pre-training loop: schedule, resumption, broken clips, collapse."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
-from typing import ClassVar, cast
+from types import MappingProxyType, SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -27,8 +27,8 @@ class Echo(nn.Module):
     """Learns to predict the mean of 100 samples, with noise, and counts the updates."""
 
     learning_rate = 1e-2
-    no_decay = ()
-    least_deviations: ClassVar[dict[str, float]] = {}
+    no_decay: tuple[str, ...] = ()
+    least_deviations: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_losses(folder, tmp_path,
     whole: list[tuple[int, float]] = []
     expected, _ = train(folder, tmp_path / "whole", keep(whole, 99), **settings)
     parts: list[tuple[int, float]] = []
-    with pytest.raises(SystemExit):  # behind a step whose checkpoint is not yet written
+    with pytest.raises(SystemExit):  # after a step whose checkpoint is not yet written
         train(folder, tmp_path / "parts", keep(parts, 7), **settings)
     objective, progress = train(folder, tmp_path / "parts", keep(parts, 99), **settings)
 

@@ -76,7 +76,7 @@ def test_a_folder_tree_is_searched_measured_and_hidden_files_left_out(tmp_path):
     assert "broken.wav: does not open as audio" in lines[1]
 
 
-def test_a_corpus_of_the_suite_is_heard_with_its_offsets(tmp_path):
+def test_a_corpus_of_the_suite_is_read_with_its_offsets(tmp_path):
     write(tmp_path / "dialogue.wav", 10.0)
     table = "utterance_id,audio,offset,duration\na,dialogue.wav,1.5,2.0\nb,dialogue.wav,8.0,5.0\n"
     (tmp_path / "manifest.csv").write_text(table + "c,,,\n")
@@ -107,15 +107,15 @@ def test_clips_of_a_batch_have_one_length_and_fill_its_seconds(tmp_path):
         write(tmp_path / f"{number}.wav", 0.5 + 0.05 * number)
     source = find_recordings(str(tmp_path), min_seconds=0.1, max_seconds=20)
     stream = ClipStream([source], batches_of(6.0))
-    num_clips, heard = 0, 0.0
+    num_clips, read = 0, 0.0
     while stream.epoch == 0 and num_clips < 40:
         batch = next(iter(stream))
         assert batch.waveforms.shape[0] * batch.waveforms.shape[1] <= 6.0 * 16_000
         num_clips += len(batch.waveforms)
-        heard += batch.waveforms.numel() / 16_000
+        read += batch.waveforms.numel() / 16_000
     whole = sum(clip.seconds for clip in source.clips)
     assert num_clips == 40
-    assert 0.8 * whole < heard <= whole
+    assert 0.8 * whole < read <= whole
 
 
 def test_clips_are_cropped_to_a_length_of_their_own_and_short_ones_repeated(tmp_path):
@@ -126,12 +126,12 @@ def test_clips_are_cropped_to_a_length_of_their_own_and_short_ones_repeated(tmp_
     source = find_recordings(str(tmp_path), min_seconds=0.1, max_seconds=20)
     settings = batches_of(2.0, crop_seconds=1.0)
     batches = take(ClipStream([source], settings), 3)
-    heard = torch.cat([batch.waveforms for batch in batches])
+    read = torch.cat([batch.waveforms for batch in batches])
     assert [tuple(batch.waveforms.shape) for batch in batches] == [(2, 16_000)] * 3
-    assert len({float(clip[0]) for clip in heard}) > 3  # at random places
+    assert len({float(clip[0]) for clip in read}) > 3  # at random places
     for lag in (8_000, 12_000):  # the clips of 0.5 and 0.75 s alone recur after their own length
-        assert sum(torch.equal(clip[lag:], clip[:-lag]) for clip in heard) == 1
-    sound = {round(float(value) * 8_192) % 8_192 for value in heard.flatten()}
+        assert sum(torch.equal(clip[lag:], clip[:-lag]) for clip in read) == 1
+    sound = {round(float(value) * 8_192) % 8_192 for value in read.flatten()}
     assert sound == set(range(8_192))  # no silence put in, nothing but the clips
 
 
@@ -161,9 +161,9 @@ def test_processes_share_the_clips_of_an_epoch(tmp_path):
         for rank in (0, 1)
     ]
     assert len(plans[0]) == len(plans[1])
-    heard = [{clip.path for batch in plan for clip in batch} for plan in plans]
-    assert heard[0] | heard[1] == {clip.path for clip in source.clips}
-    assert len(heard[0] & heard[1]) <= 8  # only what fills the last batches twice
+    read = [{clip.path for batch in plan for clip in batch} for plan in plans]
+    assert read[0] | read[1] == {clip.path for clip in source.clips}
+    assert len(read[0] & read[1]) <= 8  # only what fills the last batches twice
 
 
 def test_sources_are_mixed_by_weight():

@@ -126,10 +126,10 @@ def make_model(**settings: int) -> CpcForPreTraining:
     )
 
 
-def test_what_comes_is_told_from_what_does_not_the_nearer_the_better():
+def test_coming_frames_are_distinguished_the_nearer_the_better():
     """A tone whose pitch wanders can be followed for a while, white noise cannot."""
 
-    def hear(seed: int) -> torch.Tensor:
+    def draw_clips(seed: int) -> torch.Tensor:
         steps = torch.randn(6, 40, generator=generator(seed)).cumsum(dim=1) * 150 + 1_500
         hertz = steps.clamp(200, 6_000).repeat_interleave(400, dim=1)
         return 0.1 * (2 * math.pi * hertz.cumsum(dim=1) / 16_000).sin()
@@ -138,10 +138,10 @@ def test_what_comes_is_told_from_what_does_not_the_nearer_the_better():
     optimizer = torch.optim.Adam(objective.parameters(), lr=2e-3)
     for step in range(120):
         optimizer.zero_grad()
-        output = objective(hear(step), step)
+        output = objective(draw_clips(step), step)
         output.loss.backward()
         optimizer.step()
-    metrics = objective(hear(999), 999).metrics
+    metrics = objective(draw_clips(999), 999).metrics
     assert metrics["accuracy_01"] > 0.3  # chance is 1 / 11
     assert metrics["accuracy_01"] > metrics["accuracy_06"] + 0.1
     noise = objective(0.1 * torch.randn(6, 16_000, generator=generator(5)), 0).metrics

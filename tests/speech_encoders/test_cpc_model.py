@@ -55,7 +55,7 @@ def test_the_model_has_the_parameters_of_the_paper():
 def test_no_sample_behind_a_frames_field_reaches_its_context(has_norms):
     model = make_model(has_norms=has_norms).cpc
     clip, changed = torch.randn(1, 4_000), torch.randn(1, 4_000)
-    frame = 9  # hears 9 * 160 + 425 = 1,865 samples
+    frame = 9  # depends on 9 * 160 + 425 = 1,865 samples
     changed[:, :1_865] = clip[:, :1_865]
     before, after = (model(waveform).last_hidden_state[0] for waveform in (clip, changed))
     torch.testing.assert_close(after[: frame + 1], before[: frame + 1])
@@ -188,7 +188,7 @@ def test_a_frame_ends_where_its_field_does():
     assert frame_times(3).tolist() == pytest.approx([0.0265625, 0.0365625, 0.0465625])
 
 
-def test_clips_that_cannot_be_heard_are_refused(folder):
+def test_clips_that_cannot_be_encoded_are_refused(folder):
     model = make_model().cpc
     with pytest.raises(ValueError, match="clips have 424 samples, expected 425 or more"):
         model(torch.zeros(1, 424))

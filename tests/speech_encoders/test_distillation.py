@@ -45,7 +45,7 @@ def test_blocks_hide_exactly_the_share_of_every_clip_in_runs_as_long_as_data2vec
     masks = draw_masks("blocks", 512, 499, generator=generator())
     assert masks.sum(dim=1).unique().tolist() == [249]
     assert mean_run(masks) == pytest.approx(4.4, abs=0.2)  # measured with fairseq's function
-    assert masks.float().mean(dim=0).std() < 0.05  # no place is hidden much more than others
+    assert masks.float().mean(dim=0).std() < 0.05  # no place is masked much more than others
 
 
 @pytest.mark.parametrize(("num_clips", "share"), [(1, 0.410), (64, 0.369)])
@@ -76,13 +76,13 @@ def test_targets_are_those_of_funasr():
     stages = torch.load(STORED / "stages.pt", weights_only=True)
     model = read_released(STORED / "released.pt").encoder
     frames = model.front_end(normalise(stages["waveform"])[None])
-    targets = compute_targets(model, frames, top_blocks=2)  # the two behind the prenet block
+    targets = compute_targets(model, frames, top_blocks=2)  # the two after the prenet block
     torch.testing.assert_close(targets.frames[0], stages["targets"], atol=1e-4, rtol=0)
     expected = (stages["feed_forward_0"] + stages["feed_forward_1"]).mean(dim=0) / 2
     torch.testing.assert_close(targets.utterance[0], expected, atol=1e-4, rtol=0)
 
 
-def test_the_literal_target_of_an_utterance_is_zero_and_the_default_tells_clips_apart():
+def test_the_literal_target_of_an_utterance_is_zero_and_the_default_separates_clips():
     goals = {}
     for kind in ("literal", "clips", "channels"):
         objective = make_objective(utterance_target=kind)
@@ -149,8 +149,8 @@ def test_the_frame_loss_counts_hidden_frames_alone():
     masked[:, 3:5] = True
     clones[:, 3] = 2.0  # every other hidden frame is 2 away in each of 32 features
     clones[:, 7] = 100.0  # shown, so it does not count
-    heard = torch.zeros(8, 10, 32)
-    output = Emotion2vecStudentOutput(predictions, heard, heard, torch.zeros(8, 22))
+    states = torch.zeros(8, 10, 32)
+    output = Emotion2vecStudentOutput(predictions, states, states, torch.zeros(8, 22))
     targets = DistillationTargets(clones, torch.zeros(4, 32))
     loss = objective._compare(output, targets, masked).loss
     assert loss.item() == pytest.approx(0.5 * 32 * 4 / math.sqrt(32))
@@ -165,7 +165,7 @@ def test_the_distance_is_the_squared_one_over_the_root_of_the_size():
     ("utterance", "expected"),
     [("token", "last"), ("chunk", "tokens"), ("global", "frames")],
 )
-def test_the_utterance_is_heard_where_the_settings_say(utterance, expected):
+def test_the_utterance_is_pooled_as_the_settings_say(utterance, expected):
     objective = make_objective(utterance=utterance).eval()
     frames = objective.student.emotion2vec.front_end(CLIPS)
     masked = draw_masks("blocks", 4, frames.size(1), generator=generator())
@@ -191,18 +191,18 @@ def test_losses_add_up_by_their_weights():
 
 def test_every_clip_is_masked_several_ways_but_passes_the_front_end_once(monkeypatch):
     objective = make_objective(num_clones=5)
-    heard, hidden = [], []
+    encoded, masks = [], []
     objective.student.emotion2vec.front_end.register_forward_hook(
-        lambda _, inputs, __: heard.append(len(inputs[0]))
+        lambda _, inputs, __: encoded.append(len(inputs[0]))
     )
     predict = objective.student.predict
     monkeypatch.setattr(
-        objective.student, "predict", lambda f, masked: hidden.append(masked) or predict(f, masked)
+        objective.student, "predict", lambda f, masked: masks.append(masked) or predict(f, masked)
     )
     objective(CLIPS, 0)
-    assert heard == [4]
-    assert hidden[0].shape == (20, 24)
-    assert len({tuple(row.tolist()) for row in hidden[0][:5]}) == 5
+    assert encoded == [4]
+    assert masks[0].shape == (20, 24)
+    assert len({tuple(row.tolist()) for row in masks[0][:5]}) == 5
 
 
 def test_the_student_learns_and_the_teacher_only_follows():
@@ -237,7 +237,7 @@ def test_tau_rises_linearly_and_stays(progress, tau):
     assert objective.tau(progress) == pytest.approx(tau)
 
 
-def test_a_teacher_hears_what_its_student_heard_when_it_was_made():
+def test_a_new_teacher_encodes_as_its_student():
     student = make_objective().student.emotion2vec.eval()
     frames = student.front_end(CLIPS)
     torch.testing.assert_close(

@@ -6,7 +6,7 @@ from torch.nn.attention.flex_attention import flex_attention
 
 from speech_encoders.emotion2vec import Emotion2vecModel, attention
 from speech_encoders.emotion2vec.attention import Alibi, choose_attention
-from speech_encoders.emotion2vec.positions import alibi_bias, alibi_slopes
+from speech_encoders.emotion2vec.positions import alibi_slopes
 from tests.emotion2vec_models import make_model
 
 SLOPES = torch.tensor([0.5, 0.1, -1.0, 0.02])
@@ -30,12 +30,9 @@ def test_slopes_are_the_published_series(num_heads, exponents):
 
 
 def test_the_bias_falls_with_distance_and_spares_the_tokens():
-    bias = alibi_bias(
-        torch.tensor([0, 3, 4]),
-        torch.tensor([0.5, -1.0]),
-        num_extra_tokens=1,
-        mask=torch.tensor([[True, True, False]]),
-    )
+    mask = torch.tensor([[True, True, False]])
+    alibi = Alibi(torch.tensor([[0, 3, 4]]), torch.tensor([0.5, -1.0]), 1, mask)
+    bias = alibi.tensor(torch.float32)
     no = -torch.inf
     expected = [[0, 0, 0, no], [0, 0, -1.5, no], [0, -1.5, 0, no], [0, -2, -0.5, no]]
     assert bias[0, 0].tolist() == expected
@@ -87,7 +84,7 @@ def test_a_model_with_flex_attention_gives_the_same_frames(model, monkeypatch):
     expected = model(clips, mask)
     model.config._attn_implementation = "flex_attention"
     with monkeypatch.context() as without_bias:
-        without_bias.delattr(attention, "alibi_bias")
+        without_bias.delattr(Alibi, "tensor")
         actual = model(clips, mask)
     for row, count in enumerate(mask.sum(1).sub(80).div(320, rounding_mode="floor")):
         torch.testing.assert_close(
@@ -121,13 +118,13 @@ def test_all_blocks_read_one_bias_tensor_that_a_batch_shares(model, monkeypatch)
         biases.clear()
         with context:
             model(torch.randn(3, 3_280))
-        # Ten frames behind ten tokens, four heads; one tensor for three blocks and three clips.
+        # Ten frames after ten tokens, four heads; one tensor for three blocks and three clips.
         assert [bias.shape for bias in biases] == 3 * [(1, 4, 20, 20)]
         assert len({bias.data_ptr() for bias in biases}) == 1
 
 
 @torch.no_grad()
-def test_half_precision_still_tells_far_positions_apart(model):
+def test_half_precision_still_separates_far_positions(model):
     # 1,500 and 1,501 are one number in bfloat16.
     frames, positions = torch.randn(1, 2, 32), torch.tensor([1_500, 1_501])
     near = model.encode(frames, positions=positions - 1_500).last

@@ -64,7 +64,7 @@ def test_states_are_those_of_the_model_on_the_normalised_clip(folder):
     states, _ = encoder(clips, lengths)
     with torch.no_grad():
         output = encoder.model(normalise(clips[0])[None], output_hidden_states=True)
-    # One block of the context encoder, two behind it, and what goes into the first.
+    # One block of the context encoder, two after it, and what goes into the first.
     assert (encoder.num_layers, encoder.hidden_size) == (4, 32)
     assert (encoder.frame_rate, encoder.min_samples) == (50.0, 400)
     torch.testing.assert_close(states[0], torch.cat(output.hidden_states), atol=1e-5, rtol=1e-4)
@@ -103,7 +103,7 @@ def test_a_recording_in_a_batch_is_read_in_windows(monkeypatch):
     torch.testing.assert_close(states[2, -1, :40], whole, atol=1e-5, rtol=1e-4)
 
 
-def test_an_encoder_without_weights_says_where_to_get_them(tmp_path):
+def test_an_encoder_without_weights_names_where_to_get_them(tmp_path):
     with pytest.raises(FileNotFoundError, match="names no weights; pass emotion2vec-mini"):
         load_speech_encoder("emotion2vec")
     with pytest.raises(FileNotFoundError, match="gone.pt: no such file; pass a released"):

@@ -43,14 +43,14 @@ def funasr_stages(model, waveform: Tensor) -> dict[str, Tensor]:
     clip = F.layer_norm(waveform, waveform.shape)[None].to(next(model.parameters()).dtype)
     convolved = audio.local_encoder(clip)
     projected = audio.project_features(convolved)
-    heard = model.extract_features(clip, padding_mask=None)
+    encoded = model.extract_features(clip, padding_mask=None)
     with_tokens = model.extract_features(clip, padding_mask=None, remove_extra_tokens=False)
     stages = {
         "convolved": convolved.transpose(1, 2)[0],
         "projected": projected[0],
         "positional": audio.relative_positional_encoder(projected)[0],
-        "frames": heard["x"][0],
-        "utterance": heard["x"][0].mean(0),
+        "frames": encoded["x"][0],
+        "utterance": encoded["x"][0].mean(0),
         "tokens": with_tokens["x"][0, :10],
     }
     layers = [layer[0, 10:] for layer in with_tokens["layer_results"]]

@@ -68,7 +68,7 @@ def test_masking_what_is_no_label_or_all_labels_is_refused():
         masked_classes(config, ["sad", "angry"])
 
 
-def test_the_head_learns_to_tell_two_kinds_of_clips():
+def test_the_head_learns_to_separate_two_kinds_of_clips():
     classifier = make_classifier("low", "high", layerdrop=0.0)
     times = torch.arange(1_600) / 16_000
     clips = torch.stack([(2 * torch.pi * pitch * times).sin() for pitch in (100, 110, 1000, 1100)])

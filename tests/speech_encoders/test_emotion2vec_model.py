@@ -35,7 +35,7 @@ def test_every_stage_of_the_stored_model_is_that_of_funasr():
         "frames": output.last_hidden_state[0],
         "utterance": mean_frames(output.last_hidden_state, output.frame_mask)[0],
         "tokens": output.extra_tokens[0],
-        "feed_forward_0": output.feed_forward_states[1][0],  # behind the one prenet block
+        "feed_forward_0": output.feed_forward_states[1][0],  # after the one prenet block
         "feed_forward_1": output.feed_forward_states[2][0],
     }
     assert stages.keys() - actual.keys() == {"waveform", "targets", "predictions"}

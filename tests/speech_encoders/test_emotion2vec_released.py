@@ -260,7 +260,7 @@ def test_a_converted_folder_holds_the_same_weights(tmp_path, weights):
     assert config.label2id == {"angry": 0, "happy": 1, "neutral": 2}
 
 
-def test_the_command_converts_and_says_what_it_left(tmp_path, weights, capsys):
+def test_the_command_converts_and_names_what_it_left_out(tmp_path, weights, capsys):
     path = save(tmp_path, weights, optimizer={})
     main([str(path), "--output", str(tmp_path / "folder")])
     num_weights = sum(w.numel() for w in weights.values())

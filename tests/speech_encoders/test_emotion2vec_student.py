@@ -1,4 +1,4 @@
-"""emotion2vec's masked student: FunASR's predictions, what it may hear, masks that do not fit."""
+"""emotion2vec's masked student: FunASR's predictions, its inputs, masks that do not fit."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def test_the_masked_student_predicts_what_funasr_predicts():
     student = read_released(STORED / "released.pt").model
     clip = normalise(stages["waveform"])[None].repeat(2, 1)
     size = stages["predictions"].shape
-    # Every third frame is hidden, from the second clip those one later, and none behind the last 3.
+    # Every third frame is masked, from the second clip those one later, and none after the last 3.
     masked = torch.arange(size[1]).repeat(2, 1) % 3 == torch.tensor([[0], [1]])
     masked[:, 3 * (size[1] // 3) :] = False
     output = student(clip, masked, torch.zeros(size))
@@ -42,7 +42,7 @@ def test_masks_that_do_not_fit_are_refused(masked, message):
 
 
 @torch.no_grad()
-def test_the_student_never_hears_a_masked_frame(student):
+def test_no_masked_frame_changes_the_student(student):
     frames, masked = torch.randn(1, 12, 32), torch.arange(12)[None] % 4 == 1
     changed = frames + 5.0 * masked[..., None]
     one, other = (student.predict(f, masked, torch.zeros_like(f)) for f in (frames, changed))
@@ -50,8 +50,8 @@ def test_the_student_never_hears_a_masked_frame(student):
     assert one.positions.tolist() == [[0, 2, 3, 4, 6, 7, 8, 10, 11]]
 
 
-def test_the_decoder_hears_small_noise_at_masked_frames(student):
-    heard = []
-    student.decoder.register_forward_hook(lambda _, inputs, __: heard.append(inputs[2]))
+def test_the_decoder_gets_small_noise_at_masked_frames(student):
+    encoded = []
+    student.decoder.register_forward_hook(lambda _, inputs, __: encoded.append(inputs[2]))
     student(torch.randn(1, 16_000), torch.arange(49)[None] % 2 == 0)
-    assert heard[0].std().item() == pytest.approx(0.01, rel=0.1)
+    assert encoded[0].std().item() == pytest.approx(0.01, rel=0.1)

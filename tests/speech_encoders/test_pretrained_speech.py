@@ -124,7 +124,7 @@ def test_loudness_matters_only_to_models_that_do_not_normalise(
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_encoder_says_what_it_gives(tmp_path, variant):
+def test_the_encoder_describes_its_states(tmp_path, variant):
     save_model(tmp_path, *VARIANTS[variant])
     encoder = load_speech_encoder(str(tmp_path))
     states, _ = encoder(torch.zeros(1, encoder.min_samples), torch.tensor([encoder.min_samples]))
@@ -166,7 +166,7 @@ def test_whisper_reads_long_clips_window_by_window(whisper):
     torch.testing.assert_close(states[0], expected, atol=1e-4, rtol=1e-4)
 
 
-def test_whisper_hears_the_clip_before_the_silence(tmp_path):
+def test_whisper_encodes_the_clip_before_the_silence(tmp_path):
     model = save_model(tmp_path, "Whisper", WHISPER, None)
     (clip,) = make_clips(8_000)
     states, _ = load_speech_encoder(str(tmp_path))(*stack([clip]))
@@ -223,7 +223,7 @@ def test_a_folder_without_weights_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["no-such/model", "/no/such/folder"])
-def test_a_checkpoint_that_is_nowhere_says_what_was_tried(name):
+def test_a_checkpoint_that_is_nowhere_names_what_was_tried(name):
     message = rf"{name}: no such local folder, not in the hub's cache, .*HF_HUB_OFFLINE is set\)"
     with pytest.raises(FileNotFoundError, match=message):
         load_speech_encoder(name)

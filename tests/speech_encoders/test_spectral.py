@@ -88,7 +88,7 @@ def test_digital_silence_gives_the_floor_not_infinity():
 
 @pytest.mark.parametrize(("build", "size"), [(fbank, 80), (mfcc, 40)])
 @pytest.mark.parametrize("num_deltas", [0, 1, 2])
-def test_the_encoder_says_what_it_gives(build, size, num_deltas):
+def test_the_encoder_describes_its_states(build, size, num_deltas):
     encoder = build(num_deltas=num_deltas)
     states, _ = encoder(torch.zeros(1, encoder.min_samples), torch.tensor([encoder.min_samples]))
     assert (encoder.num_layers, encoder.hidden_size) == (1, size * (1 + num_deltas))

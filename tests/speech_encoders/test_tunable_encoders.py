@@ -31,8 +31,8 @@ def save(tmp_path):
     return save
 
 
-def hear(encoder, waveforms, lengths):
-    """Gives frames and their number as a training hears them, in evaluation mode."""
+def encode(encoder, waveforms, lengths):
+    """Returns frames and their number as in training, in evaluation mode."""
     inputs, counts = encoder.reader(waveforms, lengths)
     with torch.no_grad():
         return encoder.eval()(inputs[:, 0], counts)
@@ -45,7 +45,7 @@ def test_padded_clips_give_what_the_frozen_encoder_gives(kind, trains_front_end,
     waveforms, lengths = stack(make_clips(*SIZES), filling=9.0)
     expected, num_expected = load_speech_encoder(folder)(waveforms, lengths)
     tunable = load_tunable(folder, trains_front_end=trains_front_end)
-    frames, num_frames = hear(tunable, waveforms, lengths)
+    frames, num_frames = encode(tunable, waveforms, lengths)
     assert num_frames.tolist() == num_expected.tolist()
     for clip, count in enumerate(num_frames.tolist()):
         torch.testing.assert_close(
@@ -54,7 +54,7 @@ def test_padded_clips_give_what_the_frozen_encoder_gives(kind, trains_front_end,
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2-group", "hubert-batch-norm", "emotion2vec"])
-def test_only_what_learns_has_gradients(kind, save):
+def test_only_what_is_trained_has_gradients(kind, save):
     folder = save(kind)
     waveforms, lengths = stack(make_clips(*SIZES))
     for trains_front_end in (False, True):
@@ -64,11 +64,11 @@ def test_only_what_learns_has_gradients(kind, save):
         inputs, counts = tunable.reader(waveforms, lengths)
         frames, _ = tunable(inputs[:, 0].clone(), counts)
         frames.square().sum().backward()
-        learnt = {name for name, p in tunable.named_parameters() if p.grad is not None}
-        convolutions = {name for name in learnt if "conv_layers" in name or "convolutions" in name}
+        trained = {name for name, p in tunable.named_parameters() if p.grad is not None}
+        convolutions = {name for name in trained if "conv_layers" in name or "convolutions" in name}
         convolutions = {name for name in convolutions if "positional" not in name}
         assert bool(convolutions) == trains_front_end
-        assert any("layers.0" in name or "blocks.0" in name for name in learnt)
+        assert any("layers.0" in name or "blocks.0" in name for name in trained)
 
 
 def test_batch_norms_keep_their_statistics_in_training(save):
@@ -87,12 +87,12 @@ def test_a_saved_encoder_is_a_folder_that_gives_the_same(kind, save, tmp_path):
         for parameter in tunable.parameters():
             parameter += 0.01
     waveforms, lengths = stack(make_clips(*SIZES))
-    # The convolutions changed too, so they are heard anew.
+    # The convolutions changed too, so their output is computed again.
     tunable.save(tmp_path / "tuned", {"tuned_on": {"corpus": "c"}})
     again = load_tunable(str(tmp_path / "tuned"))
     frozen = load_speech_encoder(str(tmp_path / "tuned"))
-    frames, _ = hear(again, waveforms, lengths)
-    original, _ = hear(tunable, waveforms, lengths)
+    frames, _ = encode(again, waveforms, lengths)
+    original, _ = encode(tunable, waveforms, lengths)
     torch.testing.assert_close(frames, original)
     states, _ = frozen(waveforms, lengths)
     torch.testing.assert_close(frames[1], states[1, -1], atol=2e-5, rtol=1e-4)
@@ -105,7 +105,7 @@ def test_the_lowest_blocks_give_the_states_behind_them(save):
     expected, _ = load_speech_encoder(folder)(waveforms, lengths)
     tunable = load_tunable(folder)
     tunable.keep_blocks(2)
-    frames, _ = hear(tunable, waveforms, lengths)
+    frames, _ = encode(tunable, waveforms, lengths)
     torch.testing.assert_close(frames[0], expected[0, 2], atol=2e-5, rtol=1e-4)
 
 
@@ -127,7 +127,18 @@ def test_activations_computed_twice_give_the_same_gradients(save):
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
-def test_an_encoder_without_weights_to_learn_is_refused():
+@pytest.mark.parametrize("kind", ["wav2vec2-group", "emotion2vec"])
+def test_the_identity_follows_the_weights_and_survives_a_folder(kind, save, tmp_path):
+    tunable = load_tunable(save(kind))
+    before = tunable.identity
+    with torch.no_grad():
+        next(tunable.model.get_submodule("encoder").parameters()).add_(1.0)
+    assert tunable.identity != before
+    tunable.save(tmp_path / "tuned", {})
+    assert load_tunable(str(tmp_path / "tuned")).identity == tunable.identity
+
+
+def test_an_encoder_without_weights_to_train_is_refused():
     with pytest.raises(ValueError, match="fbank: SpectralEncoder cannot be trained; choose"):
         load_tunable("fbank")
 

@@ -35,15 +35,15 @@ def save_data2vec(folder: str) -> Data2VecAudioModel:
 
 
 @torch.no_grad()
-def test_data2vec_hears_the_same_in_emotion2vecs_shape(tmp_path):
+def test_data2vec_computes_the_same_in_emotion2vecs_shape(tmp_path):
     data2vec = save_data2vec(str(tmp_path))
     student = make_student(num_extra_tokens=0)
-    anew = start_from(student, str(tmp_path))
+    initial = start_from(student, str(tmp_path))
     student.emotion2vec.alibi_scale.zero_()
     clip = torch.randn(2, 8_000)
-    heard = student.emotion2vec(clip).last_hidden_state
-    torch.testing.assert_close(heard, data2vec(clip).last_hidden_state, atol=1e-4, rtol=1e-4)
-    assert {name for name in anew if not name.startswith("decoder.")} == {
+    encoded = student.emotion2vec(clip).last_hidden_state
+    torch.testing.assert_close(encoded, data2vec(clip).last_hidden_state, atol=1e-4, rtol=1e-4)
+    assert {name for name in initial if not name.startswith("decoder.")} == {
         "emotion2vec.alibi_scale",
         "emotion2vec.extra_tokens",
     }
@@ -67,9 +67,9 @@ def test_our_own_folders_with_or_without_a_decoder_are_taken(tmp_path):
     for name in ("whole", "encoder"):
         torch.manual_seed(5)
         student = Emotion2vecForPreTraining(make_config())
-        anew = start_from(student, str(tmp_path / name))
-        assert all(key.startswith("decoder.") for key in anew)
-        assert (anew == []) == (name == "whole")
+        initial = start_from(student, str(tmp_path / name))
+        assert all(key.startswith("decoder.") for key in initial)
+        assert (initial == []) == (name == "whole")
         torch.testing.assert_close(
             student.emotion2vec.encoder.norm.weight, teacher.emotion2vec.encoder.norm.weight
         )

@@ -125,7 +125,7 @@ def test_model_and_tokenizer_can_be_reached_for_fine_tuning(bert):
     assert not bert.model.training
 
 
-def test_the_encoder_says_what_it_gives(bert):
+def test_the_encoder_describes_its_states(bert):
     states, _ = bert(["happy"])
     assert (bert.num_layers, bert.hidden_size) == (3, 16)
     assert states.shape == (1, 3, 3, 16)
@@ -208,7 +208,7 @@ def test_the_remedy_without_hub_and_package_is_one_command(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["no-such/model", "/no/such/folder"])
-def test_a_checkpoint_that_is_nowhere_says_what_was_tried(name):
+def test_a_checkpoint_that_is_nowhere_names_what_was_tried(name):
     message = rf"{name}: no such local folder, not in the hub's cache, .*HF_HUB_OFFLINE is set\)"
     with pytest.raises(FileNotFoundError, match=message):
         load_text_encoder(name)
@@ -313,5 +313,6 @@ def test_tokens_give_what_the_frozen_text_encoder_gives(tmp_path):
     for text, count in enumerate(counts.tolist()):
         torch.testing.assert_close(states[text, :count], expected[text, -1, :count])
     tunable.save(tmp_path / "tuned", {})
+    assert load_tunable(str(tmp_path / "tuned")).identity == tunable.identity
     again, _ = load_text_encoder(str(tmp_path / "tuned"))(texts)
     torch.testing.assert_close(again, expected)

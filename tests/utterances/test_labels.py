@@ -1,9 +1,11 @@
 """Label sets and the maps onto them."""
 
+from typing import get_args
+
 import pandas as pd
 import pytest
 
-from conversation_emotion.settings.corpus import find_corpus, list_corpora
+from conversation_emotion.settings.corpus import LabelSet, find_corpus, list_corpora
 from conversation_emotion.utterances.labels import (
     FOUR_CLASSES,
     IGNORED,
@@ -29,6 +31,7 @@ def test_iemocap_joins_excitement_with_happiness_and_says_what_it_drops():
 def test_every_map_of_a_corpus_is_onto_the_classes_of_its_set():
     for corpus in list_corpora():
         for label_set in find_corpus(corpus).label_maps:
+            assert label_set in get_args(LabelSet)
             label_map = load_map(corpus, label_set)
             assert len(label_map.labels) == int(label_set.removesuffix("-class"))
             assert label_set != "4-class" or label_map.labels == FOUR_CLASSES

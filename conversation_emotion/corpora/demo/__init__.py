@@ -1,4 +1,4 @@
-"""The demo corpus: synthesised dialogues whose best reachable prediction score is known.
+"""The demo corpus: synthesised dialogues whose best reachable score is computed.
 
 Ten speakers in five sessions, speech by espeak-ng in which rate, pitch, range and loudness follow
 the emotion, our own sentences, and emotions that follow a documented process (`process`): a
@@ -37,7 +37,7 @@ def load_demo(root: Path | None = None) -> Utterances:
     if not path.is_file():
         raise FileNotFoundError(
             f"demo: no {TABLE} in {folder}; omit the root for the shipped data, or make "
-            "the corpus with python -m conversation_emotion.corpora.demo.make --out DIR"
+            "the corpus with python -m conversation_emotion.corpora.demo.make --output DIR"
         )
     import pandas as pd
 

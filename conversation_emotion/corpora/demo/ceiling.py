@@ -1,6 +1,6 @@
 """The best score that emotion prediction can reach on the demo corpus, exactly and as realised.
 
-A predictor that knows the true emotion of every turn heard so far, and the process, names for the
+A predictor that knows the true emotion of every turn so far, and the process, names for the
 first utterance of the next turn the class ``c`` with the largest ``P(c | history) / P(c)``. No
 other rule has a higher expected unweighted average recall (UAR), since each recall divides by the
 frequency of its class. The process looks back two turns, so more history adds nothing.
@@ -69,8 +69,8 @@ def expected_uar(rule: NDArray[np.int64], process: EmotionProcess, turns: Sequen
 def realised_uar(rule: NDArray[np.int64], utterances: pd.DataFrame) -> float:
     """UAR that a rule reaches on a table, in [0, 1].
 
-    Judges the first utterance of every turn but a dialogue's first, where it is labelled. The rule
-    knows the labels of the first utterances of the two turns before, where they have one.
+    Predicts the first utterance of every turn but a dialogue's first, where it is labelled. The
+    rule is given the labels of the first utterances of the two turns before, where they have one.
     """
     none = len(EMOTIONS)
     targets = np.zeros((none + 1, none + 1, none))

@@ -1,6 +1,6 @@
 """Makes the demo corpus: plans it, lets espeak-ng speak it, writes the table and the recordings.
 
-    python -m conversation_emotion.corpora.demo.make --out DIR
+    python -m conversation_emotion.corpora.demo.make --output DIR
 
 Needs espeak-ng and takes about two minutes. With version 1.51 the table equals the shipped one byte
 for byte; other versions speak a little faster or slower, which changes the times and nothing else.
@@ -59,8 +59,10 @@ def main() -> None:
         prog="python -m conversation_emotion.corpora.demo.make",
         description="Makes the demo corpus with espeak-ng.",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for table and recordings")
-    out: Path = parser.parse_args().out
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder for table and recordings"
+    )
+    out: Path = parser.parse_args().output
     try:
         find_espeak()
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The plan of the demo corpus: who says what, in which emotion and how, before anything sounds."""
+"""The plan of the demo corpus: speakers, sentences, emotions and manner, before synthesis."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class PlannedUtterance:
     """Seconds of silence before the utterance."""
 
     def row(self) -> dict[str, object]:
-        """What the utterance table knows of it without sound."""
+        """Its columns of the utterance table, without sound."""
         return {
             "utterance_id": self.utterance_id,
             "dialogue_id": self.dialogue_id,

@@ -20,7 +20,7 @@ _LAST_PAUSE_SECONDS = 0.3
 
 
 class Span(NamedTuple):
-    """When an utterance is heard, in seconds from the beginning of its dialogue."""
+    """When an utterance begins and ends, in seconds from the beginning of its dialogue."""
 
     start: float
     end: float
