@@ -102,8 +102,17 @@ class FineTuning(Task):
         self.fingerprint = inputs.fingerprint
 
     def batches(self, fold: Fold, seed: int) -> Batches:
-        """Returns the batches of a fold; valid and test are sorted by length."""
-        device = Accelerator().device
+        """Returns the batches of a fold; valid and test are sorted by length.
+
+        Raises:
+            ValueError: There are several processes, none of which would get batches of its own.
+        """
+        accelerator = Accelerator()
+        if accelerator.num_processes > 1:
+            raise ValueError(
+                f"fine-tuning runs in one process, got {accelerator.num_processes}; start it "
+                "without torchrun"
+            )
         size, seconds = self.training.batch_size, self.training.batch_seconds  # type: ignore[attr-defined]
 
         def load(part: str, factor: int, seed: int | None) -> ClipLoader:
@@ -112,7 +121,7 @@ class FineTuning(Task):
                 self.clips.usable(getattr(fold, part)),
                 batch_size=factor * size,
                 batch_seconds=factor * seconds,
-                device=device,
+                device=accelerator.device,
                 seed=seed,
             )
 
@@ -227,9 +236,10 @@ class FineTuning(Task):
         return evaluate_classes(predictions, compared, len(self.labels), self.training.resamples)
 
     def export(self, model: nn.Module) -> Weights:
-        """Returns the weights on the processor; adapters are merged into theirs."""
+        """Returns a copy of the weights on the processor; adapters are merged into theirs."""
         state = model.state_dict() if self.tuned.lora_rank is None else merge_adapters(model)
-        return {name: tensor.cpu() for name, tensor in state.items()}
+        # On the processor `Tensor.cpu` is no copy: all checkpoints would be the last epoch.
+        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
 
     def rebuild(self, model: nn.Module) -> nn.Module:
         """Loads the encoder anew, without adapters."""

@@ -74,7 +74,7 @@ def cross_validate(
         name = task.prefix + training_name(fold.name, seed)
         table = tracker.read_finished(name, PREDICTIONS)
         if table is None or not task.is_finished(fold, seed):
-            state = None if folder is None else folder / f"seed{seed}" / quote(fold.name, safe="")
+            state = _state_folder(folder, fold, seed)
             with tracker.open_child(name, {"fold": fold.name, "seed": seed}) as run:
                 trained = train_fold(task, fold, seed, folder=state, run=run)
                 table = trained.predictions
@@ -84,6 +84,11 @@ def cross_validate(
                 shutil.rmtree(state, ignore_errors=True)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
+
+
+def _state_folder(folder: Path | None, fold: Fold, seed: int) -> Path | None:
+    """Returns the folder of one training alone: the state of another would end it at once."""
+    return None if folder is None else folder / f"seed{seed}" / quote(fold.name, safe="")
 
 
 def train_fold(
@@ -152,7 +157,10 @@ def validate(task: Task, *, folder: Path | None = None) -> Iterator[Validation]:
         for seed in range(task.training.seeds):
             set_seed(seed)
             batches, curves, accelerator = task.batches(fold, seed), Curves(), Accelerator()
-            model, _ = _fit(task, fold, batches, accelerator, folder, curves.log_step)
+            state = _state_folder(folder, fold, seed)
+            model, _ = _fit(task, fold, batches, accelerator, state, curves.log_step)
+            if state is not None:
+                shutil.rmtree(state, ignore_errors=True)
             valid = accelerator.prepare(batches.valid)
             scores = task.score(task.predict(model, valid, accelerator))
             yield Validation(
@@ -160,6 +168,7 @@ def validate(task: Task, *, folder: Path | None = None) -> Iterator[Validation]:
                 task.rank(scores),
                 sum(weights.numel() for weights in model.parameters()),
                 curves.points,
+                task.select_by,
             )
 
 
