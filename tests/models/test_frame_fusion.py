@@ -31,7 +31,7 @@ KINDS = [(fusion, aggregator) for fusion in FRAME_FUSIONS for aggregator in ("me
 
 
 def make_arrays(values: np.ndarray, frames: tuple[int, ...], missing: tuple[int, ...] = ()):
-    """Repeats the values of a row over as many frames as its turn in the list says."""
+    """Repeats the values of a row over as many frames as its place in the list gives."""
     states = [
         None
         if row in missing

@@ -57,7 +57,7 @@ def test_ravdess_and_savee_are_known_by_folder_and_name_or_by_id(tmp_path):
     assert (found.num_listed, found.num_unclear) == (4, 0)
 
 
-def test_iemocap_is_known_by_its_id_whoever_the_list_says_speaks(tmp_path):
+def test_iemocap_is_matched_by_its_id_whoever_speaks_in_the_list(tmp_path):
     listed = write_list(tmp_path / "list.jsonl", ("happy/Ses02F_impro07_M028.wav", "happy", "02F"))
     found = find_listed(
         listed, table(("iemocap:Ses02F_impro07_M028", "/I/Ses02F_impro07_M028.wav", "happy", None))
@@ -65,7 +65,7 @@ def test_iemocap_is_known_by_its_id_whoever_the_list_says_speaks(tmp_path):
     assert found.rows.tolist() == [0]
 
 
-def test_melds_parts_are_told_apart_by_the_label_then_by_their_order(tmp_path):
+def test_melds_parts_are_separated_by_the_label_then_by_their_order(tmp_path):
     listed = write_list(
         tmp_path / "list.jsonl",
         ("audio/dia5_utt8.wav", "angry", "Rachel"),
