@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads this once, at its import
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes beside each other share the cores
 
 
 @pytest.fixture(autouse=True)
