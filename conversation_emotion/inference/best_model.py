@@ -132,8 +132,8 @@ def locate_encoders(features: FeatureSettings, families: Families, fold: str) ->
     """Returns the settings with the encoders of a fold, folders as absolute paths."""
 
     def locate(name: str) -> str:
-        if family := families.get(name):  # empty where the encoder is the same in all folds
-            return str(family[fold].resolve())
+        if name in families:
+            return str(families[name][fold].resolve())
         folder = Path(name).expanduser()
         # A folder without these is no encoder, though it may have the name of one that is built in.
         is_encoder = any((folder / file).is_file() for file in ("config.json", "modules.json"))
