@@ -38,7 +38,8 @@ CASES: dict[str, str] = {
     "dimensional": "dimensional --speech-encoder mfcc fbank --stride 8 --epochs 2",
     "finetune": "finetune --max-folds 1 --epochs 2 --blocks 1 --average-best 2",
     "multitask": "multitask --max-folds 1 --epochs 1 --blocks 1 --alphas 0 0.1",
-    "cross_corpus": "cross_corpus --roots emodb=EMODB ravdess=RAVDESS --speech-encoder fbank --epochs 5",
+    "cross_corpus": "cross_corpus --roots emodb=EMODB ravdess=RAVDESS "
+    "--speech-encoder fbank --epochs 5",
     "languages": "languages --roots emodb=EMODB --speech-encoder fbank --epochs 5",
     "song": "languages --table song --roots ravdess-song=SONG --speech-encoder fbank --epochs 5",
     "layers": "layers --speech-encoder emotion2vec-mini --layers 0 8 sum last-4 --epochs 2",

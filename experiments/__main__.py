@@ -1,6 +1,5 @@
 """Lists the commands, or runs one: `conversation-emotion epc` is `python -m experiments.epc`."""
 
-import ast
 import difflib
 import shutil
 import sys
@@ -8,29 +7,8 @@ import textwrap
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
-HERE = Path(__file__).resolve().parent
-
-
-class Command(NamedTuple):
-    """A module that can be run, and what it is for."""
-
-    module: str
-    purpose: str
-
-
-def find_commands() -> dict[str, Command]:
-    """Returns the commands by name: the modules that define ``main``, none of them imported."""
-    commands = {}
-    for path in sorted(HERE.rglob("*.py")):
-        parts = path.relative_to(HERE).with_suffix("").parts
-        text = path.read_text("utf-8")
-        if "\ndef main(" in text and parts != ("__main__",):
-            name = " ".join(part for part in parts if part != "__main__").replace("_", "-")
-            purpose = " ".join((ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].split())
-            commands[name] = Command(".".join(("experiments", *parts)), purpose)
-    return commands
+from experiments.commandline import HERE, find_commands
 
 
 def list_commands(program: str) -> str:
@@ -80,7 +58,8 @@ def main() -> None:
             hint = f"; did you mean {close[0]!r}?" if close else ""
             sys.exit(f"usage error: no command {name!r}{hint}\n`{program}` lists all commands")
         sys.argv[:] = [f"{program} {name}", *sys.argv[1 + len(name.split()) :]]
-        import_module(commands[name].module).main()
+        module = import_module(commands[name].module)
+        (module.EXPERIMENT if hasattr(module, "EXPERIMENT") else module).main()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """The command line from settings: flags, choices, help, and errors fit to read."""
 
+import ast
 import dataclasses
 import inspect
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +12,7 @@ from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn, TypeVar, get_type_hints
+from typing import NamedTuple, NoReturn, TypeVar, get_type_hints
 
 import tyro
 
@@ -29,6 +31,9 @@ DEBUG = "CONVERSATION_EMOTION_DEBUG"
 HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 """PyTorch's own; it has to be set before the first tensor, and child processes inherit it."""
 
+HERE = Path(__file__).resolve().parent
+"""The folder of the commands."""
+
 INPUTS = {
     "root": "a folder of recordings or a table",
     "probe_root": "the folder of a corpus",
@@ -39,6 +44,26 @@ INPUTS = {
     "emobox_folds": "EmoBox's folder data/CORPUS",
 }
 """What the settings that name files or folders to read expect, unless a corpus describes it."""
+
+
+class Command(NamedTuple):
+    """A module that can be run, and what it is for."""
+
+    module: str
+    purpose: str
+
+
+def find_commands() -> dict[str, Command]:
+    """Returns the commands by name: the modules that define ``main``, none of them imported."""
+    commands = {}
+    for path in sorted(HERE.rglob("*.py")):
+        parts = path.relative_to(HERE).with_suffix("").parts
+        text = path.read_text("utf-8")
+        if re.search(r"^(def main\(|EXPERIMENT = )", text, re.MULTILINE) and parts != ("__main__",):
+            name = " ".join(part for part in parts if part != "__main__").replace("_", "-")
+            purpose = " ".join((ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].split())
+            commands[name] = Command(".".join(("experiments", *parts)), purpose)
+    return commands
 
 
 def parse(
@@ -223,8 +248,6 @@ def _list_names(settings: object) -> Iterator[str]:
 
 def _list_commands() -> Iterator[tuple[str, set[str]]]:
     """Yields the flags of each command, which is imported for that."""
-    from experiments.__main__ import find_commands
-
     for name, command in find_commands().items():
         room = command.module.removesuffix("__main__")
         found = vars(import_module(command.module))

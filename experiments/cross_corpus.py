@@ -15,18 +15,15 @@ corpus, and writes mlruns/.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.probes import CrossCorpusSettings
-from experiments import commandline
-from experiments.experiment import Experiment, RowRun
+from experiments.experiment import Experiment, Job, RowRun
 
 if TYPE_CHECKING:
     from conversation_emotion.evaluation.results import RowResult
     from conversation_emotion.tasks.cross_corpus import CrossCorpusRecognition
-    from conversation_emotion.tasks.task import Task
     from conversation_emotion.tracker import Memory
-    from experiments.tracking.runs import ParentRun
 
 
 class CrossCorpus(Experiment[CrossCorpusSettings]):
@@ -52,21 +49,14 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
         """Describes the classes and the probe."""
         return "Emotion across corpora, four classes: linear probe of frozen encoders"
 
-    def train(
-        self,
-        name: str,
-        row: CrossCorpusSettings,
-        task: "Task",
-        parent: "ParentRun",
-        before: Sequence[RowRun],
-    ) -> RowRun:
+    def train(self, job: Job, before: Sequence[RowRun]) -> RowRun:
         """Trains a row, and keeps its scores on each test corpus."""
         from conversation_emotion.evaluation.results import name_metrics
 
-        run = super().train(name, row, task, parent, before)
-        for corpus in row.test:
-            scores = cast("CrossCorpusRecognition", task).evaluate_corpus(run.predictions, corpus)
-            parent.log_metrics(name_metrics(f"test_{corpus}", scores["model"]))
+        run = super().train(job, before)
+        for corpus in job.settings.test:
+            scores = job.task.evaluate_corpus(run.predictions, corpus)
+            job.run.log_metrics(name_metrics(f"test_{corpus}", scores["model"]))
         return run
 
     def results(self, settings: CrossCorpusSettings, runs: Sequence[RowRun]) -> "list[RowResult]":
@@ -78,7 +68,7 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
         for train, test in pairs:
             direction = f"{'+'.join(train)} → {test}"
             for run in [run for run in runs if run.settings.train == train]:
-                task = cast("CrossCorpusRecognition", run.task)
+                task = run.task
                 scores = task.evaluate_corpus(run.predictions, test)
                 encoder = run.settings.features.speech_encoder[0]
                 here = run._replace(scores=scores)
@@ -91,7 +81,7 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
         """Describes seeds, targets and maps of each corpus."""
         from conversation_emotion.evaluation import results
 
-        corpora = cast("CrossCorpusRecognition", runs[0].task).corpora
+        corpora = runs[0].task.corpora
         tested = dict.fromkeys(test for run in runs for test in run.settings.test)
         split = runs[0].task.dataset.split
         n = {name: len(corpora.targets[name]) for name in tested}
@@ -114,7 +104,7 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
         features = settings.features
         pooling = features.for_encoder(features.speech_encoder[0]).speech_pooling
         yield f"layers {features.speech_layers}; pooling {pooling}"
-        corpora = cast("CrossCorpusRecognition", runs[0].task).corpora.pooled.label_maps
+        corpora = runs[0].task.corpora.pooled.label_maps
         yield from published.describe_pretraining(features.speech_encoder, corpora)
         yield from results.describe_sources(self.results(settings, runs))
 
@@ -122,10 +112,5 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
 EXPERIMENT = CrossCorpus()
 
 
-def main() -> None:
-    """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, CrossCorpusSettings, EXPERIMENT.name)
-
-
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

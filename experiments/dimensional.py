@@ -18,7 +18,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.dimensional import DimensionalSettings
-from experiments import commandline
 from experiments.experiment import Experiment, RowRun
 
 if TYPE_CHECKING:
@@ -100,10 +99,5 @@ class Dimensional(Experiment[DimensionalSettings]):
 EXPERIMENT = Dimensional()
 
 
-def main() -> None:
-    """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, DimensionalSettings, EXPERIMENT.name)
-
-
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -12,7 +12,7 @@ from conversation_emotion.settings.fine_tuning import TunableSettings
 from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.settings.tuning_experiments import FinetuneSettings, MultitaskSettings
-from conversation_emotion.tasks.emotion import EmotionRecognition
+from conversation_emotion.tasks.emotion import UtteranceEmotion
 from conversation_emotion.tasks.fine_tuning import EmotionWithTranscript, FineTuning
 from conversation_emotion.tasks.prepare import prepare_dataset, prepare_utterances
 from conversation_emotion.tracker import Memory
@@ -25,7 +25,7 @@ Load = Callable[[str], Encoding]
 class FineTuningWithFrozen(FineTuning):
     """Fine-tuning, with the probe of the frozen encoder that it is compared with."""
 
-    frozen: EmotionRecognition
+    frozen: UtteranceEmotion
 
 
 def prepare_fine_tuning(settings: FinetuneSettings, memory: Memory) -> FineTuningWithFrozen:
@@ -53,7 +53,7 @@ def prepare_fine_tuning(settings: FinetuneSettings, memory: Memory) -> FineTunin
     )
     frozen = prepare_utterances(dataset, features, data, memory)
     head = UtteranceModelSettings(head="linear")
-    task.frozen = EmotionRecognition(frozen, features, head, probe)
+    task.frozen = UtteranceEmotion(frozen, features, head, probe)
     task.fingerprint += frozen.fingerprint
     return task
 

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, get_args
 
 from conversation_emotion.settings.models import DialogueModel, Fusion
 from conversation_emotion.settings.prediction import EPCSettings
-from experiments import commandline
 from experiments.experiment import Experiment, RowRun
 
 if TYPE_CHECKING:
     import optuna
 
     from conversation_emotion.evaluation.results import RowResult
-    from conversation_emotion.tasks.emotion import EmotionPrediction
+    from conversation_emotion.tasks.emotion import TurnEmotion
     from conversation_emotion.tracker import Memory
 
 
@@ -38,7 +37,7 @@ class EPC(Experiment[EPCSettings]):
         given = ", given the past" if model.history_labels == "gold" else ""
         return {f"{model.dialogue_model} GRU, {model.fusion} fusion{given}": settings}
 
-    def task(self, row: EPCSettings, memory: "Memory") -> "EmotionPrediction":
+    def task(self, row: EPCSettings, memory: "Memory") -> "TurnEmotion":
         """Finds the context of every target, and extracts the features of both modalities."""
         from conversation_emotion.tasks.prepare import prepare_prediction
 
@@ -51,12 +50,6 @@ class EPC(Experiment[EPCSettings]):
         return (
             f"Emotion in conversation: {task}; {settings.data.corpus}, {settings.features.modality}"
         )
-
-    def inputs(self, row: EPCSettings) -> tuple[str, str]:
-        """Returns the modalities and their encoders."""
-        features = row.features
-        named = [getattr(features, f"{modality}_encoder") for modality in features.modalities()]
-        return features.modality, " ".join(named)
 
     def published(self, settings: EPCSettings, runs: Sequence[RowRun]) -> "Sequence[RowResult]":
         """Returns the ceiling of the demo corpus, and figures of the same task."""
@@ -78,7 +71,7 @@ class EPC(Experiment[EPCSettings]):
 
     def search_space(self, trial: "optuna.trial.BaseTrial", settings: EPCSettings) -> EPCSettings:
         """Varies fusion, dialogue model, features, sizes, dropouts, auxiliary tasks, optimizer."""
-        from experiments.sweep.space import propose_features, propose_training
+        from conversation_emotion.settings.space import propose_features, propose_training
 
         model, choose, draw = settings.model, trial.suggest_categorical, trial.suggest_float
         features = propose_features(trial, settings.features)
@@ -110,10 +103,5 @@ def _ceiling(corpus: str) -> "Iterator[RowResult]":
 EXPERIMENT = EPC()
 
 
-def main() -> None:
-    """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, EPCSettings, EXPERIMENT.name)
-
-
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

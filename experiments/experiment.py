@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
+from conversation_emotion.settings.flags import flatten, format_settings
 from experiments import commandline
 
 if TYPE_CHECKING:
@@ -28,6 +29,22 @@ CLASSIFICATION = ("uar", "macro_f1", "wa", "weighted_f1")
 """Columns of a table of classifiers."""
 
 
+class Job(NamedTuple):
+    """A row to train.
+
+    Attributes:
+        name: Name of the row in the table.
+        settings: Those of its run.
+        task: What is trained.
+        run: Its run in the tracking.
+    """
+
+    name: str
+    settings: Any
+    task: Any
+    run: "ParentRun"
+
+
 class RowRun(NamedTuple):
     """What came of a row.
 
@@ -42,7 +59,7 @@ class RowRun(NamedTuple):
 
     name: str
     settings: Any
-    task: "Task"
+    task: Any
     run: "ParentRun"
     predictions: "pd.DataFrame"
     scores: "Scores"
@@ -84,10 +101,13 @@ class Experiment(ABC, Generic[Settings]):
         raise ValueError(f"{self.name} has no settings to sweep")
 
     def inputs(self, row: Settings) -> tuple[str, str]:
-        """Returns modality and encoder of a row, for its record."""
-        features: Any = row.features  # type: ignore[attr-defined]
-        encoders = getattr(features, "speech_encoder", "")
-        return "speech", " ".join(encoders) if isinstance(encoders, tuple) else encoders
+        """Returns modality and encoders of a row, for its record."""
+        flags = {
+            name: value[0] if isinstance(value, tuple) and value else value
+            for name, value in flatten(row).items()
+        }
+        modality = str(flags.get("modality", "speech"))
+        return modality, " ".join(str(flags[f"{one}_encoder"]) for one in modality.split("+"))
 
     def notes(self, settings: Settings, runs: Sequence[RowRun]) -> Iterator[str]:
         """Yields the lines below the table that only this experiment has."""
@@ -112,6 +132,10 @@ class Experiment(ABC, Generic[Settings]):
             *(self.baseline(runs[0], system) for system in baselines),
             *self.published(settings, runs),
         ]
+
+    def main(self) -> None:
+        """Runs the experiment from the command line."""
+        commandline.launch(self.run, self.settings, self.name)
 
     def prepare(self, settings: Settings) -> str:
         """Extracts what a sweep needs before it starts, and returns a digest of the data."""
@@ -141,7 +165,7 @@ class Experiment(ABC, Generic[Settings]):
         with open_runs(self.name, commands) as parents:
             runs: list[RowRun] = []
             for (name, task), parent in zip(tasks.items(), parents, strict=True):
-                runs.append(self.train(name, rows[name], task, parent, runs))
+                runs.append(self.train(Job(name, rows[name], task, parent), runs))
             return self.show(settings, runs)
 
     def _prepare(self, settings: Settings) -> "dict[str, Task]":
@@ -151,15 +175,14 @@ class Experiment(ABC, Generic[Settings]):
         memory = Memory(4 * len(rows))
         return {name: self.task(row, memory) for name, row in rows.items()}
 
-    def train(
-        self, name: str, row: Settings, task: "Task", parent: "ParentRun", before: Sequence[RowRun]
-    ) -> RowRun:
+    def train(self, job: Job, before: Sequence[RowRun]) -> RowRun:
         """Trains each fold and seed of a row and scores it; ``before`` are the rows above it."""
         from conversation_emotion.training.cross_validation import cross_validate, evaluate
 
         del before
-        register = getattr(row, "register", None)
-        keep = _keep_best(task, row) if register is not None else None
+        task, parent = job.task, job.run
+        register = getattr(job.settings, "register", None)
+        keep = _keep_best(task) if register is not None else None
         predictions = cross_validate(
             task,
             parent,
@@ -172,7 +195,7 @@ class Experiment(ABC, Generic[Settings]):
 
             utterances = task.dataset.utterances
             register_model(register, predictions, utterances, parent, select_by=task.select_by)
-        return RowRun(name, row, task, parent, predictions, scores)
+        return RowRun(*job, predictions, scores)
 
     def show(self, settings: Settings, runs: Sequence[RowRun]) -> "ResultsTable":
         """Prints the table, and keeps it as data and text with every run that it shows."""
@@ -213,21 +236,11 @@ class Experiment(ABC, Generic[Settings]):
 
     def protocol(self, settings: Settings, runs: Sequence[RowRun]) -> Iterator[str]:
         """Yields how the scores came about, with n and classes, from the first row."""
-        from conversation_emotion.evaluation import results
+        from conversation_emotion.training.report import describe_protocol
 
         del settings
-        task, dataset = runs[0].task, runs[0].task.dataset
-        yield from results.describe_protocol(
-            dataset.split.name,
-            dataset.split.validation,
-            dataset.split.notes,
-            num_folds=len(dataset.split.folds),
-            num_seeds=task.training.seeds,
-            n=next(iter(runs[0].scores["model"].values())).n,
-        )
-        if task.labels:
-            targets = dataset.targets
-            yield results.describe_classes(task.labels, targets.num_dropped, targets.num_unlabelled)
+        n = next(iter(runs[0].scores["model"].values())).n
+        yield from describe_protocol(runs[0].task, n)
 
     def baseline(self, run: RowRun, system: str) -> "RowResult":
         """Records the row of a baseline."""
@@ -242,35 +255,21 @@ class Experiment(ABC, Generic[Settings]):
         corpus: str | None = None,
     ) -> "RowResult":
         """Records a row: scores, per-class scores, settings, command, versions."""
-        from conversation_emotion.evaluation.metrics import score_classes
-        from conversation_emotion.evaluation.results import RowResult
-        from conversation_emotion.settings.flags import format_settings
+        from conversation_emotion.training.report import record_row
         from experiments.tracking.runs import versions
 
-        task, dataset = run.task, run.task.dataset
-        metrics = run.scores[system]
-        per_class = {}
-        if task.labels:
-            test = run.predictions[run.predictions["part"] == "test"]
-            column = "predicted" if system == "model" else system
-            per_class = score_classes(test.assign(predicted=test[column]), task.labels)
         modality, encoder = self.inputs(run.settings)
-        return RowResult(
+        return record_row(
+            run.task,
+            run.predictions,
+            run.scores[system],
+            system=system,
             name=name or run.name,
             kind=kind,
-            task=task.name,
-            task_version=task.version,
-            protocol=dataset.split.name,
-            corpus=corpus or dataset.label_map.corpus,
-            label_set=dataset.label_map.label_set,
+            corpus=corpus or run.task.dataset.label_map.corpus,
             modality=modality,
             encoder=encoder,
             settings=format_settings(run.settings),
-            metrics=metrics,
-            per_class=per_class,
-            num_folds=len(dataset.split.folds),
-            num_seeds=task.training.seeds,
-            n=next(iter(metrics.values())).n,
             command=commandline.command_of(self.name, run.settings) if kind == "model" else "",
             commit=versions()["commit"],
             run_id=run.run.run_id,
@@ -302,14 +301,14 @@ def training_folder(parent: "ParentRun") -> Path:
     return Path.cwd() / "mlruns" / "finetuning" / parent.run_id
 
 
-def _keep_best(task: "Task", row: Any) -> Any:
+def _keep_best(task: "Task") -> Any:
     """Returns what keeps each model that is better on valid than all before it."""
     from conversation_emotion.datasets.encoder_families import find_family
     from conversation_emotion.features.sources import list_sources
     from conversation_emotion.inference.best_model import KeepBest
-    from conversation_emotion.tasks.emotion import EmotionPrediction, EmotionRecognition
+    from conversation_emotion.tasks.emotion import TurnEmotion, UtteranceEmotion
 
-    assert isinstance(task, EmotionPrediction | EmotionRecognition)
+    assert isinstance(task, TurnEmotion | UtteranceEmotion)
     names = [source.encoder for source in list_sources(task.features).values()]
     keep = KeepBest(
         model=task.model,

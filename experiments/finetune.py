@@ -21,17 +21,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.tuning_experiments import FinetuneSettings
-from experiments import commandline
-from experiments.experiment import Experiment, RowRun, training_folder
+from experiments.experiment import Experiment, Job, RowRun, training_folder
 
 if TYPE_CHECKING:
     import optuna
 
     from conversation_emotion.evaluation.results import RowResult
     from conversation_emotion.tasks.fine_tuning import FineTuning
-    from conversation_emotion.tasks.task import Task
     from conversation_emotion.tracker import Memory
-    from experiments.tracking.runs import ParentRun
 
 
 class Finetune(Experiment[FinetuneSettings]):
@@ -55,32 +52,21 @@ class Finetune(Experiment[FinetuneSettings]):
 
         return prepare_fine_tuning(row, memory)
 
-    def train(
-        self,
-        name: str,
-        row: FinetuneSettings,
-        task: "Task",
-        parent: "ParentRun",
-        before: Sequence[RowRun],
-    ) -> RowRun:
+    def train(self, job: Job, before: Sequence[RowRun]) -> RowRun:
         """Trains the probe of the frozen encoder, and the encoder itself, on the same folds."""
         from conversation_emotion.tasks.fine_tuning import add_frozen
         from conversation_emotion.training.cross_validation import cross_validate, evaluate
 
-        task.folder = row.output or training_folder(parent) / "encoders"  # type: ignore[attr-defined]
-        frozen = cross_validate(task.frozen, parent)  # type: ignore[attr-defined]
-        tuned = cross_validate(task, parent, folder=training_folder(parent))
-        predictions = add_frozen(tuned, frozen)
-        return RowRun(name, row, task, parent, predictions, evaluate(task, predictions, parent))
+        task, folder = job.task, training_folder(job.run)
+        task.folder = job.settings.output or folder / "encoders"
+        frozen = cross_validate(task.frozen, job.run)
+        predictions = add_frozen(cross_validate(task, job.run, folder=folder), frozen)
+        return RowRun(*job, predictions, evaluate(task, predictions, job.run))
 
     def title(self, settings: FinetuneSettings) -> str:
         """Names encoder, corpus and modality."""
         corpus = settings.data.corpus
         return f"Fine-tuned encoder: {settings.encoder}; {corpus}, {settings.modality}"
-
-    def inputs(self, row: FinetuneSettings) -> tuple[str, str]:
-        """Returns the modality and the encoder."""
-        return row.modality, row.encoder
 
     def results(self, settings: FinetuneSettings, runs: Sequence[RowRun]) -> "list[RowResult]":
         """Lays out the frozen encoder, the best single checkpoint, the average, the majority."""
@@ -127,10 +113,5 @@ class Finetune(Experiment[FinetuneSettings]):
 EXPERIMENT = Finetune()
 
 
-def main() -> None:
-    """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, FinetuneSettings, EXPERIMENT.name)
-
-
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -18,8 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.fusion import ROWS, FusionSettings, read_rows
-from experiments import commandline
-from experiments.experiment import Experiment, RowRun
+from experiments.experiment import Experiment, Job, RowRun
 
 if TYPE_CHECKING:
     import optuna
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from conversation_emotion.evaluation.results import RowResult
     from conversation_emotion.tasks.task import Task
     from conversation_emotion.tracker import Memory
-    from experiments.tracking.runs import ParentRun
 
 
 class FusionTable(Experiment[FusionSettings]):
@@ -58,26 +56,18 @@ class FusionTable(Experiment[FusionSettings]):
         modality = "+".join({"bert": "text"}.get(flag, "speech") for flag in flags)
         return modality, " ".join(getattr(row, flag) for flag in flags)
 
-    def train(
-        self,
-        name: str,
-        row: FusionSettings,
-        task: "Task",
-        parent: "ParentRun",
-        before: Sequence[RowRun],
-    ) -> RowRun:
+    def train(self, job: Job, before: Sequence[RowRun]) -> RowRun:
         """Trains a row, or fuses the decisions of rows above it."""
         from conversation_emotion.evaluation.decisions import pool_decisions
         from conversation_emotion.training.cross_validation import evaluate
 
-        if not (parts := ROWS[int(row.rows)].decisions_of):
-            return super().train(name, row, task, parent, before)
+        if not (parts := ROWS[int(job.settings.rows)].decisions_of):
+            return super().train(job, before)
         found = {int(run.settings.rows): run.predictions for run in before}
         tables = [found[part] for part in parts]
-        pool = pool_decisions(tables, task.labels, metric=task.select_by)
-        parent.log_table(pool.weights, "weights.parquet")
-        scores = evaluate(task, pool.predictions, parent)
-        return RowRun(name, row, task, parent, pool.predictions, scores)
+        pool = pool_decisions(tables, job.task.labels, metric=job.task.select_by)
+        job.run.log_table(pool.weights, "weights.parquet")
+        return RowRun(*job, pool.predictions, evaluate(job.task, pool.predictions, job.run))
 
     def below(self, run: RowRun) -> "Sequence[RowResult]":
         """Returns the published figures of a row."""
@@ -112,10 +102,5 @@ class FusionTable(Experiment[FusionSettings]):
 EXPERIMENT = FusionTable()
 
 
-def main() -> None:
-    """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, FusionSettings, EXPERIMENT.name)
-
-
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

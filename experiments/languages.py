@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.corpus import parse_places
 from conversation_emotion.settings.probes import TABLES, LanguagesSettings
-from experiments import commandline
 from experiments.experiment import Experiment, RowRun
 
 if TYPE_CHECKING:
     from conversation_emotion.evaluation.results import RowResult
-    from conversation_emotion.tasks.emotion import EmotionRecognition
+    from conversation_emotion.tasks.emotion import UtteranceEmotion
     from conversation_emotion.tracker import Memory
 
 LANGUAGES = {
@@ -59,7 +58,7 @@ class Languages(Experiment[LanguagesSettings]):
             for encoder in settings.features.speech_encoder
         }
 
-    def task(self, row: LanguagesSettings, memory: "Memory") -> "EmotionRecognition":
+    def task(self, row: LanguagesSettings, memory: "Memory") -> "UtteranceEmotion":
         """Extracts the features of an encoder on one corpus."""
         from conversation_emotion.tasks.prepare import prepare_recognition
 
@@ -112,10 +111,5 @@ class Languages(Experiment[LanguagesSettings]):
 EXPERIMENT = Languages()
 
 
-def main() -> None:
-    """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, LanguagesSettings, EXPERIMENT.name)
-
-
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

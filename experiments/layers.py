@@ -7,26 +7,22 @@ r"""Which layer of an encoder carries emotion: one of them, a learned sum, or th
 
 Each layer, SUPERB's learned weighted sum and the mean of the last four get the linear probe of
 experiments.ser with the same settings and folds; hidden states are extracted once. A row of its
-own has what may be chosen without test: in each fold and seed, the layer that is best on valid.
-Prints a table per corpus, writes curves as PNG and page, and mlruns/, a parent run per corpus and
-encoder with a child per layer. The demo corpus takes about three minutes.
+own has the layer that valid chooses in each fold and seed. Prints a table per corpus, writes curves
+as PNG and page, and mlruns/. The demo corpus takes about three minutes.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.probes import LayersSettings
-from experiments import commandline
-from experiments.experiment import Experiment, RowRun
+from experiments.experiment import Experiment, Job, RowRun
 
 if TYPE_CHECKING:
     from conversation_emotion.evaluation.results import ResultsTable, RowResult
     from conversation_emotion.tasks.layers import LayerProbes
-    from conversation_emotion.tasks.task import Task
     from conversation_emotion.tracker import Memory
-    from experiments.tracking.runs import ParentRun
 
 
 class LayersTable(Experiment[LayersSettings]):
@@ -46,24 +42,13 @@ class LayersTable(Experiment[LayersSettings]):
 
         return prepare_layers(row.probe(), row.layers.layers, memory)
 
-    def inputs(self, row: LayersSettings) -> tuple[str, str]:
-        """Returns speech and the encoder."""
-        return "speech", row.encoder
-
-    def train(
-        self,
-        name: str,
-        row: LayersSettings,
-        task: "Task",
-        parent: "ParentRun",
-        before: Sequence[RowRun],
-    ) -> RowRun:
+    def train(self, job: Job, before: Sequence[RowRun]) -> RowRun:
         """Trains a probe on each layer, and scores them all."""
         from conversation_emotion.training.layers import probe_layers, score_layers
 
-        predictions = probe_layers(cast("LayerProbes", task), parent)
-        scores = score_layers(cast("LayerProbes", task), predictions, parent)
-        return RowRun(name, row, task, parent, predictions, scores)
+        predictions = probe_layers(job.task, job.run)
+        scores = score_layers(job.task, predictions, job.run)
+        return RowRun(*job, predictions, scores)
 
     def title(self, settings: LayersSettings) -> str:
         """Names the corpus."""
@@ -85,7 +70,7 @@ class LayersTable(Experiment[LayersSettings]):
 
         rows = []
         for run in runs:
-            task = cast("LayerProbes", run.task)
+            task = run.task
             for layer in [layer for layer in run.scores if layer not in ("model", "majority")]:
                 title = PROBE_TITLES.get(layer, f"layer {layer}")
                 title = "its one layer" if task.names == ("0",) else title
@@ -101,7 +86,7 @@ class LayersTable(Experiment[LayersSettings]):
         from conversation_emotion.evaluation.published import describe_pretraining
 
         for run in runs:
-            chosen = cast("LayerProbes", run.task).chosen.items()
+            chosen = run.task.chosen.items()
             if counts := ", ".join(f"{layer} ({n})" for layer, n in chosen if n):
                 yield f"{run.settings.encoder}: layers that valid chose, and how often: {counts}"
         yield from describe_pretraining(
@@ -133,10 +118,5 @@ class LayersTable(Experiment[LayersSettings]):
 EXPERIMENT = LayersTable()
 
 
-def main() -> None:
-    """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, LayersSettings, EXPERIMENT.name)
-
-
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -22,7 +22,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.tuning_experiments import MultitaskSettings
-from experiments import commandline
 from experiments.experiment import Experiment, RowRun
 
 if TYPE_CHECKING:
@@ -54,10 +53,6 @@ class Multitask(Experiment[MultitaskSettings]):
         """Names encoder and corpus."""
         encoder, corpus = settings.tuned.speech_encoder, settings.data.corpus
         return f"Emotion and transcript at once: {encoder}; {corpus}"
-
-    def inputs(self, row: MultitaskSettings) -> tuple[str, str]:
-        """Returns speech and the encoder."""
-        return "speech", row.tuned.speech_encoder
 
     def published(
         self, settings: MultitaskSettings, runs: Sequence[RowRun]
@@ -108,10 +103,5 @@ class Multitask(Experiment[MultitaskSettings]):
 EXPERIMENT = Multitask()
 
 
-def main() -> None:
-    """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, MultitaskSettings, EXPERIMENT.name)
-
-
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -20,23 +20,13 @@ from conversation_emotion.settings.pretraining import (
     LoopSettings,
     PretrainingSettings,
 )
-from experiments import commandline
 from experiments.pretraining.experiment import Pretraining
-from speech_encoders.settings import ContrastSettings
+from experiments.pretraining.settings import CpcSettings
 
 if TYPE_CHECKING:
     import optuna
 
     from conversation_emotion.pretraining.contract import Objective
-
-
-@dataclass(frozen=True, kw_only=True)
-class CpcSettings(ContrastSettings):
-    """Settings of the model and its objective."""
-
-    norms: bool = True
-    """Normalise the channels of each convolution; Li et al. mention no norms, but without them
-    training is slow to begin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +79,5 @@ class PretrainCpc(Pretraining[PretrainCpcSettings]):
 EXPERIMENT = PretrainCpc()
 
 
-def main() -> None:
-    """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, EXPERIMENT.settings)
-
-
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

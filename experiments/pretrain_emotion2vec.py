@@ -16,29 +16,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.pretraining import PretrainingSettings
-from experiments import commandline
 from experiments.pretraining.experiment import Pretraining
-from speech_encoders.settings import DistillationSettings, Size
+from experiments.pretraining.settings import Emotion2vecSettings
 
 if TYPE_CHECKING:
     import optuna
 
     from conversation_emotion.pretraining.contract import Objective
-
-
-@dataclass(frozen=True, kw_only=True)
-class Emotion2vecSettings(DistillationSettings):
-    """Settings of the model and its objective."""
-
-    size: Size = "mini"
-    """Size of the model: 8, 94 or 165 million parameters."""
-
-    start: str | None = None
-    """Initial weights: a folder that this command wrote, a data2vec-audio checkpoint (folder or hub
-    id), or a released .pt of emotion2vec or data2vec 2.0; none is a cold start."""
-
-    dropout: float = 0.1
-    """Of the student: inputs, attention, outputs of each block, and before the decoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +70,5 @@ class PretrainEmotion2vec(Pretraining[PretrainEmotion2vecSettings]):
 EXPERIMENT = PretrainEmotion2vec()
 
 
-def main() -> None:
-    """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, EXPERIMENT.settings)
-
-
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -17,7 +17,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.sentiment import SentimentSettings
-from experiments import commandline
 from experiments.experiment import CLASSIFICATION, Experiment, RowRun
 
 if TYPE_CHECKING:
@@ -56,12 +55,6 @@ class Sentiment(Experiment[SentimentSettings]):
         context = f"{settings.history} turns of context" if settings.history else "no context"
         return f"Sentiment, {target}: {settings.data.corpus}, {context}"
 
-    def inputs(self, row: SentimentSettings) -> tuple[str, str]:
-        """Returns the modality and its encoders."""
-        features = row.features.for_row()
-        named = [getattr(features, f"{modality}_encoder") for modality in features.modalities()]
-        return features.modality, " ".join(named)
-
     def published(
         self, settings: SentimentSettings, runs: Sequence[RowRun]
     ) -> "Sequence[RowResult]":
@@ -84,7 +77,7 @@ class Sentiment(Experiment[SentimentSettings]):
         self, trial: "optuna.trial.BaseTrial", settings: SentimentSettings
     ) -> SentimentSettings:
         """Varies row, head size, dropout and the optimizer."""
-        from experiments.sweep.space import propose_training
+        from conversation_emotion.settings.space import propose_training
 
         rows = settings.rows()
         if len(rows) > 1:
@@ -100,10 +93,5 @@ class Sentiment(Experiment[SentimentSettings]):
 EXPERIMENT = Sentiment()
 
 
-def main() -> None:
-    """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, SentimentSettings, EXPERIMENT.name)
-
-
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -15,18 +15,18 @@ mlruns/, one parent run per encoder.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.protocols import PROTOCOLS, remarks, resolve
 from conversation_emotion.settings.recognition import SERSettings
-from experiments import commandline
 from experiments.experiment import Experiment, RowRun
 
 if TYPE_CHECKING:
     import optuna
 
     from conversation_emotion.evaluation.results import RowResult
-    from conversation_emotion.tasks.emotion import EmotionRecognition
+    from conversation_emotion.tasks.emotion import UtteranceEmotion
     from conversation_emotion.tracker import Memory
 
 
@@ -40,7 +40,7 @@ class SER(Experiment[SERSettings]):
         """Returns a run for each encoder."""
         return {name: settings.for_encoder(name) for name in settings.features.speech_encoder}
 
-    def task(self, row: SERSettings, memory: "Memory") -> "EmotionRecognition":
+    def task(self, row: SERSettings, memory: "Memory") -> "UtteranceEmotion":
         """Extracts the features of an encoder for every labelled utterance."""
         from conversation_emotion.tasks.prepare import prepare_recognition
 
@@ -74,13 +74,25 @@ class SER(Experiment[SERSettings]):
 
     def search_space(self, trial: "optuna.trial.BaseTrial", settings: SERSettings) -> SERSettings:
         """Varies encoder, layers, pooling, head size, dropout and the optimizer."""
-        from experiments.sweep import space
+        from conversation_emotion.settings.space import propose_features, propose_training
 
         if settings.protocol in PROTOCOLS:
             raise ValueError(
                 f"--protocol {settings.protocol} fixes what a sweep varies; name a --split"
             )
-        return space.propose_recognition(trial, settings)
+        encoders, draw = settings.features.speech_encoder, trial.suggest_float
+        if len(encoders) > 1:
+            settings = settings.for_encoder(trial.suggest_categorical("speech_encoder", encoders))
+        if settings.model.head == "lda":
+            pooled = replace(settings.features, speech_pooling="mean", aggregator="mean")
+            return replace(settings, features=propose_features(trial, pooled))
+        sizes = trial.suggest_categorical("hidden_size", [64, 128, 256])
+        return replace(
+            settings,
+            features=propose_features(trial, settings.features),
+            model=replace(settings.model, hidden_size=sizes, dropout=draw("dropout", 0.0, 0.6)),
+            training=propose_training(trial, settings.training, most_decay=0.5),
+        )
 
 
 def describe_head(settings: SERSettings) -> str:
@@ -97,10 +109,5 @@ def describe_head(settings: SERSettings) -> str:
 EXPERIMENT = SER()
 
 
-def main() -> None:
-    """Runs the experiment from the command line."""
-    commandline.launch(EXPERIMENT.run, SERSettings, EXPERIMENT.name)
-
-
 if __name__ == "__main__":
-    main()
+    EXPERIMENT.main()

@@ -1,24 +1,18 @@
 """Small planted conversations that tests share."""
 
+from typing import cast
+
 import numpy as np
 import pandas as pd
 
-from conversation_emotion.datasets.batches import ModalityArrays, gather_batch
+from conversation_emotion.datasets.batches import ModalityArrays
 from conversation_emotion.datasets.windows import Windows, build_windows
 from conversation_emotion.features.extract import Features
-from conversation_emotion.models.conversation import (
-    ConversationModel,
-    HistoryLabels,
-    Stream,
-)
-from conversation_emotion.models.dialogue import DIALOGUE_MODELS
-from conversation_emotion.models.fusion import JOINS, partition_modalities
-from conversation_emotion.models.perception import (
-    AGGREGATORS,
-    LayerSum,
-    Perception,
-    fit_standardisation,
-)
+from conversation_emotion.models.build import build_model
+from conversation_emotion.models.conversation import ConversationModel
+from conversation_emotion.models.perception import fit_standardisation
+from conversation_emotion.settings.features import Aggregator, FeatureSettings
+from conversation_emotion.settings.models import ConversationModelSettings, DialogueModel, Fusion
 from conversation_emotion.utterances.table import build_utterances
 
 NUM_FRAMES = 3
@@ -64,47 +58,29 @@ def make_model(
     arrays: dict[str, ModalityArrays],
     rows: np.ndarray,
     *,
-    dialogue: str = "hierarchical",
-    fusion: str = "early",
-    aggregator: str = "mean",
-    num_classes: int = 2,
-    num_heard: int = 2,
-    told: bool = False,
+    dialogue: DialogueModel = "hierarchical",
+    fusion: Fusion = "early",
+    aggregator: Aggregator = "mean",
+    gold: bool = False,
     dropout: float = 0.0,
 ) -> ConversationModel:
-    perceptions = {}
-    for name, array in arrays.items():
-        standardisation = fit_standardisation(array.stack_frames(rows))
-        perceptions[name] = Perception(
-            standardisation,
-            LayerSum(array.num_layers, array.size),
-            AGGREGATORS[aggregator](array.size),
-        )
-    labels = HistoryLabels(num_heard) if told else None
-    streams = [
-        Stream(
-            names,
-            JOINS[fusion](
-                [perceptions[name].output_size for name in names] + [32] * told, 16, dropout
-            ),
-            16,
-            DIALOGUE_MODELS[dialogue](16, 16, 1, dropout),
-        )
-        for names in partition_modalities(tuple(arrays), fusion)  # type: ignore[arg-type]
-    ]
-    return ConversationModel(perceptions, streams, num_classes, num_heard, labels, dropout)
+    """Builds a model of two classes and two emotions; gold gives it the emotions of the past."""
+    model = build_model(
+        ConversationModelSettings(
+            dialogue_model=dialogue,
+            fusion=fusion,
+            hidden_size=16,
+            dropout=dropout,
+            input_dropout=dropout,
+            history_labels="gold" if gold else "none",
+        ),
+        FeatureSettings(aggregator=aggregator),
+        {name: fit_standardisation(array.stack_frames(rows)) for name, array in arrays.items()},
+        num_outputs=2,
+        num_emotions=2,
+    )
+    return cast(ConversationModel, model)
 
 
 def make_windows(table: pd.DataFrame, classes: np.ndarray, horizon: int = 1) -> Windows:
     return build_windows(table, classes, horizon=horizon)
-
-
-__all__ = [
-    "SIZE",
-    "gather_batch",
-    "make_dialogues",
-    "make_features",
-    "make_framed_features",
-    "make_model",
-    "make_windows",
-]

@@ -1,6 +1,7 @@
 """What a probe's first linear layer makes of held-out utterances: numbers, planes, pages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from conversation_emotion.evaluation.separation import (
 from conversation_emotion.figures.clips import encode_clips
 from conversation_emotion.figures.pages import make_plane_figure, write_page
 from conversation_emotion.figures.planes import Colouring, Plane, draw_planes
+from conversation_emotion.settings.probes import PictureSettings
 from conversation_emotion.splits.folds import Fold
 from conversation_emotion.utterances.arousal import LEVELS, find_arousal_levels
 
@@ -39,8 +41,14 @@ COLUMNS = (
 )
 """Metrics of a representation."""
 
+MEASURES = (
+    "silhouette: -1 to 1; compactness: distance between centres of classes over the distance of an "
+    "utterance from its own; of the layer itself, not of the plane; higher is better"
+)
 
-class Represented(NamedTuple):
+
+@dataclass(frozen=True, eq=False)
+class Represented:
     """What an encoder's probes make of the test part of each fold and seed.
 
     Attributes:
@@ -123,25 +131,36 @@ class Picture(NamedTuple):
     Attributes:
         corpus: Name of the corpus.
         fold: The fold whose test part is shown.
-        neighbors: Neighbours of a point that UMAP keeps near.
-        audio_mib: Size of the sound in the page at most.
-        title: Title of the picture.
+        settings: Neighbours of a point, and the size of the sound in the page.
+        epochs: Passes over train of every probe.
     """
 
     corpus: str
     fold: Fold
-    neighbors: int
-    audio_mib: float
-    title: str
+    settings: PictureSettings
+    epochs: int
+
+    def title(self, dataset: Dataset, rows: NDArray[np.int64]) -> str:
+        """Describes the utterances that are shown, and the training of the layer."""
+        speakers = dataset.utterances["speaker"]
+        train, test = (speakers.iloc[part].nunique() for part in (self.fold.train, rows))
+        return (
+            f"{self.corpus}: {len(rows):,} held-out utterances of {test} speaker(s), "
+            f"{dataset.split.name}, fold {self.fold.name}\n"
+            f"UMAP of the first linear layer after {self.epochs} epochs on {train} speaker(s)"
+        )
 
 
 def draw_representations(
-    found: Sequence[Represented], picture: Picture, notes: Sequence[str], folder: Path
+    measured: Mapping[Represented, dict[str, Interval]],
+    picture: Picture,
+    notes: Sequence[str],
+    folder: Path,
 ) -> tuple[list[Path], pd.DataFrame, str]:
     """Draws the planes of one fold, seed 0, as a picture and as a page that plays the clips.
 
     Args:
-        found: Each encoder's representation.
+        measured: Measures of each encoder's representation.
         picture: What is drawn.
         notes: Lines below the page's planes.
         folder: Where ``planes.png``, ``planes.html`` and ``separation.csv`` are written.
@@ -150,7 +169,8 @@ def draw_representations(
         The files, the points of all planes, and how much sound the page holds, in words.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    dataset, fold = found[0].dataset, picture.fold
+    found, fold = list(measured), picture.fold
+    dataset = found[0].dataset
     tables = [one.tables[fold.name, 0] for one in found]
     rows = tables[0]["row"].to_numpy()
     levels, _ = find_arousal_levels(dataset.utterances, fold.train)
@@ -161,15 +181,17 @@ def draw_representations(
     planes = []
     for one, table in zip(found, tables, strict=True):
         assert (table["row"].to_numpy() == rows).all(), "utterances out of order"
-        points = project_to_plane(read_units(table), num_neighbors=picture.neighbors)
+        points = project_to_plane(read_units(table), num_neighbors=picture.settings.neighbors)
         planes.append(Plane(_shorten(one.encoder), points, one.separate(fold, 0)))
     drawing, page, numbers = (folder / f for f in ("planes.png", "planes.html", "separation.csv"))
-    draw_planes(planes, colourings, picture.title).savefig(drawing, dpi=150)
+    title = picture.title(dataset, rows)
+    draw_planes(planes, colourings, title).savefig(drawing, dpi=150)
     known = _describe_points(dataset, rows, levels[rows])
-    limit = int(picture.audio_mib * 2**20)
+    limit = int(picture.settings.audio_mib * 2**20)
     clips = encode_clips(dataset.utterances, rows, limit)
     sound = clips.describe(limit)
-    lines = [*notes, f"This page holds recordings of the corpus, under its licence: {sound}."]
+    lines = [title, *(describe_measures(x.encoder, found) for x, found in measured.items()), *notes]
+    lines.append(f"This page holds recordings of the corpus, under its licence: {sound}.")
     figure = make_plane_figure(planes, colourings, known)
     write_page(page, f"How encoders lay out {picture.corpus}", lines, figure, clips.sounds)
     pd.concat([one.measure() for one in found], ignore_index=True).to_csv(numbers, index=False)

@@ -22,7 +22,8 @@ def read_rows(root: Path, *, is_conversation: bool) -> pd.DataFrame:
     if not root.exists():
         raise FileNotFoundError(f"--root: no file or folder {root}")
     manifests = [root / f"manifest{suffix}" for suffix in (".csv", ".jsonl", ".parquet")]
-    if root.is_file() or any(manifest.is_file() for manifest in manifests):
+    is_recording = root.is_file() and root.suffix.lower() in SUFFIXES
+    if (root.is_file() and not is_recording) or any(manifest.is_file() for manifest in manifests):
         return load_manifest(root)
     if is_conversation:
         raise ValueError(
@@ -30,11 +31,21 @@ def read_rows(root: Path, *, is_conversation: bool) -> pd.DataFrame:
             "when; --root takes a table with the columns utterance_id, audio or text, dialogue_id "
             "and speaker, in the order of speaking"
         )
-    found = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
-    found = [path for path in found if not path.name.startswith(".")]
-    if not found:
+    return pd.DataFrame({"audio": [str(path) for path in find_recordings(root)]})
+
+
+def find_recordings(root: Path) -> list[Path]:
+    """Returns a recording itself, or every recording under a folder.
+
+    Raises:
+        FileNotFoundError: There is no recording.
+    """
+    found = [root] if root.is_file() else sorted(root.rglob("*"))
+    recordings = [path for path in found if path.suffix.lower() in SUFFIXES]
+    recordings = [path for path in recordings if not path.name.startswith(".")]
+    if not recordings:
         raise FileNotFoundError(f"no recording under {root}; looked for {', '.join(SUFFIXES)}")
-    return pd.DataFrame({"audio": [str(path) for path in found]})
+    return recordings
 
 
 def write_table(rows: pd.DataFrame, predictions: pd.DataFrame, output: Path) -> None:

@@ -15,9 +15,10 @@ class UtteranceModelSettings:
     """The model of a single utterance."""
 
     head: Head = "superb"
-    """Two linear maps; or one; or a linear map and ReLU on every frame, pooled, and a linear map; or
-    two GRU layers over the frames, pooled, and a linear map; or linear discriminants of shrunk
-    covariance, solved without epochs, seeds or valid, for which a sum of layers is their mean."""
+    """Two linear maps; or one (linear); or a linear map and ReLU on every frame, pooled, and a
+    linear map; or two GRU layers over the frames, pooled, and a linear map; or linear discriminants
+    of shrunk covariance, solved without epochs, seeds or valid, for which a sum of layers is their
+    mean."""
 
     hidden_size: int = 256
     """Units between the two linear maps, or of the GRU."""

@@ -46,6 +46,18 @@ class Split:
     validation: str
     notes: tuple[str, ...] = ()
 
+    def fold(self, name: str | None) -> Fold:
+        """Returns the fold of a name, the first if it is None.
+
+        Raises:
+            ValueError: There is no fold of that name.
+        """
+        for fold in self.folds:
+            if name in (None, fold.name):
+                return fold
+        names = ", ".join(fold.name for fold in self.folds)
+        raise ValueError(f"--fold {name}: {self.name} has the folds {names}")
+
     def first(self, num_folds: int) -> "Split":
         """Gives the split with its first folds alone."""
         return replace(self, folds=self.folds[:num_folds])

@@ -17,7 +17,7 @@ from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.settings.probes import CrossCorpusSettings
 from conversation_emotion.splits.emobox import find_listed
 from conversation_emotion.splits.folds import Rows
-from conversation_emotion.tasks.emotion import EmotionRecognition, evaluate_classes
+from conversation_emotion.tasks.emotion import UtteranceEmotion, evaluate_classes
 from conversation_emotion.tasks.task import Scores
 from conversation_emotion.tracker import Memory
 
@@ -34,7 +34,7 @@ class Corpora(NamedTuple):
     targets: dict[str, Rows]
 
 
-class CrossCorpusRecognition(EmotionRecognition):
+class CrossCorpusRecognition(UtteranceEmotion):
     """Emotion of single utterances, by test corpus."""
 
     corpora: Corpora

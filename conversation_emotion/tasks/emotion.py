@@ -149,7 +149,7 @@ class Classification(Task):
         )
 
 
-class EmotionRecognition(Classification):
+class UtteranceEmotion(Classification):
     """Emotion of single utterances, from frozen features.
 
     Args:
@@ -184,7 +184,7 @@ class EmotionRecognition(Classification):
         return solve_head(cast(UtteranceModel, model), training, is_balanced=is_balanced)
 
 
-class EmotionPrediction(Classification):
+class TurnEmotion(Classification):
     """Emotion of a turn from its context: of the turn that just ended, or of one to come.
 
     Args:

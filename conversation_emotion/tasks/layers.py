@@ -16,7 +16,7 @@ from conversation_emotion.models.conversation import UtteranceModel
 from conversation_emotion.models.perception import LayerSum, Perception
 from conversation_emotion.settings.features import FeatureSettings, Layers
 from conversation_emotion.settings.recognition import SERSettings
-from conversation_emotion.tasks.emotion import EmotionRecognition
+from conversation_emotion.tasks.emotion import UtteranceEmotion
 from conversation_emotion.tasks.prepare import prepare_dataset
 from conversation_emotion.tracker import Memory
 
@@ -24,7 +24,7 @@ SUM, LAST_FOUR = "sum", "last-4"
 """The learned weighted sum of all layers, and the mean of the last four."""
 
 
-class LayerProbes(EmotionRecognition):
+class LayerProbes(UtteranceEmotion):
     """The probe of all layers, and of each of them.
 
     Args:
@@ -54,7 +54,7 @@ class LayerProbes(EmotionRecognition):
         self.states, self.names = states, names
         self.weights, self.chosen = {}, {}
 
-    def for_layer(self, name: str) -> EmotionRecognition:
+    def for_layer(self, name: str) -> UtteranceEmotion:
         """Returns the probe of one layer, or of the mean of four; the sum gets all of them."""
         if name == SUM:
             return self
@@ -62,7 +62,7 @@ class LayerProbes(EmotionRecognition):
         states = {"speech": _select(self.states, layers)}
         windows, training = self.inputs.windows, self.inputs.training
         inputs = prepare_inputs(self.dataset, windows, training, states)
-        return EmotionRecognition(inputs, self.features, self.model, self.training)
+        return UtteranceEmotion(inputs, self.features, self.model, self.training)
 
 
 def prepare_layers(settings: SERSettings, wanted: Sequence[str], memory: Memory) -> LayerProbes:

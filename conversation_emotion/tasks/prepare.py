@@ -18,7 +18,7 @@ from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import ConversationModelSettings
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import TrainingSettings
-from conversation_emotion.tasks.emotion import EmotionPrediction, EmotionRecognition
+from conversation_emotion.tasks.emotion import TurnEmotion, UtteranceEmotion
 from conversation_emotion.tracker import Memory
 
 
@@ -27,13 +27,13 @@ def prepare_dataset(data: CorpusSettings, max_folds: int | None, memory: Memory)
     return memory.recall(("dataset", data, max_folds), lambda: make_dataset(data, max_folds))
 
 
-def prepare_recognition(settings: SERSettings, memory: Memory) -> EmotionRecognition:
+def prepare_recognition(settings: SERSettings, memory: Memory) -> UtteranceEmotion:
     """Prepares the recognition of single utterances with one encoder."""
     (encoder,) = settings.features.speech_encoder
     features = settings.features_of(encoder)
     dataset = prepare_dataset(settings.data, settings.training.max_folds, memory)
     inputs = prepare_utterances(dataset, features, settings.data, memory)
-    return EmotionRecognition(inputs, features, settings.model, settings.training)
+    return UtteranceEmotion(inputs, features, settings.model, settings.training)
 
 
 def prepare_utterances(
@@ -55,7 +55,7 @@ def prepare_prediction(
     model: ConversationModelSettings,
     training: TrainingSettings,
     memory: Memory,
-) -> EmotionPrediction:
+) -> TurnEmotion:
     """Prepares recognition or prediction in a conversation."""
 
     def prepare() -> Inputs:
@@ -65,7 +65,7 @@ def prepare_prediction(
 
     context = (model.history, model.horizon, model.learn_from)
     key = ("turns", data, training.max_folds, as_extracted(features), context)
-    return EmotionPrediction(memory.recall(key, prepare), features, model, training)
+    return TurnEmotion(memory.recall(key, prepare), features, model, training)
 
 
 def find_windows(dataset: Dataset, model: ConversationModelSettings) -> tuple[Windows, Windows]:

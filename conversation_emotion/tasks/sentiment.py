@@ -25,7 +25,7 @@ from conversation_emotion.settings.models import (
 )
 from conversation_emotion.settings.sentiment import SentimentSettings
 from conversation_emotion.splits.folds import Fold
-from conversation_emotion.tasks.emotion import EmotionPrediction, EmotionRecognition
+from conversation_emotion.tasks.emotion import TurnEmotion, UtteranceEmotion
 from conversation_emotion.tasks.prepare import find_windows
 from conversation_emotion.tasks.ratings import SentimentStrength
 from conversation_emotion.tasks.task import Task
@@ -57,8 +57,8 @@ def prepare_sentiment(settings: SentimentSettings, memory: Memory) -> Task:
     if training.select_by == "auto":
         training = dataclasses.replace(training, select_by="wa")
     if isinstance(model, ConversationModelSettings):
-        return EmotionPrediction(inputs, features, model, training)
-    return EmotionRecognition(inputs, features, model, training)
+        return TurnEmotion(inputs, features, model, training)
+    return UtteranceEmotion(inputs, features, model, training)
 
 
 def _model_settings(settings: SentimentSettings) -> ModelSettings:

@@ -11,14 +11,14 @@ from conversation_emotion.datasets.inputs import Inputs
 from conversation_emotion.figures.representation import Represented
 from conversation_emotion.models.conversation import UtteranceModel
 from conversation_emotion.splits.folds import Fold
-from conversation_emotion.tasks.emotion import EmotionRecognition, predict_windows
+from conversation_emotion.tasks.emotion import UtteranceEmotion, predict_windows
 from conversation_emotion.tracker import ParentTracker, training_name
 from conversation_emotion.training.cross_validation import train_fold
 
 REPRESENTATIONS = "representations.parquet"
 
 
-def represent(encoder: str, task: EmotionRecognition, tracker: ParentTracker) -> Represented:
+def represent(encoder: str, task: UtteranceEmotion, tracker: ParentTracker) -> Represented:
     """Trains each fold and seed to the stage, or reads what an interrupted run finished."""
     jobs = [(fold, s) for fold in task.dataset.split.folds for s in range(task.training.seeds)]
     tables = {}

@@ -11,6 +11,7 @@ from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.settings.pretraining import PretrainingSettings
 from conversation_emotion.settings.recognition import SERSettings
+from experiments import commandline
 from experiments.ser import EXPERIMENT as SER
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ class Pretraining(ABC, Generic[Settings]):
 
     name: str
     settings: type[Settings]
+
+    def main(self) -> None:
+        """Runs the pre-training from the command line."""
+        commandline.launch(self.run, self.settings, self.name)
 
     @abstractmethod
     def build(self, settings: Settings) -> "Objective":

@@ -14,8 +14,7 @@ from speech_encoders.emotion2vec.distillation import (
 from speech_encoders.emotion2vec.warm_start import start_from
 
 if TYPE_CHECKING:
-    from experiments.pretrain_cpc import CpcSettings
-    from experiments.pretrain_emotion2vec import Emotion2vecSettings
+    from experiments.pretraining.settings import CpcSettings, Emotion2vecSettings
 
 
 def build_emotion2vec(settings: "Emotion2vecSettings", seed: int) -> OnlineDistillation:

@@ -1,16 +1,12 @@
-"""What a search space varies: features, the settings that are its default, all it may extract."""
+"""What a search space varies: the settings that are its default, and all it may extract."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from conversation_emotion.settings.features import (
-    ONE_LAYER,
-    ONE_VECTOR,
     EncoderSettings,
     FeatureSettings,
-    check_aggregator,
-    split_encoder,
 )
 from conversation_emotion.settings.flags import flatten
 
@@ -18,44 +14,13 @@ if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 Settings = TypeVar("Settings")
-Features = TypeVar("Features", FeatureSettings, EncoderSettings)
 
 SearchSpace = Callable[["BaseTrial", Any], Any]
 """Proposes the settings of one trial; each parameter bears the name of the setting it varies."""
 
-_LAYERS = ("last", "last-4", "all")
-_POOLED = ("mean", "statistics")
-_KEPT = ("frames", "auto")
-_FEATURE_SETTINGS = {"encoder", "row", "rows"} | {
+_FEATURE_SETTINGS = {"row", "rows"} | {
     field.name for kind in (FeatureSettings, EncoderSettings) for field in dataclasses.fields(kind)
 }
-
-
-def propose_features(trial: "BaseTrial", features: Features) -> Features:
-    """Proposes layers, and what pools frames: before training, or within the model if it has them.
-
-    Only what makes a difference to the encoders at hand is varied; a layer chosen by its number
-    stays.
-    """
-    speech, text = _encoders(features)
-    with_frames = {"speech": speech - {*ONE_VECTOR}}
-    with_frames["text"] = {name for name in text if name.startswith("tokens:")}
-    changes: dict[str, Any] = {}
-    for modality, with_layers in (("speech", speech - {*ONE_LAYER}), ("text", text)):
-        layers, pooling = f"{modality}_layers", f"{modality}_pooling"
-        if with_layers and getattr(features, layers) in _LAYERS:
-            changes[layers] = trial.suggest_categorical(layers, _LAYERS)
-        if with_frames[modality] and getattr(features, pooling) in _POOLED:
-            changes[pooling] = trial.suggest_categorical(pooling, _POOLED)
-    keeps_frames = with_frames["speech"] and features.speech_pooling in _KEPT
-    if keeps_frames or getattr(features, "text_pooling", None) == "frames":
-        changes["aggregator"] = trial.suggest_categorical("aggregator", _aggregators(features))
-    return dataclasses.replace(features, **changes)
-
-
-def list_choices(settings: type, name: str) -> list[Any]:
-    """Returns the values that a setting may take, in order."""
-    return list(get_args(get_type_hints(settings)[name]))
 
 
 def default_parameters(space: SearchSpace, settings: object) -> dict[str, Any]:
@@ -110,24 +75,3 @@ class _DefaultTrial:
         return self.params[name]
 
     suggest_int = suggest_float
-
-
-def _encoders(features: FeatureSettings | EncoderSettings) -> tuple[set[str], set[str]]:
-    """Returns the speech encoders and the text encoders that are used."""
-    if isinstance(features, EncoderSettings):
-        return {name for joined in features.speech_encoder for name in split_encoder(joined)}, set()
-    used = features.modalities()
-    speech = set(split_encoder(features.speech_encoder)) if "speech" in used else set()
-    return speech, {features.text_encoder} if "text" in used else set()
-
-
-def _aggregators(features: FeatureSettings | EncoderSettings) -> list[str]:
-    """Returns the aggregators that take the size, if one is given."""
-    fitting = []
-    for name in list_choices(type(features), "aggregator"):
-        try:
-            check_aggregator(name, features.aggregator_size)
-        except ValueError:
-            continue
-        fitting.append(name)
-    return fitting

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from conversation_emotion.datasets.batches import ModalityArrays, gather_batch, make_loader
+from conversation_emotion.datasets.batches import ModalityArrays, gather_batch
 from conversation_emotion.datasets.windows import build_windows, single_utterances
 from conversation_emotion.models.conversation import UtteranceModel
 from conversation_emotion.models.perception import (
@@ -14,9 +14,10 @@ from conversation_emotion.models.perception import (
     Perception,
     fit_standardisation,
 )
-from conversation_emotion.training.fit import FitSettings, balanced_class_weights, fit, predict
+from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.utterances.labels import IGNORED
 from tests.conversations import make_dialogues, make_features, make_framed_features
+from tests.small_tasks import Planted, fit_task, make_utterances, score_valid
 
 NUM_ROWS = 12
 
@@ -57,7 +58,7 @@ def make_headed(arrays, head: str):
 @torch.inference_mode()
 def test_the_head_of_emotion2vec_bends_every_frame_before_the_mean(framed):
     model = make_headed(framed, "emotion2vec")
-    judged = model(batch_of(framed, range(NUM_ROWS))).logits
+    logits = model(batch_of(framed, range(NUM_ROWS))).logits
     perception = model.perceptions["speech"]
     assert isinstance(perception, Perception)
     linear = perception.frame_map.linear
@@ -66,12 +67,12 @@ def test_the_head_of_emotion2vec_bends_every_frame_before_the_mean(framed):
         states, _ = framed["speech"].gather(torch.tensor([row]))
         frames = perception.mixture(perception.standardisation(states))[0]
         bent = torch.cat([linear(frames).clamp(min=0).mean(dim=0), torch.ones(1)])
-        torch.testing.assert_close(judged[row], model.head(bent))
+        torch.testing.assert_close(logits[row], model.head(bent))
 
 
 @pytest.mark.parametrize("head", list(FRAME_MAPS))
 @torch.inference_mode()
-def test_heads_on_frames_judge_alike_alone_and_in_any_batch(framed, head):
+def test_heads_on_frames_predict_alike_alone_and_in_any_batch(framed, head):
     model = make_headed(framed, head)
     together = model(batch_of(framed, range(NUM_ROWS))).logits
     for row in range(NUM_ROWS):
@@ -82,7 +83,7 @@ def test_heads_on_frames_judge_alike_alone_and_in_any_batch(framed, head):
 @torch.inference_mode()
 def test_it_is_what_superb_computes_frame_by_frame(framed):
     probe = make_probe(framed, np.arange(NUM_ROWS))
-    judged = probe(batch_of(framed, range(NUM_ROWS))).logits
+    logits = probe(batch_of(framed, range(NUM_ROWS))).logits
     perception = probe.perceptions["speech"]
     assert isinstance(perception, Perception)
     for row in range(NUM_ROWS):
@@ -90,13 +91,13 @@ def test_it_is_what_superb_computes_frame_by_frame(framed):
         frames = perception.mixture(perception.standardisation(states))[0]
         is_present = torch.ones(len(frames), 1)
         projected = probe.projection(torch.cat([frames, is_present], dim=-1))
-        torch.testing.assert_close(judged[row], probe.head(projected.mean(dim=0)))
+        torch.testing.assert_close(logits[row], probe.head(projected.mean(dim=0)))
 
 
 @pytest.mark.parametrize("aggregator", ["mean", "statistics", "attention", "ecapa"])
 @pytest.mark.parametrize("mixture", ["sum", "join"])
 @torch.inference_mode()
-def test_an_utterance_is_judged_alike_alone_and_in_any_batch(framed, aggregator, mixture):
+def test_an_utterance_is_predicted_alike_alone_and_in_any_batch(framed, aggregator, mixture):
     probe = make_probe(framed, np.arange(NUM_ROWS), aggregator=aggregator, mixture=mixture)
     together = probe(batch_of(framed, range(NUM_ROWS))).logits
     for row in range(NUM_ROWS):
@@ -108,22 +109,17 @@ def test_it_learns_a_planted_rule():
     values = np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)
     classes = (values[:, 2] > values[:, 4]).astype(np.int64)
     classes[::50] = IGNORED
-    arrays = {"speech": ModalityArrays(make_features(values), "speech")}
-    windows = single_utterances(classes)
-    train, valid = windows.select(np.arange(300)), windows.select(np.arange(300, 400))
-    probe = make_probe(arrays, np.arange(300), num_classes=2)
-    judged = make_loader(valid, arrays, classes, batch_size=32)
-    fitted = fit(
-        probe,
-        make_loader(train, arrays, classes, batch_size=32, seed=0),
-        judged,
-        FitSettings(epochs=15, learning_rate=0.01),
-        class_weights=balanced_class_weights(train.targets, ("no", "yes")),
+    inputs = make_utterances(values, classes, 300)
+    settings = TrainingSettings(epochs=15, learning_rate=0.01, batch_size=32, average_best=1)
+    task = Planted(
+        inputs,
+        settings,
+        lambda: make_probe(inputs.arrays["only"], np.arange(300), num_classes=2),
     )
-    assert predict(fitted, judged).uar() > 0.93
+    assert score_valid(task, fit_task(task).model)["uar"] > 0.93
 
 
-def test_an_utterance_without_speech_is_judged_and_changes_no_other():
+def test_an_utterance_without_speech_is_predicted_and_changes_no_other():
     values = np.random.default_rng(0).normal(size=(NUM_ROWS, 4))
     whole = {"speech": ModalityArrays(make_features(values), "speech")}
     lost = {"speech": ModalityArrays(make_features(values, missing=(3,)), "speech")}

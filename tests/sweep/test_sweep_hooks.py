@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from experiments._conversation import prepare
-from experiments.pretraining.settings import AudioSettings, LoopSettings, ProbeSettings
 
 from conversation_emotion.evaluation.metrics import count_confusions, unweighted_average_recall
 from conversation_emotion.settings.corpus import CorpusSettings
@@ -16,6 +15,7 @@ from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.tracker import Memory, Validation
 from experiments import dimensional, epc, multitask, ser
 from experiments.pretrain_cpc import PretrainConfig, validate
+from experiments.pretraining.settings import AudioSettings, LoopSettings, ProbeSettings
 from speech_encoders import load_speech_encoder
 from tests.tracked import find_runs
 

@@ -1,11 +1,9 @@
-"""Polarity and strength of sentiments, and the loss of numbers."""
+"""Polarity and strength of sentiments."""
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from conversation_emotion.tasks.ratings import squared_error_loss
 from conversation_emotion.utterances.labels import map_labels
 from conversation_emotion.utterances.sentiment import name_polarities, polarity_map, read_strengths
 
@@ -42,12 +40,3 @@ def test_strengths_are_read_from_numbers_alone():
         read_strengths(pd.Series(["positive", "negative"]))
     with pytest.raises(ValueError, match=r"sentiment 'positive' \(row 1\) is no number"):
         read_strengths(pd.Series(["1.5", "positive"]))
-
-
-def test_least_squares_leaves_out_what_is_not_rated():
-    said = torch.tensor([[1.0], [2.0], [5.0]], requires_grad=True)
-    loss = squared_error_loss(said, torch.tensor([[0.0], [float("nan")], [3.0]]), torch.ones(1))
-    loss.backward()
-    assert loss.item() == pytest.approx((1 + 4) / 2)
-    assert said.grad is not None
-    assert said.grad.flatten().tolist() == [1.0, 0.0, 2.0]

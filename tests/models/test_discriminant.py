@@ -1,4 +1,4 @@
-"""Linear discriminants: what they are by hand, classes that lack, and the whole experiment."""
+"""Linear discriminants: what they are by hand, and where classes are missing."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,6 @@ from scipy.special import softmax
 from sklearn.covariance import ledoit_wolf
 
 from conversation_emotion.models.discriminant import fit_discriminants
-from conversation_emotion.settings.corpus import CorpusSettings
-from conversation_emotion.settings.features import EncoderSettings
-from conversation_emotion.settings.training import TrainingSettings
-from experiments.ser import SERConfig, run, search_space
-from tests.command_line import usage_error
-from tests.small_corpus import write_corpus
-from tests.tracked import find_runs
 
 
 @pytest.fixture
@@ -73,46 +66,3 @@ def test_a_feature_that_never_changes_does_no_harm(clouds):
 def test_one_class_in_train_is_an_error(clouds):
     with pytest.raises(ValueError, match="two classes in train, got 1"):
         fit_discriminants(clouds[0], np.zeros(180, dtype=np.int64), 3, is_balanced=True)
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--aggregator", "ecapa"], "--head lda trains no --aggregator, got ecapa"),
-        (["--seeds", "3"], "leave --seeds and --dropout out, got 3 and 0"),
-        (["--dropout", "0.5"], "leave --seeds and --dropout out, got 1 and 0.5"),
-    ],
-)
-def test_what_would_be_trained_or_left_to_chance_is_refused(flags, message, capsys):
-    assert message in usage_error(SERConfig, ["--head", "lda", *flags], capsys)
-
-
-def test_encoders_side_by_side_are_solved_and_scored(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setenv("CONVERSATION_EMOTION_CACHE", str(tmp_path / "cache"))
-    write_corpus(tmp_path)
-    config = SERConfig(
-        data=CorpusSettings(corpus="manifest", root=tmp_path / "manifest.csv"),
-        features=EncoderSettings(encoders=("fbank+mfcc", "fbank"), speech_components=50),
-        training=TrainingSettings(resamples=100),
-        head="lda",
-    )
-    first = run(config)
-    assert set(first) == {"fbank+mfcc", "fbank"}
-    again = run(config)
-    assert again["fbank+mfcc"]["model"] == first["fbank+mfcc"]["model"]
-    assert "linear discriminant analysis" in capsys.readouterr().out
-    assert [run.info.status for run in find_runs("ser").parents] == ["FINISHED"] * 4
-
-
-def test_a_sweep_of_discriminants_varies_what_they_hear():
-    import optuna
-
-    config = SERConfig(features=EncoderSettings(encoders=("emotion2vec-mini",)), head="lda")
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    proposed = [search_space(study.ask(), config) for _ in range(20)]
-    assert {one.features.speech_pooling for one in proposed} == {"mean", "statistics"}
-    assert {one.features.speech_layers for one in proposed} == {"last", "last-4", "all"}
-    assert {one.features.aggregator for one in proposed} == {"mean"}
-    assert all(one.dropout == 0 for one in proposed)

@@ -1,4 +1,4 @@
-"""The whole model: what must not change a judgement, and what must."""
+"""The model of a conversation: what must not change a prediction, and what must."""
 
 from itertools import product
 
@@ -43,13 +43,13 @@ def arrays(table):
     }
 
 
-def judge(model, batch: Batch) -> torch.Tensor:
+def predict(model, batch: Batch) -> torch.Tensor:
     with torch.inference_mode():
         return model.eval()(batch).logits
 
 
 @pytest.mark.parametrize(("dialogue", "fusion", "aggregator"), KINDS)
-def test_a_window_is_judged_alike_alone_and_in_any_batch(
+def test_a_window_is_predicted_alike_alone_and_in_any_batch(
     table, classes, arrays, dialogue, fusion, aggregator
 ):
     torch.manual_seed(0)
@@ -57,32 +57,32 @@ def test_a_window_is_judged_alike_alone_and_in_any_batch(
         arrays, np.arange(len(table)), dialogue=dialogue, fusion=fusion, aggregator=aggregator
     )
     windows = make_windows(table, classes)
-    together = judge(model, gather_batch(windows, arrays, classes, np.arange(len(windows))))
+    together = predict(model, gather_batch(windows, arrays, classes, np.arange(len(windows))))
     for number in (0, 5, len(windows) - 1):
-        alone = judge(model, gather_batch(windows, arrays, classes, np.array([number])))
+        alone = predict(model, gather_batch(windows, arrays, classes, np.array([number])))
         torch.testing.assert_close(alone[0], together[number], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("horizon", [1, 2])
-def test_prediction_never_touches_the_judged_turn_or_anything_after_it(
+def test_prediction_never_touches_the_target_turn_or_anything_after_it(
     table, classes, arrays, horizon
 ):
     torch.manual_seed(0)
     model = make_model(arrays, np.arange(len(table)))
     windows = make_windows(table, classes, horizon)
     number = 3
-    judged = int(windows.target_rows[number])
-    later = set(range(judged - horizon + 1, len(table)))
+    target = int(windows.target_rows[number])
+    later = set(range(target - horizon + 1, len(table)))
     changed = {name: ModalityArrays(_change(array, later), name) for name, array in arrays.items()}
-    before = judge(model, gather_batch(windows, arrays, classes, np.array([number])))
-    after = judge(model, gather_batch(windows, changed, classes, np.array([number])))
+    before = predict(model, gather_batch(windows, arrays, classes, np.array([number])))
+    after = predict(model, gather_batch(windows, changed, classes, np.array([number])))
     assert torch.equal(before, after)
     earlier = {
-        name: ModalityArrays(_change(array, {judged - horizon}), name)
+        name: ModalityArrays(_change(array, {target - horizon}), name)
         for name, array in arrays.items()
     }
-    heard = judge(model, gather_batch(windows, earlier, classes, np.array([number])))
-    assert not torch.allclose(before, heard)
+    changed_context = predict(model, gather_batch(windows, earlier, classes, np.array([number])))
+    assert not torch.allclose(before, changed_context)
 
 
 def _change(array: ModalityArrays, rows: set[int]) -> Features:
@@ -96,26 +96,26 @@ def _change(array: ModalityArrays, rows: set[int]) -> Features:
 
 
 @pytest.mark.parametrize("horizon", [0, 1])
-def test_gold_emotions_reach_only_a_model_that_is_told_them(table, classes, arrays, horizon):
+def test_gold_emotions_reach_only_a_model_that_is_given_them(table, classes, arrays, horizon):
     windows = make_windows(table, classes, horizon)
     batch = gather_batch(windows, arrays, classes, np.arange(len(windows)))
     lies = batch._replace(
         context_emotions=torch.where(batch.mask, 1 - batch.context_emotions, batch.context_emotions)
     )
-    for told in (False, True):
+    for gold in (False, True):
         torch.manual_seed(0)
-        model = make_model(arrays, np.arange(len(table)), told=told)
-        assert torch.equal(judge(model, batch), judge(model, lies)) == (not told)
+        model = make_model(arrays, np.arange(len(table)), gold=gold)
+        assert torch.equal(predict(model, batch), predict(model, lies)) == (not gold)
 
 
-def test_the_judged_emotion_itself_is_told_to_nobody(table, classes, arrays):
+def test_the_target_emotion_itself_is_given_to_no_model(table, classes, arrays):
     torch.manual_seed(0)
-    model = make_model(arrays, np.arange(len(table)), told=True)
+    model = make_model(arrays, np.arange(len(table)), gold=True)
     windows = make_windows(table, classes, horizon=0)
     batch = gather_batch(windows, arrays, classes, np.arange(len(windows)))
     assert (batch.is_target.sum(dim=1) == 1).all()
     lie = torch.where(batch.is_target, 1 - batch.context_emotions, batch.context_emotions)
-    assert torch.equal(judge(model, batch), judge(model, batch._replace(context_emotions=lie)))
+    assert torch.equal(predict(model, batch), predict(model, batch._replace(context_emotions=lie)))
 
 
 def test_the_content_of_a_missing_modality_is_masked(table, classes):
@@ -124,25 +124,27 @@ def test_the_content_of_a_missing_modality_is_masked(table, classes):
     torch.manual_seed(0)
     model = make_model({"speech": whole}, np.arange(len(table)))
     windows = make_windows(table, classes)
-    judgements = []
+    predictions = []
     for lost in (values, values * -5):
         lost = np.where(np.arange(len(table))[:, None] == 3, lost, values)
         arrays = {"speech": ModalityArrays(make_features(lost, missing=(3,)), "speech")}
         batch = gather_batch(windows, arrays, classes, np.array([3, 4]))
-        judgements.append(judge(model, batch))
-    assert torch.equal(*judgements)
-    full = judge(model, gather_batch(windows, {"speech": whole}, classes, np.array([3, 4])))
-    assert not torch.allclose(full, judgements[0])
+        predictions.append(predict(model, batch))
+    assert torch.equal(*predictions)
+    full = predict(model, gather_batch(windows, {"speech": whole}, classes, np.array([3, 4])))
+    assert not torch.allclose(full, predictions[0])
 
 
-def test_who_spoke_and_how_long_ago_changes_the_judgement(table, classes, arrays):
+def test_who_spoke_and_how_long_ago_changes_the_prediction(table, classes, arrays):
     torch.manual_seed(0)
     model = make_model(arrays, np.arange(len(table)), dialogue="single")
     batch = gather_batch(make_windows(table, classes), arrays, classes, np.array([4]))
-    before = judge(model, batch)
+    before = predict(model, batch)
     swapped = torch.where(batch.roles == 0, 1, 0)
-    assert not torch.allclose(before, judge(model, batch._replace(roles=swapped)))
-    assert not torch.allclose(before, judge(model, batch._replace(turns_back=batch.turns_back + 1)))
+    assert not torch.allclose(before, predict(model, batch._replace(roles=swapped)))
+    assert not torch.allclose(
+        before, predict(model, batch._replace(turns_back=batch.turns_back + 1))
+    )
 
 
 def test_early_fusion_has_one_dialogue_model_and_late_fusion_one_each(table, arrays):
@@ -168,6 +170,6 @@ def test_padding_of_frames_is_marked_and_zero(arrays):
 def test_a_batch_holds_the_features_of_its_real_utterances_alone(table, classes, arrays):
     windows = make_windows(table, classes)
     batch = gather_batch(windows, arrays, classes, np.array([0, 4]))
-    # The first window hears one utterance, the fifth of a dialogue of nine turns five.
+    # The context of the first window is one utterance, of the fifth five.
     assert batch.mask.sum(dim=1).tolist() == [1, 5]
     assert len(batch.states["speech"]) == 6

@@ -2,7 +2,6 @@
 
 import pandas as pd
 import pytest
-from conversations import make_dialogues
 
 from conversation_emotion.datasets.encoder_families import (
     TuningRecord,
@@ -11,6 +10,7 @@ from conversation_emotion.datasets.encoder_families import (
 )
 from conversation_emotion.splits.folds import LeakageError, Split
 from conversation_emotion.splits.protocols import make_split
+from tests.conversations import make_dialogues
 
 LABELS = ("angry", "sad")
 

@@ -1,4 +1,4 @@
-"""Copies of recordings at other speeds: learnt from, never judged, and heard as they say."""
+"""Copies of recordings at other speeds: trained on, never tested on, at the speed they name."""
 
 from itertools import combinations
 
@@ -6,32 +6,34 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from experiments._parts import Part, make_parts
 
-from conversation_emotion.datasets.dataset import read_corpus
+from conversation_emotion.datasets.dataset import make_dataset
+from conversation_emotion.datasets.inputs import Part, make_parts
 from conversation_emotion.datasets.windows import PADDING
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.models import ConversationModelSettings
+from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import TrainingSettings
+from conversation_emotion.tasks.prepare import prepare_prediction, prepare_recognition
+from conversation_emotion.tracker import Memory
 from conversation_emotion.utterances.table import validate_utterances
-from experiments import _conversation, _utterances
-from experiments.epc import EPCConfig
-from experiments.ser import SERConfig, run
+from experiments.ser import EXPERIMENT
 
 SPEEDS = (0.9, 1.1)
 
 
 @pytest.fixture(scope="module")
 def plain():
-    return read_corpus(CorpusSettings())
+    return make_dataset(CorpusSettings())
 
 
 @pytest.fixture(scope="module")
 def longer():
-    return read_corpus(CorpusSettings(speeds=SPEEDS))
+    return make_dataset(CorpusSettings(speeds=SPEEDS))
 
 
-def test_copies_are_learnt_from_and_never_judged(plain, longer):
+def test_copies_are_trained_on_and_never_tested_on(plain, longer):
     size = len(plain.utterances)
     ids = longer.utterances["utterance_id"]
     for before, after in zip(plain.split.folds, longer.split.folds, strict=True):
@@ -79,39 +81,38 @@ def test_what_is_in_no_train_part_is_not_copied(tmp_path):
     settings = CorpusSettings(
         corpus="manifest", root=tmp_path / "manifest.csv", labels="all", speeds=(1.2,)
     )
-    corpus = read_corpus(settings)
-    assert corpus.utterances["utterance_id"].tolist()[6:] == ["u0@1.2", "u1@1.2"]
+    dataset = make_dataset(settings)
+    assert dataset.utterances["utterance_id"].tolist()[6:] == ["u0@1.2", "u1@1.2"]
 
 
-def test_each_copy_is_heard_at_its_speed(workplace):
-    prepared = _utterances.prepare(SERConfig(data=CorpusSettings(speeds=SPEEDS)))["fbank"]
-    table = prepared.corpus.utterances
+def test_the_features_of_each_copy_are_those_of_its_speed(workplace):
+    task = prepare_recognition(SERSettings(data=CorpusSettings(speeds=SPEEDS)), Memory())
+    table = task.dataset.utterances
     same = np.flatnonzero(table["utterance_id"].str.split("@").str[0] == table["utterance_id"][0])
     assert table["speed"][same].tolist() == [1, 0.9, 1.1]
-    arrays = prepared.arrays[prepared.corpus.split.folds[0].name]["speech"]
+    arrays = task.inputs.arrays[task.dataset.split.folds[0].name]["speech"]
     states, _ = arrays.gather(torch.from_numpy(same))
     for one, other in combinations(states, 2):
         assert not torch.allclose(one, other, rtol=1e-2)
 
 
 def test_a_conversation_is_copied_whole():
-    def train_and_test(config: EPCConfig) -> dict[str, Part]:
-        prepared = _conversation.prepare(config)
-        return make_parts(prepared, prepared.corpus.split.folds[0], 0, 64, ("train", "test"))
+    def parts_of(data: CorpusSettings) -> dict[str, Part]:
+        features, model = FeatureSettings(modality="text"), ConversationModelSettings()
+        task = prepare_prediction(data, features, model, TrainingSettings(), Memory())
+        return make_parts(task.inputs, task.dataset.split.folds[0], 0, 64)
 
-    text = FeatureSettings(modality="text")
-    before = train_and_test(EPCConfig(features=text))
-    after = train_and_test(EPCConfig(features=text, data=CorpusSettings(speeds=(1.1,))))
+    before, after = parts_of(CorpusSettings()), parts_of(CorpusSettings(speeds=(1.1,)))
     assert len(after["test"].windows) == len(before["test"].windows)
-    learnt = after["train"].windows
-    assert len(learnt) == 2 * len(before["train"].windows)
-    is_copy = learnt.rows >= len(read_corpus(CorpusSettings()).utterances)
-    assert (is_copy == (is_copy[:, :1] & (learnt.rows != PADDING))).all()  # one speed in a window
+    train = after["train"].windows
+    assert len(train) == 2 * len(before["train"].windows)
+    is_copy = train.rows >= len(make_dataset(CorpusSettings()).utterances)
+    assert (is_copy == (is_copy[:, :1] & (train.rows != PADDING))).all()  # one speed in a window
 
 
-def test_the_table_says_that_copies_were_learnt_from(workplace, capsys):
+def test_the_table_reports_that_train_holds_copies(workplace, capsys):
     training = TrainingSettings(epochs=1, resamples=10)
-    run(SERConfig(data=CorpusSettings(speeds=(1.1,)), training=training))
+    EXPERIMENT.run(SERSettings(data=CorpusSettings(speeds=(1.1,)), training=training))
     printed = capsys.readouterr().out
     assert "note: train also holds copies at speeds 1.1" in printed
     assert "1,105 utterances read" in printed

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from conversation_emotion.datasets.batches import ModalityArrays, gather_batch, make_loader
+from conversation_emotion.datasets.batches import ModalityArrays, gather_batch
 from conversation_emotion.datasets.windows import single_utterances
 from conversation_emotion.features.extract import Features
 from conversation_emotion.models.frame_fusion import (
@@ -15,7 +15,16 @@ from conversation_emotion.models.frame_fusion import (
     stretch,
 )
 from conversation_emotion.models.perception import AGGREGATORS, LayerSum, fit_standardisation
-from conversation_emotion.training.fit import FitSettings, fit, predict
+from conversation_emotion.settings.training import TrainingSettings
+from tests.conversations import make_dialogues
+from tests.small_tasks import (
+    Planted,
+    fit_task,
+    make_dataset,
+    make_fold,
+    make_inputs,
+    score_valid,
+)
 
 NUM_ROWS = 24
 KINDS = [(fusion, aggregator) for fusion in FRAME_FUSIONS for aggregator in ("mean", "ecapa")]
@@ -50,14 +59,14 @@ def make_model(arrays, fusion: str, aggregator: str) -> FusionModel:
         )
         for name, array in arrays.items()
     }
-    meeting = FRAME_FUSIONS[fusion]({name: array.size for name, array in arrays.items()})
+    joined = FRAME_FUSIONS[fusion]({name: array.size for name, array in arrays.items()})
     aggregators = {
         name: AGGREGATORS[aggregator](size, 8)
         if aggregator == "ecapa"
         else AGGREGATORS["mean"](size)
-        for name, size in meeting.output_sizes.items()
+        for name, size in joined.output_sizes.items()
     }
-    return FusionModel(sources, meeting, aggregators, fusion=fusion, num_classes=2)  # type: ignore[arg-type]
+    return FusionModel(sources, joined, aggregators, fusion=fusion, num_classes=2)  # type: ignore[arg-type]
 
 
 def test_a_short_sequence_is_stretched_to_the_nearest_frame_in_relative_time():
@@ -72,7 +81,7 @@ def test_a_short_sequence_is_stretched_to_the_nearest_frame_in_relative_time():
 
 @pytest.mark.parametrize(("fusion", "aggregator"), KINDS)
 @torch.inference_mode()
-def test_an_utterance_is_judged_alike_alone_and_in_any_batch(arrays, fusion, aggregator):
+def test_an_utterance_is_predicted_alike_alone_and_in_any_batch(arrays, fusion, aggregator):
     model = make_model(arrays, fusion, aggregator).eval()
     classes = np.zeros(NUM_ROWS, dtype=np.int64)
     windows = single_utterances(classes)
@@ -85,7 +94,7 @@ def test_an_utterance_is_judged_alike_alone_and_in_any_batch(arrays, fusion, agg
 
 @pytest.mark.parametrize(("fusion", "aggregator"), KINDS)
 @torch.inference_mode()
-def test_what_is_missing_says_nothing(arrays, fusion, aggregator):
+def test_what_is_missing_changes_nothing(arrays, fusion, aggregator):
     model = make_model(arrays, fusion, aggregator).eval()
     classes = np.zeros(NUM_ROWS, dtype=np.int64)
     batch = gather_batch(single_utterances(classes), arrays, classes, np.arange(NUM_ROWS))
@@ -116,15 +125,17 @@ def test_a_share_of_the_utterances_loses_a_source_and_never_its_only_one():
 
 
 @pytest.mark.parametrize("fusion", list(FRAME_FUSIONS))
-def test_each_strategy_learns_from_both_what_neither_tells_alone(fusion):
+def test_each_strategy_learns_from_both_what_neither_holds_alone(fusion):
     signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(2, 400))
     noise = np.random.default_rng(1).normal(scale=0.3, size=(2, 400, 3))
     classes = ((signs[0] + signs[1]) > 1).astype(np.int64)  # both positive
     values = noise + signs[:, :, None]
     arrays = {"fbank": make_arrays(values[0], (3, 4)), "bert": make_arrays(values[1], (2,))}
-    loader = make_loader(single_utterances(classes), arrays, classes, batch_size=40, seed=0)
-    settings = FitSettings(epochs=12, learning_rate=0.02)
-    fitted = fit(
-        make_model(arrays, fusion, "mean"), loader, loader, settings, class_weights=torch.ones(2)
+    everything = np.arange(400)
+    dataset = make_dataset(make_dialogues(400, 1), classes, make_fold(everything, everything))
+    inputs = make_inputs(dataset, single_utterances(classes), arrays)
+    settings = TrainingSettings(
+        epochs=12, learning_rate=0.02, batch_size=40, average_best=1, class_weights="none"
     )
-    assert predict(fitted, loader).uar() > 0.95
+    task = Planted(inputs, settings, lambda: make_model(arrays, fusion, "mean"))
+    assert score_valid(task, fit_task(task).model)["uar"] > 0.95

@@ -1,0 +1,88 @@
+"""What search spaces have in common: proposals of features and of the optimizer."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar, get_args
+
+from conversation_emotion.settings.features import (
+    ONE_LAYER,
+    ONE_VECTOR,
+    Aggregator,
+    EncoderSettings,
+    FeatureSettings,
+    check_aggregator,
+    split_encoder,
+)
+from conversation_emotion.settings.training import FitSettings, OptimizerName
+
+Features = TypeVar("Features", FeatureSettings, EncoderSettings)
+Training = TypeVar("Training", bound=FitSettings)
+
+_LAYERS = ("last", "last-4", "all")
+_POOLED = ("mean", "statistics")
+_KEPT = ("frames", "auto")
+
+
+class Trial(Protocol):
+    """What is asked of a trial; `optuna.trial.BaseTrial` is one."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Suggests one of the choices."""
+        ...
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """Suggests a number between two bounds."""
+        ...
+
+
+def propose_features(trial: Trial, features: Features) -> Features:
+    """Proposes layers, and what pools frames: before training, or within the model if it has them.
+
+    Only what makes a difference to the encoders at hand is varied; a layer chosen by its number
+    stays.
+    """
+    speech, text = _encoders(features)
+    with_frames = {"speech": speech - {*ONE_VECTOR}}
+    with_frames["text"] = {name for name in text if name.startswith("tokens:")}
+    changes: dict[str, Any] = {}
+    for modality, with_layers in (("speech", speech - {*ONE_LAYER}), ("text", text)):
+        layers, pooling = f"{modality}_layers", f"{modality}_pooling"
+        if with_layers and getattr(features, layers) in _LAYERS:
+            changes[layers] = trial.suggest_categorical(layers, _LAYERS)
+        if with_frames[modality] and getattr(features, pooling) in _POOLED:
+            changes[pooling] = trial.suggest_categorical(pooling, _POOLED)
+    keeps_frames = with_frames["speech"] and features.speech_pooling in _KEPT
+    if keeps_frames or getattr(features, "text_pooling", None) == "frames":
+        changes["aggregator"] = trial.suggest_categorical("aggregator", _aggregators(features))
+    return dataclasses.replace(features, **changes)
+
+
+def propose_training(trial: Trial, training: Training, *, most_decay: float) -> Training:
+    """Proposes optimizer, step size and weight decay."""
+    return dataclasses.replace(
+        training,
+        optimizer=trial.suggest_categorical("optimizer", get_args(OptimizerName)),
+        learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+        weight_decay=trial.suggest_float("weight_decay", 1e-4, most_decay, log=True),
+    )
+
+
+def _encoders(features: FeatureSettings | EncoderSettings) -> tuple[set[str], set[str]]:
+    """Returns the speech encoders and the text encoders that are used."""
+    if isinstance(features, EncoderSettings):
+        return {name for joined in features.speech_encoder for name in split_encoder(joined)}, set()
+    used = features.modalities()
+    speech = set(split_encoder(features.speech_encoder)) if "speech" in used else set()
+    return speech, {features.text_encoder} if "text" in used else set()
+
+
+def _aggregators(features: FeatureSettings | EncoderSettings) -> list[str]:
+    """Returns the aggregators that take the size, if one is given."""
+    fitting = []
+    for name in get_args(Aggregator):
+        try:
+            check_aggregator(name, features.aggregator_size)
+        except ValueError:
+            continue
+        fitting.append(name)
+    return fitting

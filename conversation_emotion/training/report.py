@@ -1,0 +1,64 @@
+"""The record of what a task scored: rows of a results table, and how the scores came about."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from conversation_emotion.evaluation import results
+from conversation_emotion.evaluation.metrics import Interval, score_classes
+from conversation_emotion.evaluation.results import RowResult
+from conversation_emotion.tasks.task import MODEL, Task
+
+
+def record_row(
+    task: Task,
+    predictions: pd.DataFrame,
+    metrics: Mapping[str, Interval],
+    *,
+    system: str = MODEL,
+    **fields: Any,
+) -> RowResult:
+    """Records the scores of a system with the task, its data, folds, seeds and classes.
+
+    Args:
+        task: What was predicted.
+        predictions: Those of all trainings on valid and test.
+        metrics: Scores of the system on test.
+        system: `MODEL`, or the column of another.
+        **fields: Other fields of `RowResult`, which win.
+    """
+    per_class, dataset = {}, task.dataset
+    if task.labels:
+        test = predictions[predictions["part"] == "test"]
+        column = "predicted" if system == MODEL else system
+        per_class = score_classes(test.assign(predicted=test[column]), task.labels)
+    known = {
+        "task": task.name,
+        "task_version": task.version,
+        "protocol": dataset.split.name,
+        "corpus": dataset.label_map.corpus,
+        "label_set": dataset.label_map.label_set,
+        "kind": "model" if system == MODEL else "baseline",
+        "metrics": dict(metrics),
+        "per_class": per_class,
+        "num_folds": len(dataset.split.folds),
+        "num_seeds": task.training.seeds,
+        "n": next(iter(metrics.values())).n,
+    }
+    return RowResult(**{**known, **fields})
+
+
+def describe_protocol(task: Task, n: int | Mapping[str, int]) -> Iterator[str]:
+    """Describes how the scores of a task came about, and its classes if it has any."""
+    split, targets = task.dataset.split, task.dataset.targets
+    yield from results.describe_protocol(
+        split.name,
+        split.validation,
+        split.notes,
+        num_folds=len(split.folds),
+        num_seeds=task.training.seeds,
+        n=n,
+    )
+    if task.labels:
+        yield results.describe_classes(task.labels, targets.num_dropped, targets.num_unlabelled)
