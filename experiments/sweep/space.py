@@ -13,6 +13,8 @@ from conversation_emotion.settings.features import (
     split_encoder,
 )
 from conversation_emotion.settings.flags import flatten
+from conversation_emotion.settings.recognition import SERSettings
+from conversation_emotion.settings.training import OptimizerName, TrainingSettings
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -51,6 +53,41 @@ def propose_features(trial: "BaseTrial", features: Features) -> Features:
     if keeps_frames or getattr(features, "text_pooling", None) == "frames":
         changes["aggregator"] = trial.suggest_categorical("aggregator", _aggregators(features))
     return dataclasses.replace(features, **changes)
+
+
+def propose_training(
+    trial: "BaseTrial", training: TrainingSettings, *, most_decay: float
+) -> TrainingSettings:
+    """Proposes the optimizer, its step size and its weight decay up to the most given."""
+    return dataclasses.replace(
+        training,
+        optimizer=trial.suggest_categorical("optimizer", get_args(OptimizerName)),
+        learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+        weight_decay=trial.suggest_float("weight_decay", 1e-4, most_decay, log=True),
+    )
+
+
+def propose_recognition(trial: "BaseTrial", settings: SERSettings) -> SERSettings:
+    """Proposes the encoder, its features, and the head's size, dropout and optimizer.
+
+    Of linear discriminants, which are solved, features alone are varied.
+    """
+    encoders = settings.features.speech_encoder
+    if len(encoders) > 1:
+        settings = settings.for_encoder(trial.suggest_categorical("speech_encoder", encoders))
+    if settings.model.head == "lda":
+        pooled = dataclasses.replace(settings.features, speech_pooling="mean", aggregator="mean")
+        return dataclasses.replace(settings, features=propose_features(trial, pooled))
+    return dataclasses.replace(
+        settings,
+        features=propose_features(trial, settings.features),
+        model=dataclasses.replace(
+            settings.model,
+            hidden_size=trial.suggest_categorical("hidden_size", [64, 128, 256]),
+            dropout=trial.suggest_float("dropout", 0.0, 0.6),
+        ),
+        training=propose_training(trial, settings.training, most_decay=0.5),
+    )
 
 
 def list_choices(settings: type, name: str) -> list[Any]:

@@ -7,8 +7,8 @@ import optuna
 import pytest
 
 from conversation_emotion.settings.training import TrainingSettings
-from experiments import commandline as _cli
-from experiments.cross_corpus import CrossCorpusConfig, run, search_space
+from experiments import commandline
+from experiments.cross_corpus import CrossCorpusSettings, run, search_space
 from tests.command_line import usage_error
 from tests.hums import write_emodb_hums, write_ravdess_hums
 from tests.splits.test_emobox import write_list
@@ -26,9 +26,9 @@ def roots(workplace) -> tuple[str, str]:
     return f"emodb={workplace / 'EmoDB'}", f"ravdess={workplace / 'RAVDESS'}"
 
 
-def configure(roots: tuple[str, ...], *flags: str) -> CrossCorpusConfig:
-    usual = ["--encoders=fbank", "--resamples=50", "--epochs=15", "--learning-rate=0.03"]
-    return _cli.parse(CrossCorpusConfig, ["--roots", *roots, *usual, *flags])
+def configure(roots: tuple[str, ...], *flags: str) -> CrossCorpusSettings:
+    usual = ["--speech-encoder=fbank", "--resamples=50", "--epochs=15", "--learning-rate=0.03"]
+    return commandline.parse(CrossCorpusSettings, ["--roots", *roots, *usual, *flags])
 
 
 def test_each_corpus_is_judged_by_what_the_other_taught(roots, capsys):
@@ -41,11 +41,11 @@ def test_each_corpus_is_judged_by_what_the_other_taught(roots, capsys):
     assert "anger = angry, happiness = happy, sadness = sad; dropped: 8 boredom" in told
     assert "dropped: 8 calm" in told
     commands = re.findall(r"^ python -m experiments\.cross_corpus (.*)$", told, re.MULTILINE)
-    parsed = [_cli.parse(CrossCorpusConfig, shlex.split(command)) for command in commands]
+    parsed = [commandline.parse(CrossCorpusSettings, shlex.split(command)) for command in commands]
     assert parsed == list(configure(roots).rows())
     parents = find_runs("cross_corpus").parents
     assert {parent.data.params["train"] for parent in parents} == {"emodb", "ravdess"}
-    assert all(parent.data.metrics["test/num_judged"] == 32 for parent in parents)
+    assert all(parent.data.metrics["test/num_targets"] == 32 for parent in parents)
     assert {parent.info.run_name for parent in parents} == {
         "emodb-ravdess-fbank",
         "ravdess-emodb-fbank",
@@ -62,7 +62,7 @@ def test_a_list_says_what_is_judged_and_shipped_weights_what_they_heard(roots, c
     ]
     listed = write_list(tmp_path / "RAVDESS_selected.jsonl", *names)
     flags = ["--train", "emodb", "--test-lists", f"ravdess={listed}", "--epochs", "1"]
-    run(configure(roots, *flags, "--encoders", "emotion2vec-mini"))
+    run(configure(roots, *flags, "--speech-encoder", "emotion2vec-mini"))
     told = capsys.readouterr().out
     assert "ravdess: 2 of 3 listed utterances are there; 0 names fit several" in told
     assert "n: ravdess 2" in told
@@ -87,13 +87,13 @@ def test_a_list_says_what_is_judged_and_shipped_weights_what_they_heard(roots, c
     ],
 )
 def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
-    assert re.search(message, usage_error(CrossCorpusConfig, flags, capsys))
+    assert re.search(message, usage_error(CrossCorpusSettings, flags, capsys))
 
 
 def test_pooled_corpora_are_one_row_and_what_is_not_learnt_is_judged():
-    config = _cli.parse(
-        CrossCorpusConfig,
-        ["--roots", *ROOTS, "tess=T", "--train", "emodb", "ravdess", "--encoders", "mfcc", "x"],
+    config = commandline.parse(
+        CrossCorpusSettings,
+        ["--roots", *ROOTS, "tess=T", "--train", "emodb", "ravdess", "--speech-encoder", "mfcc", "x"],
     )
     rows = [(row.features.encoders, row.train, row.test) for row in config.rows()]
     assert rows == [
@@ -104,8 +104,8 @@ def test_pooled_corpora_are_one_row_and_what_is_not_learnt_is_judged():
 
 def test_search_leaves_the_rest_of_the_config_alone():
     proposed = {"hidden_size": 64, "dropout": 0.25, "learning_rate": 1e-3, "weight_decay": 0.1}
-    config = CrossCorpusConfig(roots=ROOTS, training=TrainingSettings(epochs=2))
-    assert search_space(optuna.trial.FixedTrial(proposed), config) == CrossCorpusConfig(
+    config = CrossCorpusSettings(roots=ROOTS, training=TrainingSettings(epochs=2))
+    assert search_space(optuna.trial.FixedTrial(proposed), config) == CrossCorpusSettings(
         roots=ROOTS,
         hidden_size=64,
         dropout=0.25,

@@ -10,13 +10,13 @@ from experiments.song import run as run_song
 from experiments.song import search_space as song_space
 
 from conversation_emotion.settings.training import TrainingSettings
-from experiments import commandline as _cli
-from experiments.languages import TABLES, LanguagesConfig, run, search_space
+from experiments import commandline
+from experiments.languages import TABLES, LanguagesSettings, run, search_space
 from tests.command_line import usage_error
 from tests.hums import write_emodb_hums, write_hum, write_ravdess_hums
 from tests.tracked import find_runs
 
-QUICK = ["--resamples=50", "--epochs=15", "--learning-rate=0.03", "--encoders", "fbank"]
+QUICK = ["--resamples=50", "--epochs=15", "--learning-rate=0.03", "--speech-encoder", "fbank"]
 PROPOSED = {"dropout": 0.25, "learning_rate": 1e-3, "weight_decay": 0.1}
 FOUND = TrainingSettings(epochs=2, learning_rate=1e-3, weight_decay=0.1)
 
@@ -30,7 +30,7 @@ def test_the_table_has_the_corpora_that_are_given_and_their_published_rows(workp
         write_hum(folder / f"SM{number // 4}_F1_{name}.wav", emotion, number)
         write_hum(folder / f"SF{number // 4 + 5}_F1_{name}.wav", emotion, 50 + number)
     roots = ["--roots", f"urdu={workplace / 'URDU'}", f"emodb={workplace / 'EmoDB'}"]
-    config = _cli.parse(LanguagesConfig, [*roots, *QUICK])
+    config = commandline.parse(LanguagesSettings, [*roots, *QUICK])
     run(config)
     told = capsys.readouterr().out
     assert re.search(r"in percent +WA +UA +weighted F1", told)
@@ -47,7 +47,7 @@ def test_the_table_has_the_corpora_that_are_given_and_their_published_rows(workp
     assert "emodb: protocol leave-one-speaker-out" in told
     assert "no --roots were given for aesdd, cafe, resd, emovo, m3ed, subesco, shemo" in told
     commands = re.findall(r"^ python -m experiments\.languages (.*)$", told, re.MULTILINE)
-    parsed = [_cli.parse(LanguagesConfig, shlex.split(command)) for command in commands]
+    parsed = [commandline.parse(LanguagesSettings, shlex.split(command)) for command in commands]
     assert parsed == [config.of_corpus("emodb"), config.of_corpus("urdu")]
     names = {parent.info.run_name for parent in find_runs("languages").parents}
     assert names == {"emodb-fbank", "urdu-fbank"}
@@ -56,7 +56,7 @@ def test_the_table_has_the_corpora_that_are_given_and_their_published_rows(workp
 def test_song_is_told_apart_by_folds_of_actors_of_which_one_further_selects(workplace, capsys):
     tones = {"01": 0, "02": 1, "03": 2, "04": 3, "05": 4, "06": 5}
     write_ravdess_hums(workplace / "RAVDESS", (1, 2, 3, 4, 5), tones, channel="02")
-    run_song(_cli.parse(SongConfig, ["--root", str(workplace / "RAVDESS"), *QUICK]))
+    run_song(commandline.parse(SongConfig, ["--root", str(workplace / "RAVDESS"), *QUICK]))
     told = capsys.readouterr().out
     assert re.search(r"\n +fbank +(9\d|100)\.\d ±", told), told
     assert re.search(r"published: emotion2vec +85\.20 +85\.00 +84\.80", told)
@@ -75,7 +75,7 @@ def test_song_is_told_apart_by_folds_of_actors_of_which_one_further_selects(work
     ],
 )
 def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
-    assert re.search(message, usage_error(LanguagesConfig, flags, capsys))
+    assert re.search(message, usage_error(LanguagesSettings, flags, capsys))
 
 
 def test_song_needs_its_folder(capsys):
@@ -89,8 +89,8 @@ def test_the_tables_are_the_published_ones():
 
 def test_search_leaves_the_rest_of_the_config_alone(tmp_path):
     trial = optuna.trial.FixedTrial(PROPOSED)
-    languages = LanguagesConfig(roots=("urdu=U",), training=TrainingSettings(epochs=2))
-    assert search_space(trial, languages) == LanguagesConfig(
+    languages = LanguagesSettings(roots=("urdu=U",), training=TrainingSettings(epochs=2))
+    assert search_space(trial, languages) == LanguagesSettings(
         roots=("urdu=U",), dropout=0.25, training=FOUND
     )
     song = SongConfig(root=tmp_path, training=TrainingSettings(epochs=2))

@@ -6,11 +6,11 @@ import pytest
 from experiments._protocols import resolve
 
 from conversation_emotion.settings.corpus import CorpusSettings
-from experiments.ser import SERConfig
+from experiments.ser import SERSettings
 
 
 def test_a_protocol_fixes_what_was_published():
-    config = resolve(SERConfig(protocol="emotion2vec-session", dropout=0.0))
+    config = resolve(SERSettings(protocol="emotion2vec-session", dropout=0.0))
     fixed = config.training
     assert (config.data.split, config.head, config.hidden_size) == (
         "emotion2vec-session",
@@ -22,7 +22,7 @@ def test_a_protocol_fixes_what_was_published():
 
 
 def test_the_name_of_a_split_fixes_the_split_alone():
-    config = SERConfig(hidden_size=7, protocol="leave-one-speaker-out")
+    config = SERSettings(hidden_size=7, protocol="leave-one-speaker-out")
     split = dataclasses.replace(config.data, split="leave-one-speaker-out")
     assert resolve(config) == dataclasses.replace(config, data=split)
 
@@ -37,4 +37,4 @@ def test_the_name_of_a_split_fixes_the_split_alone():
 )
 def test_a_flag_against_the_protocol_is_an_error(changed, message):
     with pytest.raises(ValueError, match=message):
-        resolve(SERConfig(protocol="emobox", **changed))
+        resolve(SERSettings(protocol="emobox", **changed))

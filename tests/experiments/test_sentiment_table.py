@@ -11,8 +11,8 @@ import pytest
 
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.training import TrainingSettings
-from experiments import commandline as _cli
-from experiments.sentiment import HeardSettings, SentimentConfig, run, search_space
+from experiments import commandline
+from experiments.sentiment import HeardSettings, SentimentSettings, run, search_space
 from tests.command_line import usage_error
 from tests.hums import write_hum
 from tests.tracked import find_runs
@@ -45,13 +45,13 @@ def corpus(workplace) -> Path:
     return workplace / "corpus"
 
 
-def configure(corpus: Path, *flags: str) -> SentimentConfig:
+def configure(corpus: Path, *flags: str) -> SentimentSettings:
     usual = ["--corpus=manifest", f"--root={corpus}", "--resamples=50", "--epochs=15"]
-    return _cli.parse(SentimentConfig, [*usual, *flags])
+    return commandline.parse(SentimentSettings, [*usual, *flags])
 
 
 def test_modalities_stand_in_one_table_without_neutral(corpus, capsys):
-    run(configure(corpus, "--encoders", "fbank", "--learning-rate", "0.01"))
+    run(configure(corpus, "--speech-encoder", "fbank", "--learning-rate", "0.01"))
     told = capsys.readouterr().out
     text = "all-MiniLM-L6-v2"
     for row in ("speech: fbank", f"text: {text}", f"speech+text: fbank, {text}"):
@@ -65,16 +65,16 @@ def test_modalities_stand_in_one_table_without_neutral(corpus, capsys):
 
 
 def test_the_command_below_the_table_gives_its_row_again(corpus, capsys):
-    run(configure(corpus, "--modality", "speech", "--encoders", "fbank", "--patience", "3"))
+    run(configure(corpus, "--modality", "speech", "--speech-encoder", "fbank", "--patience", "3"))
     told = capsys.readouterr().out
     [command] = re.findall(r"^ python -m experiments\.sentiment (.*)$", told, re.MULTILINE)
-    assert _cli.parse(SentimentConfig, shlex.split(command)) == configure(
-        corpus, "--modality", "speech", "--encoders", "fbank", "--patience", "3"
+    assert commandline.parse(SentimentSettings, shlex.split(command)) == configure(
+        corpus, "--modality", "speech", "--speech-encoder", "fbank", "--patience", "3"
     )
 
 
 def test_context_hears_the_turns_before_and_shows_their_gold_as_a_baseline(corpus, capsys):
-    flags = ["--modality", "speech", "--encoders", "fbank", "--history", "2"]
+    flags = ["--modality", "speech", "--speech-encoder", "fbank", "--history", "2"]
     run(configure(corpus, *flags, "--hidden-size", "8", "--labels", "all"))
     told = capsys.readouterr().out
     assert "Sentiment, its polarity: manifest, 2 turns of context" in told
@@ -86,7 +86,7 @@ def test_regression_tells_numbers_by_their_pitch(corpus, capsys):
     table = pd.read_csv(corpus / "manifest.csv")
     table["sentiment"] = table["sentiment"].map({"negative": -2, "neutral": 0, "positive": 3})
     table.to_csv(corpus / "manifest.csv", index=False)
-    flags = ["--modality", "speech", "--encoders", "fbank", "--learning-rate", "0.01"]
+    flags = ["--modality", "speech", "--speech-encoder", "fbank", "--learning-rate", "0.01"]
     run(configure(corpus, *flags, "--regression", "--epochs", "60"))
     told = capsys.readouterr().out
     assert re.search(r"speech: fbank +0\.9\d\d ± 0\.000", told), told
@@ -113,14 +113,14 @@ def test_mosi_has_its_split_both_tasks_and_the_published_figure(workplace, capsy
     for number, video in enumerate(videos):
         for place in range(5):
             write_hum(clips / f"{video}_{place + 1}.wav", place, 5 * number + place)
-    flags = ["--corpus=cmu-mosi", f"--root={root}", "--modality=speech", "--encoders=fbank"]
+    flags = ["--corpus=cmu-mosi", f"--root={root}", "--modality=speech", "--speech-encoder=fbank"]
     flags += ["--epochs=30", "--learning-rate=0.02", "--resamples=20"]
-    run(_cli.parse(SentimentConfig, flags))
+    run(commandline.parse(SentimentSettings, flags))
     told = capsys.readouterr().out
     assert re.search(r"published: emotion2vec, speech +65\.41", told)
     assert "n = 4" in told
     assert "not judged: 3 neutral" in told
-    run(_cli.parse(SentimentConfig, [*flags, "--regression"]))
+    run(commandline.parse(SentimentSettings, [*flags, "--regression"]))
     told = capsys.readouterr().out
     assert "n = 5" in told
     assert "published" not in told
@@ -139,12 +139,12 @@ def test_regression_of_words_is_refused_before_any_training(corpus, workplace):
         (["--history=-1"], "--history must be 0 or more, got -1"),
         (["--labels", "4-class"], "--labels 4-class are emotions; sentiment has auto"),
         (["--modality", "text", "text"], "--modality names text more than once"),
-        (["--encoders"], "--encoders needs one encoder or more"),
+        (["--speech-encoder"], "--encoders needs one encoder or more"),
         (["--state-dropout", "1"], r"--state-dropout must lie in \[0, 1\), got 1.0"),
     ],
 )
 def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
-    assert re.search(message, usage_error(SentimentConfig, flags, capsys))
+    assert re.search(message, usage_error(SentimentSettings, flags, capsys))
 
 
 def test_plain_features_have_one_layer_and_others_the_mean_of_the_last_four():
@@ -162,9 +162,9 @@ def test_plain_features_have_one_layer_and_others_the_mean_of_the_last_four():
 
 def test_search_chooses_a_row_and_leaves_the_rest_of_the_config_alone():
     proposed = {"hidden_size": 64, "dropout": 0.25, "learning_rate": 1e-3, "weight_decay": 0.1}
-    config = SentimentConfig(history=3, training=TrainingSettings(epochs=2))
+    config = SentimentSettings(history=3, training=TrainingSettings(epochs=2))
     trial = optuna.trial.FixedTrial({"row": "text: all-MiniLM-L6-v2", **proposed})
-    assert search_space(trial, config) == SentimentConfig(
+    assert search_space(trial, config) == SentimentSettings(
         features=dataclasses.replace(config.features, modality=("text",)),
         history=3,
         hidden_size=64,

@@ -22,8 +22,8 @@ from conversation_emotion.settings.features import EncoderSettings, FeatureSetti
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.splits.protocols import SPLITS, SplitOptions
 from conversation_emotion.training import fit as training
-from experiments import commandline as _cli
-from experiments.ser import SERConfig, main, run, search_space
+from experiments import commandline
+from experiments.ser import SERSettings, main, run, search_space
 from tests.command_line import choices, usage_error
 from tests.tracked import find_runs
 
@@ -33,7 +33,7 @@ LETTERS = "WLEAFTN"
 
 def test_flags_reach_the_config():
     flags = [
-        "--encoder",
+        "--speech-encoder",
         "mfcc",
         "a/b",
         "--speech-layers",
@@ -43,8 +43,8 @@ def test_flags_reach_the_config():
         "--dropout",
         ".5",
     ]
-    assert _cli.parse(SERConfig, flags) == SERConfig(
-        features=EncoderSettings(encoders=("mfcc", "a/b"), speech_layers="all"),
+    assert commandline.parse(SERSettings, flags) == SERSettings(
+        features=EncoderSettings(speech_encoder=("mfcc", "a/b"), speech_layers="all"),
         training=TrainingSettings(epochs=100, patience=20, seeds=2),
         dropout=0.5,
     )
@@ -55,11 +55,11 @@ def test_flags_reach_the_config():
     [
         (["--hidden-size", "0"], "--hidden-size must be 1 or more, got 0"),
         (["--dropout", "1"], r"--dropout must lie in \[0, 1\), got 1.0"),
-        (["--encoders"], "--encoders needs one encoder or more"),
+        (["--speech-encoder"], "--encoders needs one encoder or more"),
         (["--head", "gru", "--speech-pooling", "mean"], "--head gru needs --speech-pooling frames"),
         (["--aggregator-size", "8"], "--aggregator-size is for ecapa and attention, not for mean"),
         (["--aggregator", "ecapa", "--aggregator-size", "9"], "ecapa must be a multiple of 8: 9"),
-        (["--encoders", "mfcc", "fbank", "mfcc"], "--encoders names mfcc more than once"),
+        (["--speech-encoder", "mfcc", "fbank", "mfcc"], "--encoders names mfcc more than once"),
         (["--corpus", "emodb"], "--corpus emodb needs --root"),
         (["--speech-components", "0"], "--speech-components must be 1 or more, got 0"),
         (
@@ -72,15 +72,15 @@ def test_flags_reach_the_config():
     ],
 )
 def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
-    assert re.search(message, usage_error(SERConfig, flags, capsys))
+    assert re.search(message, usage_error(SERSettings, flags, capsys))
 
 
 def test_the_choices_on_the_command_line_are_those_that_exist():
     assert choices(EncoderSettings, "layer_mixture") == set(perception.LAYER_MIXTURES)
     assert choices(EncoderSettings, "aggregator") == set(perception.AGGREGATORS)
     assert choices(EncoderSettings, "speech_pooling") == {"auto", *get_args(key.Pooling)}
-    assert choices(SERConfig, "head") == set(get_args(perception.Head))
-    assert choices(SERConfig, "protocol") == {"auto", *PROTOCOLS, *SPLITS}
+    assert choices(SERSettings, "head") == set(get_args(perception.Head))
+    assert choices(SERSettings, "protocol") == {"auto", *PROTOCOLS, *SPLITS}
     assert choices(TrainingSettings, "optimizer") == set(training.OPTIMIZERS)
     assert choices(TrainingSettings, "schedule") == set(get_args(training.Schedule))
     assert choices(TrainingSettings, "select_by") == set(get_args(training.SelectBy))
@@ -99,7 +99,7 @@ def test_every_setting_of_an_encoder_reaches_its_features():
         "speech_components": None,
     }
     assert set(changed) == set(get_type_hints(EncoderSettings)) - {"encoders"}
-    assert EncoderSettings(encoders=("x", "y"), **changed).of_encoder("y") == FeatureSettings(
+    assert EncoderSettings(speech_encoder=("x", "y"), **changed).of_encoder("y") == FeatureSettings(
         modality="speech", speech_encoder="y", **changed
     )
 
@@ -107,8 +107,8 @@ def test_every_setting_of_an_encoder_reaches_its_features():
 def test_search_leaves_the_rest_of_the_config_alone():
     training = {"learning_rate": 1e-3, "weight_decay": 0.1, "optimizer": "rmsprop"}
     proposed = {"hidden_size": 64, "dropout": 0.25, "aggregator": "attention", **training}
-    config = search_space(optuna.trial.FixedTrial(proposed), SERConfig(training=QUICK))
-    assert config == SERConfig(
+    config = search_space(optuna.trial.FixedTrial(proposed), SERSettings(training=QUICK))
+    assert config == SERSettings(
         features=EncoderSettings(aggregator="attention"),
         hidden_size=64,
         dropout=0.25,
@@ -136,9 +136,9 @@ def emodb(tmp_path) -> CorpusSettings:
 
 
 def test_a_table_compares_encoders_each_with_a_run_of_its_own(workplace, emodb, capsys):
-    features = EncoderSettings(encoders=("fbank", "mfcc"))
+    features = EncoderSettings(speech_encoder=("fbank", "mfcc"))
     training = TrainingSettings(epochs=30, seeds=2, resamples=100)
-    run(SERConfig(data=emodb, features=features, training=training))
+    run(SERSettings(data=emodb, features=features, training=training))
     printed = capsys.readouterr().out
     for expected in (
         r"\n +fbank +9\d\.\d ±|\n +fbank +100\.0 ±",
@@ -171,7 +171,7 @@ def test_a_table_compares_encoders_each_with_a_run_of_its_own(workplace, emodb, 
 def test_a_recording_on_both_sides_of_a_split_is_noted(workplace, emodb, capsys):
     # Speaker 03 trains where 08 is tested; where 03 is, it is 16.
     shutil.copy(emodb.root / "wav" / "03a01Wa.wav", emodb.root / "wav" / "08b10Na.wav")
-    run(SERConfig(data=emodb, training=QUICK))
+    run(SERSettings(data=emodb, training=QUICK))
     printed = re.sub(r"\s+", " ", capsys.readouterr().out)
     assert "note: 1 of 63 tested utterances have a recording that train holds too" in printed
 
@@ -186,7 +186,7 @@ def test_a_recording_on_both_sides_of_a_split_is_noted(workplace, emodb, capsys)
 )
 def test_heads_and_aggregators_are_trained_on_the_frames(workplace, emodb, capsys, flags, said):
     short = ["--corpus", "emodb", "--root", str(emodb.root), "--epochs", "1", "--resamples", "10"]
-    run(_cli.parse(SERConfig, [*short, "--protocol", "leave-one-speaker-out", *flags]))
+    run(commandline.parse(SERSettings, [*short, "--protocol", "leave-one-speaker-out", *flags]))
     printed = capsys.readouterr().out
     assert said in printed
     assert "frames kept" in printed
@@ -194,14 +194,14 @@ def test_heads_and_aggregators_are_trained_on_the_frames(workplace, emodb, capsy
 
 
 def training_of(**changed) -> TrainingSettings:
-    return dataclasses.replace(SERConfig().training, **changed)
+    return dataclasses.replace(SERSettings().training, **changed)
 
 
 def test_a_published_protocol_says_what_is_wrong_with_it(workplace, emodb, capsys, monkeypatch):
     settings = {**PROTOCOLS["emobox"].settings, "training.epochs": 1}
     short = PROTOCOLS["emobox"]._replace(settings=settings)
     monkeypatch.setitem(PROTOCOLS, "emobox", short)
-    run(SERConfig(data=emodb, protocol="emobox", training=training_of(resamples=10)))
+    run(SERSettings(data=emodb, protocol="emobox", training=training_of(resamples=10)))
     printed = capsys.readouterr().out
     assert (
         "protocol emobox; valid: 20 % of train by utterance, seed 0; a quarter of each" in printed
@@ -234,19 +234,19 @@ def test_an_utterance_of_a_conversation_is_judged_from_itself_alone(workplace, e
 
     monkeypatch.setattr(_parts, "make_loader", watch)
     data = CorpusSettings(corpus="manifest", root=emodb.root, labels="all", num_folds=2)
-    run(SERConfig(data=data, training=QUICK))
+    run(SERSettings(data=data, training=QUICK))
     assert len(heard) == 2 * 4  # folds and parts
     for windows in heard:
         assert windows.rows.tolist() == windows.target_rows[:, None].tolist()
     # Of 63 utterances every third has no emotion.
-    assert find_runs("ser").parents[0].data.metrics["test/num_judged"] == 42
+    assert find_runs("ser").parents[0].data.metrics["test/num_targets"] == 42
 
 
 def test_an_interrupted_comparison_goes_on_where_it_stopped(workplace, emodb, capsys, monkeypatch):
     from experiments import _folds
 
-    features = EncoderSettings(encoders=("fbank", "mfcc"))
-    config = SERConfig(data=emodb, features=features, training=QUICK)
+    features = EncoderSettings(speech_encoder=("fbank", "mfcc"))
+    config = SERSettings(data=emodb, features=features, training=QUICK)
     real, trained = _folds.fit, []
 
     def fit_until(last):
@@ -274,16 +274,16 @@ def test_other_weights_of_the_same_name_begin_a_run_of_their_own(workplace, emod
     from experiments import _utterances
     from speech_encoders.spectral import fbank
 
-    first = _utterances.prepare(SERConfig(data=emodb))["fbank"].fingerprint
+    first = _utterances.prepare(SERSettings(data=emodb))["fbank"].fingerprint
     monkeypatch.setitem(
         speech_encoders.BUILDERS, "fbank", lambda name, device: fbank(num_deltas=1, device=device)
     )
-    changed = _utterances.prepare(SERConfig(data=emodb))["fbank"].fingerprint
+    changed = _utterances.prepare(SERSettings(data=emodb))["fbank"].fingerprint
     assert changed != first
 
 
 def test_a_missing_package_ends_with_the_remedy(workplace, emodb, monkeypatch):
-    flags = ["--corpus", "emodb", "--root", str(emodb.root), "--encoders", "egemaps"]
+    flags = ["--corpus", "emodb", "--root", str(emodb.root), "--speech-encoder", "egemaps"]
     monkeypatch.setattr("sys.argv", ["ser", *flags])
     monkeypatch.setitem(sys.modules, "opensmile", None)
     with pytest.raises(SystemExit, match=r"error: egemaps: .*'conversation-emotion\[egemaps\]'"):
@@ -291,7 +291,7 @@ def test_a_missing_package_ends_with_the_remedy(workplace, emodb, monkeypatch):
 
 
 def test_an_encoder_that_cannot_be_had_ends_before_anything_is_trained(workplace, emodb):
-    features = EncoderSettings(encoders=("fbank", "untrained:nowhere"))
+    features = EncoderSettings(speech_encoder=("fbank", "untrained:nowhere"))
     with pytest.raises(FileNotFoundError, match="untrained:nowhere: no config.json"):
-        run(SERConfig(data=emodb, features=features, training=QUICK))
+        run(SERSettings(data=emodb, features=features, training=QUICK))
     assert not (workplace / "mlruns").exists()

@@ -40,15 +40,15 @@ def test_a_plus_parts_names_but_not_the_folder_that_has_one(tmp_path):
 
 @pytest.mark.parametrize("name", ["fbank+", "+fbank", "fbank+fbank"])
 def test_what_is_beside_nothing_or_itself_is_refused(name, capsys):
-    assert "must be named and differ" in usage_error(ser.SERConfig, ["--encoder", name], capsys)
+    assert "must be named and differ" in usage_error(ser.SERSettings, ["--speech-encoder", name], capsys)
 
 
 @pytest.mark.parametrize(
     ("config", "flag"),
     [
-        (layers.LayersConfig, "--encoders"),
-        (dimensional.DimensionalConfig, "--encoders"),
-        (fusion.FusionConfig, "--fbank"),
+        (layers.LayersSettings, "--speech-encoder"),
+        (dimensional.DimensionalSettings, "--speech-encoder"),
+        (fusion.FusionSettings, "--fbank"),
     ],
 )
 def test_where_one_is_heard_at_a_time_two_are_refused(config, flag, capsys):
@@ -105,10 +105,10 @@ def test_components_are_of_those_that_have_more_features():
 def test_a_registered_model_of_two_encoders_judges_as_in_its_training(
     data, head, tmp_path, monkeypatch
 ):
-    features = EncoderSettings(encoders=("fbank+mfcc",), speech_components=50)
+    features = EncoderSettings(speech_encoder=("fbank+mfcc",), speech_components=50)
     training = TrainingSettings(epochs=2, resamples=100)
     ser.run(
-        ser.SERConfig(data=data, features=features, training=training, head=head, register="both")
+        ser.SERSettings(data=data, features=features, training=training, head=head, register="both")
     )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", _tracking.tracking_uri())
     client, [parent], _ = find_runs("ser")
@@ -124,7 +124,7 @@ def test_a_registered_model_of_two_encoders_judges_as_in_its_training(
 
 @pytest.mark.parametrize("fusion_of", ["early", "late"])
 def test_a_conversation_is_heard_by_both_and_read(data, fusion_of):
-    config = epc.EPCConfig(
+    config = epc.EPCSettings(
         data=data,
         features=FeatureSettings(speech_encoder="fbank+mfcc"),
         training=TrainingSettings(epochs=1, resamples=100),
@@ -137,7 +137,7 @@ def test_a_conversation_is_heard_by_both_and_read(data, fusion_of):
 
 def test_sentiment_hears_both_beside_the_text(data):
     features = sentiment.HeardSettings(modality=("speech+text",), encoders=("fbank+mfcc",))
-    config = sentiment.SentimentConfig(
+    config = sentiment.SentimentSettings(
         data=data, features=features, training=TrainingSettings(epochs=1, resamples=100)
     )
     from experiments import _sentiment
