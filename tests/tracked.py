@@ -1,6 +1,7 @@
 """What the tracking of a folder holds, and runs that the tests of a module share."""
 
 import io
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -9,9 +10,26 @@ from typing import Any, NamedTuple
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.store.db import utils
+from sqlalchemy import Engine
 
 from experiments.experiment import Experiment
 from experiments.tracking.runs import tracking_uri
+
+
+_template = sqlite3.connect(":memory:", check_same_thread=False)
+_create_tables = utils._initialize_tables
+
+
+def _copy_tables(engine: Engine) -> None:
+    """Copies the tables of a new store, whose migrations take seconds, from the first one."""
+    place = engine.url.database
+    assert place is not None
+    if not _template.execute("SELECT 1 FROM sqlite_master").fetchone():
+        _create_tables(engine)
+        sqlite3.connect(place).backup(_template)
+    else:
+        _template.backup(sqlite3.connect(place))
 
 
 class Tracked(NamedTuple):
@@ -47,6 +65,7 @@ def in_folder(folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONVERSATION_EMOTION_CACHE", str(folder.parent / "shared-cache"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(utils, "_initialize_tables", _copy_tables)
         patch.chdir(folder)
         yield
 

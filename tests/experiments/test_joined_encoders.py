@@ -1,4 +1,4 @@
-"""Speech encoders side by side: names, what each gives, and models that hear them all."""
+"""Several speech encoders next to each other: names, features, and models of them all."""
 
 import dataclasses
 
@@ -6,57 +6,62 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from experiments._encoders import list_sources
-from experiments._heard import describe_heard
-from experiments._models import fit_perceptions
 
+from conversation_emotion.datasets.batches import ModalityArrays
+from conversation_emotion.datasets.windows import single_utterances
+from conversation_emotion.evaluation.published import describe_pretraining
 from conversation_emotion.features.extract import Features
 from conversation_emotion.features.sources import list_sources
-from conversation_emotion.models.build import fit_perceptions
+from conversation_emotion.models.build import fit_standardisations
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import EncoderSettings, FeatureSettings, split_encoder
 from conversation_emotion.settings.training import TrainingSettings
-from experiments import dimensional, epc, fusion, layers, sentiment, ser
-from experiments.tracking import runs as _tracking
+from conversation_emotion.settings.dimensional import DimensionalSettings
+from conversation_emotion.settings.fusion import FusionSettings
+from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
+from conversation_emotion.settings.prediction import EPCSettings
+from conversation_emotion.settings.probes import LayersSettings
+from conversation_emotion.settings.recognition import SERSettings
+from conversation_emotion.settings.sentiment import ModalitySettings, SentimentSettings
+from conversation_emotion.tracker import Memory
+from experiments import epc, sentiment, ser
+from experiments.tracking.runs import tracking_uri
 from tests.command_line import usage_error
 from tests.small_corpus import write_corpus
 from tests.tracked import find_runs
 
 
 @pytest.fixture
-def data(tmp_path, monkeypatch) -> CorpusSettings:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setenv("CONVERSATION_EMOTION_CACHE", str(tmp_path / "cache"))
-    write_corpus(tmp_path)
-    return CorpusSettings(corpus="manifest", root=tmp_path / "manifest.csv")
+def data(workplace) -> CorpusSettings:
+    write_corpus(workplace)
+    return CorpusSettings(corpus="manifest", root=workplace / "manifest.csv")
 
 
-def test_a_plus_parts_names_but_not_the_folder_that_has_one(tmp_path):
+def test_a_plus_separates_names_but_not_the_folder_that_has_one(tmp_path):
     assert split_encoder("fbank+mfcc") == ("fbank", "mfcc")
     (tmp_path / "a+b").mkdir()
     assert split_encoder(str(tmp_path / "a+b")) == (str(tmp_path / "a+b"),)
 
 
 @pytest.mark.parametrize("name", ["fbank+", "+fbank", "fbank+fbank"])
-def test_what_is_beside_nothing_or_itself_is_refused(name, capsys):
-    assert "must be named and differ" in usage_error(ser.SERSettings, ["--speech-encoder", name], capsys)
+def test_an_encoder_next_to_nothing_or_itself_is_refused(name, capsys):
+    assert "must be named and differ" in usage_error(SERSettings, ["--speech-encoder", name], capsys)
 
 
 @pytest.mark.parametrize(
     ("config", "flag"),
     [
-        (layers.LayersSettings, "--speech-encoder"),
-        (dimensional.DimensionalSettings, "--speech-encoder"),
-        (fusion.FusionSettings, "--fbank"),
+        (LayersSettings, "--speech-encoder"),
+        (DimensionalSettings, "--speech-encoder"),
+        (FusionSettings, "--fbank"),
     ],
 )
-def test_where_one_is_heard_at_a_time_two_are_refused(config, flag, capsys):
+def test_where_one_encoder_is_used_at_a_time_two_are_refused(config, flag, capsys):
     message = usage_error(config, [flag, "fbank+mfcc"], capsys)
-    assert "fbank+mfcc are several encoders; one at a time is heard here" in message
+    assert "fbank+mfcc are several encoders; this experiment takes one at a time" in message
 
 
-def test_an_encoder_of_one_layer_and_frame_gives_them_beside_any_other():
+def test_an_encoder_of_one_layer_and_frame_gives_them_next_to_any_other():
     settings = FeatureSettings(
         speech_encoder="egemaps+emotion2vec-mini+fbank",
         speech_layers="last-4",
@@ -74,16 +79,13 @@ def test_an_encoder_of_one_layer_and_frame_gives_them_beside_any_other():
     }
 
 
-def test_what_either_heard_in_pre_training_is_said_once():
-    said = list(describe_heard(["mfcc+emotion2vec-mini", "emotion2vec-mini"], ["ravdess"]))
+def test_what_either_was_pre_trained_on_is_reported_once():
+    said = list(describe_pretraining(["mfcc+emotion2vec-mini", "emotion2vec-mini"], ["ravdess"]))
     assert len(said) == 1
     assert said[0].startswith("emotion2vec-mini was pre-trained on ravdess")
 
 
 def test_components_are_of_those_that_have_more_features():
-    from conversation_emotion.datasets.batches import ModalityArrays
-    from conversation_emotion.datasets.windows import single_utterances
-
     generator = np.random.default_rng(0)
 
     def arrays_of(size: int) -> ModalityArrays:
@@ -93,24 +95,25 @@ def test_components_are_of_those_that_have_more_features():
     settings = FeatureSettings(modality="speech", speech_encoder="fbank+mfcc", speech_components=5)
     windows = single_utterances(np.zeros(20, dtype=np.int64))
     arrays = {"speech": arrays_of(8), "speech2": arrays_of(4)}
-    found = fit_perceptions(settings, arrays, windows)
-    sizes = {name: one.standardisation.output_size for name, one in found.items()}
+    found = fit_standardisations(settings, arrays, windows)
+    sizes = {name: one.output_size for name, one in found.items()}
     assert sizes == {"speech": 5, "speech2": 4}
     with pytest.raises(ValueError, match="5 principal components .* 4 features"):
         alone = dataclasses.replace(settings, speech_encoder="mfcc")
-        fit_perceptions(alone, {"speech": arrays["speech2"]}, windows)
+        fit_standardisations(alone, {"speech": arrays["speech2"]}, windows)
 
 
 @pytest.mark.parametrize("head", ["lda", "superb"])
-def test_a_registered_model_of_two_encoders_judges_as_in_its_training(
+def test_a_registered_model_of_two_encoders_predicts_as_in_its_training(
     data, head, tmp_path, monkeypatch
 ):
     features = EncoderSettings(speech_encoder=("fbank+mfcc",), speech_components=50)
     training = TrainingSettings(epochs=2, resamples=100)
-    ser.run(
-        ser.SERSettings(data=data, features=features, training=training, head=head, register="both")
+    model = UtteranceModelSettings(head=head)
+    ser.EXPERIMENT.run(
+        SERSettings(data=data, features=features, training=training, model=model, register="both")
     )
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", _tracking.tracking_uri())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri())
     client, [parent], _ = find_runs("ser")
     expected = pd.read_parquet(
         client.download_artifacts(parent.info.run_id, "predictions.parquet", str(tmp_path))
@@ -118,30 +121,24 @@ def test_a_registered_model_of_two_encoders_judges_as_in_its_training(
     rows = write_corpus(tmp_path).set_index("utterance_id").loc[expected.index]
     model = mlflow.pyfunc.load_model("models:/both/1")
     columns = ["p_angry", "p_happy", "p_neutral", "p_sad"]
-    judged = model.predict(rows[["audio", "offset", "duration"]])
-    np.testing.assert_allclose(judged[columns], expected[columns], atol=1e-5)
+    found = model.predict(rows[["audio", "offset", "duration"]])
+    np.testing.assert_allclose(found[columns], expected[columns], atol=1e-5)
 
 
 @pytest.mark.parametrize("fusion_of", ["early", "late"])
-def test_a_conversation_is_heard_by_both_and_read(data, fusion_of):
-    config = epc.EPCSettings(
+def test_a_conversation_is_encoded_by_both_and_the_text_encoder(data, fusion_of):
+    settings = EPCSettings(
         data=data,
         features=FeatureSettings(speech_encoder="fbank+mfcc"),
         training=TrainingSettings(epochs=1, resamples=100),
-        fusion=fusion_of,
-        hidden_size=8,
+        model=ConversationModelSettings(fusion=fusion_of, hidden_size=8),
     )
-    epc.run(config)
+    epc.EXPERIMENT.run(settings)
     assert [run.info.status for run in find_runs("epc").parents] == ["FINISHED"]
 
 
-def test_sentiment_hears_both_beside_the_text(data):
-    features = sentiment.HeardSettings(modality=("speech+text",), encoders=("fbank+mfcc",))
-    config = sentiment.SentimentSettings(
-        data=data, features=features, training=TrainingSettings(epochs=1, resamples=100)
-    )
-    from experiments import _sentiment
-
-    [row] = _sentiment.prepare(config).values()
-    [heard] = row.prepared.arrays.values()
-    assert list(heard) == ["speech", "speech2", "text"]
+def test_sentiment_takes_both_next_to_the_text(data):
+    features = ModalitySettings(modality=("speech+text",), speech_encoder=("fbank+mfcc",))
+    task = sentiment.EXPERIMENT.task(SentimentSettings(data=data, features=features), Memory())
+    [arrays] = task.inputs.arrays.values()
+    assert list(arrays) == ["speech", "speech2", "text"]
