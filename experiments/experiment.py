@@ -318,6 +318,6 @@ def _keep_best(task: "Task") -> Any:
         split=task.dataset.split,
         num_trainings=len(task.dataset.split.folds) * task.training.seeds,
         select_by=task.select_by,
-        families={name: find_family(name, task.dataset) for name in names},
+        families={name: found for name in names if (found := find_family(name, task.dataset))},
     )
     return lambda trained, run: keep(run, trained.model, trained.predictions)

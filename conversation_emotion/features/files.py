@@ -111,4 +111,4 @@ def _frame_times(
 ) -> NDArray[np.float64]:
     """Returns the centre of each frame in seconds: (L, T, D) -> (T,)."""
     num_frames = 0 if states is None or pooling != "frames" else states.shape[1]
-    return (np.arange(num_frames) + 0.5) / rate
+    return (np.arange(num_frames, dtype=np.float64) + 0.5) / rate

@@ -12,7 +12,7 @@ from conversation_emotion.settings.corpus import (
     SplitName,
     parse_places,
 )
-from conversation_emotion.settings.features import EncoderSettings, Layers
+from conversation_emotion.settings.features import EncoderSettings, Layers, check_encoders
 from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.settings.recognition import SERSettings, probe_training
 from conversation_emotion.settings.training import (
@@ -180,9 +180,7 @@ class LayerSettings:
     """Folder for table and pictures; without it, mlruns/layers/ and the names of the corpora."""
 
     def __post_init__(self) -> None:
-        EncoderSettings(speech_encoder=self.speech_encoder)
-        if concatenated := [name for name in self.speech_encoder if "+" in name]:
-            raise ValueError(f"{concatenated[0]} are several encoders; layers are of one at a time")
+        check_encoders(self.speech_encoder, concatenated=False)
         for name in self.layers:
             if name not in ("sum", "last-4") and not name.isdecimal():
                 raise ValueError(f"--layers takes numbers, sum and last-4, got {name!r}")

@@ -80,7 +80,7 @@ class Classification(Task):
     ) -> None:
         self.inputs = inputs
         self.dataset = inputs.dataset
-        self.training: TrainingSettings = training
+        self.training = training
         self.labels = inputs.labels()
         self.failures = inputs.failures
         self.fingerprint = inputs.fingerprint

@@ -94,8 +94,9 @@ class FineTuning(Task):
         folder: Path | None = None,
     ) -> None:
         self.dataset, self.clips = inputs.dataset, inputs.clips
-        self.tuned, self.training, self.load = tuned, cast(FineTuningSettings, training), load
-        self.encoder, self.pooling, self.is_bf16 = encoder, pooling, is_bf16
+        self.tuned, self.training, self.load = tuned, training, load
+        self.encoder, self.is_bf16 = encoder, is_bf16
+        self.pooling: TimePooling = pooling
         self.folder = folder
         self.labels = inputs.dataset.labels
         self.failures = inputs.failures
@@ -113,7 +114,7 @@ class FineTuning(Task):
                 f"fine-tuning runs in one process, got {accelerator.num_processes}; start it "
                 "without torchrun"
             )
-        size, seconds = self.training.batch_size, self.training.batch_seconds  # type: ignore[attr-defined]
+        size, seconds = self.training.batch_size, self.training.batch_seconds
 
         def load(part: str, factor: int, seed: int | None) -> ClipLoader:
             return ClipLoader(
@@ -150,13 +151,13 @@ class FineTuning(Task):
             len(self.labels),
             pooling=self.pooling,
             num_characters=self.num_characters,
-            dropout=self.training.dropout,  # type: ignore[attr-defined]
+            dropout=self.training.dropout,
         )
 
     def loss(self, fold: Fold, device: torch.device) -> Loss:
         """Returns the weighted cross-entropy of the classes, and what subclasses add."""
         weights = torch.ones(len(self.labels))
-        if self.training.class_weights == "balanced":  # type: ignore[attr-defined]
+        if self.training.class_weights == "balanced":
             train = self.clips.classes[self.clips.usable(fold.train)]
             weights = balanced_class_weights(train, self.labels)
         weights = weights.to(device)

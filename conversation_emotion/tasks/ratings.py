@@ -66,7 +66,7 @@ class Regression(Task):
     ) -> None:
         self.inputs = inputs
         self.dataset = inputs.dataset
-        self.training: FitSettings = training
+        self.training = training
         self.targets, self.columns = targets, tuple(columns)
         self.failures = inputs.failures
         self.fingerprint = inputs.fingerprint

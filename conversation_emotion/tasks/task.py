@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.evaluation.metrics import Interval
 from conversation_emotion.models.averaging import Weights
-from conversation_emotion.settings.training import RunSettings
 from conversation_emotion.splits.folds import Fold
 
 MODEL = "model"
@@ -48,6 +47,7 @@ class Task(ABC):
         is_resumable: Whether a training is long enough to keep its state on disk.
         scores_single: Whether the best single checkpoint is scored next to the averaged weights.
         labels: Names of the classes; empty where numbers are predicted.
+        training: `RunSettings`, or more that the task needs.
         failures: Why a clip could not be used, by utterance id.
     """
 
@@ -59,7 +59,7 @@ class Task(ABC):
     scores_single: ClassVar[bool] = False
 
     dataset: Dataset
-    training: RunSettings
+    training: Any
     labels: tuple[str, ...] = ()
     failures: Mapping[str, str]
     fingerprint: str

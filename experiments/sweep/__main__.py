@@ -26,6 +26,7 @@ EXPERIMENTS = (
     "dimensional",
     "sentiment",
     "fusion",
+    "finetune",
     "multitask",
     "pretrain_emotion2vec",
     "pretrain_cpc",

@@ -21,7 +21,7 @@ from tests.tracked import find_runs
 
 QUICK = TrainingSettings(epochs=1, resamples=10)
 TWO_FOLDS = CorpusSettings(split="speaker-k-fold", num_folds=2)
-SMALL = epc.EPCConfig(
+SMALL = epc.EPCSettings(
     data=TWO_FOLDS, features=FeatureSettings(modality="speech"), training=QUICK, hidden_size=8
 )
 
@@ -80,13 +80,13 @@ def test_a_memory_forgets_what_was_not_used_for_longest():
 
 
 def test_a_trial_of_ser_and_of_dimensional_yields_each_fold(workplace):
-    probe = ser.SERConfig(data=TWO_FOLDS, training=QUICK, hidden_size=8)
+    probe = ser.SERSettings(data=TWO_FOLDS, training=QUICK, hidden_size=8)
     found = list(ser.validate(probe, Memory()))
     assert len({one.name for one in found}) == 2
     assert all(0 < one.score <= 1 for one in found)
     ratings = dimensional.RatingSettings(epochs=1, stride=64, batch_size=256)
     first = next(
-        iter(dimensional.validate(dimensional.DimensionalConfig(ratings=ratings), Memory()))
+        iter(dimensional.validate(dimensional.DimensionalSettings(ratings=ratings), Memory()))
     )
     assert -1 <= first.score <= 1
     assert first.curves["valid/ccc"] == [pytest.approx(first.score, abs=1e-5)]
@@ -100,7 +100,7 @@ def test_a_pretraining_is_scored_by_a_probe_and_not_done_twice(workplace, monkey
     )
     probed: list[str] = []
 
-    def keep(probe: ser.SERConfig, memory: Memory) -> Iterator[Validation]:
+    def keep(probe: ser.SERSettings, memory: Memory) -> Iterator[Validation]:
         probed.extend(probe.features.encoders)
         yield Validation("fold-seed0", 0.5, 1, {})
 

@@ -11,9 +11,9 @@ from optuna.trial import FixedTrial
 
 from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
 from conversation_emotion.settings.flags import flatten
-from experiments.dimensional import DimensionalConfig
-from experiments.epc import EPCConfig
-from experiments.ser import SERConfig
+from experiments.dimensional import DimensionalSettings
+from experiments.epc import EPCSettings
+from experiments.ser import SERSettings
 from experiments.sweep import __main__ as sweep
 from experiments.sweep.settings import SweepSettings
 from experiments.sweep.space import default_parameters, feature_variants
@@ -61,17 +61,17 @@ def test_epc_covers_fusion_aggregator_dialogue_model_layers_sizes_and_optimiser(
     parameters = set(default_parameters(space, config))
     assert {"fusion", "dialogue_model", "text_layers", "hidden_size", "optimizer"} <= parameters
     assert "speech_pooling" in parameters
-    kept = EPCConfig(features=FeatureSettings(speech_pooling="frames"))
+    kept = EPCSettings(features=FeatureSettings(speech_pooling="frames"))
     assert {"aggregator"} <= set(default_parameters(space, kept))
 
 
 def test_what_makes_no_difference_is_not_varied():
     space, _ = load("epc")
-    text = EPCConfig(features=FeatureSettings(modality="text"))
+    text = EPCSettings(features=FeatureSettings(modality="text"))
     assert not {"fusion", "speech_pooling", "speech_layers"} & set(default_parameters(space, text))
-    speech = EPCConfig(features=FeatureSettings(modality="speech", speech_encoder="wav2vec2"))
+    speech = EPCSettings(features=FeatureSettings(modality="speech", speech_encoder="wav2vec2"))
     assert {"speech_layers"} <= set(default_parameters(space, speech))
-    functionals = SERConfig(features=EncoderSettings(encoders=("egemaps",)))
+    functionals = SERSettings(features=EncoderSettings(speech_encoder=("egemaps",)))
     assert not {"speech_layers", "speech_pooling", "aggregator"} & set(
         default_parameters(load("ser")[0], functionals)
     )
@@ -79,7 +79,7 @@ def test_what_makes_no_difference_is_not_varied():
 
 def test_aggregators_without_a_size_are_left_out_where_one_is_given():
     space, _ = load("ser")
-    sized = SERConfig(features=EncoderSettings(aggregator="ecapa", aggregator_size=64))
+    sized = SERSettings(features=EncoderSettings(aggregator="ecapa", aggregator_size=64))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     chosen = {space(study.ask(), sized).features.aggregator for _ in range(20)}
     assert chosen == {"attention", "ecapa"}
@@ -88,14 +88,14 @@ def test_aggregators_without_a_size_are_left_out_where_one_is_given():
 def test_a_published_protocol_is_not_swept():
     space, _ = load("ser")
     with pytest.raises(ValueError, match="--protocol superb fixes what a sweep varies"):
-        space(FixedTrial({}), SERConfig(protocol="superb"))
+        space(FixedTrial({}), SERSettings(protocol="superb"))
 
 
-@pytest.mark.parametrize("config", [SERConfig, DimensionalConfig])
+@pytest.mark.parametrize("config", [SERSettings, DimensionalSettings])
 def test_several_encoders_are_one_more_thing_to_vary(config):
-    name = "ser" if config is SERConfig else "dimensional"
+    name = "ser" if config is SERSettings else "dimensional"
     space, _ = load(name)
-    group = "features" if config is SERConfig else "ratings"
+    group = "features" if config is SERSettings else "ratings"
     default = getattr(config(), group)
     both = (*default.encoders, "mfcc2")
     inner = type(default)(encoders=both)
