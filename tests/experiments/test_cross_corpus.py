@@ -77,7 +77,7 @@ def test_a_list_says_what_is_judged_and_shipped_weights_what_they_heard(roots, c
         (["--roots", "emodb"], "--roots takes NAME=PATH, got 'emodb'"),
         (["--roots", "emodb=a", "emodb=b"], "--roots names emodb more than once"),
         (["--roots", "emobd=a", "tess=b"], "--roots: no corpus 'emobd' here; choose from aesdd"),
-        (["--roots", *ROOTS, "--train", "tess"], "--train tess: --roots does not say where it is"),
+        (["--roots", *ROOTS, "--train", "tess"], "--train tess: --roots does not name its folder"),
         (["--roots", *ROOTS, "--train", "emodb", "ravdess"], "--train names every corpus"),
         (
             ["--roots", *ROOTS, "--train", "emodb", "--test", "emodb"],
