@@ -77,7 +77,7 @@ def test_a_list_names_the_targets_and_shipped_weights_their_pre_training(roots, 
         (["--roots", "emodb"], "--roots takes NAME=PATH, got 'emodb'"),
         (["--roots", "emodb=a", "emodb=b"], "--roots names emodb more than once"),
         (["--roots", "emobd=a", "tess=b"], "--roots: no corpus 'emobd' here; choose from aesdd"),
-        (["--roots", *ROOTS, "--train", "tess"], "--train tess: --roots does not say where it is"),
+        (["--roots", *ROOTS, "--train", "tess"], "--train tess: --roots does not name its folder"),
         (["--roots", *ROOTS, "--train", "emodb", "ravdess"], "--train names every corpus"),
         (
             ["--roots", *ROOTS, "--train", "emodb", "--test", "emodb"],

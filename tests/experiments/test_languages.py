@@ -63,7 +63,7 @@ def test_song_has_folds_of_actors_of_which_one_further_selects(workplace, capsys
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "--roots says where the corpora are; --table languages has aesdd, cafe"),
+        ([], "--roots names the folders of the corpora; --table languages has aesdd, cafe"),
         (["--roots", "savee=S"], "--roots: no corpus 'savee' here; choose from aesdd"),
         (["--table", "english", "--roots", "savee"], "--roots takes NAME=PATH, got 'savee'"),
         (["--roots", "urdu=U", "--dropout", "1"], r"--dropout must lie in \[0, 1\), got 1.0"),
