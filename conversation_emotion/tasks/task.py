@@ -151,7 +151,7 @@ class WindowTask(Task):
 
     def __init__(self, inputs: Inputs, training: FitSettings) -> None:
         self.inputs, self.dataset = inputs, inputs.dataset
-        self.training: FitSettings = training
+        self.training = training
         self.failures, self.fingerprint = inputs.failures, inputs.fingerprint
 
     def batches(self, fold: Fold, seed: int) -> Batches:

@@ -30,7 +30,7 @@ def test_rows_are_read_by_number_and_range(text, numbers):
     [
         (["--rows", "9;10"], "--rows takes numbers such as 9,10,11 or 1-8, got '9;10'"),
         (["--rows", "11,99"], "the table has the rows 1 to 20, not 99"),
-        (["--aggregator-size", "9"], "--aggregator-size must be a multiple of 8, got 9"),
+        (["--aggregator-size", "9"], "--aggregator-size of ecapa must be a multiple of 8: 9"),
         (["--dropout", "1"], r"--dropout must lie in \[0, 1\), got 1.0"),
     ],
 )
