@@ -117,6 +117,8 @@ class CrossCorpusSettings(ProbeSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.training.max_folds is not None:
+            raise ValueError("--max-folds has no effect across corpora, which are a single fold")
         roots = parse_places("--roots", self.roots)
         if len(roots) < 2:
             raise ValueError(
