@@ -163,7 +163,7 @@ def test_samples_are_given_back_as_they_are():
         (["--dropout", "1"], r"--dropout must lie in \[0, 1\), got 1.0"),
         (["--learning-rate", "0"], r"--learning-rate must lie in \(0, 1\), got 0.0"),
         (["--loss-weights", "0", "0", "0"], "--loss-weights must be 0 or more, and one of them"),
-        (["--mini-steps", "0"], "--mini-steps and --mini-clips must be 1 or more"),
+        (["--mini-steps", "0"], "--mini-steps must be 1 or more, got 0"),
         (["--mini-crop-seconds", "0"], "--mini-crop-seconds must be 0.1 or more, got 0"),
     ],
 )

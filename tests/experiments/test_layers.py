@@ -13,9 +13,8 @@ from hums import write_emodb_hums
 import speech_encoders
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.training import TrainingSettings
-from experiments import _layers
-from experiments import commandline
-from experiments.layers import LayersSettings, LayerSettings, run
+from experiments import _layers, commandline
+from experiments.layers import LayerSettings, LayersSettings, run
 from speech_encoders.spectral import fbank
 from tests.command_line import usage_error
 from tests.tracked import find_runs

@@ -66,7 +66,9 @@ def test_modalities_are_rows_of_one_table_without_neutral(corpus, capsys):
 
 
 def test_the_command_below_the_table_gives_its_row_again(corpus, capsys):
-    EXPERIMENT.run(configure(corpus, "--modality", "speech", "--speech-encoder", "fbank", "--patience", "3"))
+    EXPERIMENT.run(
+        configure(corpus, "--modality", "speech", "--speech-encoder", "fbank", "--patience", "3")
+    )
     printed = capsys.readouterr().out
     [command] = read_commands(printed, "sentiment")
     assert commandline.parse(SentimentSettings, command) == configure(
@@ -76,10 +78,11 @@ def test_the_command_below_the_table_gives_its_row_again(corpus, capsys):
 
 def test_context_adds_the_turns_before_and_shows_their_gold_as_a_baseline(corpus, capsys):
     flags = ["--modality", "speech", "--speech-encoder", "fbank", "--history", "2"]
-    EXPERIMENT.run(configure(corpus, *flags, "--hidden-size", "8", "--labels", "all"))
+    table = EXPERIMENT.run(configure(corpus, *flags, "--hidden-size", "8", "--labels", "all"))
     printed = capsys.readouterr().out
     assert "Sentiment, its polarity: manifest, 2 turns of context" in printed
-    assert "same sentiment as the last turn" in printed
+    baseline = table.rows[-1]
+    assert baseline.name == "same sentiment as the last turn (given its gold label)"
     assert "n = 18" in printed  # two test dialogues of nine, neutral among them
 
 
@@ -91,7 +94,7 @@ def test_regression_predicts_numbers_from_their_pitch(corpus, capsys):
     EXPERIMENT.run(configure(corpus, *flags, "--regression", "--epochs", "60"))
     printed = capsys.readouterr().out
     assert re.search(r"speech: fbank +0\.9\d\d", printed), printed
-    assert re.search(r"mean of train +0\.000 +\d\.\d\d\d", printed)
+    assert re.search(r"mean of train +0\.000 \[0\.000, 0\.000\] +\d\.\d\d\d", printed)
     metrics = find_runs("sentiment").parents[0].data.metrics
     assert metrics["test/pearson"] > 0.9
     assert metrics["test/mae"] < 0.6

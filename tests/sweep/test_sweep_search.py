@@ -3,17 +3,18 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import FixedTrial
 
+from conversation_emotion.settings.dimensional import DimensionalSettings
 from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
 from conversation_emotion.settings.flags import flatten
-from experiments.dimensional import DimensionalSettings
-from experiments.epc import EPCSettings
-from experiments.ser import SERSettings
+from conversation_emotion.settings.prediction import EPCSettings
+from conversation_emotion.settings.recognition import SERSettings
 from experiments.sweep import __main__ as sweep
 from experiments.sweep.settings import SweepSettings
 from experiments.sweep.space import default_parameters, feature_variants
@@ -22,8 +23,8 @@ from tests.tiny_experiment import EXPERIMENT, TinyConfig
 
 
 def load(name):
-    module = f"experiments.{name}"
-    return load_experiment(module).search_space, sweep.find_settings(module)()
+    experiment = load_experiment(f"experiments.{name}")
+    return experiment.search_space, experiment.settings()
 
 
 @pytest.mark.parametrize("name", sweep.EXPERIMENTS)
@@ -42,8 +43,10 @@ def test_every_parameter_bears_the_name_of_the_setting_it_varies(name):
         settings: dict[str, Any] = flatten(space(trial, config))
         assert trial.params
         for parameter, value in trial.params.items():
-            if parameter in ("encoder", "alpha"):  # one of several, as a row of the table
-                assert settings[f"{parameter}s"] == (value,)
+            if parameter == "alpha":  # one of several, as a row of the table
+                assert settings["alphas"] == (value,)
+            elif parameter == "speech_encoder":
+                assert settings["speech_encoder"] == (value,)
             elif parameter == "row":
                 assert value.startswith(settings["modality"][0])
             else:
@@ -94,13 +97,11 @@ def test_a_published_protocol_is_not_swept():
 @pytest.mark.parametrize("config", [SERSettings, DimensionalSettings])
 def test_several_encoders_are_one_more_thing_to_vary(config):
     name = "ser" if config is SERSettings else "dimensional"
-    space, _ = load(name)
-    group = "features" if config is SERSettings else "ratings"
-    default = getattr(config(), group)
-    both = (*default.encoders, "mfcc2")
-    inner = type(default)(encoders=both)
-    variants = feature_variants(space, config(**{group: inner}))
-    assert {getattr(variant, group).encoders for variant in variants} == {
+    space, default = load(name)
+    both = (*default.features.speech_encoder, "mfcc2")
+    features = replace(default.features, speech_encoder=both)
+    variants = feature_variants(space, replace(default, features=features))
+    assert {variant.features.speech_encoder for variant in variants} == {
         (encoder,) for encoder in both
     }
 
