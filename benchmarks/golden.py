@@ -140,7 +140,7 @@ def differences(before: object, after: object, place: str = "") -> list[str]:
 
 def main() -> None:
     """Records or compares."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("record", "compare"))
     parser.add_argument("file", type=Path)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
