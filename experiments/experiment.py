@@ -173,7 +173,10 @@ class Experiment(ABC, Generic[Settings]):
 
         rows = self.rows(settings)
         memory = Memory(4 * len(rows))
-        return {name: self.task(row, memory) for name, row in rows.items()}
+        tasks = {name: self.task(row, memory) for name, row in rows.items()}
+        for task in tasks.values():  # a metric that a task does not have is refused at once
+            task.rank(dict.fromkeys(task.metrics, 0.0))
+        return tasks
 
     def train(self, job: Job, before: Sequence[RowRun]) -> RowRun:
         """Trains each fold and seed of a row and scores it; ``before`` are the rows above it."""
@@ -310,6 +313,7 @@ def _keep_best(task: "Task") -> Any:
 
     assert isinstance(task, TurnEmotion | UtteranceEmotion)
     names = [source.encoder for source in list_sources(task.features).values()]
+    families = {name: find_family(name, task.dataset) for name in names}
     keep = KeepBest(
         model=task.model,
         features=task.features,
@@ -318,6 +322,6 @@ def _keep_best(task: "Task") -> Any:
         split=task.dataset.split,
         num_trainings=len(task.dataset.split.folds) * task.training.seeds,
         select_by=task.select_by,
-        families={name: find_family(name, task.dataset) for name in names},
+        families={name: family for name, family in families.items() if family},
     )
     return lambda trained, run: keep(run, trained.model, trained.predictions)

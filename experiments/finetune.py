@@ -17,12 +17,15 @@ whom it tests. On one core a fold of the second command, ten folds of EmoDB, tak
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.tuning_experiments import FinetuneSettings
 from experiments.experiment import Experiment, Job, RowRun, training_folder
 
 if TYPE_CHECKING:
+    import optuna
+
     from conversation_emotion.evaluation.results import RowResult
     from conversation_emotion.tasks.fine_tuning import FineTuning
     from conversation_emotion.tracker import Memory
@@ -33,6 +36,10 @@ class Finetune(Experiment[FinetuneSettings]):
 
     name = "finetune"
     settings = FinetuneSettings
+    baselines = {  # noqa: RUF012
+        "frozen": "frozen, the same head",
+        "single": "tuned, best single checkpoint",
+    }
 
     def rows(self, settings: FinetuneSettings) -> dict[str, FinetuneSettings]:
         """Returns the one run."""
@@ -65,8 +72,8 @@ class Finetune(Experiment[FinetuneSettings]):
         """Lays out the frozen encoder, the best single checkpoint, the average, the majority."""
         (run,) = runs
         return [
-            self.result(run, "frozen", "frozen, the same head"),
-            self.result(run, "single", "tuned, best single checkpoint"),
+            self.baseline(run, "frozen"),
+            self.baseline(run, "single"),
             self.result(run),
             self.baseline(run, "majority"),
             *self.published(settings, runs),
@@ -87,6 +94,20 @@ class Finetune(Experiment[FinetuneSettings]):
         yield f"checkpoints ranked by valid {runs[0].task.select_by}, one after each epoch"
         folder = settings.output or training_folder(runs[0].run) / "encoders"
         yield f"encoders of the folds: {folder}"
+
+    def search_space(
+        self, trial: "optuna.trial.BaseTrial", settings: FinetuneSettings
+    ) -> FinetuneSettings:
+        """Varies step size, layer decay, dropout and batch size."""
+        draw = trial.suggest_float
+        training = replace(
+            settings.training,
+            learning_rate=draw("learning_rate", 1e-5, 1e-3, log=True),
+            layer_decay=draw("layer_decay", 0.6, 1.0),
+            dropout=draw("dropout", 0.0, 0.5),
+            batch_size=trial.suggest_categorical("batch_size", [8, 16, 32]),
+        )
+        return replace(settings, training=training)
 
 
 EXPERIMENT = Finetune()

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -21,10 +22,9 @@ def forget_the_accelerator() -> Iterator[None]:
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch):
+def workplace(tmp_path: Path) -> Iterator[Path]:
     """A folder to run in, with a cache that the tests of this process share."""
-    shared = tmp_path.parent / "shared-cache"
-    monkeypatch.setenv("CONVERSATION_EMOTION_CACHE", str(shared))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    from tests.tracked import in_folder
+
+    with in_folder(tmp_path):
+        yield tmp_path

@@ -7,7 +7,7 @@ import torch
 from conversation_emotion.features.sources import list_sources, load_encoders
 from conversation_emotion.inference.card import FORMAT, Card, Part, Training, name_task
 from conversation_emotion.inference.saved_model import save_model
-from conversation_emotion.models.build import build_model, build_perceptions, frame_map_of
+from conversation_emotion.models.build import build_model
 from conversation_emotion.models.perception import identity
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import ModelSettings
@@ -28,10 +28,7 @@ def save_untrained(
         standardisations[name] = identity(num_layers, size)
     torch.manual_seed(0)
     model = build_model(
-        settings,
-        build_perceptions(features, standardisations, frame_map_of(settings)),
-        num_classes=len(LABELS),
-        num_emotions=len(LABELS),
+        settings, features, standardisations, num_outputs=len(LABELS), num_emotions=len(LABELS)
     )
     part = Part(speakers=("a", "b|c"), num_targets=1234, score=0.5)
     card = Card(

@@ -12,7 +12,12 @@ from conversation_emotion.settings.corpus import (
     SplitName,
     parse_places,
 )
-from conversation_emotion.settings.features import EncoderSettings, Layers, StorageSettings
+from conversation_emotion.settings.features import (
+    EncoderSettings,
+    Layers,
+    StorageSettings,
+    check_encoders,
+)
 from conversation_emotion.settings.flags import check_at_least, check_unique
 from conversation_emotion.settings.models import LinearModelSettings, UtteranceModelSettings
 from conversation_emotion.settings.recognition import SERSettings, probe_training
@@ -112,6 +117,8 @@ class CrossCorpusSettings(ProbeSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.training.max_folds is not None:
+            raise ValueError("--max-folds has no effect across corpora, which are a single fold")
         roots = parse_places("--roots", self.roots)
         if len(roots) < 2:
             raise ValueError(
@@ -155,9 +162,7 @@ class LayerSettings(StorageSettings):
     """Folder for table and pictures; without it, mlruns/layers/ and the names of the corpora."""
 
     def __post_init__(self) -> None:
-        EncoderSettings(speech_encoder=self.speech_encoder)
-        if concatenated := [name for name in self.speech_encoder if "+" in name]:
-            raise ValueError(f"{concatenated[0]} are several encoders; layers are of one at a time")
+        check_encoders(self.speech_encoder, concatenated=False)
         for name in self.layers:
             if name not in ("sum", "last-4") and not name.isdecimal():
                 raise ValueError(f"--layers takes numbers, sum and last-4, got {name!r}")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from layouts import write_recordings
 
 from conversation_emotion.corpora import load_corpus
 from conversation_emotion.corpora.baum_1 import EMOTIONS
 from conversation_emotion.settings.corpus import find_corpus
 from conversation_emotion.utterances.labels import IGNORED, find_label_map, map_labels
+from tests.layouts import write_recordings
 
 pytest.importorskip("openpyxl")
 

@@ -3,11 +3,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from layouts import write_iemocap_dialogue, write_meld
 
 from conversation_emotion.corpora import load_corpus
 from conversation_emotion.settings.corpus import list_corpora
 from conversation_emotion.utterances.table import COLUMNS
+from tests.layouts import write_iemocap_dialogue, write_meld
 
 
 def test_corpus_is_loaded_from_a_path_or_its_text(tmp_path):

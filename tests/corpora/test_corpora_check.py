@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 from command_line import usage_error
-from layouts import find_data, write_emodb, write_recordings
 
 from conversation_emotion.corpora.facts import load_facts
 from conversation_emotion.corpora.report import name_people
 from conversation_emotion.settings.corpus import find_corpus, list_corpora
 from experiments.corpora import CheckSettings, CorporaConfig, run
+from tests.layouts import find_data, write_emodb, write_recordings
 
 OWN_TABLES = {"audformat", "demo", "huggingface", "manifest"}
 FACTS = load_facts()

@@ -1,9 +1,9 @@
 """EmoDB's adapter: what a recording's name says."""
 
 import pytest
-from layouts import find_data, write_emodb
 
 from conversation_emotion.corpora import load_corpus
+from tests.layouts import find_data, write_emodb
 
 
 def test_the_name_of_a_recording_says_all(tmp_path):

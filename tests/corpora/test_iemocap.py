@@ -2,7 +2,6 @@ import json
 import logging
 
 import pytest
-from layouts import IEMOCAP_EVALUATION, IEMOCAP_TRANSCRIPT, write_iemocap_dialogue
 
 from conversation_emotion.corpora import load_corpus
 from conversation_emotion.corpora.iemocap import (
@@ -12,6 +11,7 @@ from conversation_emotion.corpora.iemocap import (
 )
 from conversation_emotion.datasets.dataset import load_utterances
 from conversation_emotion.settings.corpus import CorpusSettings
+from tests.layouts import IEMOCAP_EVALUATION, IEMOCAP_TRANSCRIPT, write_iemocap_dialogue
 
 
 @pytest.fixture

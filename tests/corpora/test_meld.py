@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
-from layouts import find_data, meld_row, write_meld, write_meld_annotation, write_meld_clips
 
 from conversation_emotion.corpora.meld import load_meld
+from tests.layouts import find_data, meld_row, write_meld, write_meld_annotation, write_meld_clips
 
 
 def missing(values):

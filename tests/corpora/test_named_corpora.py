@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from layouts import find_data, write_recordings
 
 from conversation_emotion.corpora import load_corpus
 from conversation_emotion.settings.corpus import find_corpus
+from tests.layouts import find_data, write_recordings
 
 JL = "Raw JL corpus (unchecked and unannotated)/JL(wav+txt)"
 RECORDINGS = {

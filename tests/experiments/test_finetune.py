@@ -10,27 +10,36 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from conversation_emotion.training.finetuning import Finetuning
-from emotion2vec_models import make_model
-from experiments._tuning_settings import TunableSettings, TuningTraining
-from layouts import write_emodb
 from safetensors.torch import load_file
-from test_text_encoders import save_model as save_bert
 
-from conversation_emotion.models.tuned import HEAD, read_tuned
+from conversation_emotion.datasets.encoder_families import HEAD
+from conversation_emotion.models.tuned import read_tuned
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import EncoderSettings
-from conversation_emotion.settings.training import TrainingSettings
+from conversation_emotion.settings.fine_tuning import TunableSettings
+from conversation_emotion.settings.recognition import SERSettings
+from conversation_emotion.settings.training import FineTuningSettings, TrainingSettings
+from conversation_emotion.settings.tuning_experiments import FinetuneSettings
 from conversation_emotion.splits.folds import LeakageError
+from conversation_emotion.tasks.prepare import prepare_recognition
+from conversation_emotion.tracker import Memory, MemoryTracker
+from conversation_emotion.training import fit
+from conversation_emotion.training.checkpoints import StoredCheckpoints
+from conversation_emotion.training.cross_validation import cross_validate
 from conversation_emotion.utterances.audio import read_audio
 from experiments import ser
-from experiments.finetune import FinetuneConfig, run
+from experiments.encoders import prepare_fine_tuning
+from experiments.finetune import EXPERIMENT
 from speech_encoders import load_speech_encoder
+from speech_encoders.tuning import load_tunable
+from tests.emotion2vec_models import make_model
+from tests.layouts import write_emodb
+from tests.text_encoders.test_text_encoders import save_model as save_bert
 from tests.tracked import find_runs
 
 SPEAKERS = ("03", "08", "16")
 LETTERS = "WLEAFTN"
-QUICK = TuningTraining(epochs=2, average_best=2, learning_rate=1e-2, resamples=50)
+QUICK = FineTuningSettings(epochs=2, average_best=2, learning_rate=1e-2, resamples=50)
 
 
 def write_corpus(root: Path) -> CorpusSettings:
@@ -56,44 +65,50 @@ def write_encoder(folder: Path) -> str:
 
 
 @pytest.fixture
-def config(tmp_path) -> FinetuneConfig:
-    return FinetuneConfig(
+def config(tmp_path) -> FinetuneSettings:
+    return FinetuneSettings(
         data=write_corpus(tmp_path / "EmoDB"),
-        tuned=TunableSettings(encoder=write_encoder(tmp_path / "encoder")),
+        tuned=TunableSettings(speech_encoder=write_encoder(tmp_path / "encoder")),
         training=QUICK,
-        out=tmp_path / "tuned",
+        output=tmp_path / "tuned",
     )
 
 
-def probe(config: FinetuneConfig, encoder: Path | str) -> None:
+def probe(config: FinetuneSettings, encoder: Path | str) -> None:
     """Runs another experiment with an encoder."""
     training = TrainingSettings(epochs=1, resamples=50)
-    features = EncoderSettings(encoders=(str(encoder),))
-    ser.run(ser.SERConfig(data=config.data, features=features, training=training))
+    features = EncoderSettings(speech_encoder=(str(encoder),))
+    ser.EXPERIMENT.run(SERSettings(data=config.data, features=features, training=training))
 
 
 def test_every_fold_gets_an_encoder_that_experiments_take_or_refuse(workplace, config, capsys):
-    run(config)
-    printed = capsys.readouterr().out
-    for expected in (
-        r"\n +frozen, the same head +\d",
-        r"\n +tuned, best single checkpoint +\d",
-        r"\n +tuned, mean of the best 2 +\d",
-        r"\n +majority +14\.3",
-        r"3 fold\(s\) x 1 seed\(s\).*n = 42",
-        "checkpoints ranked by valid accuracy",
-    ):
-        assert re.search(expected, printed), expected
-    assert sorted(path.name for path in config.out.iterdir()) == list(SPEAKERS)
-    settings = json.loads((config.out / "08" / "config.json").read_text())
+    table = EXPERIMENT.run(config)
+    assert [row.name for row in table.rows] == [
+        "frozen, the same head",
+        "tuned, best single checkpoint",
+        "tuned, mean of the best 2",
+        "majority",
+    ]
+    assert table.rows[-1].metrics["uar"].score == pytest.approx(1 / 7)
+    assert {row.n for row in table.rows} == {42}
+    printed = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"majority 14\.3", printed)
+    assert re.search(r"over 3 folds x 1 seed .*n = 42", printed)
+    assert "checkpoints ranked by valid wa" in printed
+    assert sorted(path.name for path in config.output.iterdir()) == list(SPEAKERS)
+    settings = json.loads((config.output / "08" / "config.json").read_text())
     assert settings["tuned_on"]["speakers"] == ["03", "16"]
     assert settings["tuned_on"]["corpus"] == "emodb"
     assert settings["id2label"]["0"] == "anger"
-    probe(config, config.out)  # the family: each fold hears its own
+    probe(config, config.output)  # the family: each fold has its own
     with pytest.raises(LeakageError, match="08: was tuned on speaker '03' of emodb .fold '08'"):
-        probe(config, config.out / "08")
+        probe(config, config.output / "08")
     with pytest.raises(LeakageError, match="was tuned on speaker '03'"):
-        run(FinetuneConfig(data=config.data, tuned=TunableSettings(encoder=str(config.out / "08"))))
+        EXPERIMENT.run(
+            FinetuneSettings(
+                data=config.data, tuned=TunableSettings(speech_encoder=str(config.output / "08"))
+            )
+        )
     tracked = find_runs("finetune")
     assert [parent.info.status for parent in tracked.parents] == ["FINISHED"]
     assert {"test/wa", "test/uar", "baseline_frozen/wa", "baseline_single/wa"} < set(
@@ -103,15 +118,12 @@ def test_every_fold_gets_an_encoder_that_experiments_take_or_refuse(workplace, c
 
 @pytest.fixture
 def family(config) -> Path:
-    """Encoders of all folds, tuned for an epoch."""
-    from experiments import _finetuning
-    from experiments.tracking import runs as _tracking
-
-    prepared = _finetuning.prepare(config)
-    with _tracking.open_run("finetune", config, prepared.fingerprint) as parent:
-        _finetuning.train(config, prepared, parent)
-    assert config.out is not None
-    return config.out
+    """Encoders of all folds, tuned without MLflow."""
+    assert config.output is not None
+    task = prepare_fine_tuning(config, Memory())
+    task.folder = config.output
+    cross_validate(task, MemoryTracker())
+    return config.output
 
 
 def test_a_family_that_lacks_a_fold_or_swaps_two_is_refused(workplace, config, family):
@@ -125,22 +137,19 @@ def test_a_family_that_lacks_a_fold_or_swaps_two_is_refused(workplace, config, f
         probe(config, family)
 
 
-def test_a_fold_of_a_family_hears_its_own_encoder(workplace, config, family):
-    from experiments import _utterances
-
-    features = EncoderSettings(encoders=(str(family),))
-    found = _utterances.prepare(ser.SERConfig(data=config.data, features=features))
-    arrays = found[str(family)].arrays
+def test_a_fold_of_a_family_gets_the_features_of_its_own_encoder(workplace, config, family):
+    features = EncoderSettings(speech_encoder=(str(family),))
+    task = prepare_recognition(SERSettings(data=config.data, features=features), Memory())
     row = torch.tensor([0])
-    heard = {fold: one["speech"].gather(row)[0] for fold, one in arrays.items()}
-    assert set(heard) == set(SPEAKERS)
+    found = {fold: one["speech"].gather(row)[0] for fold, one in task.inputs.arrays.items()}
+    assert set(found) == set(SPEAKERS)
     alone = load_speech_encoder(str(family / "08"))
-    clip = torch.from_numpy(read_audio(found[str(family)].corpus.utterances["audio"][0]))[None]
+    clip = torch.from_numpy(read_audio(task.dataset.utterances["audio"][0]))[None]
     states, _ = alone(clip, torch.tensor([clip.size(1)]))
     torch.testing.assert_close(
-        heard["08"][0, 0, 0], states[0, -1].mean(dim=0), atol=1e-4, rtol=1e-3
+        found["08"][0, 0, 0], states[0, -1].mean(dim=0), atol=1e-4, rtol=1e-3
     )
-    assert not torch.allclose(heard["03"], heard["08"], atol=1e-3)
+    assert not torch.allclose(found["03"], found["08"], atol=1e-3)
 
 
 def test_a_head_without_its_label_map_is_an_error(workplace, config, family):
@@ -149,45 +158,46 @@ def test_a_head_without_its_label_map_is_an_error(workplace, config, family):
     del settings["tuned_on"]["labels"]
     (folder / "config.json").write_text(json.dumps(settings))
     with pytest.raises(ValueError, match="03: the record .* lacks its label map; tune it again"):
-        read_tuned(folder, "speech", trains_front_end=False)
+        read_tuned(folder, load_tunable)
     with pytest.raises(ValueError, match="lacks its label map"):
         probe(config, folder)
     with pytest.raises(ValueError, match="encoder: the checkpoint has no label map"):
-        read_tuned(Path(config.tuned.encoder), "speech", trains_front_end=False)
+        read_tuned(Path(config.tuned.speech_encoder), load_tunable)
 
 
 def test_a_command_that_was_killed_goes_on_within_the_fold(workplace, config, monkeypatch, capsys):
-    real, learnt = Finetuning._learn, []
+    real, trained = fit._train_epoch, []
 
-    def learn_until(last):
-        def learn(training):
-            if len(learnt) == last:
-                raise KeyboardInterrupt
-            learnt.append((training.folder.name, training.epoch))
-            return real(training)
+    def train_until(last):
+        def train(model, batches, loss, optimisation, checkpoints, *rest):
+            if isinstance(checkpoints, StoredCheckpoints):
+                if len(trained) == last:
+                    raise KeyboardInterrupt
+                trained.append((checkpoints.folder.name, checkpoints.epoch))
+            return real(model, batches, loss, optimisation, checkpoints, *rest)
 
-        return learn
+        return train
 
-    monkeypatch.setattr(Finetuning, "_learn", learn_until(3))
+    monkeypatch.setattr(fit, "_train_epoch", train_until(3))
     with pytest.raises(KeyboardInterrupt):
-        run(config)
-    monkeypatch.setattr(Finetuning, "_learn", learn_until(None))
-    run(config)
+        EXPERIMENT.run(config)
+    monkeypatch.setattr(fit, "_train_epoch", train_until(None))
+    EXPERIMENT.run(config)
     assert "resuming run" in capsys.readouterr().out
-    assert learnt == [(speaker, epoch) for speaker in SPEAKERS for epoch in (0, 1)]
+    assert trained == [(speaker, epoch) for speaker in SPEAKERS for epoch in (0, 1)]
 
 
 def test_all_that_can_be_chosen_works_together(workplace, config, tmp_path):
     pytest.importorskip("peft")
     tuned = TunableSettings(
-        encoder=config.tuned.encoder,
+        speech_encoder=config.tuned.speech_encoder,
         freeze="nothing",
         blocks=1,
         lora_rank=2,
         gradient_checkpointing=True,
         precision="bf16",
     )
-    training = TuningTraining(
+    training = FineTuningSettings(
         epochs=2,
         average="greedy",
         layer_decay=0.5,
@@ -197,7 +207,9 @@ def test_all_that_can_be_chosen_works_together(workplace, config, tmp_path):
         max_folds=1,
         resamples=50,
     )
-    run(FinetuneConfig(data=config.data, tuned=tuned, training=training, out=tmp_path / "lora"))
+    EXPERIMENT.run(
+        FinetuneSettings(data=config.data, tuned=tuned, training=training, output=tmp_path / "lora")
+    )
     saved = load_file(tmp_path / "lora" / "03" / "model.safetensors")
     assert not any("lora" in name for name in saved)
     assert {"head.weight", "head.bias"} == set(load_file(tmp_path / "lora" / "03" / HEAD))
@@ -219,11 +231,12 @@ def test_text_is_tuned_too(workplace, tmp_path):
     data = CorpusSettings(
         corpus="manifest", root=tmp_path / "table.csv", labels="all", split="leave-one-speaker-out"
     )
-    tuned = TunableSettings(encoder=str(tmp_path / "bert"))
-    training = TuningTraining(
+    training = FineTuningSettings(
         epochs=15, patience=15, learning_rate=1e-2, batch_size=4, max_folds=1, resamples=50
     )
-    run(FinetuneConfig(data=data, modality="text", tuned=tuned, training=training))
+    bert = str(tmp_path / "bert")
+    settings = FinetuneSettings(data=data, modality="text", text_encoder=bert, training=training)
+    EXPERIMENT.run(settings)
     assert find_runs("finetune").parents[0].data.metrics["test/wa"] == 1.0
 
 
@@ -254,17 +267,13 @@ def write_table(path: Path, **changes: object) -> CorpusSettings:
 )
 def test_what_a_fold_lacks_is_named_before_any_training(workplace, tmp_path, changes, message):
     save_bert(tmp_path / "bert")
-    tuned = TunableSettings(encoder=str(tmp_path / "bert"))
+    data, bert = write_table(tmp_path / "t.csv", **changes), str(tmp_path / "bert")
     with pytest.raises(ValueError, match=message):
-        run(
-            FinetuneConfig(
-                data=write_table(tmp_path / "t.csv", **changes), modality="text", tuned=tuned
-            )
-        )
+        EXPERIMENT.run(FinetuneSettings(data=data, modality="text", text_encoder=bert))
     assert not (tmp_path / "mlruns").exists()
 
 
 def test_more_blocks_than_there_are_is_an_error(workplace, config):
-    tuned = TunableSettings(encoder=config.tuned.encoder, blocks=3)
+    tuned = TunableSettings(speech_encoder=config.tuned.speech_encoder, blocks=3)
     with pytest.raises(ValueError, match="--blocks 3: .*encoder has 2 blocks"):
-        run(FinetuneConfig(data=config.data, tuned=tuned))
+        EXPERIMENT.run(FinetuneSettings(data=config.data, tuned=tuned))

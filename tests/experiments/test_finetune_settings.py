@@ -4,13 +4,15 @@ import re
 
 import optuna
 import pytest
-from experiments._tuning_settings import TunableSettings, TuningTraining
 
-from experiments import commandline as _cli
-from experiments.finetune import FinetuneConfig, search_space
+from conversation_emotion.settings.fine_tuning import TunableSettings
+from conversation_emotion.settings.training import FineTuningSettings
+from conversation_emotion.settings.tuning_experiments import FinetuneSettings
+from experiments import commandline
+from experiments.finetune import EXPERIMENT
 from tests.command_line import usage_error
 
-QUICK = TuningTraining(epochs=2, average_best=2, learning_rate=1e-2, resamples=50)
+QUICK = FineTuningSettings(epochs=2, average_best=2, learning_rate=1e-2, resamples=50)
 
 
 @pytest.mark.parametrize(
@@ -26,12 +28,12 @@ QUICK = TuningTraining(epochs=2, average_best=2, learning_rate=1e-2, resamples=5
     ],
 )
 def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
-    assert re.search(message, usage_error(FinetuneConfig, flags, capsys))
+    assert re.search(message, usage_error(FinetuneSettings, flags, capsys))
 
 
 def test_flags_reach_the_config():
     flags = [
-        "--encoder",
+        "--speech-encoder",
         "a/b",
         "--average",
         "greedy",
@@ -40,14 +42,16 @@ def test_flags_reach_the_config():
         "--freeze",
         "nothing",
     ]
-    assert _cli.parse(FinetuneConfig, flags) == FinetuneConfig(
-        tuned=TunableSettings(encoder="a/b", freeze="nothing"),
-        training=TuningTraining(average="greedy", average_best=3),
+    assert commandline.parse(FinetuneSettings, flags) == FinetuneSettings(
+        tuned=TunableSettings(speech_encoder="a/b", freeze="nothing"),
+        training=FineTuningSettings(average="greedy", average_best=3),
     )
 
 
 def test_search_leaves_the_rest_of_the_config_alone():
     proposed = {"learning_rate": 1e-4, "layer_decay": 0.9, "dropout": 0.2, "batch_size": 8}
-    config = search_space(optuna.trial.FixedTrial(proposed), FinetuneConfig(training=QUICK))
-    training = TuningTraining(epochs=2, average_best=2, resamples=50, **proposed)  # type: ignore[arg-type]
-    assert config == FinetuneConfig(training=training)
+    config = EXPERIMENT.search_space(
+        optuna.trial.FixedTrial(proposed), FinetuneSettings(training=QUICK)
+    )
+    training = FineTuningSettings(epochs=2, average_best=2, resamples=50, **proposed)  # type: ignore[arg-type]
+    assert config == FinetuneSettings(training=training)

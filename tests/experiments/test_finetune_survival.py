@@ -8,7 +8,8 @@ import time
 
 import torch
 from safetensors.torch import load_file
-from test_finetune import write_corpus, write_encoder
+
+from tests.experiments.test_finetune import write_corpus, write_encoder
 
 
 def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(tmp_path):
@@ -16,7 +17,7 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(tmp_path):
     write_corpus(root)
     command = [
         *(sys.executable, "-m", "experiments.finetune", "--corpus", "emodb", "--root", str(root)),
-        *("--encoder", write_encoder(tmp_path / "encoder"), "--max-folds", "1"),
+        *("--speech-encoder", write_encoder(tmp_path / "encoder"), "--max-folds", "1"),
         *("--epochs", "6", "--patience", "6", "--resamples", "50"),
     ]
     places = {name: tmp_path / name for name in ("killed", "whole")}

@@ -7,13 +7,16 @@ import optuna
 import pandas as pd
 import pytest
 import soundfile
-from emotion2vec_models import make_model
-from experiments._tuning_settings import TunableSettings, TuningTraining
 
 from conversation_emotion.settings.corpus import CorpusSettings
-from experiments import commandline as _cli
-from experiments.multitask import MultitaskConfig, run, search_space
+from conversation_emotion.settings.fine_tuning import TunableSettings
+from conversation_emotion.settings.training import FineTuningSettings
+from conversation_emotion.settings.tuning_experiments import MultitaskSettings
+from conversation_emotion.training import cross_validation
+from experiments import commandline
+from experiments.multitask import EXPERIMENT
 from tests.command_line import usage_error
+from tests.emotion2vec_models import make_model
 from tests.tracked import find_runs
 
 TEXTS = {"up": "Hi!", "down": "no."}
@@ -46,12 +49,12 @@ def write_corpus(folder, **changes) -> CorpusSettings:
 
 
 @pytest.fixture
-def config(tmp_path) -> MultitaskConfig:
+def config(tmp_path) -> MultitaskSettings:
     make_model(num_hidden_layers=1).save_pretrained(tmp_path / "encoder")
-    return MultitaskConfig(
+    return MultitaskSettings(
         data=write_corpus(tmp_path),
-        tuned=TunableSettings(encoder=str(tmp_path / "encoder")),
-        training=TuningTraining(
+        tuned=TunableSettings(speech_encoder=str(tmp_path / "encoder")),
+        training=FineTuningSettings(
             epochs=12,
             patience=12,
             learning_rate=5e-3,
@@ -67,19 +70,19 @@ def config(tmp_path) -> MultitaskConfig:
     )
 
 
-def test_spelling_is_learnt_with_alpha_alone(workplace, config, capsys):
-    run(config)
-    printed = capsys.readouterr().out
+def test_spelling_is_learned_with_alpha_alone(workplace, config, capsys):
+    table = EXPERIMENT.run(config)
+    assert [row.name for row in table.rows] == ["alpha 0", "alpha 1"]
+    printed = " ".join(capsys.readouterr().out.split())
     for expected in (
-        r"\n +alpha 0 +",
-        r"\n +alpha 1 +",
+        "alpha 0",
         "only the first 1 of 4 folds",
         "transcripts in 32 characters; 0 of 64 are unknown; 0 utterances have no words",
         "100% of the test sentences also occur in train, word for word",
         "mean of the real frames",
-        r"transcripts of test, alpha 1:\n  u0: NO\n    heard: ",
+        "transcripts of test, alpha 1: u0: NO decoded: ",
     ):
-        assert re.search(expected, printed), expected
+        assert expected in printed, expected
     runs = {run.data.params["alphas"]: run for run in find_runs("multitask").parents}
     assert runs["1.0"].data.metrics["test/wer"] < 0.5
     assert runs["0.0"].data.metrics["test/wer"] >= 0.9
@@ -87,31 +90,29 @@ def test_spelling_is_learnt_with_alpha_alone(workplace, config, capsys):
 
 
 def test_a_second_call_reads_what_was_finished(workplace, config, monkeypatch):
-    from experiments import _multitask, _tuning
-
-    quick = MultitaskConfig(
+    quick = MultitaskSettings(
         data=config.data,
         tuned=config.tuned,
-        training=TuningTraining(epochs=1, max_folds=2, resamples=50),
+        training=FineTuningSettings(epochs=1, max_folds=2, resamples=50),
         alphas=(0.1,),
         pooling="sum",
     )
-    real, trained = _tuning.tune_fold, []
+    real, trained = cross_validation.train_fold, []
 
-    def tune_until(last):
-        def tune(data, fold, *rest):
+    def train_until(last):
+        def train(task, fold, seed, **rest):
             if len(trained) == last:
                 raise KeyboardInterrupt
             trained.append(fold.name)
-            return real(data, fold, *rest)
+            return real(task, fold, seed, **rest)
 
-        return tune
+        return train
 
-    monkeypatch.setattr(_multitask._tuning, "tune_fold", tune_until(1))
+    monkeypatch.setattr(cross_validation, "train_fold", train_until(1))
     with pytest.raises(KeyboardInterrupt):
-        run(quick)
-    monkeypatch.setattr(_multitask._tuning, "tune_fold", tune_until(None))
-    run(quick)
+        EXPERIMENT.run(quick)
+    monkeypatch.setattr(cross_validation, "train_fold", train_until(None))
+    EXPERIMENT.run(quick)
     assert trained == ["p0", "p1"]
 
 
@@ -126,7 +127,7 @@ def test_a_second_call_reads_what_was_finished(workplace, config, monkeypatch):
 def test_transcripts_that_teach_nothing_are_refused(workplace, config, tmp_path, text, message):
     data = write_corpus(tmp_path, text=text)
     with pytest.raises(ValueError, match=message):
-        run(MultitaskConfig(data=data, tuned=config.tuned, training=config.training))
+        EXPERIMENT.run(MultitaskSettings(data=data, tuned=config.tuned, training=config.training))
     assert not (tmp_path / "mlruns").exists()
 
 
@@ -134,7 +135,7 @@ def test_a_class_without_example_in_a_fold_is_refused(workplace, config, tmp_pat
     emotion = ["down" if number < 8 else "up" for number in range(32)]
     data = write_corpus(tmp_path, emotion=emotion)
     with pytest.raises(ValueError, match="fold 'p0': the train part has no example of down"):
-        run(MultitaskConfig(data=data, tuned=config.tuned, training=config.training))
+        EXPERIMENT.run(MultitaskSettings(data=data, tuned=config.tuned, training=config.training))
 
 
 @pytest.mark.parametrize(
@@ -146,12 +147,12 @@ def test_a_class_without_example_in_a_fold_is_refused(workplace, config, tmp_pat
     ],
 )
 def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
-    assert re.search(message, usage_error(MultitaskConfig, flags, capsys))
+    assert re.search(message, usage_error(MultitaskSettings, flags, capsys))
 
 
 def test_flags_reach_the_config():
     flags = ["--alphas", "0", "0.5", "--pooling", "sum", "--blocks", "None"]
-    config = _cli.parse(MultitaskConfig, flags)
+    config = commandline.parse(MultitaskSettings, flags)
     assert config.alphas == (0.0, 0.5)
     assert config.pooling == "sum"
     assert config.tuned.blocks is None
@@ -159,7 +160,7 @@ def test_flags_reach_the_config():
 
 def test_search_leaves_the_rest_of_the_config_alone(config):
     proposed = {"alpha": 0.05, "pooling": "sum", "learning_rate": 1e-4, "dropout": 0.2}
-    found = search_space(optuna.trial.FixedTrial(proposed), config)
+    found = EXPERIMENT.search_space(optuna.trial.FixedTrial(proposed), config)
     assert (found.alphas, found.pooling) == ((0.05,), "sum")
     assert found.training.learning_rate == 1e-4
     assert found.training.epochs == config.training.epochs

@@ -9,6 +9,8 @@ from mlflow import MlflowClient
 
 from conversation_emotion.corpora.demo import DATA
 from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.models import UtteranceModelSettings
+from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import predict, ser
 from experiments.tracking.registry import find_model
@@ -26,13 +28,13 @@ def voices(tmp_path_factory):
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setenv("CONVERSATION_EMOTION_CACHE", str(folder / "cache"))
         write_corpus(folder)
-        config = ser.SERConfig(
+        config = SERSettings(
             data=CorpusSettings(corpus="manifest", root=folder / "manifest.csv"),
             training=TrainingSettings(epochs=1, resamples=100),
             register="voices",
         )
-        ser.run(config)
-        ser.run(dataclasses.replace(config, hidden_size=8))
+        ser.EXPERIMENT.run(config)
+        ser.EXPERIMENT.run(dataclasses.replace(config, model=UtteranceModelSettings(hidden_size=8)))
     return folder
 
 

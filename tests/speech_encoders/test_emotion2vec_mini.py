@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from layouts import find_data
 from numpy.typing import NDArray
 
 import speech_encoders.emotion2vec
@@ -14,6 +13,7 @@ from conversation_emotion.corpora import load_corpus
 from conversation_emotion.utterances.audio import read_audio
 from speech_encoders import load_speech_encoder
 from speech_encoders.contract import WaveformEncoder
+from tests.layouts import find_data
 
 FOLDER = Path(speech_encoders.emotion2vec.__file__).parent / "mini"
 

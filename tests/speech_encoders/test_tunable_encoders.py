@@ -2,15 +2,15 @@
 
 import pytest
 import torch
-from conversation_emotion.training.layer_rates import block_number
-from emotion2vec_models import make_model
-from test_pretrained_speech import VARIANTS, make_clips, save_model, stack
 from torch import nn
 
+from conversation_emotion.training.optimisation import block_number
 from speech_encoders import load_speech_encoder
 from speech_encoders.emotion2vec import Emotion2vecFeatureExtractor
 from speech_encoders.emotion2vec.tuning import TunableEmotion2vec
 from speech_encoders.tuning import load_tunable
+from tests.emotion2vec_models import make_model
+from tests.speech_encoders.test_pretrained_speech import VARIANTS, make_clips, save_model, stack
 
 SIZES = (900, 1400, 650)
 KINDS = [*VARIANTS, "emotion2vec"]

@@ -87,7 +87,7 @@ def test_melds_parts_are_separated_by_the_label_then_by_their_order(tmp_path):
 def test_a_list_of_another_corpus_is_refused(tmp_path):
     rows = table(("u", "/R/Actor_01/u.wav", "sad", None))
     wrong = write_list(tmp_path / "wrong.jsonl", ("Actor_01/u.wav", "happy", "01"))
-    with pytest.raises(ValueError, match=r"Actor_01/u\.wav is happy, but the corpus says sad"):
+    with pytest.raises(ValueError, match=r"Actor_01/u\.wav is happy, but in the corpus sad"):
         find_listed(wrong, rows)
     absent = write_list(tmp_path / "absent.jsonl", ("JK/sa09.wav", "sad", "JK"))
     with pytest.raises(ValueError, match=r"none of its 1 utterances is in the corpus, first JK/sa"):

@@ -104,7 +104,7 @@ def test_one_further_fold_validates_and_is_not_trained_on():
 
 
 def test_a_further_fold_needs_three(dyads):
-    with pytest.raises(ValueError, match="a further one to validate leave none of 2 to learn from"):
+    with pytest.raises(ValueError, match="a further one to validate leave none of 2 to train on"):
         make_split("speaker-k-fold", dyads, SplitOptions(num_folds=2, valid="fold"))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.tracking import server as _pages
+from experiments.tracking import server
 from tests.fusion_runs import EXPERIMENT, TRIALS, track_trials
 from tests.tracked import find_runs
 
@@ -44,7 +44,7 @@ def store(tmp_path_factory) -> Iterator[str]:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setenv("CONVERSATION_EMOTION_CACHE", str(folder / "cache"))
         track_trials(folder)
-        with _pages.serve("127.0.0.1", find_free_port()) as pages:
+        with server.serve("127.0.0.1", find_free_port()) as pages:
             yield pages.address
 
 

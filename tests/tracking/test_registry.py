@@ -11,6 +11,9 @@ import pytest
 from mlflow import MlflowClient
 
 from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.models import ConversationModelSettings
+from conversation_emotion.settings.prediction import EPCSettings
+from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import epc, predict, ser
 from experiments.tracking.runs import tracking_uri
@@ -40,8 +43,9 @@ def registered(tmp_path_factory):
         utterances = write_corpus(folder)
         data = CorpusSettings(corpus="manifest", root=folder / "manifest.csv")
         training = TrainingSettings(epochs=2, seeds=2, resamples=100)
-        epc.run(epc.EPCConfig(data=data, training=training, hidden_size=8, register="turns"))
-        ser.run(ser.SERConfig(data=data, training=training, register="utterances"))
+        small = ConversationModelSettings(hidden_size=8)
+        epc.EXPERIMENT.run(EPCSettings(data=data, model=small, training=training, register="turns"))
+        ser.EXPERIMENT.run(SERSettings(data=data, training=training, register="utterances"))
         yield Registered(folder, tracking_uri(), utterances)
 
 
@@ -135,13 +139,17 @@ def test_a_saved_model_holds_nothing_that_runs_when_it_is_read(store):
 @pytest.mark.parametrize(
     ("config", "flags", "message"),
     [
-        (epc.EPCConfig, ["--register", "a/b"], "--register must be a name without / and :"),
-        (epc.EPCConfig, ["--register", "a", "--history-labels", "gold"], "nobody tells the past"),
-        (ser.SERConfig, ["--register", " "], "--register must be a name"),
+        (EPCSettings, ["--register", "a/b"], "--register must be a name without / and :"),
         (
-            ser.SERConfig,
-            ["--register", "a", "--encoders", "fbank", "mfcc"],
-            "--register needs one of --encoders, got 2",
+            EPCSettings,
+            ["--register", "a", "--history-labels", "gold"],
+            "in use the past has no labels",
+        ),
+        (SERSettings, ["--register", " "], "--register must be a name"),
+        (
+            SERSettings,
+            ["--register", "a", "--speech-encoder", "fbank", "mfcc"],
+            "--register needs one of --speech-encoder, got 2",
         ),
     ],
 )

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from experiments.tracking import runs as _tracking
+from experiments.tracking import runs
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture
 def client(store):
-    return MlflowClient(_tracking.tracking_uri())
+    return MlflowClient(runs.tracking_uri())
 
 
 TABLE = pd.DataFrame({"a": [1, 2]})
@@ -46,12 +46,12 @@ TABLE = pd.DataFrame({"a": [1, 2]})
 
 def statuses(client, name: str) -> list[tuple[str, str]]:
     experiment = client.get_experiment_by_name(name)
-    runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
-    return [(run.info.run_name, run.info.status) for run in runs]
+    found = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
+    return [(run.info.run_name, run.info.status) for run in found]
 
 
 def test_a_run_records_its_settings_scores_curves_and_tables(client, store):
-    with _tracking.open_run("records", Toy(), "data") as parent:
+    with runs.open_run("records", Toy(), "data") as parent:
         with parent.open_child("f-seed0", {"seed": 0}) as child:
             child.log_step(0, {"valid/uar": 0.25})
             child.log_step(1, {"valid/uar": 0.5})
@@ -73,14 +73,14 @@ def test_a_run_records_its_settings_scores_curves_and_tables(client, store):
 def test_an_interrupted_run_is_killed_and_goes_on_where_it_stopped(client):
     with (
         pytest.raises(KeyboardInterrupt),
-        _tracking.open_run("resumes", Toy(), "data") as parent,
+        runs.open_run("resumes", Toy(), "data") as parent,
     ):
         with parent.open_child("f-seed0", {}) as child:
             child.log_table(TABLE, "predictions.parquet")
         with parent.open_child("f-seed1", {}):
             raise KeyboardInterrupt
     assert [status for _, status in statuses(client, "resumes")] == ["KILLED", "FINISHED", "KILLED"]
-    with _tracking.open_run("resumes", Toy(), "data") as resumed:
+    with runs.open_run("resumes", Toy(), "data") as resumed:
         assert resumed.run_id == parent.run_id
         done = resumed.read_finished("f-seed0", "predictions.parquet")
         assert done is not None
@@ -94,9 +94,9 @@ def test_an_interrupted_run_is_killed_and_goes_on_where_it_stopped(client):
     [(Toy(size=4), "data"), (Toy(inner=Inner(0.1)), "data"), (Toy(), "x")],
 )
 def test_other_settings_or_data_begin_a_run_of_their_own(client, config, fingerprint):
-    with pytest.raises(ValueError, match="broken"), _tracking.open_run("own", Toy(), "data") as one:
+    with pytest.raises(ValueError, match="broken"), runs.open_run("own", Toy(), "data") as one:
         raise ValueError("broken")
-    with _tracking.open_run("own", config, fingerprint) as other:
+    with runs.open_run("own", config, fingerprint) as other:
         pass
     assert one.run_id != other.run_id
     assert client.get_run(one.run_id).info.status == "FAILED"
@@ -104,9 +104,9 @@ def test_other_settings_or_data_begin_a_run_of_their_own(client, config, fingerp
 
 
 def test_a_finished_run_is_not_taken_up_again(client):
-    with _tracking.open_run("again", Toy(), "data") as one:
+    with runs.open_run("again", Toy(), "data") as one:
         pass
-    with _tracking.open_run("again", Toy(), "data") as other:
+    with runs.open_run("again", Toy(), "data") as other:
         pass
     assert one.run_id != other.run_id
 
@@ -114,8 +114,8 @@ def test_a_finished_run_is_not_taken_up_again(client):
 DIES = """
 import os, signal
 from tests.tracking.test_tracking import Toy
-from experiments.tracking import runs as _tracking
-with _tracking.open_run("dies", Toy(), "data") as parent:
+from experiments.tracking import runs
+with runs.open_run("dies", Toy(), "data") as parent:
     with parent.open_child("f-seed0", {}):
         print(parent.run_id, flush=True)
         os.kill(os.getpid(), signal.SIGNAL)
@@ -134,7 +134,7 @@ def test_a_process_that_is_killed_leaves_a_run_that_resumes(client, signal, left
     run_id = died.stdout.split()[-1]
     assert died.returncode != 0
     assert {status for _, status in statuses(client, signal)} == {left}
-    with _tracking.open_run(signal, Toy(), "data") as resumed:
+    with runs.open_run(signal, Toy(), "data") as resumed:
         assert resumed.run_id == run_id
     assert sorted(status for _, status in statuses(client, signal)) == ["FINISHED", "KILLED"]
 
@@ -143,20 +143,20 @@ def test_runs_of_one_command_end_together_and_are_taken_up_together(client):
     commands = [(Toy(size=1), "data"), (Toy(size=2), "data")]
     with (
         pytest.raises(KeyboardInterrupt),
-        _tracking.open_runs("together", commands) as (first, second),
+        runs.open_runs("together", commands) as (first, second),
     ):
         with first.open_child("f-seed0", {}) as child:
             child.log_table(TABLE, "predictions.parquet")
         raise KeyboardInterrupt
     assert {client.get_run(run.run_id).info.status for run in (first, second)} == {"KILLED"}
-    with _tracking.open_runs("together", commands) as resumed:
+    with runs.open_runs("together", commands) as resumed:
         assert [run.run_id for run in resumed] == [first.run_id, second.run_id]
         assert resumed[0].read_finished("f-seed0", "predictions.parquet") is not None
     assert {client.get_run(run.run_id).info.status for run in resumed} == {"FINISHED"}
 
 
 def test_a_living_process_keeps_its_run(client):
-    with _tracking.open_run("alive", Toy(), "data") as one:
+    with runs.open_run("alive", Toy(), "data") as one:
         client.set_tag(one.run_id, "pid", str(os.getppid()))
-        with _tracking.open_run("alive", Toy(), "data") as other:
+        with runs.open_run("alive", Toy(), "data") as other:
             assert one.run_id != other.run_id

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from experiments import ui
-from experiments.tracking import runs as _tracking
-from experiments.tracking import server as _pages
+from experiments.tracking import runs, server
 from tests.command_line import usage_error
 
 
@@ -42,14 +41,14 @@ def test_a_port_that_is_taken_is_refused_if_named_and_avoided_if_not(workplace, 
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"--port {port} of 127.0.0.1 is taken"):
             ui.run(ui.UISettings(port=port))
-        monkeypatch.setattr(_pages, "USUAL_PORT", port)
+        monkeypatch.setattr(server, "USUAL_PORT", port)
         monkeypatch.setattr(subprocess, "Popen", NeverStarts)
         with pytest.raises(NeverStarts.Asked) as asked:
             ui.run(ui.UISettings())
     command = asked.value.args[0]
     assert command[command.index("--port") + 1] != str(port)
     assert command[command.index("--host") + 1] == "127.0.0.1"
-    assert command[command.index("--backend-store-uri") + 1] == _tracking.tracking_uri()
+    assert command[command.index("--backend-store-uri") + 1] == runs.tracking_uri()
 
 
 class NeverStarts:
@@ -65,7 +64,7 @@ class NeverStarts:
 def test_a_server_that_does_not_start_shows_the_end_of_its_log(workplace, monkeypatch):
     make_store(workplace)
     broken = [sys.executable, "-c", "raise SystemExit('the database is broken')"]
-    monkeypatch.setattr(_pages, "write_command", lambda *settings: broken)
+    monkeypatch.setattr(server, "write_command", lambda *settings: broken)
     with pytest.raises(OSError, match="does not answer at http://127.0.0.1:(.|\n)*is broken"):
         ui.run(ui.UISettings())
 
@@ -90,7 +89,7 @@ def find_processes(session: int) -> list[str]:
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are listed in /proc")
 def test_it_serves_the_store_and_leaves_no_process_behind(workplace):
-    with _tracking.open_run("served", ui.UISettings(), "data"):
+    with runs.open_run("served", ui.UISettings(), "data"):
         pass
     source = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": source, "UI_TEST": str(os.getpid())}
