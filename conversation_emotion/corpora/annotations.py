@@ -9,6 +9,24 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 
+def find_first(root: Path, names: Sequence[str], corpus: str, wanted: str) -> Path:
+    """Returns the first of some files or folders that exists.
+
+    Args:
+        root: Folder of the corpus.
+        names: Their paths below it, the likeliest first.
+        corpus: Name of the corpus, which begins the error.
+        wanted: What the root is, in words.
+
+    Raises:
+        FileNotFoundError: None exists.
+    """
+    found = next((root / name for name in names if (root / name).exists()), None)
+    if found is None:
+        raise FileNotFoundError(f"{corpus}: no {' or '.join(names)} under {root}; pass {wanted}")
+    return found
+
+
 def read_csv(path: Path, corpus: str, columns: Sequence[str]) -> list[dict[str, str]]:
     """Returns the rows of a table in UTF-8 that has these columns.
 

@@ -95,7 +95,11 @@ def load_baum_1(root: Path) -> Utterances:
         ValueError: A table lacks a column, or a row's clip, code, emotion or gender is none.
     """
     root = root.resolve()
-    found = {part: folder for part in _PARTS if (folder := _find_folder(root, part))}
+    found = {
+        part: folder
+        for part in _PARTS
+        if (folder := next(filter(Path.is_dir, map(root.joinpath, part.folders)), None))
+    }
     if not found:
         raise FileNotFoundError(
             f"baum-1: neither {' nor '.join(part.folders[0] for part in _PARTS)} in {root}; "
@@ -104,10 +108,6 @@ def load_baum_1(root: Path) -> Utterances:
     return build_utterances(
         (row for part, folder in found.items() for row in _read_part(root, part, folder)), "baum-1"
     )
-
-
-def _find_folder(root: Path, part: _Part) -> Path | None:
-    return next((root / name for name in part.folders if (root / name).is_dir()), None)
 
 
 def _read_part(root: Path, part: _Part, folder: Path) -> Iterator[dict[str, object]]:
@@ -126,7 +126,7 @@ def _read_part(root: Path, part: _Part, folder: Path) -> Iterator[dict[str, obje
         if any(cell):
             place = f"{table} row {line}"
             clip = _match_clip(cell.clip, place)
-            path = clips.get(clip["name"]) or _expect_clip(clip, folder)
+            path = clips.get(clip["name"], folder / clip["speaker"].lower() / f"{clip['name']}.mp4")
             yield {
                 **_describe(clip, part, path),
                 "gender": _read_gender(cell.gender, place),
@@ -188,10 +188,6 @@ def _match_clip(cell: str, place: str) -> re.Match[str]:
             "S001_001; correct it, or move away what is no clip of baum-1"
         )
     return match
-
-
-def _expect_clip(clip: re.Match[str], folder: Path) -> Path:
-    return folder / clip["speaker"].lower() / f"{clip['name']}.mp4"
 
 
 def _describe(clip: re.Match[str], part: _Part, path: Path) -> dict[str, object]:

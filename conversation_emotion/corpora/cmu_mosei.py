@@ -44,13 +44,9 @@ def _describe_video(raw: Path, video: str, segments: list[Segment]) -> Iterator[
                 f"expected the sentiment and {', '.join(EMOTIONS)}"
             )
         yield {
-            "utterance_id": f"{video}_{order}",
-            "dialogue_id": video,
             "order": order,
             "start": segment.start,
             "end": segment.end,
-            "speaker": video,
-            "language": "en",
             "text": texts.get(_place(segment.start, segment.end)),
             "audio": str(audio / f"{video}.wav") if audio.is_dir() else None,
             "offset": max(segment.start, 0.0),

@@ -37,12 +37,9 @@ def _describe_video(raw: Path, video: str, segments: list[Segment]) -> Iterator[
     for number, segment in enumerate(segments, start=1):
         yield {
             "utterance_id": f"{video}_{number}",
-            "dialogue_id": video,
             "order": number - 1,
             "start": segment.start,
             "end": segment.end,
-            "speaker": video,
-            "language": "en",
             "text": texts.get(number),
             "audio": str(clips / f"{video}_{number}.wav") if clips.is_dir() else None,
             "sentiment": f"{segment.labels[0]:.4g}",

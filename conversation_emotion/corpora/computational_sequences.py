@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from conversation_emotion.corpora.annotations import find_first
 from conversation_emotion.utterances.table import Utterances, build_utterances
 
 FOLDS = {
@@ -56,11 +57,22 @@ def load_segments(root: Path, files: SegmentFiles, describe: Describe) -> Uttera
         ValueError: The label file or the lists of the split are not what they should be.
     """
     root, corpus = root.resolve(), files.corpus
-    segments = _read_segments(_find_file(root, files.labels, corpus), files.sequence, corpus)
+    places = [files.labels, f"labels/{files.labels}"]
+    labels = find_first(
+        root, places, corpus, "the folder into which the CMU Multimodal SDK fetches it"
+    )
+    segments = _read_segments(labels, files.sequence, corpus)
     splits = _read_folds(root / files.folds, corpus)
     return build_utterances(
         (
-            {**row, "split": splits.get(video)}
+            {
+                "utterance_id": f"{video}_{row['order']}",
+                "dialogue_id": video,
+                "speaker": video,
+                "language": "en",
+                **row,
+                "split": splits.get(video),
+            }
             for video, entries in segments.items()
             for row in describe(root / "Raw", video, entries)
         ),
@@ -112,15 +124,6 @@ def _read_folds(path: Path, corpus: str) -> dict[str, str]:
             if splits.setdefault(str(video), split) != split:
                 raise ValueError(f"{corpus}: {path} has {video!r} in {splits[video]} and {split}")
     return splits
-
-
-def _find_file(root: Path, name: str, corpus: str) -> Path:
-    for place in (root / name, root / "labels" / name):
-        if place.is_file():
-            return place
-    raise FileNotFoundError(
-        f"{corpus}: no {name} in {root} or {root / 'labels'}; fetch it with the CMU Multimodal SDK"
-    )
 
 
 def _join(intervals: Iterable[Iterable[float]], labels: Iterable[Iterable[float]]) -> list[Segment]:

@@ -60,6 +60,7 @@ def show_facts() -> None:
     for column in ("grade", "labels and split", "licence", "where to ask"):
         table.add_column(column, overflow="fold", no_wrap=not terminal.is_terminal)
     for name, facts in load_facts().items():
+        source = find_corpus(name)
         numbers = (facts.utterances, facts.speakers, facts.classes)
         licence = f"{facts.licence} ({facts.licence_grade})" if facts.licence else ""
         table.add_row(
@@ -69,14 +70,9 @@ def show_facts() -> None:
             "" if facts.hours is None else f"{facts.hours:.1f}",
             *("" if number is None else f"{number:,}" for number in numbers),
             facts.grade,
-            _describe_defaults(name),
+            f"{source.labels}, {source.split or 'official or speaker-k-fold'}",
             licence,
             facts.ask,
         )
     console = terminal if terminal.is_terminal else Console(width=280)
     console.print(table)
-
-
-def _describe_defaults(name: str) -> str:
-    source = find_corpus(name)
-    return f"{source.labels}, {source.split or 'official or speaker-k-fold'}"

@@ -20,15 +20,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.cache import cache_folder
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.table import GENDERS, Utterances, build_utterances
-
-if TYPE_CHECKING:
-    from pyarrow import parquet
 
 COLUMNS = {
     "emotion": ("emotion", "label", "labels"),
@@ -120,7 +117,8 @@ def _read_shard(shard: Path) -> Iterator[dict[str, object]]:
     try:
         with parquet.ParquetFile(shard) as file:
             labels = _read_class_labels(file.schema_arrow.metadata or {})
-            for number, cells in enumerate(_iterate(file)):
+            batches = (batch.to_pylist() for batch in file.iter_batches(batch_size=_BATCH_ROWS))
+            for number, cells in enumerate(chain.from_iterable(batches)):
                 utterance_id = f"{shard.stem}-{number}"
                 for column, names in labels.items():
                     cells[column] = _name_class(cells.get(column), names)
@@ -128,11 +126,6 @@ def _read_shard(shard: Path) -> Iterator[dict[str, object]]:
                 yield _describe(utterance_id, str(audio), split, cells)
     except pyarrow.ArrowInvalid as error:
         raise ValueError(f"huggingface: {shard} is no Parquet file: {error}") from error
-
-
-def _iterate(file: "parquet.ParquetFile") -> Iterator[dict[str, object]]:
-    for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-        yield from batch.to_pylist()
 
 
 def _read_class_labels(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:

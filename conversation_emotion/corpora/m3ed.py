@@ -18,7 +18,7 @@ A column behind the contract: ``series``.
 from collections.abc import Iterator
 from pathlib import Path
 
-from conversation_emotion.corpora.annotations import choose, read_json
+from conversation_emotion.corpora.annotations import choose, find_first, read_json
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes
 from conversation_emotion.utterances.table import Utterances, build_utterances
@@ -28,7 +28,7 @@ EMOTIONS = {
     "Neutral": "neutral", "Sad": "sadness", "Surprise": "surprise",
 }  # fmt: skip
 
-_ANNOTATION = "annotation.json"
+_ROOT = "the M3ED folder, the one that holds annotation.json and splitInfo"
 _SPLITS = {"train": "train", "val": "valid", "test": "test"}
 _GENDERS = {"female": "female", "male": "male", "女": "female", "男": "male"}
 
@@ -45,11 +45,7 @@ def load_m3ed(root: Path) -> Utterances:
             series is in no part of the split.
     """
     root = root.resolve()
-    annotation = root / _ANNOTATION
-    if not annotation.is_file():
-        raise FileNotFoundError(
-            f"m3ed: no {_ANNOTATION} in {root}; pass the folder that holds it and splitInfo"
-        )
+    annotation = find_first(root, ["annotation.json"], "m3ed", _ROOT)
     clips = root / "modality_speech"
     series = read_json(annotation, "m3ed")
     rows = _read_series(series, _read_splits(root), clips if clips.is_dir() else None)
@@ -119,6 +115,6 @@ def _number(utterance_id: str) -> int:
 
 CORPUS = CorpusSource(
     load=load_m3ed,
-    root="the M3ED folder, the one that holds annotation.json and splitInfo",
+    root=_ROOT,
     label_maps={"4-class": four_classes(EMOTIONS.values())},
 )

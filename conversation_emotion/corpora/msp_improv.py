@@ -24,6 +24,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from conversation_emotion.corpora.annotations import find_first
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes
 from conversation_emotion.utterances.table import Utterances, build_utterances
@@ -32,6 +33,7 @@ EMOTIONS = {
     "A": "anger", "H": "happiness", "N": "neutral", "O": "other", "S": "sadness", "X": None,
 }  # fmt: skip
 
+_ROOT = "the MSP-IMPROV folder, the one that holds Evalution.txt"
 _LABELS = ("Evalution.txt", "Evaluation.txt")
 _TARGETS = {"A": "anger", "H": "happiness", "N": "neutral", "S": "sadness"}
 _NUMBER = r"\s*([-\d.]+|nan)\s*"
@@ -53,11 +55,7 @@ def load_msp_improv(root: Path) -> Utterances:
         ValueError: A line that begins as one of the consensus is not one.
     """
     root = root.resolve()
-    labels = next((root / name for name in _LABELS if (root / name).is_file()), None)
-    if labels is None:
-        raise FileNotFoundError(
-            f"msp-improv: no {' or '.join(_LABELS)} under {root}; pass the folder of the release"
-        )
+    labels = find_first(root, _LABELS, "msp-improv", _ROOT)
     audio = root / "Audio" if (root / "Audio").is_dir() else root
     return build_utterances(_read_lines(labels, audio), "msp-improv")
 
@@ -104,7 +102,7 @@ def _describe(line: re.Match[str], audio: Path) -> dict[str, object]:
 
 CORPUS = CorpusSource(
     load=load_msp_improv,
-    root="the MSP-IMPROV folder, the one that holds Evalution.txt",
+    root=_ROOT,
     labels="4-class",
     split="leave-one-session-out",
     label_maps={"4-class": four_classes(EMOTIONS.values())},

@@ -19,7 +19,7 @@ Columns behind the contract: ``part``, ``podcast``.
 import re
 from pathlib import Path
 
-from conversation_emotion.corpora.annotations import choose, read_csv
+from conversation_emotion.corpora.annotations import choose, find_first, read_csv
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes, own_names
 from conversation_emotion.utterances.table import Utterances, build_utterances
@@ -35,6 +35,7 @@ PARTS = {
 }  # fmt: skip
 """Split of each part."""
 
+_ROOT = "the folder of an MSP-Podcast release, the one that holds Labels"
 _LABELS = ("Labels/labels_consensus.csv", "Labels/labels_concensus.csv")
 _AUDIO = ("Audios", "Audio")
 _COLUMNS = (
@@ -54,8 +55,8 @@ def load_msp_podcast(root: Path) -> Utterances:
         ValueError: A column is missing, or a row has an emotion, part or number that is none.
     """
     root = root.resolve()
-    labels = _find(root, _LABELS)
-    audio = _find(root, _AUDIO)
+    labels = find_first(root, _LABELS, "msp-podcast", _ROOT)
+    audio = find_first(root, _AUDIO, "msp-podcast", _ROOT)
     rows = enumerate(read_csv(labels, "msp-podcast", _COLUMNS), start=1)
     return build_utterances(
         (
@@ -63,16 +64,6 @@ def load_msp_podcast(root: Path) -> Utterances:
             for row, cells in rows
         ),
         "msp-podcast",
-    )
-
-
-def _find(root: Path, names: tuple[str, ...]) -> Path:
-    for name in names:
-        if (root / name).exists():
-            return root / name
-    raise FileNotFoundError(
-        f"msp-podcast: no {' or '.join(names)} under {root}; pass the folder of the release, the "
-        "one that holds Labels"
     )
 
 
@@ -119,7 +110,7 @@ def _read_number(cell: str, column: str, place: str) -> float | None:
 
 CORPUS = CorpusSource(
     load=load_msp_podcast,
-    root="the folder of an MSP-Podcast release, the one that holds Labels",
+    root=_ROOT,
     labels="8-class",
     label_maps={
         "4-class": four_classes(EMOTIONS.values()),

@@ -41,10 +41,9 @@ def write_report(findings: Findings, facts: Facts | None, folder: Path) -> None:
 
 def summarise(findings: Findings, facts: Facts | None) -> Iterator[str]:
     """Yields a few lines on what was found."""
-    counts = ", ".join(
-        f"{_describe_count(count)} {name}" for name, count in findings.counts.items()
-    )
-    yield f"{findings.corpus}: {counts}, {findings.num_unlabelled:,} unlabelled"
+    found = ", ".join(f"{_describe_count(count)} {name}" for name, count in findings.counts.items())
+    counts = (*findings.counts.values(), *findings.emotions.values())
+    yield f"{findings.corpus}: {found}, {findings.num_unlabelled:,} unlabelled"
     if findings.absent:
         yield f"absent speakers: {name_people(findings.absent)}"
     if findings.unexpected:
@@ -55,7 +54,7 @@ def summarise(findings: Findings, facts: Facts | None) -> Iterator[str]:
         yield "no counts are published for this corpus"
     elif differences := findings.differences():
         yield f"other counts than published: {', '.join(differences)} (published by {facts.source})"
-    elif _is_compared(findings):
+    elif any(count.published is not None for count in counts):
         yield f"all counts are equal to the published ones ({facts.source})"
 
 
@@ -87,20 +86,11 @@ def name_people(people: Sequence[str]) -> str:
         else:
             runs.append([name])
     shown = [", ".join(run) if len(run) < 3 else f"{run[0]} to {run[-1]}" for run in runs]
-    if len(shown) > NUM_NAMED:
-        return f"{', '.join(shown[:NUM_NAMED])} and {len(shown) - NUM_NAMED} more"
-    return ", ".join(shown)
-
-
-def _is_compared(findings: Findings) -> bool:
-    counts = (*findings.counts.values(), *findings.emotions.values())
-    return any(count.published is not None for count in counts)
+    return _shorten(shown)
 
 
 def _describe_count(count: Count) -> str:
-    if count.differs:
-        return f"{count.found:,} of {count.published:,}"
-    return f"{count.found:,}"
+    return f"{count.found:,} of {count.published:,}" if count.differs else f"{count.found:,}"
 
 
 def _describe_recordings(recordings: Recordings) -> Iterator[str]:

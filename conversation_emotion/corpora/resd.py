@@ -18,13 +18,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from conversation_emotion.corpora.annotations import choose, read_csv
+from conversation_emotion.corpora.annotations import choose, find_first, read_csv
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes, own_names
 from conversation_emotion.utterances.table import Utterances, build_utterances
 
 EMOTIONS = own_names(("anger", "disgust", "enthusiasm", "fear", "happiness", "neutral", "sadness"))
 
+_ROOT = "the RESD folder, the one that holds train.csv and test.csv"
 _NAME = re.compile(r"(?P<scene>\d+)_.+[ _](?P<side>[a-z])_\d+")
 
 
@@ -45,11 +46,7 @@ def load_resd(root: Path) -> Utterances:
 
 
 def _read_split(root: Path, split: str) -> Iterator[dict[str, object]]:
-    table = root / f"{split}.csv"
-    if not table.is_file():
-        raise FileNotFoundError(
-            f"resd: no {table.name} in {root}; pass the folder that holds train.csv and test.csv"
-        )
+    table = find_first(root, [f"{split}.csv"], "resd", _ROOT)
     for row, cells in enumerate(read_csv(table, "resd", ("path", "emotion")), start=1):
         yield {"split": split, **_describe(cells, f"{table} row {row}", root / split)}
 
@@ -77,6 +74,6 @@ def _describe(cells: dict[str, str], place: str, folder: Path) -> dict[str, obje
 
 CORPUS = CorpusSource(
     load=load_resd,
-    root="the RESD folder, the one that holds train.csv and test.csv",
+    root=_ROOT,
     label_maps={"4-class": four_classes(EMOTIONS)},
 )

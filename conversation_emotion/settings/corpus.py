@@ -20,16 +20,9 @@ LabelSet = Literal["4-class", "5-class", "6-class", "7-class", "8-class", "all"]
 """Names of sets of classes; what each corpus maps onto them is in its module."""
 
 SplitName = Literal[
-    "official",
-    "leave-one-session-out",
-    "leave-one-speaker-out",
-    "speaker-k-fold",
-    "superb",
-    "emotion2vec-session",
-    "emotion2vec-speaker",
-    "emobox",
-    "recording-prefix",
-]
+    "official", "leave-one-session-out", "leave-one-speaker-out", "speaker-k-fold", "superb",
+    "emotion2vec-session", "emotion2vec-speaker", "emobox", "recording-prefix",
+]  # fmt: skip
 """Protocols, those of `conversation_emotion.splits.protocols.SPLITS`."""
 
 ValidPart = Literal["share", "speaker", "fold"]

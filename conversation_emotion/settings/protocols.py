@@ -21,29 +21,17 @@ class PublishedProtocol(NamedTuple):
 
 
 _LINEAR_PROBE = {
-    "features.standardise": "none",
-    "features.layer_mixture": "sum",
-    "features.aggregator": "mean",
-    "model.dropout": 0.0,
-    "training.weight_decay": 0.0,
-    "training.class_weights": "none",
-    "training.select_by": "wa",
-    "training.average_best": 1,
-}
+    "features.standardise": "none", "features.layer_mixture": "sum",
+    "features.aggregator": "mean", "model.dropout": 0.0, "training.weight_decay": 0.0,
+    "training.class_weights": "none", "training.select_by": "wa", "training.average_best": 1,
+}  # fmt: skip
 
 _EMOTION2VEC = {
-    **_LINEAR_PROBE,
-    "data.labels": "4-class",
-    "features.speech_layers": "last",
-    "model.head": "emotion2vec",
-    "model.hidden_size": 256,
-    "training.optimizer": "rmsprop",
-    "training.schedule": "cyclic",
-    "training.learning_rate": 5e-4,
-    "training.batch_size": 128,
-    "training.epochs": 100,
-    "training.patience": 100,
-}
+    **_LINEAR_PROBE, "data.labels": "4-class", "features.speech_layers": "last",
+    "model.head": "emotion2vec", "model.hidden_size": 256, "training.optimizer": "rmsprop",
+    "training.schedule": "cyclic", "training.learning_rate": 5e-4, "training.batch_size": 128,
+    "training.epochs": 100, "training.patience": 100,
+}  # fmt: skip
 
 PROTOCOLS: dict[str, PublishedProtocol] = {
     "superb": PublishedProtocol(

@@ -6,19 +6,9 @@ from typing import Literal
 from conversation_emotion.settings.flags import check_at_least, check_share
 
 Metric = Literal[
-    "auto",
-    "uar",
-    "wa",
-    "macro_f1",
-    "weighted_f1",
-    "ccc_mean",
-    "ccc_arousal",
-    "ccc_valence",
-    "ccc_dominance",
-    "ccc",
-    "pearson",
-    "mae",
-]
+    "auto", "uar", "wa", "macro_f1", "weighted_f1", "ccc_mean", "ccc_arousal", "ccc_valence",
+    "ccc_dominance", "ccc", "pearson", "mae",
+]  # fmt: skip
 """Metrics that can select; each task allows its own, and ``auto`` is the first of them."""
 
 OptimizerName = Literal["adamw", "adam", "rmsprop"]

@@ -21,16 +21,9 @@ from experiments.commandline import check_inputs, parse, parse_known, refuse, ru
 from experiments.sweep.settings import SweepSettings
 
 EXPERIMENTS = (
-    "epc",
-    "ser",
-    "dimensional",
-    "sentiment",
-    "fusion",
-    "finetune",
-    "multitask",
-    "pretrain_emotion2vec",
-    "pretrain_cpc",
-)
+    "epc", "ser", "dimensional", "sentiment", "fusion", "finetune", "multitask",
+    "pretrain_emotion2vec", "pretrain_cpc",
+)  # fmt: skip
 """Experiments that may be swept."""
 
 

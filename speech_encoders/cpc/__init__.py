@@ -19,17 +19,9 @@ from speech_encoders.cpc.modeling import CpcModel, CpcOutput, frame_times
 from speech_encoders.cpc.pretraining import ContrastivePrediction, CpcForPreTraining
 
 __all__ = [
-    "Contrast",
-    "ContrastivePrediction",
-    "CpcConfig",
-    "CpcEncoder",
-    "CpcForPreTraining",
-    "CpcModel",
-    "CpcOutput",
-    "contrast",
-    "draw_negatives",
-    "frame_times",
-]
+    "Contrast", "ContrastivePrediction", "CpcConfig", "CpcEncoder", "CpcForPreTraining",
+    "CpcModel", "CpcOutput", "contrast", "draw_negatives", "frame_times",
+]  # fmt: skip
 
 AutoConfig.register(CpcConfig.model_type, CpcConfig, exist_ok=True)
 AutoFeatureExtractor.register(CpcConfig, Wav2Vec2FeatureExtractor, exist_ok=True)

@@ -27,17 +27,10 @@ from speech_encoders.emotion2vec.pretraining import Emotion2vecForPreTraining
 from speech_encoders.emotion2vec.windows import iterate_windows, normalize
 
 __all__ = [
-    "Emotion2vecConfig",
-    "Emotion2vecEncoder",
-    "Emotion2vecFeatureExtractor",
-    "Emotion2vecForPreTraining",
-    "Emotion2vecForSequenceClassification",
-    "Emotion2vecModel",
-    "Emotion2vecOutput",
-    "frame_times",
-    "iterate_windows",
-    "normalize",
-]
+    "Emotion2vecConfig", "Emotion2vecEncoder", "Emotion2vecFeatureExtractor",
+    "Emotion2vecForPreTraining", "Emotion2vecForSequenceClassification", "Emotion2vecModel",
+    "Emotion2vecOutput", "frame_times", "iterate_windows", "normalize",
+]  # fmt: skip
 
 AutoConfig.register(Emotion2vecConfig.model_type, Emotion2vecConfig, exist_ok=True)
 AutoFeatureExtractor.register(Emotion2vecConfig, Emotion2vecFeatureExtractor, exist_ok=True)

@@ -21,13 +21,9 @@ HEAD = "proj"
 """Name of a classifier's head."""
 
 _BLOCK_PARTS = {
-    "norm1": "attention_norm",
-    "attn.qkv": "attention.query_key_value",
-    "attn.proj": "attention.output",
-    "norm2": "output_norm",
-    "mlp.fc1": "up",
-    "mlp.fc2": "down",
-}
+    "norm1": "attention_norm", "attn.qkv": "attention.query_key_value",
+    "attn.proj": "attention.output", "norm2": "output_norm", "mlp.fc1": "up", "mlp.fc2": "down",
+}  # fmt: skip
 
 
 class Layout(NamedTuple):

@@ -217,7 +217,7 @@ def test_stated_scores_are_the_computed_ones(demo: pd.DataFrame):
 @pytest.mark.parametrize("session", SESSIONS)
 def test_plan_reproduces_the_shipped_table(session: str, demo: pd.DataFrame):
     planned = pd.DataFrame(
-        [utterance.row() for dialogue in plan_session(session) for utterance in dialogue]
+        [utterance.row for dialogue in plan_session(session) for utterance in dialogue]
     )
     shipped = demo.loc[demo["session"] == session, list(planned)].reset_index(drop=True)
 
@@ -227,7 +227,7 @@ def test_plan_reproduces_the_shipped_table(session: str, demo: pd.DataFrame):
 def test_speaking_again_reproduces_times_and_sound(demo: pd.DataFrame):
     program = needs_espeak()
     dialogue = plan_session("Ses04")[0]
-    shipped = demo[demo["dialogue_id"] == dialogue[0].dialogue_id]
+    shipped = demo[demo["dialogue_id"] == dialogue[0].row["dialogue_id"]]
 
     recording = record(dialogue, program, np.random.default_rng(0))
     heard, _ = soundfile.read(str(shipped["audio"].iloc[0]))

@@ -87,7 +87,7 @@ def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
 
 def test_song_needs_its_folder(capsys):
     message = usage_error(LanguagesSettings, ["--table", "song"], capsys)
-    assert "--roots says where the corpora are; --table song has ravdess-song" in message
+    assert "--roots names the folders of the corpora; --table song has ravdess-song" in message
 
 
 def test_the_tables_are_the_published_ones():

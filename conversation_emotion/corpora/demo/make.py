@@ -40,7 +40,7 @@ def make_session(session: str, out: Path) -> Iterator[dict[str, object]]:
     generator = np.random.default_rng([SEED, SESSIONS.index(session), _NOISE_STREAM])
     for dialogue in plan_session(session):
         recording = record(dialogue, program, generator)
-        audio = f"{dialogue[0].dialogue_id}.ogg"
+        audio = f"{dialogue[0].row['dialogue_id']}.ogg"
         soundfile.write(
             out / audio,
             recording.waveform,
@@ -50,7 +50,7 @@ def make_session(session: str, out: Path) -> Iterator[dict[str, object]]:
             compression_level=_COMPRESSION,
         )
         for utterance, span in zip(dialogue, recording.spans, strict=True):
-            yield {**utterance.row(), "audio": audio, "start": span.start, "end": span.end}
+            yield {**utterance.row, "audio": audio, "start": span.start, "end": span.end}
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The plan of the demo corpus: speakers, sentences, emotions and manner, before synthesis."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,42 +24,22 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 0.6
 SESSIONS = tuple(dict.fromkeys(speaker.session for speaker in SPEAKERS))
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlannedUtterance:
-    """One utterance as the utterance table will hold it, and how it shall be spoken."""
+class PlannedUtterance(NamedTuple):
+    """An utterance before it is spoken.
 
-    utterance_id: str
-    dialogue_id: str
-    order: int
+    Attributes:
+        row: Its columns of the utterance table, without sound.
+        speaker: Who speaks.
+        text: The sentence.
+        prosody: How it shall be spoken.
+        pause: Seconds of silence before it.
+    """
+
+    row: dict[str, object]
     speaker: Speaker
     text: str
-    emotion: str | None
-    """What the speaker feels; missing where the corpus leaves the utterance unlabelled."""
-
-    valence: float
-    arousal: float
-    dominance: float
-    sentiment: str
     prosody: Prosody
     pause: float
-    """Seconds of silence before the utterance."""
-
-    def row(self) -> dict[str, object]:
-        """Its columns of the utterance table, without sound."""
-        return {
-            "utterance_id": self.utterance_id,
-            "dialogue_id": self.dialogue_id,
-            "order": self.order,
-            "speaker": self.speaker.name,
-            "gender": self.speaker.gender,
-            "session": self.speaker.session,
-            "text": self.text,
-            "emotion": self.emotion,
-            "valence": self.valence,
-            "arousal": self.arousal,
-            "dominance": self.dominance,
-            "sentiment": self.sentiment,
-        }
 
 
 def plan_session(session: str) -> list[list[PlannedUtterance]]:
@@ -112,17 +92,17 @@ def _plan_utterance(
         speaker, emotion, ratings.arousal_deviation, ratings.dominance_deviation, generator
     )
     is_labelled = generator.random() >= UNLABELLED_SHARE
-    return PlannedUtterance(
-        utterance_id=f"{dialogue_id}_{speaker.name[-1]}{order:03d}",
-        dialogue_id=dialogue_id,
-        order=order,
-        speaker=speaker,
-        text=sentence.text,
-        emotion=emotion if is_labelled else None,
-        valence=ratings.valence,
-        arousal=ratings.arousal,
-        dominance=ratings.dominance,
-        sentiment=sentiment_of(ratings.valence),
-        prosody=prosody,
-        pause=float(generator.uniform(SHORTEST_PAUSE, LONGEST_PAUSE)),
-    )
+    row = {
+        "utterance_id": f"{dialogue_id}_{speaker.name[-1]}{order:03d}",
+        "dialogue_id": dialogue_id,
+        "order": order,
+        "speaker": speaker.name,
+        "gender": speaker.gender,
+        "session": speaker.session,
+        "text": sentence.text,
+        "emotion": emotion if is_labelled else None,
+        **{name: getattr(ratings, name) for name in ("valence", "arousal", "dominance")},
+        "sentiment": sentiment_of(ratings.valence),
+    }
+    pause = float(generator.uniform(SHORTEST_PAUSE, LONGEST_PAUSE))
+    return PlannedUtterance(row, speaker, sentence.text, prosody, pause)

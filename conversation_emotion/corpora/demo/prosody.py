@@ -1,41 +1,38 @@
 """How emotions sound: ten voices, and rate, pitch, range and loudness that follow the emotion."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prosody:
-    """The settings of one utterance, in the units of espeak-ng."""
+class Prosody(NamedTuple):
+    """The settings of one utterance, in the units of espeak-ng.
+
+    Attributes:
+        rate: Words per minute.
+        pitch: Base pitch, 0 to 99.
+        pitch_range: Range of the pitch in percent of the voice's own.
+        loudness: Amplitude, 0 to 200; the voices clip from about 135.
+    """
 
     rate: int
-    """Words per minute."""
-
     pitch: int
-    """Base pitch, 0 to 99."""
-
     pitch_range: int
-    """Range of the pitch in percent of the voice's own."""
-
     loudness: int
-    """Amplitude, 0 to 200; the voices clip from about 135."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Speaker:
-    """A voice of espeak-ng and the settings it speaks with when neutral."""
+class Speaker(NamedTuple):
+    """A voice of espeak-ng.
+
+    Attributes:
+        name: Such as Ses01_F: the session and the first letter of the gender.
+        voice: Accent and variant, as ``espeak-ng -v`` takes them.
+        neutral: How it speaks when neutral.
+    """
 
     name: str
-    """Such as Ses01_F: the session and the first letter of the gender."""
-
     voice: str
-    """Accent and variant, as ``espeak-ng -v`` takes them."""
-
-    rate: int
-    pitch: int
-    pitch_range: int
-    loudness: int
+    neutral: Prosody
 
     @property
     def session(self) -> str:
@@ -48,24 +45,17 @@ class Speaker:
         return "female" if self.name.endswith("F") else "male"
 
 
-def _speaker(name: str, voice: str, neutral: tuple[int, int, int, int]) -> Speaker:
-    rate, pitch, pitch_range, loudness = neutral
-    return Speaker(
-        name=name, voice=voice, rate=rate, pitch=pitch, pitch_range=pitch_range, loudness=loudness
-    )
-
-
 SPEAKERS: tuple[Speaker, ...] = (
-    _speaker("Ses01_F", "en-us+f2", (172, 46, 90, 68)),
-    _speaker("Ses01_M", "en-us+m3", (166, 48, 85, 72)),
-    _speaker("Ses02_F", "en-gb+f3", (178, 42, 95, 70)),
-    _speaker("Ses02_M", "en-gb+m1", (170, 44, 90, 66)),
-    _speaker("Ses03_F", "en-us+f4", (168, 48, 85, 74)),
-    _speaker("Ses03_M", "en-gb-scotland+m2", (174, 46, 95, 70)),
-    _speaker("Ses04_F", "en-gb-x-rp+f1", (164, 44, 90, 66)),
-    _speaker("Ses04_M", "en-us+m7", (176, 50, 80, 68)),
-    _speaker("Ses05_F", "en-029+f5", (170, 45, 90, 72)),
-    _speaker("Ses05_M", "en-gb-x-gbclan+m4", (172, 47, 90, 74)),
+    Speaker("Ses01_F", "en-us+f2", Prosody(172, 46, 90, 68)),
+    Speaker("Ses01_M", "en-us+m3", Prosody(166, 48, 85, 72)),
+    Speaker("Ses02_F", "en-gb+f3", Prosody(178, 42, 95, 70)),
+    Speaker("Ses02_M", "en-gb+m1", Prosody(170, 44, 90, 66)),
+    Speaker("Ses03_F", "en-us+f4", Prosody(168, 48, 85, 74)),
+    Speaker("Ses03_M", "en-gb-scotland+m2", Prosody(174, 46, 95, 70)),
+    Speaker("Ses04_F", "en-gb-x-rp+f1", Prosody(164, 44, 90, 66)),
+    Speaker("Ses04_M", "en-us+m7", Prosody(176, 50, 80, 68)),
+    Speaker("Ses05_F", "en-029+f5", Prosody(170, 45, 90, 72)),
+    Speaker("Ses05_M", "en-gb-x-gbclan+m4", Prosody(172, 47, 90, 74)),
 )
 """The ten speakers, two in each session."""
 
@@ -99,15 +89,11 @@ def draw_prosody(
         dominance: The same of the dominance.
         generator: Source of the deviation by which the emotions overlap.
     """
-    neutral = np.array([speaker.rate, speaker.pitch, speaker.pitch_range, speaker.loudness])
     settings = (
-        neutral
+        np.array(speaker.neutral)
         + _EMOTION_SHIFTS[emotion]
         + arousal * _AROUSAL_SHIFT
         + dominance * _DOMINANCE_SHIFT
-        + _SPREAD * generator.normal(size=len(neutral))
+        + _SPREAD * generator.normal(size=len(speaker.neutral))
     )
-    rate, pitch, pitch_range, loudness = np.clip(settings, _LOWEST, _HIGHEST).round().astype(int)
-    return Prosody(
-        rate=int(rate), pitch=int(pitch), pitch_range=int(pitch_range), loudness=int(loudness)
-    )
+    return Prosody(*np.clip(settings, _LOWEST, _HIGHEST).round().astype(int).tolist())
