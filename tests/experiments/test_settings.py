@@ -26,7 +26,7 @@ from conversation_emotion.tasks.emotion import UtteranceEmotion
 from conversation_emotion.tasks.sentiment import prepare_sentiment
 from conversation_emotion.tracker import Memory
 from conversation_emotion.training.cross_validation import train_fold, validate
-from experiments import choose, fusion, ser
+from experiments import choose, fusion, sentiment, ser
 from experiments.choose import ChooseSettings
 from experiments.commandline import find_commands, parse
 from experiments.encoders import prepare_fine_tuning
@@ -42,6 +42,7 @@ from tests.saved_models import save_untrained
 from tests.small_corpus import write_corpus
 from tests.text_encoders.test_text_encoders import save_model as save_bert
 from tests.tiny_experiment import TinyConfig
+from tests.tracked import find_runs
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = ROOT / "conversation_emotion" / "settings"
@@ -376,6 +377,15 @@ def test_one_metric_selects_in_sweeps_registry_and_choices(place, monkeypatch):
     other = experiment.run(parse(SERSettings, flags)).rows[0].run_id
     systems = read_systems((run, other))
     assert choose.choose_metric(ChooseSettings(runs=(run, other)), systems) == "wa"
+
+
+def test_a_choice_follows_the_metric_that_selected_where_a_task_has_its_own(place):
+    flags = [*MANIFEST, *QUICK, *FBANK, "--modality=speech"]
+    runs = [
+        sentiment.EXPERIMENT.run(parse(SentimentSettings, [*flags, size])).rows[0].run_id
+        for size in ("--hidden-size=8", "--hidden-size=16")
+    ]
+    assert {*read_systems(runs).metrics.values()} == {"wa"}
 
 
 def test_fused_decisions_are_weighed_by_the_metric_that_selects(place, monkeypatch):

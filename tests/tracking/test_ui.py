@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from experiments import ui
-from experiments.tracking import runs
+from experiments.tracking import runs, server
 from tests.command_line import usage_error
 
 
@@ -41,7 +41,7 @@ def test_a_port_that_is_taken_is_refused_if_named_and_avoided_if_not(workplace, 
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"--port {port} of 127.0.0.1 is taken"):
             ui.run(ui.UISettings(port=port))
-        monkeypatch.setattr(_pages, "USUAL_PORT", port)
+        monkeypatch.setattr(server, "USUAL_PORT", port)
         monkeypatch.setattr(subprocess, "Popen", NeverStarts)
         with pytest.raises(NeverStarts.Asked) as asked:
             ui.run(ui.UISettings())
@@ -64,7 +64,7 @@ class NeverStarts:
 def test_a_server_that_does_not_start_shows_the_end_of_its_log(workplace, monkeypatch):
     make_store(workplace)
     broken = [sys.executable, "-c", "raise SystemExit('the database is broken')"]
-    monkeypatch.setattr(_pages, "write_command", lambda *settings: broken)
+    monkeypatch.setattr(server, "write_command", lambda *settings: broken)
     with pytest.raises(OSError, match="does not answer at http://127.0.0.1:(.|\n)*is broken"):
         ui.run(ui.UISettings())
 
