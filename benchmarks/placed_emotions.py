@@ -1,8 +1,8 @@
-r"""Rates acted recordings by where their emotion lies, as a manifest beside them.
+r"""Rates acted recordings by where their emotion lies, as a manifest next to them.
 
-    python -m benchmarks.placed_emotions --corpus emodb --root EMODB --out EMODB/placed.csv
+    python -m benchmarks.placed_emotions --corpus emodb --root EMODB --output EMODB/placed.csv
     python -m experiments.dimensional --corpus manifest --root EMODB/placed.csv --labels all \
-        --split leave-one-speaker-out --valid speaker --encoders mfcc CPC_FOLDER --stride 8
+        --split leave-one-speaker-out --valid speaker --speech-encoder mfcc CPC_FOLDER --stride 8
 
 A stand-in for rated speech where none is at hand: every recording of an emotion gets the same
 pleasure, arousal and dominance, so that scores compare encoders and say nothing of raters.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tyro
 
-from conversation_emotion.datasets.dataset import read_corpus
+from conversation_emotion.datasets.dataset import make_dataset
 from conversation_emotion.settings.corpus import CorpusSettings
 
 PLACES = {
@@ -33,7 +33,7 @@ and Russell, whose own table was not seen."""
 class PlaceSettings:
     """Which corpus, and where to."""
 
-    out: Path
+    output: Path
     """Manifest to write, in a folder above all recordings."""
 
     data: tyro.conf.OmitArgPrefixes[CorpusSettings] = field(default_factory=CorpusSettings)
@@ -41,17 +41,17 @@ class PlaceSettings:
 
 def main(settings: PlaceSettings) -> None:
     """Writes the manifest."""
-    utterances = read_corpus(settings.data).utterances
+    utterances = make_dataset(settings.data).utterances
     known = utterances[utterances["emotion"].isin(PLACES)]
-    folder = settings.out.resolve().parent
+    folder = settings.output.resolve().parent
     table = known[["utterance_id", "dialogue_id", "speaker", "emotion"]].assign(
         audio=[str(Path(audio).resolve().relative_to(folder)) for audio in known["audio"]]
     )
     for number, name in enumerate(("valence", "arousal", "dominance")):
         # From -1 to 1 to the 1 to 5 of the utterance table.
         table[name] = [3 + 2 * PLACES[emotion][number] for emotion in known["emotion"]]
-    table.to_csv(settings.out, index=False)
-    print(f"{len(table)} of {len(utterances)} utterances in {settings.out}")
+    table.to_csv(settings.output, index=False)
+    print(f"{len(table)} of {len(utterances)} utterances in {settings.output}")
 
 
 if __name__ == "__main__":

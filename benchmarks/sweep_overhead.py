@@ -26,7 +26,8 @@ import optuna
 import tyro
 from optuna.trial import FrozenTrial
 
-from experiments.epc import EPCConfig, search_space
+from conversation_emotion.settings.prediction import EPCSettings
+from experiments.epc import EXPERIMENT
 from experiments.sweep import search
 from experiments.sweep.mirror import Mirror, open_parent
 from experiments.sweep.settings import SweepSettings
@@ -77,18 +78,18 @@ class Cost(NamedTuple):
         return 3600 * self.num_trials / self.seconds
 
 
-def draw_settings(config: EPCConfig, num_trials: int) -> list[dict]:
+def draw_settings(config: EPCSettings, num_trials: int) -> list[dict]:
     """Returns the settings to run, always the same random ones."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     trials = [study.ask() for _ in range(num_trials)]
     for trial in trials:
-        search_space(trial, config)
+        EXPERIMENT.search_space(trial, config)
     return [trial.params for trial in trials]
 
 
 def measure(settings: Settings, num_workers: int) -> Cost:
     """Runs a sweep and measures its time."""
-    default = EPCConfig()
+    default = EPCSettings()
     training = replace(default.training, epochs=settings.epochs, patience=settings.epochs)
     config = replace(default, training=training)
     sweep = SweepSettings(trials=settings.trials, workers=num_workers, pruner="none", top=0)

@@ -1,13 +1,13 @@
 r"""Copies a corpus so that no recording can be on both sides of a split by speaker.
 
-    python -m benchmarks.unshared_recordings --corpus meld --root MELD_COMPOSITE --out COPY
+    python -m benchmarks.unshared_recordings --corpus meld --root MELD_COMPOSITE --output COPY
     python -m experiments.fusion --corpus manifest --root COPY/manifest.csv \
         --split speaker-k-fold --num-folds 3 --rows 9,10,11,19 --epochs 15 --patience 15
 
 Recordings are the same if they decode to the same samples. All speakers who share one, at whatever
-remove, become one speaker, and every utterance a dialogue of its own. Only what the four classes
-judge and what decodes is kept. Prints how many of the test utterances of the corpus' own split have
-a recording that its train part holds as well.
+remove, become one speaker, and every utterance a dialogue of its own. Only utterances that belong
+to one of the classes and whose recording decodes are kept. Prints how many of the test utterances
+of the corpus' own split have a recording that its train part holds as well.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ import tyro
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from conversation_emotion.datasets.dataset import Corpus, read_corpus
+from conversation_emotion.datasets.dataset import Dataset, make_dataset
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.utterances.audio import AudioError, read_audio
 from conversation_emotion.utterances.labels import IGNORED
@@ -31,7 +31,7 @@ from conversation_emotion.utterances.labels import IGNORED
 class CopySettings:
     """Which corpus, and where to."""
 
-    out: Path
+    output: Path
     """Folder to make."""
 
     data: tyro.conf.OmitArgPrefixes[CorpusSettings] = field(default_factory=CorpusSettings)
@@ -39,18 +39,18 @@ class CopySettings:
 
 def main(settings: CopySettings) -> None:
     """Writes the recordings and ``manifest.csv``."""
-    corpus = read_corpus(settings.data)
+    corpus = make_dataset(settings.data)
     recordings = digest_recordings(corpus.utterances)
-    judged = np.flatnonzero(corpus.classes() != IGNORED)
+    targets = np.flatnonzero(corpus.classes() != IGNORED)
     for fold in corpus.split.folds:
-        tested = recordings.reindex(np.intersect1d(fold.test, judged)).dropna()
+        tested = recordings.reindex(np.intersect1d(fold.test, targets)).dropna()
         shared = int(tested.isin(recordings.reindex(fold.train)).sum())
         print(f"fold {fold.name}: train holds the recordings of {shared} of {len(tested)} tested")
     table = list_unshared(corpus, recordings)
     for row, name in zip(table.index, table["audio"], strict=True):
-        shutil.copy(corpus.utterances["audio"][row], _parent(settings.out / name))
-    table.to_csv(_parent(settings.out / "manifest.csv"), index=False)
-    print(f"{len(table)} utterances of {table['speaker'].nunique()} speakers in {settings.out}")
+        shutil.copy(corpus.utterances["audio"][row], _parent(settings.output / name))
+    table.to_csv(_parent(settings.output / "manifest.csv"), index=False)
+    print(f"{len(table)} utterances of {table['speaker'].nunique()} speakers in {settings.output}")
 
 
 def digest_recordings(utterances: pd.DataFrame) -> pd.Series:
@@ -64,8 +64,8 @@ def digest_recordings(utterances: pd.DataFrame) -> pd.Series:
     return pd.Series(found)
 
 
-def list_unshared(corpus: Corpus, recordings: pd.Series) -> pd.DataFrame:
-    """Lists what is judged as a manifest whose speakers share no recording."""
+def list_unshared(corpus: Dataset, recordings: pd.Series) -> pd.DataFrame:
+    """Lists the target utterances as a manifest whose speakers share no recording."""
     spoken = corpus.utterances.loc[recordings.index]
     speakers, recorded = pd.factorize(spoken["speaker"])[0], pd.factorize(recordings)[0]
     size = int(speakers.max()) + 1
@@ -84,8 +84,8 @@ def list_unshared(corpus: Corpus, recordings: pd.Series) -> pd.DataFrame:
             ],
             "text": spoken["text"],
         }
-    )[is_judged := classes != IGNORED]
-    return table.assign(emotion=np.asarray(corpus.label_map.labels)[classes[is_judged]])
+    )[is_target := classes != IGNORED]
+    return table.assign(emotion=np.asarray(corpus.label_map.labels)[classes[is_target]])
 
 
 def _parent(file: Path) -> Path:

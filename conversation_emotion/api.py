@@ -137,8 +137,10 @@ def cross_validate(
     tracker = tracker or MemoryTracker()
     predictions = train_folds(prepared, tracker)
     scores = evaluate(prepared, predictions, tracker)
-    recognises = isinstance(task, EmotionRecognition)
-    encoder = task.encoder if recognises else task.features.speech_encoder
+    if isinstance(task, EmotionRecognition):
+        encoder, modality = task.encoder, "speech"
+    else:
+        encoder, modality = task.features.speech_encoder, task.features.modality
     rows = [
         record_row(
             prepared,
@@ -146,7 +148,7 @@ def cross_validate(
             metrics,
             system=system,
             name=encoder if system == MODEL else system,
-            modality="speech" if recognises else task.features.modality,
+            modality=modality,
             encoder=encoder,
             settings={**format_settings(task.model), **format_settings(task.training)},
             run_id=tracker.run_id,

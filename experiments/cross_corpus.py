@@ -67,13 +67,15 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
         pairs = dict.fromkeys((run.settings.train, x) for run in runs for x in run.settings.test)
         for train, test in pairs:
             direction = f"{'+'.join(train)} → {test}"
-            for run in [run for run in runs if run.settings.train == train]:
-                task = run.task
-                scores = task.evaluate_corpus(run.predictions, test)
+            chosen = [
+                run._replace(scores=run.task.evaluate_corpus(run.predictions, test))
+                for run in runs
+                if run.settings.train == train
+            ]
+            for run in chosen:
                 encoder = run.settings.features.speech_encoder[0]
-                here = run._replace(scores=scores)
-                rows.append(self.result(here, name=f"{direction}: {encoder}", corpus=test))
-            rows.append(self.result(here, "majority", f"{direction}: majority", "baseline"))
+                rows.append(self.result(run, name=f"{direction}: {encoder}", corpus=test))
+            rows.append(self.result(chosen[-1], "majority", f"{direction}: majority", "baseline"))
             rows += find_published("cross_corpus", train="+".join(train), corpus=test)
         return rows
 

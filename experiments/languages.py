@@ -13,6 +13,7 @@ extracted a corpus takes a minute or two on two cores. Writes mlruns/, one paren
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.corpus import parse_places
@@ -79,10 +80,12 @@ class Languages(Experiment[LanguagesSettings]):
             label_map = run.task.dataset.label_map
             following = runs[number + 1].task.dataset if number + 1 < len(runs) else None
             if following is None or following.label_map.corpus != label_map.corpus:
-                rows.append(self.baseline(run, "majority"))
-                rows += find_published(
+                place = run.name.partition(": ")[0]
+                rows.append(self.result(run, "majority", f"{place}: majority", "baseline"))
+                figures = find_published(
                     "ser", corpus=label_map.corpus, label_set=label_map.label_set
                 )
+                rows += [replace(row, name=f"{place}: {row.name}") for row in figures]
         return rows
 
     def protocol(self, settings: LanguagesSettings, runs: Sequence[RowRun]) -> Iterator[str]:

@@ -52,8 +52,9 @@ class LayersTable(Experiment[LayersSettings]):
 
     def title(self, settings: LayersSettings) -> str:
         """Names the corpus."""
-        corpus = settings.data.corpus
-        return f"Which layer carries emotion: linear probe of frozen encoders; {corpus}"
+        return (
+            f"Which layer carries emotion: linear probe of frozen encoders; {settings.data.corpus}"
+        )
 
     def show(self, settings: LayersSettings, runs: Sequence[RowRun]) -> "ResultsTable":
         """Shows a table for each corpus, then the curves."""
@@ -75,10 +76,9 @@ class LayersTable(Experiment[LayersSettings]):
                 title = PROBE_TITLES.get(layer, f"layer {layer}")
                 title = "its one layer" if task.names == ("0",) else title
                 row = self.result(run, layer, f"{run.settings.encoder}, {title}")
-                weight = task.weights.get(int(layer)) if layer.isdecimal() else None
-                rows.append(
-                    row if weight is None else replace(row, values={"weight_in_sum": weight})
-                )
+                if layer.isdecimal() and int(layer) in task.weights:
+                    row = replace(row, values={"weight_in_sum": task.weights[int(layer)]})
+                rows.append(row)
         return [*rows, self.baseline(runs[0], "majority")]
 
     def notes(self, settings: LayersSettings, runs: Sequence[RowRun]) -> Iterator[str]:

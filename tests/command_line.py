@@ -1,6 +1,7 @@
 """What the command line of an experiment offers and refuses."""
 
 import re
+import shlex
 from typing import get_args, get_type_hints
 
 import pytest
@@ -18,3 +19,15 @@ def usage_error(settings: type, flags: list[str], capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit, match="2"):
         parse(settings, flags)
     return re.sub(r"[\s│]+", " ", capsys.readouterr().err)
+
+
+def read_commands(printed: str, name: str) -> list[list[str]]:
+    """Reads the flags of the commands below a table."""
+    joined = re.sub(r"\\\n\s+", "", printed)
+    found = re.findall(rf"^python -m experiments\.{name} ?(.*)$", joined, re.MULTILINE)
+    return [shlex.split(flags) for flags in found]
+
+
+def squeeze(printed: str) -> str:
+    """Takes out the line breaks of notes."""
+    return re.sub(r"\s+", " ", printed)

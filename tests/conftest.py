@@ -3,10 +3,12 @@
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads this once, at its import
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes beside each other share the cores
 
 
 @pytest.fixture(autouse=True)
@@ -20,10 +22,9 @@ def forget_the_accelerator() -> Iterator[None]:
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch):
+def workplace(tmp_path: Path) -> Iterator[Path]:
     """A folder to run in, with a cache that the tests of this process share."""
-    shared = tmp_path.parent / "shared-cache"
-    monkeypatch.setenv("CONVERSATION_EMOTION_CACHE", str(shared))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    from tests.tracked import in_folder
+
+    with in_folder(tmp_path):
+        yield tmp_path

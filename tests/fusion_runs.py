@@ -11,7 +11,7 @@ from conversation_emotion.figures.confusions import draw_confusions
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import _conversation, _folds
-from experiments.epc import EPCConfig
+from experiments.epc import EPCSettings
 from experiments.tracking import runs as _tracking
 from tests.small_corpus import write_corpus
 
@@ -37,7 +37,7 @@ TRIALS = (
 def track_trials(folder: Path) -> None:
     """Trains every trial on a small corpus; the store is that of the current folder."""
     write_corpus(folder, num_train=10, num_valid=4)
-    config = EPCConfig(
+    config = EPCSettings(
         data=CorpusSettings(corpus="manifest", root=folder / "manifest.csv"),
         training=TrainingSettings(epochs=8),
     )
@@ -48,7 +48,7 @@ def track_trials(folder: Path) -> None:
                 _train(dataclasses.replace(config, **setting._asdict()), prepared, trial)
 
 
-def _train(config: EPCConfig, prepared: _folds.Prepared, trial: _tracking.TrackedRun) -> None:
+def _train(config: EPCSettings, prepared: _folds.Prepared, trial: _tracking.TrackedRun) -> None:
     """Trains the trial's folds under its run, and keeps how they did on valid."""
     folds = _tracking.ParentRun(trial.client, trial.run_id, trial.experiment_id)
     recipe = _conversation.make_recipe(config, prepared)

@@ -1,11 +1,35 @@
-"""What the tracking of a folder holds."""
+"""What the tracking of a folder holds, and runs that the tests of a module share."""
 
-from typing import NamedTuple
+import io
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.store.db import utils
+from sqlalchemy import Engine
 
-from experiments.tracking import runs as _tracking
+from experiments.experiment import Experiment
+from experiments.tracking.runs import tracking_uri
+
+
+_template = sqlite3.connect(":memory:", check_same_thread=False)
+_create_tables = utils._initialize_tables
+
+
+def _copy_tables(engine: Engine) -> None:
+    """Copies the tables of a new store, whose migrations take seconds, from the first one."""
+    place = engine.url.database
+    assert place is not None
+    if not _template.execute("SELECT 1 FROM sqlite_master").fetchone():
+        _create_tables(engine)
+        sqlite3.connect(place).backup(_template)
+    else:
+        _template.backup(sqlite3.connect(place))
 
 
 class Tracked(NamedTuple):
@@ -16,12 +40,42 @@ class Tracked(NamedTuple):
     children: list[Run]
 
 
+class FinishedRun(NamedTuple):
+    """A run of an experiment: where it ran, what it printed and tracked."""
+
+    folder: Path
+    printed: str
+    tracked: Tracked
+
+
 def find_runs(name: str) -> Tracked:
     """Finds the runs of an experiment in the store of the current folder."""
-    client = MlflowClient(_tracking.tracking_uri())
+    client = MlflowClient(tracking_uri())
     experiment = client.get_experiment_by_name(name)
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
     return Tracked(client, parents, children)
+
+
+@contextmanager
+def in_folder(folder: Path) -> Iterator[None]:
+    """Works in a folder, with the cache that the tests of this process share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONVERSATION_EMOTION_CACHE", str(folder.parent / "shared-cache"))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(utils, "_initialize_tables", _copy_tables)
+        patch.chdir(folder)
+        yield
+
+
+def run_once(
+    factory: pytest.TempPathFactory, experiment: Experiment[Any], settings: Any
+) -> Iterator[FinishedRun]:
+    """Runs an experiment in a folder of its own, for a fixture of a module."""
+    folder = factory.mktemp(experiment.name)
+    with in_folder(folder), redirect_stdout(io.StringIO()) as printed:
+        experiment.run(settings)
+        tracked = find_runs(experiment.name)
+    yield FinishedRun(folder, printed.getvalue(), tracked)

@@ -11,42 +11,16 @@ in circulation number actors from 1 to 6, though five are published. Names do no
 gender; ``gender`` and ``text`` are missing.
 """
 
-import re
-from functools import partial
-from pathlib import Path
+from conversation_emotion.corpora.recordings import Layout
 
-from conversation_emotion.corpora.recordings import Layout, load_recordings
-from conversation_emotion.settings.corpus import CorpusSource
+EMOTIONS = {"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "s": "sadness"}
 
-EMOTIONS = {
-    "a": "anger",
-    "d": "disgust",
-    "f": "fear",
-    "h": "happiness",
-    "s": "sadness",
-}
-"""Emotion of each letter."""
-
-_LAYOUT = Layout(
+CORPUS = Layout(
     corpus="aesdd",
     root="the AESDD folder, the one that holds anger and so on",
     places=("*/*.wav", "*/*/*.wav"),
-    name=rf"(?P<emotion>[{''.join(EMOTIONS)}])\d\d \((?P<actor>\d+)\)b?",
-    expected=f"an emotion ({', '.join(EMOTIONS)}), two digits and an actor in brackets, such as "
-    "'a03 (3)'",
-)
-
-
-def _describe(name: re.Match[str], path: Path) -> dict[str, object]:
-    return {
-        "speaker": str(int(name["actor"])),
-        "language": "el",
-        "emotion": EMOTIONS[name["emotion"]],
-    }
-
-
-CORPUS = CorpusSource(
-    load=partial(load_recordings, layout=_LAYOUT, describe=_describe),
-    root=_LAYOUT.root,
-    split="leave-one-speaker-out",
-)
+    name=r"<emotion>\d\d \(0*(?P<speaker>\d+)\)b?",
+    example="a03 (3)",
+    language="el",
+    emotions=EMOTIONS,
+).source(split="leave-one-speaker-out")

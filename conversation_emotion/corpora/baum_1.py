@@ -5,17 +5,17 @@ Reads the videos of the release and its tables, a part where its folder is there
     Annotations_BAUM1a.xlsx    BAUM1a_MP4_all/s001/S001_001.mp4       acted
     Annotations_BAUM1s.xlsx    BAUM1s_MP4 - All/s001/S001_006.mp4     spontaneous
 
-The layout has a single source: no copy was at hand, and folders, codes and columns are as one
+The layout has a single source: no copy was available, and folders, codes and columns are as one
 user's scripts have them; the headings ``Clip Name`` and ``Emotion`` are in another's. A column is
-therefore known by what its heading contains, in any case: clip or file, emotion, code, and gender
+therefore found by what its heading contains, in any case: clip or file, emotion, code, and gender
 or sex, which may be absent; the first sheet is read. Assumed is that the first field of a name is
 the speaker, the same person in both parts. The letter case of names is not trusted.
 
 The emotion is the code's, 1 to 9 in the acted and 1 to 13 in the spontaneous part, in the order of
-`EMOTIONS`, and the name beside it must begin alike. Of the spontaneous S015_007 the scripts say
-that its row leaves open whether it is happiness or neutral: unless both cells agree, it has no
-emotion. Clips that the table does not list (eight acted ones, by the scripts) have none either, and
-a listed clip that is missing is named at its place. Subtitles are not read; ``text`` is missing.
+`EMOTIONS`, and the name next to it must begin alike. By the scripts, the row of the spontaneous
+S015_007 leaves open whether it is happiness or neutral: unless both cells agree, it has no emotion.
+Clips that the table does not list (eight acted ones, by the scripts) have none either, and a listed
+clip that is missing is named at its place. Subtitles are not read; ``text`` is missing.
 
 Needs the package openpyxl. A column behind the contract: ``style``, acted or spontaneous.
 """
@@ -36,32 +36,14 @@ if TYPE_CHECKING:
 
 EMOTIONS = {
     "acted": (
-        "anger",
-        "boredom",
-        "disgust",
-        "fear",
-        "happiness",
-        "interest",
-        "sadness",
-        "surprise",
+        "anger", "boredom", "disgust", "fear", "happiness", "interest", "sadness", "surprise",
         "unsure",
     ),
     "spontaneous": (
-        "anger",
-        "boredom",
-        "bothered",
-        "concentrating",
-        "contempt",
-        "disgust",
-        "fear",
-        "happiness",
-        "neutral",
-        "sadness",
-        "surprise",
-        "thinking",
-        "unsure",
+        "anger", "boredom", "bothered", "concentrating", "contempt", "disgust", "fear",
+        "happiness", "neutral", "sadness", "surprise", "thinking", "unsure",
     ),
-}
+}  # fmt: skip
 """Emotions and mental states of each part; the first has the code 1."""
 
 

@@ -6,30 +6,22 @@ Reads the repository as distributed::
     VideoDemographics.csv           for the actors' gender; without it ``gender`` is missing
 
 A name is the actor, the sentence, the emotion and its level: LO, MD, HI, or XX where none was asked
-for; one file of the release says X. The emotion is the one that was acted, not what raters heard.
+for; one file of the release says X. The emotion is the one that was acted, not what raters
+perceived.
 
 Columns behind the contract: ``level``, ``sentence``.
 """
 
-import csv
-import re
-from functools import partial
 from pathlib import Path
 
+from conversation_emotion.corpora.annotations import read_csv
 from conversation_emotion.corpora.recordings import Layout, load_recordings
-from conversation_emotion.settings.corpus import CorpusSource
-from conversation_emotion.utterances.labels import four_classes
 from conversation_emotion.utterances.table import Utterances
 
 EMOTIONS = {
-    "ANG": "anger",
-    "DIS": "disgust",
-    "FEA": "fear",
-    "HAP": "happiness",
-    "NEU": "neutral",
-    "SAD": "sadness",
-}
-"""Emotion of each code."""
+    "ANG": "anger", "DIS": "disgust", "FEA": "fear",
+    "HAP": "happiness", "NEU": "neutral", "SAD": "sadness",
+}  # fmt: skip
 
 SENTENCES = {
     "DFA": "Don't forget a jacket.",
@@ -45,62 +37,32 @@ SENTENCES = {
     "TSI": "The surface is slick.",
     "WSI": "We'll stop in a couple of minutes.",
 }
-"""Words of each sentence."""
 
-_LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": None, "X": None}
-_DEMOGRAPHICS = "VideoDemographics.csv"
-_LAYOUT = Layout(
+LAYOUT = Layout(
     corpus="crema-d",
     root="the CREMA-D folder, the one that holds AudioWAV",
     places=("AudioWAV/*.wav",),
-    name=rf"(?P<actor>1\d{{3}})_(?P<sentence>{'|'.join(SENTENCES)})_"
-    rf"(?P<emotion>{'|'.join(EMOTIONS)})_(?P<level>{'|'.join(_LEVELS)})",
-    expected=f"an actor (1001 to 1091), a sentence ({', '.join(SENTENCES)}), an emotion "
-    f"({', '.join(EMOTIONS)}) and a level ({', '.join(_LEVELS)}), such as 1001_DFA_ANG_XX",
+    name=r"(?P<speaker>1\d{3})_<sentence>_<emotion>_<level>",
+    example="1001_DFA_ANG_XX",
+    language="en",
+    emotions=EMOTIONS,
+    codes={"level": {"LO": "low", "MD": "medium", "HI": "high", "XX": None, "X": None}},
+    texts=SENTENCES,
 )
 
 
 def load_crema_d(root: Path) -> Utterances:
-    """Reads the recordings under ``root`` into the utterance table.
-
-    Args:
-        root: The folder that holds ``AudioWAV``.
+    """Reads the recordings under ``root``, and the actors' table if it is there.
 
     Raises:
         FileNotFoundError: ``root`` has no folder ``AudioWAV``, or it holds no recording.
         ValueError: The name of a recording is not one of this corpus, or the actors' table lacks a
             column.
     """
-    return load_recordings(root, _LAYOUT, partial(_describe, genders=_read_genders(root)))
+    table = root / "VideoDemographics.csv"
+    rows = read_csv(table, "crema-d", ("ActorID", "Sex")) if table.is_file() else []
+    genders = {row["ActorID"].strip(): row["Sex"].strip().lower() for row in rows}
+    return load_recordings(root, LAYOUT, lambda name, _: {"gender": genders.get(name["speaker"])})
 
 
-def _read_genders(root: Path) -> dict[str, str]:
-    """Gender of each actor, empty without the table."""
-    path = root / _DEMOGRAPHICS
-    if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = list(reader.fieldnames or [])
-        if not {"ActorID", "Sex"} <= set(columns):
-            raise ValueError(f"crema-d: {path} has the columns {columns}, expected ActorID and Sex")
-        return {row["ActorID"].strip(): row["Sex"].strip().lower() for row in reader}
-
-
-def _describe(name: re.Match[str], path: Path, *, genders: dict[str, str]) -> dict[str, object]:
-    return {
-        "speaker": name["actor"],
-        "gender": genders.get(name["actor"]),
-        "language": "en",
-        "text": SENTENCES[name["sentence"]],
-        "emotion": EMOTIONS[name["emotion"]],
-        "level": _LEVELS[name["level"]],
-        "sentence": name["sentence"],
-    }
-
-
-CORPUS = CorpusSource(
-    load=load_crema_d,
-    root=_LAYOUT.root,
-    label_maps={"4-class": four_classes(EMOTIONS.values())},
-)
+CORPUS = LAYOUT.source(load_crema_d)

@@ -4,32 +4,21 @@ Reads the release as distributed, of which only the recordings are needed::
 
     wav/03a01Fa.wav
 
-The name holds all that is known: speaker 03, sentence a01, emotion F, version a. The letters of
-the emotions are German: Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral. Each utterance is
-its own dialogue, for nobody answers. All sentences are spoken in all emotions, so the text tells
-nothing.
+The name holds all labels: speaker 03, sentence a01, emotion F, version a. The letters of the
+emotions are German: Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral. Each utterance is its
+own dialogue, for nobody answers. All sentences are spoken in all emotions, so the text carries no
+information on the emotion.
 
 A column behind the contract: ``sentence``, its code.
 """
 
-import re
-from functools import partial
-from pathlib import Path
-
-from conversation_emotion.corpora.recordings import Layout, load_recordings
-from conversation_emotion.settings.corpus import CorpusSource
-from conversation_emotion.utterances.labels import four_classes, own_names
+from conversation_emotion.corpora.recordings import Layout
+from conversation_emotion.utterances.labels import own_names
 
 EMOTIONS = {
-    "W": "anger",
-    "L": "boredom",
-    "E": "disgust",
-    "A": "fear",
-    "F": "happiness",
-    "N": "neutral",
-    "T": "sadness",
-}
-"""Emotion of each letter."""
+    "W": "anger", "L": "boredom", "E": "disgust", "A": "fear",
+    "F": "happiness", "N": "neutral", "T": "sadness",
+}  # fmt: skip
 
 GENDERS = {
     **dict.fromkeys(("03", "10", "11", "12", "15"), "male"),
@@ -49,38 +38,21 @@ SENTENCES = {
     "b09": "Ich will das eben wegbringen und dann mit Karl was trinken gehen.",
     "b10": "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",
 }
-"""Words of each sentence."""
 
-_LAYOUT = Layout(
+CORPUS = Layout(
     corpus="emodb",
     root="the EmoDB folder, the one that holds wav",
     places=("wav/*.wav",),
-    name=rf"(?P<speaker>{'|'.join(GENDERS)})(?P<sentence>{'|'.join(SENTENCES)})"
-    rf"(?P<emotion>[{''.join(EMOTIONS)}])[a-z]",
-    expected=f"a speaker ({', '.join(GENDERS)}), a sentence ({', '.join(SENTENCES)}), an emotion "
-    f"({', '.join(EMOTIONS)}) and a version, such as 03a01Fa",
-)
-
-
-def _describe(name: re.Match[str], path: Path) -> dict[str, object]:
-    return {
-        "speaker": name["speaker"],
-        "gender": GENDERS[name["speaker"]],
-        "language": "de",
-        "text": SENTENCES[name["sentence"]],
-        "emotion": EMOTIONS[name["emotion"]],
-        "sentence": name["sentence"],
-    }
-
-
-CORPUS = CorpusSource(
-    load=partial(load_recordings, layout=_LAYOUT, describe=_describe),
-    root=_LAYOUT.root,
+    name=r"<speaker><sentence><emotion>[a-z]",
+    example="03a01Fa",
+    language="de",
+    emotions=EMOTIONS,
+    codes={"speaker": own_names(GENDERS)},
+    texts=SENTENCES,
+    describe=lambda name, _: {"gender": GENDERS[name["speaker"]]},
+).source(
     labels="7-class",
     split="leave-one-speaker-out",
     valid="speaker",
-    label_maps={
-        "4-class": four_classes(EMOTIONS.values()),
-        "7-class": own_names(EMOTIONS.values()),
-    },
+    label_maps={"7-class": own_names(EMOTIONS.values())},
 )

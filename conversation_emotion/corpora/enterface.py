@@ -14,38 +14,21 @@ utterance here. The sound is that of the video. ``gender`` and ``text`` are not 
 A column behind the contract: ``sentence``.
 """
 
-import re
-from functools import partial
-from pathlib import Path
+from conversation_emotion.corpora.recordings import Layout
+from conversation_emotion.utterances.labels import own_names
 
-from conversation_emotion.corpora.recordings import Layout, load_recordings
-from conversation_emotion.settings.corpus import CorpusSource
+EMOTIONS = own_names(("anger", "disgust", "fear", "happiness", "sadness", "surprise"))
 
-EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
-
-_LAYOUT = Layout(
+CORPUS = Layout(
     corpus="enterface",
     root="the eNTERFACE'05 folder, the one that holds 'subject 1' and so on",
     places=("subject*/**/*.avi", "*/subject*/**/*.avi"),
-    name=rf"subject (?P<subject>\d+)/(?P<emotion>{'|'.join(EMOTIONS)})/"
-    r"(?:sentence (?P<sentence>\d)/)?[^/]+",
-    expected=f"a subject, an emotion ({', '.join(EMOTIONS)}) and a sentence, such as "
-    "'subject 19/anger/sentence 4/s19_an_4'",
-)
-
-
-def _describe(name: re.Match[str], path: Path) -> dict[str, object]:
-    fields = (name["subject"], name["emotion"], name["sentence"])
-    return {
-        "utterance_id": "s" + "_".join(field for field in fields if field),
-        "speaker": f"s{name['subject']}",
-        "language": "en",
-        "emotion": name["emotion"],
-        "sentence": name["sentence"],
-    }
-
-
-CORPUS = CorpusSource(
-    load=partial(load_recordings, layout=_LAYOUT, describe=_describe),
-    root=_LAYOUT.root,
-)
+    name=r"subject (?P<speaker>\d+)/<emotion>/(?:sentence (?P<sentence>\d)/)?[^/]+",
+    example="subject 19/anger/sentence 4/s19_an_4",
+    language="en",
+    emotions=EMOTIONS,
+    describe=lambda name, _: {
+        "utterance_id": f"s{'_'.join(filter(None, name.groups()))}",
+        "speaker": f"s{name['speaker']}",
+    },
+).source()

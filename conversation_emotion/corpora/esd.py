@@ -14,41 +14,30 @@ women is not in the files; ``gender`` is missing.
 """
 
 import codecs
-import re
-from functools import partial
 from pathlib import Path
 
 from conversation_emotion.corpora.recordings import Layout, load_recordings
-from conversation_emotion.settings.corpus import CorpusSource
-from conversation_emotion.utterances.labels import four_classes
 from conversation_emotion.utterances.table import Utterances
 
 EMOTIONS = {
-    "Angry": "anger",
-    "Happy": "happiness",
-    "Neutral": "neutral",
-    "Sad": "sadness",
-    "Surprise": "surprise",
-}
-"""Emotion of each folder."""
+    "Angry": "anger", "Happy": "happiness", "Neutral": "neutral",
+    "Sad": "sadness", "Surprise": "surprise",
+}  # fmt: skip
 
-_SPLITS = {"train": "train", "evaluation": "valid", "test": "test"}
-_LAYOUT = Layout(
+LAYOUT = Layout(
     corpus="esd",
     root="the ESD folder, the one that holds 0001 to 0020",
     places=("00[0-2][0-9]/*/**/*.wav", "*/00[0-2][0-9]/*/**/*.wav"),
-    name=rf"(?P<emotion>{'|'.join(EMOTIONS)})/(?:(?P<part>{'|'.join(_SPLITS)})/)?"
-    r"(?P<speaker>00[01]\d|0020)_\d{6}",
-    expected=f"an emotion ({', '.join(EMOTIONS)}) as folder, a speaker (0001 to 0020) and six "
-    "digits, such as Angry/0011_000351",
+    name=r"<emotion>/(?:<split>/)?(?P<speaker>00[01]\d|0020)_\d{6}",
+    example="Angry/0011_000351",
+    language="en",
+    emotions=EMOTIONS,
+    codes={"split": {"train": "train", "evaluation": "valid", "test": "test"}},
 )
 
 
 def load_esd(root: Path) -> Utterances:
-    """Reads the recordings under ``root`` into the utterance table.
-
-    Args:
-        root: The folder that holds ``0001`` to ``0020``, or one above it.
+    """Reads the recordings under ``root``, with the texts that are there.
 
     Raises:
         FileNotFoundError: There is no recording where one is expected.
@@ -59,7 +48,14 @@ def load_esd(root: Path) -> Utterances:
         for path in sorted(root.glob(pattern)):
             if path.stem == path.parent.name:
                 texts |= _read_texts(path)
-    return load_recordings(root, _LAYOUT, partial(_describe, texts=texts))
+    return load_recordings(
+        root,
+        LAYOUT,
+        lambda name, path: {
+            "language": "zh" if int(name["speaker"]) <= 10 else "en",
+            "text": texts.get(path.stem),
+        },
+    )
 
 
 def _read_texts(path: Path) -> dict[str, str]:
@@ -70,33 +66,13 @@ def _read_texts(path: Path) -> dict[str, str]:
 
 def _decode(path: Path) -> str:
     encoded = path.read_bytes()
-    if encoded.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return encoded.decode("utf-16")
-    try:
-        return encoded.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        pass
-    try:
-        return encoded.decode("gb18030")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"esd: {path} is neither UTF-8, UTF-16 nor GB 18030 ({error}); fetch it again"
-        ) from error
+    is_utf_16 = encoded.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ("utf-16",) if is_utf_16 else ("utf-8-sig", "gb18030"):
+        try:
+            return encoded.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise ValueError(f"esd: {path} is neither UTF-8, UTF-16 nor GB 18030; fetch it again")
 
 
-def _describe(name: re.Match[str], path: Path, *, texts: dict[str, str]) -> dict[str, object]:
-    return {
-        "speaker": name["speaker"],
-        "language": "zh" if int(name["speaker"]) <= 10 else "en",
-        "text": texts.get(path.stem),
-        "emotion": EMOTIONS[name["emotion"]],
-        "split": _SPLITS.get(name["part"]),
-    }
-
-
-CORPUS = CorpusSource(
-    load=load_esd,
-    root=_LAYOUT.root,
-    split="speaker-k-fold",
-    label_maps={"4-class": four_classes(EMOTIONS.values())},
-)
+CORPUS = LAYOUT.source(load_esd, split="speaker-k-fold")

@@ -43,13 +43,9 @@ AUDIO = ("audio", "speech")
 """Columns that hold recordings in Parquet."""
 
 _SPLITS = {
-    "train": "train",
-    "validation": "valid",
-    "valid": "valid",
-    "val": "valid",
-    "dev": "valid",
+    "train": "train", "validation": "valid", "valid": "valid", "val": "valid", "dev": "valid",
     "test": "test",
-}
+}  # fmt: skip
 _METADATA = ("metadata.csv", "metadata.jsonl")
 _BATCH_ROWS = 64
 

@@ -15,7 +15,7 @@ place in the dialogue and are no turns; they are counted in the log. Where the t
 evaluation give different times, those of the evaluation hold, for it cut the recordings.
 
 Columns behind the contract: ``scenario`` (improvised or scripted) and ``evaluators``, the JSON
-text of every evaluator's judgement.
+text of every evaluator's opinion.
 """
 
 import json
@@ -53,7 +53,7 @@ _EVALUATION = re.compile(
     rf"\[(?P<start>{_DECIMAL}) - (?P<end>{_DECIMAL})\]\s+{_TURN}\s+(?P<emotion>\w+)\s+"
     rf"\[(?P<valence>{_DECIMAL}), (?P<arousal>{_DECIMAL}), (?P<dominance>{_DECIMAL})\]"
 )
-_JUDGEMENT = re.compile(r"(?P<evaluator>[AC]-\w+):(?P<judgement>[^(]*)(?:\((?P<comment>.*))?")
+_OPINION = re.compile(r"(?P<evaluator>[AC]-\w+):(?P<opinion>[^(]*)(?:\((?P<comment>.*))?")
 _TRANSCRIPT = re.compile(rf"{_TURN}\s+\[(?P<start>{_DECIMAL})-(?P<end>{_DECIMAL})\]:(?P<text>.*)")
 
 
@@ -177,7 +177,7 @@ def _describe_evaluation(evaluation: _Evaluation) -> dict[str, object]:
 def _read_evaluations(path: Path) -> dict[str, _Evaluation]:
     """Reads the blocks of an evaluation file: a bracketed line, then one line per evaluator."""
     evaluations: dict[str, _Evaluation] = {}
-    judgements: list[dict[str, object]] = []
+    opinions: list[dict[str, object]] = []
     for number, line in enumerate(_read_lines(path), start=1):
         if line.startswith("["):
             match = _EVALUATION.fullmatch(line)
@@ -187,28 +187,28 @@ def _read_evaluations(path: Path) -> dict[str, _Evaluation]:
                     "'[start - end] turn emotion [valence, arousal, dominance]' "
                     "with a turn such as Ses01F_impro01_M000 that was not evaluated before"
                 )
-            judgements = []
+            opinions = []
             evaluations[match["utterance_id"]] = _Evaluation(
                 float(match["start"]),
                 float(match["end"]),
                 match["emotion"],
                 {rating: float(match[rating]) for rating in _ATTRIBUTES},
-                judgements,
+                opinions,
             )
-        elif match := _JUDGEMENT.fullmatch(line):
-            judgements.append(_read_judgement(match))
+        elif match := _OPINION.fullmatch(line):
+            opinions.append(_read_opinion(match))
     return evaluations
 
 
-def _read_judgement(match: re.Match[str]) -> dict[str, object]:
+def _read_opinion(match: re.Match[str]) -> dict[str, object]:
     """Reads ``C-E2:  Neutral; Anger;  (calm)`` or ``A-E3:  val 3; act 2; dom  ;  ()``."""
-    judgement = match["judgement"]
+    given = match["opinion"]
     opinion: dict[str, object] = {"evaluator": match["evaluator"]}
     if match["evaluator"].startswith("C"):
-        opinion["emotions"] = [name.strip() for name in judgement.split(";") if name.strip()]
+        opinion["emotions"] = [name.strip() for name in given.split(";") if name.strip()]
     else:
         for rating, short in _ATTRIBUTES.items():
-            score = re.search(rf"{short}\s+(\d+)", judgement)
+            score = re.search(rf"{short}\s+(\d+)", given)
             opinion[rating] = int(score[1]) if score else None
     opinion["comment"] = (match["comment"] or "").strip().removesuffix(")")
     return opinion

@@ -15,24 +15,18 @@ utterance names its clip, even one that is missing there. Times are not read.
 A column behind the contract: ``series``.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from conversation_emotion.corpora.annotations import choose, read_json
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes
 from conversation_emotion.utterances.table import Utterances, build_utterances
 
 EMOTIONS = {
-    "Anger": "anger",
-    "Disgust": "disgust",
-    "Fear": "fear",
-    "Happy": "happiness",
-    "Neutral": "neutral",
-    "Sad": "sadness",
-    "Surprise": "surprise",
-}
-"""Emotion of each label."""
+    "Anger": "anger", "Disgust": "disgust", "Fear": "fear", "Happy": "happiness",
+    "Neutral": "neutral", "Sad": "sadness", "Surprise": "surprise",
+}  # fmt: skip
 
 _ANNOTATION = "annotation.json"
 _SPLITS = {"train": "train", "val": "valid", "test": "test"}
@@ -56,11 +50,8 @@ def load_m3ed(root: Path) -> Utterances:
         raise FileNotFoundError(
             f"m3ed: no {_ANNOTATION} in {root}; pass the folder that holds it and splitInfo"
         )
-    try:
-        series = json.loads(annotation.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise ValueError(f"m3ed: {annotation} is no JSON in UTF-8: {error}") from error
     clips = root / "modality_speech"
+    series = read_json(annotation, "m3ed")
     rows = _read_series(series, _read_splits(root), clips if clips.is_dir() else None)
     return build_utterances(rows, "m3ed")
 
@@ -100,7 +91,6 @@ def _read_dialogue(
         utterances = sorted(dialogue["Dialog"].items(), key=lambda item: _number(item[0]))
         for order, (utterance_id, utterance) in enumerate(utterances):
             role = utterance["Speaker"]
-            emotion = utterance["EmoAnnotation"]["final_main_emo"]
             yield {
                 "utterance_id": utterance_id,
                 "dialogue_id": dialogue_id,
@@ -110,7 +100,11 @@ def _read_dialogue(
                 "language": "zh",
                 "text": utterance["Text"],
                 "audio": str(clips / f"{role}_{utterance_id}.wav") if clips else None,
-                "emotion": _read_emotion(emotion, utterance_id),
+                "emotion": choose(
+                    EMOTIONS,
+                    utterance["EmoAnnotation"]["final_main_emo"],
+                    f"m3ed: utterance {utterance_id!r} has final_main_emo",
+                ),
             }
     except KeyError as error:
         raise ValueError(f"m3ed: dialogue {dialogue_id!r} lacks the field {error}") from None
@@ -121,15 +115,6 @@ def _number(utterance_id: str) -> int:
     if not last.isdecimal():
         raise ValueError(f"m3ed: utterance {utterance_id!r} ends in {last!r}, expected its number")
     return int(last)
-
-
-def _read_emotion(label: str, utterance_id: str) -> str:
-    if label not in EMOTIONS:
-        raise ValueError(
-            f"m3ed: utterance {utterance_id!r} has final_main_emo {label!r}, expected "
-            f"{', '.join(EMOTIONS)}"
-        )
-    return EMOTIONS[label]
 
 
 CORPUS = CorpusSource(

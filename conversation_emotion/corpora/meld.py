@@ -69,17 +69,9 @@ _SPLITS = (
     _Split("test", "test_sent_emo.csv", "output_repeated_splits_test", "test"),
 )
 _COLUMNS = (
-    "Utterance",
-    "Speaker",
-    "Emotion",
-    "Sentiment",
-    "Dialogue_ID",
-    "Utterance_ID",
-    "Season",
-    "Episode",
-    "StartTime",
-    "EndTime",
-)
+    "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID",
+    "Season", "Episode", "StartTime", "EndTime",
+)  # fmt: skip
 _UNKNOWN = _Times(None, None)
 _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d),(\d{3})")
 _CURLY = {

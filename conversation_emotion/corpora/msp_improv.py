@@ -29,14 +29,8 @@ from conversation_emotion.utterances.labels import four_classes
 from conversation_emotion.utterances.table import Utterances, build_utterances
 
 EMOTIONS = {
-    "A": "anger",
-    "H": "happiness",
-    "N": "neutral",
-    "O": "other",
-    "S": "sadness",
-    "X": None,
-}
-"""Emotion of each letter."""
+    "A": "anger", "H": "happiness", "N": "neutral", "O": "other", "S": "sadness", "X": None,
+}  # fmt: skip
 
 _LABELS = ("Evalution.txt", "Evaluation.txt")
 _TARGETS = {"A": "anger", "H": "happiness", "N": "neutral", "S": "sadness"}

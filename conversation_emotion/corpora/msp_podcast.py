@@ -16,51 +16,30 @@ of a podcast are not all there, so each is its own dialogue.
 Columns behind the contract: ``part``, ``podcast``.
 """
 
-import csv
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
+from conversation_emotion.corpora.annotations import choose, read_csv
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes, own_names
 from conversation_emotion.utterances.table import Utterances, build_utterances
 
 EMOTIONS = {
-    "A": "anger",
-    "C": "contempt",
-    "D": "disgust",
-    "F": "fear",
-    "H": "happiness",
-    "N": "neutral",
-    "O": "other",
-    "S": "sadness",
-    "U": "surprise",
-    "X": None,
-}
-"""Emotion of each letter."""
+    "A": "anger", "C": "contempt", "D": "disgust", "F": "fear", "H": "happiness",
+    "N": "neutral", "O": "other", "S": "sadness", "U": "surprise", "X": None,
+}  # fmt: skip
 
 PARTS = {
-    "Train": "train",
-    "Development": "valid",
-    "Validation": "valid",
-    "Test1": "test",
-    "Test2": None,
-    "Test3": None,
-}
+    "Train": "train", "Development": "valid", "Validation": "valid", "Test1": "test",
+    "Test2": None, "Test3": None,
+}  # fmt: skip
 """Split of each part."""
 
 _LABELS = ("Labels/labels_consensus.csv", "Labels/labels_concensus.csv")
 _AUDIO = ("Audios", "Audio")
 _COLUMNS = (
-    "FileName",
-    "EmoClass",
-    "EmoAct",
-    "EmoVal",
-    "EmoDom",
-    "SpkrID",
-    "Gender",
-    "Split_Set",
-)
+    "FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Gender", "Split_Set",
+)  # fmt: skip
 _FILE = re.compile(r"MSP-PODCAST_(?P<podcast>\d+)_.+\.wav")
 
 
@@ -77,7 +56,14 @@ def load_msp_podcast(root: Path) -> Utterances:
     root = root.resolve()
     labels = _find(root, _LABELS)
     audio = _find(root, _AUDIO)
-    return build_utterances(_read_rows(labels, audio, root / "Transcripts"), "msp-podcast")
+    rows = enumerate(read_csv(labels, "msp-podcast", _COLUMNS), start=1)
+    return build_utterances(
+        (
+            _describe(cells, f"{labels} row {row}", audio, root / "Transcripts")
+            for row, cells in rows
+        ),
+        "msp-podcast",
+    )
 
 
 def _find(root: Path, names: tuple[str, ...]) -> Path:
@@ -88,16 +74,6 @@ def _find(root: Path, names: tuple[str, ...]) -> Path:
         f"msp-podcast: no {' or '.join(names)} under {root}; pass the folder of the release, the "
         "one that holds Labels"
     )
-
-
-def _read_rows(labels: Path, audio: Path, transcripts: Path) -> Iterator[dict[str, object]]:
-    with labels.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = list(reader.fieldnames or [])
-        if missing := [column for column in _COLUMNS if column not in columns]:
-            raise ValueError(f"msp-podcast: {labels} lacks the columns {missing}, it has {columns}")
-        for row, cells in enumerate(reader, start=1):
-            yield _describe(cells, f"{labels} row {row}", audio, transcripts)
 
 
 def _describe(
@@ -122,22 +98,14 @@ def _describe(
         "language": "en",
         "text": transcript.read_text(encoding="utf-8").strip() if transcript.is_file() else None,
         "audio": str(audio / cells["FileName"]),
-        "emotion": _choose(EMOTIONS, cells["EmoClass"], "EmoClass", place),
+        "emotion": choose(EMOTIONS, cells["EmoClass"], f"msp-podcast: {place} has EmoClass"),
         "valence": _read_number(cells["EmoVal"], "EmoVal", place),
         "arousal": _read_number(cells["EmoAct"], "EmoAct", place),
         "dominance": _read_number(cells["EmoDom"], "EmoDom", place),
-        "split": _choose(PARTS, cells["Split_Set"], "Split_Set", place),
+        "split": choose(PARTS, cells["Split_Set"], f"msp-podcast: {place} has Split_Set"),
         "part": cells["Split_Set"],
         "podcast": match["podcast"],
     }
-
-
-def _choose(choices: dict[str, str | None], cell: str, column: str, place: str) -> str | None:
-    if cell not in choices:
-        raise ValueError(
-            f"msp-podcast: {place} has {column} {cell!r}, expected {', '.join(choices)}"
-        )
-    return choices[cell]
 
 
 def _read_number(cell: str, column: str, place: str) -> float | None:

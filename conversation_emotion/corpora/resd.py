@@ -6,25 +6,24 @@ Reads the release as distributed, with its official split::
     train/happiness_enthusiasm_32/32_happiness_enthusiasm_h_120.wav
     test/03_disgust_neutral/03_disgust_neutral n_050.wav
 
-A name is the number of the
-dialogue, the emotions of the two, the first letter of the emotion of the one who speaks, and a
-number. Who is who across dialogues is not published: a speaker is one side of one dialogue. The
-official split has utterances of the same dialogue on both sides; for that reason each utterance is
-a dialogue of its own here, and a score on this split is not speaker-independent.
+A name is the number of the dialogue, the emotions of the two, the first letter of the speaker's
+emotion, and a number. Who is who across dialogues is not published: a speaker is one side of one
+dialogue. The official split has utterances of the same dialogue on both sides; for that reason each
+utterance is a dialogue of its own here, and a score on this split is not speaker-independent.
 
 A column behind the contract: ``scene``, the number of the dialogue.
 """
 
-import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from conversation_emotion.corpora.annotations import choose, read_csv
 from conversation_emotion.settings.corpus import CorpusSource
-from conversation_emotion.utterances.labels import four_classes
+from conversation_emotion.utterances.labels import four_classes, own_names
 from conversation_emotion.utterances.table import Utterances, build_utterances
 
-EMOTIONS = ("anger", "disgust", "enthusiasm", "fear", "happiness", "neutral", "sadness")
+EMOTIONS = own_names(("anger", "disgust", "enthusiasm", "fear", "happiness", "neutral", "sadness"))
 
 _NAME = re.compile(r"(?P<scene>\d+)_.+[ _](?P<side>[a-z])_\d+")
 
@@ -51,13 +50,8 @@ def _read_split(root: Path, split: str) -> Iterator[dict[str, object]]:
         raise FileNotFoundError(
             f"resd: no {table.name} in {root}; pass the folder that holds train.csv and test.csv"
         )
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = list(reader.fieldnames or [])
-        if not {"path", "emotion"} <= set(columns):
-            raise ValueError(f"resd: {table} has the columns {columns}, expected path and emotion")
-        for row, cells in enumerate(reader, start=1):
-            yield {"split": split, **_describe(cells, f"{table} row {row}", root / split)}
+    for row, cells in enumerate(read_csv(table, "resd", ("path", "emotion")), start=1):
+        yield {"split": split, **_describe(cells, f"{table} row {row}", root / split)}
 
 
 def _describe(cells: dict[str, str], place: str, folder: Path) -> dict[str, object]:
@@ -68,10 +62,6 @@ def _describe(cells: dict[str, str], place: str, folder: Path) -> dict[str, obje
             f"resd: {place} has path {cells['path']!r}, expected a name such as "
             "32_happiness_enthusiasm_h_120.wav"
         )
-    if cells["emotion"] not in EMOTIONS:
-        raise ValueError(
-            f"resd: {place} has emotion {cells['emotion']!r}, expected {', '.join(EMOTIONS)}"
-        )
     return {
         "utterance_id": path.stem,
         "dialogue_id": path.stem,
@@ -80,7 +70,7 @@ def _describe(cells: dict[str, str], place: str, folder: Path) -> dict[str, obje
         "language": "ru",
         "text": cells.get("text") or None,
         "audio": str(path),
-        "emotion": cells["emotion"],
+        "emotion": choose(EMOTIONS, cells["emotion"], f"resd: {place} has emotion"),
         "scene": match["scene"],
     }
 

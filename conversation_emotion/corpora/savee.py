@@ -10,50 +10,25 @@ folders for video and for features, which are not read. The words of the sentenc
 release; ``text`` is missing.
 """
 
-import re
-from functools import partial
-from pathlib import Path
-
-from conversation_emotion.corpora.recordings import Layout, load_recordings
-from conversation_emotion.settings.corpus import CorpusSource
-from conversation_emotion.utterances.labels import four_classes
+from conversation_emotion.corpora.recordings import Layout
+from conversation_emotion.utterances.labels import own_names
 
 EMOTIONS = {
-    "a": "anger",
-    "d": "disgust",
-    "f": "fear",
-    "h": "happiness",
-    "n": "neutral",
-    "sa": "sadness",
-    "su": "surprise",
-}
-"""Emotion of each code."""
+    "a": "anger", "d": "disgust", "f": "fear", "h": "happiness",
+    "n": "neutral", "sa": "sadness", "su": "surprise",
+}  # fmt: skip
 
-SPEAKERS = ("DC", "JE", "JK", "KL")
-
-_LAYOUT = Layout(
+CORPUS = Layout(
     corpus="savee",
     root="the SAVEE folder, the one that holds AudioData, or a folder of files such as JE_n23.wav",
     places=("AudioData/*/*.wav", "AudioData/*.wav", "*.wav", "ALL/*.wav", "*/*.wav"),
-    name=rf"(?P<speaker>{'|'.join(SPEAKERS)})[/_](?P<emotion>{'|'.join(EMOTIONS)})(?P<number>\d\d)",
-    expected=f"a speaker ({', '.join(SPEAKERS)}) as folder or prefix, an emotion "
-    f"({', '.join(EMOTIONS)}) and two digits, such as JE/n23 or JE_n23",
-)
-
-
-def _describe(name: re.Match[str], path: Path) -> dict[str, object]:
-    return {
-        "utterance_id": f"{name['speaker']}_{name['emotion']}{name['number']}",
-        "speaker": name["speaker"],
+    name=r"<speaker>[/_]<emotion>\d\d",
+    example="JE/n23",
+    language="en",
+    emotions=EMOTIONS,
+    codes={"speaker": own_names(("DC", "JE", "JK", "KL"))},
+    describe=lambda name, path: {
+        "utterance_id": f"{name['speaker']}_{path.stem.rpartition('_')[2]}",
         "gender": "male",
-        "language": "en",
-        "emotion": EMOTIONS[name["emotion"]],
-    }
-
-
-CORPUS = CorpusSource(
-    load=partial(load_recordings, layout=_LAYOUT, describe=_describe),
-    root=_LAYOUT.root,
-    split="leave-one-speaker-out",
-    label_maps={"4-class": four_classes(EMOTIONS.values())},
-)
+    },
+).source(split="leave-one-speaker-out")

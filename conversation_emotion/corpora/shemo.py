@@ -7,80 +7,47 @@ Reads the release as distributed::
     shemo.json              for the words, under ``transcript``; without it ``text`` is missing
 
 A name is the speaker (gender and number), the emotion's letter, and a number. That ``shemo.json``
-maps each name to an object with the words under ``transcript`` is assumed; what it says of
-emotions is not read.
+maps each name to an object with the words under ``transcript`` is assumed; its emotions are not
+read.
 """
 
-import json
-import re
-from functools import partial
 from pathlib import Path
 
+from conversation_emotion.corpora.annotations import read_json
 from conversation_emotion.corpora.recordings import Layout, load_recordings
-from conversation_emotion.settings.corpus import CorpusSource
-from conversation_emotion.utterances.labels import four_classes
 from conversation_emotion.utterances.table import Utterances
 
 EMOTIONS = {
-    "A": "anger",
-    "F": "fear",
-    "H": "happiness",
-    "N": "neutral",
-    "S": "sadness",
-    "W": "surprise",
-}
-"""Emotion of each letter."""
+    "A": "anger", "F": "fear", "H": "happiness",
+    "N": "neutral", "S": "sadness", "W": "surprise",
+}  # fmt: skip
 
-_TEXTS = "shemo.json"
-_LAYOUT = Layout(
+LAYOUT = Layout(
     corpus="shemo",
     root="the ShEMO folder, the one that holds male and female",
     places=("*male/*.wav",),
-    name=rf"(?P<speaker>[FM]\d\d)(?P<emotion>[{''.join(EMOTIONS)}])\d+",
-    expected=f"a speaker (F or M and two digits), an emotion ({', '.join(EMOTIONS)}) and a number, "
-    "such as M36S02",
+    name=r"(?P<speaker>(?P<gender>[FM])\d\d)<emotion>\d+",
+    example="M36S02",
+    language="fa",
+    emotions=EMOTIONS,
 )
 
 
 def load_shemo(root: Path) -> Utterances:
-    """Reads the recordings under ``root`` into the utterance table.
-
-    Args:
-        root: The folder that holds ``male`` and ``female``.
+    """Reads the recordings under ``root``, and ``shemo.json`` if it is there.
 
     Raises:
         FileNotFoundError: There is no recording where one is expected.
         ValueError: The name of a recording is not one of this corpus, or the texts are no JSON.
     """
-    return load_recordings(root, _LAYOUT, partial(_describe, texts=_read_texts(root / _TEXTS)))
-
-
-def _read_texts(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise ValueError(f"shemo: {path} is no JSON in UTF-8: {error}") from error
-    return {
+    table = root / "shemo.json"
+    entries = read_json(table, "shemo") if table.is_file() else {}
+    texts = {
         name: entry["transcript"]
         for name, entry in entries.items()
         if isinstance(entry, dict) and isinstance(entry.get("transcript"), str)
     }
+    return load_recordings(root, LAYOUT, lambda _, path: {"text": texts.get(path.stem)})
 
 
-def _describe(name: re.Match[str], path: Path, *, texts: dict[str, str]) -> dict[str, object]:
-    return {
-        "speaker": name["speaker"],
-        "gender": "female" if name["speaker"].startswith("F") else "male",
-        "language": "fa",
-        "text": texts.get(path.stem),
-        "emotion": EMOTIONS[name["emotion"]],
-    }
-
-
-CORPUS = CorpusSource(
-    load=load_shemo,
-    root=_LAYOUT.root,
-    label_maps={"4-class": four_classes(EMOTIONS.values())},
-)
+CORPUS = LAYOUT.source(load_shemo)

@@ -21,14 +21,14 @@ class Batch(NamedTuple):
         states: Hidden states of each modality, for the M real utterances: (M, L, T, D).
         frames: Real frames of each modality; none where an utterance lacks it: (M, T).
         mask: Real utterances, M in all, which are counted row by row: (B, U).
-        roles: Who speaks each, `PADDING` where padded: (B, U).
-        turns_back: Turns between each and the judged one, `PADDING` where padded: (B, U).
-        context_emotions: Emotion of each utterance heard, `IGNORED` where unknown: (B, U). It is a
-            target of auxiliary recognition; a model reads it only if it is built to.
-        is_judged: Marks the judged utterance itself, which only recognition hears: (B, U).
-        targets: Class to judge, `IGNORED` where the emotion is none of the classes: (B,).
-        emotions: The emotion to judge among all that the corpus names: (B,).
-        target_rows: Row number of the judged utterance: (B,).
+        roles: Role of the speaker of each, `PADDING` where padded: (B, U).
+        turns_back: Turns between each and the target, `PADDING` where padded: (B, U).
+        context_emotions: Emotion of each utterance, `IGNORED` where unlabelled: (B, U). It is a
+            target of auxiliary recognition, and an input only of models that are built for it.
+        is_target: Marks the target itself, which only recognition has in its context: (B, U).
+        targets: Class of the target, `IGNORED` where its emotion is none of the classes: (B,).
+        emotions: Emotion of the target among all that the corpus names: (B,).
+        target_rows: Row number of the target: (B,).
     """
 
     states: dict[str, Tensor]
@@ -46,12 +46,9 @@ class Batch(NamedTuple):
 class ModalityArrays:
     """The hidden states of one modality, laid out so that batches are cheap to gather.
 
-    Args:
-        features: States of shape (L, T, D) or None, a row per utterance.
-        name: The modality, for the error.
-        normalise_clips: Centre and scale each utterance's states, layer by layer, by all its
-            frames and features.
-        shape: Layers and features (L, D), where it may be that no utterance has the modality.
+    States are (L, T, D) or None, a row per utterance. ``normalise_clips`` centres and scales each
+    utterance's states, layer by layer; ``shape`` gives layers and features (L, D) where it may be
+    that no utterance has the modality.
 
     Raises:
         ValueError: No utterance has the modality, and no shape is given.
@@ -78,12 +75,11 @@ class ModalityArrays:
         self.num_layers, self.size = shape or present[0].shape[::2]
         self._states = kept
         self.num_frames = torch.tensor([0 if s is None else s.shape[1] for s in kept])
-        self._dense = self._stack() if int(self.num_frames.max()) == 1 else None
-
-    def _stack(self) -> Tensor:
-        absent = np.zeros((self.num_layers, 1, self.size), dtype=np.float32)
-        rows = [absent if states is None else states for states in self._states]
-        return torch.from_numpy(np.stack(rows).astype(np.float32))
+        self._dense: Tensor | None = None
+        if int(self.num_frames.max()) == 1:
+            absent = np.zeros((self.num_layers, 1, self.size), dtype=np.float32)
+            rows = [absent if states is None else states for states in kept]
+            self._dense = torch.from_numpy(np.stack(rows).astype(np.float32))
 
     def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Gathers utterances by row number: (M,) -> (M, L, T, D), real frames (M, T)."""
@@ -123,14 +119,9 @@ def make_loader(
     batch_size: int,
     seed: int | None = None,
 ) -> DataLoader[int]:
-    """Makes the batches of some windows, shuffled anew each epoch if a seed is given.
+    """Makes the batches of windows, in their order, or shuffled anew each epoch if a seed is given.
 
-    Args:
-        windows: N windows.
-        arrays: Each modality's states for all rows of the table.
-        classes: Class of every row of the table, `IGNORED` where there is none.
-        batch_size: Windows in a batch.
-        seed: Seed of the order; None keeps the order of the windows.
+    ``classes`` are those of every row of the table, `IGNORED` where there is none.
     """
 
     def collate(numbers: Sequence[int]) -> Batch:
@@ -157,16 +148,17 @@ def gather_batch(
     rows = torch.from_numpy(windows.rows[numbers, :width])
     mask = rows != PADDING
     gathered = {name: array.gather(rows[mask]) for name, array in arrays.items()}
-    heard = torch.tensor(classes)[rows.clamp(min=0)]
+    emotions = torch.tensor(classes)
+    target_rows = torch.from_numpy(windows.target_rows[numbers])
     return Batch(
         states={name: states for name, (states, _) in gathered.items()},
         frames={name: frames for name, (_, frames) in gathered.items()},
         mask=mask,
         roles=torch.from_numpy(windows.roles[numbers, :width]),
         turns_back=torch.from_numpy(windows.turns_back[numbers, :width]),
-        context_emotions=torch.where(mask, heard, IGNORED),
-        is_target=rows == torch.from_numpy(windows.target_rows[numbers])[:, None],
+        context_emotions=torch.where(mask, emotions[rows.clamp(min=0)], IGNORED),
+        is_target=rows == target_rows[:, None],
         targets=torch.from_numpy(windows.targets[numbers]),
-        emotions=torch.tensor(classes)[windows.target_rows[numbers]],
-        target_rows=torch.from_numpy(windows.target_rows[numbers]),
+        emotions=emotions[target_rows],
+        target_rows=target_rows,
     )

@@ -18,7 +18,7 @@ class ClipBatch(NamedTuple):
     """Clips that are encoded together.
 
     Attributes:
-        inputs: What the encoder is given, zero at padding: (B, N, D).
+        inputs: Inputs of the encoder, zero at padding: (B, N, D).
         lengths: Real inputs of each clip: (B,).
         targets: Class of each: (B,).
         spellings: Characters of all transcripts, concatenated: (sum of lengths,).
@@ -43,7 +43,7 @@ class Clips:
     """All clips of a corpus, a row per utterance.
 
     Attributes:
-        inputs: What the encoder is given of each, (1, N, D); None where it cannot be used.
+        inputs: Input of the encoder of each, (1, N, D); None where it cannot be used.
         classes: Class of each, below 0 where there is none: (rows,).
         spellings: Indices of the characters of each transcript; None without transcripts.
         rate: Inputs per second, by which a batch is measured.
@@ -55,7 +55,7 @@ class Clips:
     rate: float = 50.0
 
     def usable(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Leaves out the rows that have no class or cannot be used."""
+        """Returns the rows that have a class and can be used."""
         is_usable = [self.classes[row] >= 0 and self.inputs[row] is not None for row in rows]
         return rows[np.array(is_usable, dtype=bool)]
 
@@ -66,7 +66,7 @@ class Clips:
 
     def gather(self, rows: NDArray[np.int64]) -> ClipBatch:
         """Returns the batch of some rows, all of them usable."""
-        heard = [
+        inputs = [
             torch.from_numpy(np.array(found[0], dtype=np.float32))
             for found in (self.inputs[row] for row in rows)
             if found is not None
@@ -74,8 +74,8 @@ class Clips:
         empty = np.empty(0, dtype=np.int64)
         spelt = [empty if self.spellings is None else self.spellings[row] for row in rows]
         return ClipBatch(
-            inputs=pad_sequence(heard, batch_first=True),
-            lengths=torch.tensor([len(clip) for clip in heard]),
+            inputs=pad_sequence(inputs, batch_first=True),
+            lengths=torch.tensor([len(clip) for clip in inputs]),
             targets=torch.from_numpy(self.classes[rows]),
             spellings=torch.from_numpy(np.concatenate(spelt)),
             spelling_lengths=torch.tensor([len(one) for one in spelt]),
@@ -87,20 +87,13 @@ class ClipLoader:
     """The batches of some rows; what an epoch does depends on the seed and its number alone.
 
     A training that was killed can therefore continue at any epoch: the order of the clips and all
-    chance of the forward pass (dropout, masks) are those that it would have had.
-
-    Args:
-        clips: All clips.
-        rows: Usable rows, every one once in an epoch.
-        batch_size: Clips of a batch at most.
-        batch_seconds: Audio of a batch at most, padding included.
-        device: Where batches go.
-        seed: Of order and chance; None sorts by length and leaves chance alone.
+    chance of the forward pass (dropout, masks) are those that it would have had. Without a seed,
+    clips are sorted by length and chance is left alone. Sizes are limits as in `plan_batches`.
     """
 
     def __init__(
         self,
-        clips: "Clips",
+        clips: Clips,
         rows: NDArray[np.int64],
         *,
         batch_size: int,
@@ -109,7 +102,7 @@ class ClipLoader:
         seed: int | None = None,
     ) -> None:
         self.clips, self.rows, self.device, self.seed = clips, rows, device, seed
-        self._limits = {"batch_size": batch_size, "batch_seconds": batch_seconds}
+        self.batch_size, self.batch_seconds = batch_size, batch_seconds
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -125,7 +118,8 @@ class ClipLoader:
 
     def _plan(self) -> list[NDArray[np.int64]]:
         seed = None if self.seed is None else [self.seed, self.epoch]
-        return list(plan_batches(self.clips, self.rows, seed=seed, **self._limits))
+        limits = {"batch_size": self.batch_size, "batch_seconds": self.batch_seconds}
+        return list(plan_batches(self.clips, self.rows, seed=seed, **limits))
 
 
 def plan_batches(
@@ -136,14 +130,11 @@ def plan_batches(
     batch_seconds: float,
     seed: Sequence[int] | None = None,
 ) -> Iterator[NDArray[np.int64]]:
-    """Divides rows into batches that are padded little.
+    """Divides rows, every one once, into batches with little padding.
 
-    Args:
-        clips: Give the lengths.
-        rows: What to divide, every row once.
-        batch_size: Clips of a batch at most.
-        batch_seconds: Audio of a batch at most, padding included; a longer clip is alone.
-        seed: Of the order, for instance of a training and its epoch; None sorts by length.
+    A batch has at most ``batch_size`` clips and ``batch_seconds`` of audio, padding included; a
+    longer clip is alone. The seed, such as that of a training and its epoch, decides the order;
+    None sorts by length.
     """
     lengths = np.array([clips.length(row) for row in rows])
     if seed is None:

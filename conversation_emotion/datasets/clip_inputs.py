@@ -1,29 +1,24 @@
 """Clips of a dataset as the input of an encoder that is trained, checked fold by fold."""
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
 from conversation_emotion.datasets.clip_batches import Clips
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.encoder_families import refuse_leak
-from conversation_emotion.datasets.inputs import extract_with, make_fingerprint
-from conversation_emotion.features.encoders import Encoder, SpeechEncoder, TextEncoder
-from conversation_emotion.features.extract import extract_text
-from conversation_emotion.features.key import FeatureKey
-from conversation_emotion.features.store import FeatureStore
+from conversation_emotion.datasets.inputs import extract_source, make_fingerprint
+from conversation_emotion.features.encoders import Encoder
+from conversation_emotion.features.sources import Source
 from conversation_emotion.utterances.labels import IGNORED
 from conversation_emotion.utterances.table import has_text
 
 
 class ClipInputs(NamedTuple):
-    """A dataset ready for the training of an encoder.
+    """A dataset with the encoder's input for each utterance.
 
-    Attributes:
-        dataset: Utterances, classes, folds.
-        clips: The encoder's input for each utterance.
-        failures: Why a clip could not be used, by utterance id.
-        fingerprint: Digest of utterances, clips and the encoder's weights.
+    Why a clip could not be used is in ``failures`` by utterance id; ``fingerprint`` is a digest of
+    utterances, clips and the encoder's weights.
     """
 
     dataset: Dataset
@@ -48,7 +43,7 @@ def prepare_clips(
         dataset: Utterances, classes, folds.
         reader: Computes the input of the encoder that is trained.
         name: Name of that encoder.
-        identity: Everything that its weights are known by.
+        identity: Text that identifies its weights.
         modality: ``speech`` or ``text``.
         strict: Whether a clip that cannot be used is an error.
         needs_text: Whether the task needs transcripts.
@@ -66,12 +61,8 @@ def prepare_clips(
             "other --labels"
         )
     refuse_leak(name, dataset)
-    key = FeatureKey(encoder=reader.identity, layers="last", pooling="frames")
-    if modality == "text":
-        found = extract_text(utterances, cast(TextEncoder, reader), FeatureStore(key))
-    else:
-        speech = cast(SpeechEncoder, reader)
-        found = extract_with(utterances, speech, key, name=f"input of {name}", strict=strict)
+    source = Source(modality, f"input of {name}", "last", "frames", half_precision=False)
+    found = extract_source(utterances, source, reader, strict=strict)
     rate = float(getattr(reader, "frame_rate", np.inf))
     keys = {"inputs": found.key, "weights": identity}
     inputs = ClipInputs(

@@ -61,12 +61,7 @@ class Dataset(NamedTuple):
 
 
 def make_dataset(settings: CorpusSettings, max_folds: int | None = None) -> Dataset:
-    """Reads a corpus, maps its labels and splits it.
-
-    Args:
-        settings: Which corpus, classes and split.
-        max_folds: Keep only so many folds, the first.
-    """
+    """Reads a corpus, maps its labels and splits it; ``max_folds`` keeps only the first folds."""
     utterances = load_utterances(settings)
     source = find_corpus(settings.corpus)
     label_set = source.labels if settings.labels == "auto" else settings.labels
@@ -82,10 +77,7 @@ def assemble_dataset(
 ) -> Dataset:
     """Assembles a dataset from a table, the classes of its column ``emotion`` and its folds.
 
-    Args:
-        utterances: The table.
-        label_map: The classes.
-        split: Makes the folds of the table, given which rows have a class.
+    ``split`` makes the folds of the table, given which rows have a class.
     """
     emotions = utterances["emotion"]
     emotion_map = find_label_map(label_map.corpus, "all", emotions)
@@ -114,7 +106,7 @@ def load_utterances(settings: CorpusSettings) -> pd.DataFrame:
 def choose_split(
     utterances: pd.DataFrame, is_labelled: NDArray[np.bool_], settings: CorpusSettings
 ) -> Split:
-    """Makes the split that is named, or the one that suits the corpus."""
+    """Makes the split that is named, or the default of the corpus."""
     name, source = settings.split, find_corpus(settings.corpus)
     if name == "auto":
         own = "official" if utterances["split"].notna().any() else "speaker-k-fold"
@@ -134,7 +126,7 @@ def augment_speeds(dataset: Dataset, speeds: Sequence[float]) -> Dataset:
     """Adds copies of the train dialogues at other speeds; valid and test have no copies.
 
     A copy is a dialogue of its own, ``NAME@SPEED``, whose rows follow those of the corpus and
-    whose column ``speed`` says how fast to play them (Ko et al., 2015).
+    whose column ``speed`` is the factor of their playback (Ko et al., 2015).
     """
     if not speeds:
         return dataset
@@ -154,13 +146,9 @@ def augment_speeds(dataset: Dataset, speeds: Sequence[float]) -> Dataset:
         copies = np.flatnonzero(is_copy & np.isin(originals, fold.train))
         return replace(fold, train=np.concatenate([fold.train, copies]))
 
+    note = f"train also holds copies at speeds {', '.join(f'{x:g}' for x in speeds)}"
     split = replace(
-        dataset.split,
-        folds=tuple(map(add_copies, folds)),
-        notes=(
-            *dataset.split.notes,
-            f"train also holds copies at speeds {', '.join(f'{x:g}' for x in speeds)}",
-        ),
+        dataset.split, folds=tuple(map(add_copies, folds)), notes=(*dataset.split.notes, note)
     )
     return dataset._replace(
         utterances=table,
@@ -175,16 +163,14 @@ def augment_speeds(dataset: Dataset, speeds: Sequence[float]) -> Dataset:
 def note_shared_recordings(dataset: Dataset, recordings: Sequence[str | None]) -> Dataset:
     """Notes with the split how many test utterances have a recording that train holds too.
 
-    Args:
-        dataset: The dataset.
-        recordings: Identity of the sound of each utterance, None where there is none.
+    ``recordings`` identify the sound of each utterance, None where there is none.
     """
-    known = pd.Series(list(recordings), dtype=object)
+    sounds = pd.Series(list(recordings), dtype=object)
     labelled = np.flatnonzero(dataset.classes() != IGNORED)
     shared, num_tested = 0, 0
     for fold in dataset.split.folds:
-        tested = known.iloc[np.intersect1d(fold.test, labelled)].dropna()
-        shared += int(tested.isin(known.iloc[fold.train].dropna()).sum())
+        tested = sounds.iloc[np.intersect1d(fold.test, labelled)].dropna()
+        shared += int(tested.isin(sounds.iloc[fold.train].dropna()).sum())
         num_tested += len(tested)
     if not shared:
         return dataset

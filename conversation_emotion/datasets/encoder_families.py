@@ -23,7 +23,7 @@ FIELD = "tuned_on"
 
 @dataclass(frozen=True, kw_only=True)
 class TuningRecord:
-    """What the configuration of a fine-tuned encoder records.
+    """The record of a fine-tuning in an encoder's configuration.
 
     Attributes:
         corpus: Corpus that it was tuned on.
@@ -43,11 +43,10 @@ class TuningRecord:
 
     def to_config(self) -> dict[str, object]:
         """Returns the settings of a transformers configuration that keep the record."""
-        labels = {str(number): label for number, label in enumerate(self.labels)}
         return {
             FIELD: asdict(self),
-            "id2label": {int(number): label for number, label in labels.items()},
-            "label2id": {label: int(number) for number, label in labels.items()},
+            "id2label": dict(enumerate(self.labels)),
+            "label2id": {label: number for number, label in enumerate(self.labels)},
         }
 
     @classmethod
@@ -61,24 +60,16 @@ class TuningRecord:
         if found is None:
             return None
         fields = cast(dict[str, object], found)
-        needed = cls.__dataclass_fields__
-        if absent := [field for field in needed if not fields.get(field)]:
+        if absent := [field for field in cls.__dataclass_fields__ if not fields.get(field)]:
             what = "label map" if "labels" in absent else f"field {absent[0]!r}"
             raise ValueError(
                 f"{name}: the record of what the encoder was tuned on lacks its {what}; tune it "
                 "again with 'python -m experiments.finetune'"
             )
-        speakers, labels = (
-            tuple(map(str, cast(list[object], fields[field]))) for field in ("speakers", "labels")
-        )
-        return cls(
-            corpus=str(fields["corpus"]),
-            split=str(fields["split"]),
-            fold=str(fields["fold"]),
-            speakers=speakers,
-            label_set=str(fields["label_set"]),
-            labels=labels,
-        )
+        lists = ("speakers", "labels")
+        texts = {name: str(fields[name]) for name in cls.__dataclass_fields__ if name not in lists}
+        speakers, labels = (tuple(map(str, cast(list[object], fields[name]))) for name in lists)
+        return cls(**texts, speakers=speakers, labels=labels)
 
 
 def make_record(
@@ -101,13 +92,8 @@ def refuse_known_speakers(
 ) -> None:
     """Refuses to test an encoder on speakers that it was tuned on.
 
-    Where a split shares speakers by its nature, its own fold is taken for what it is.
-
-    Args:
-        record: Of the encoder.
-        name: Of the encoder, for the error.
-        utterances: The utterance table of the experiment.
-        split: Folds in which the encoder is to be used.
+    Where a split shares speakers by its nature, its own fold is allowed. ``name`` is that of the
+    encoder, for the error.
 
     Raises:
         LeakageError: A speaker in the test part of a fold is among those of the record.
@@ -119,11 +105,11 @@ def refuse_known_speakers(
         if is_own and split.name in SHARED_SPEAKERS:
             continue
         tested = set(utterances["speaker"].iloc[fold.test].astype(str))
-        if known := sorted(tested & set(record.speakers)):
+        if shared := sorted(tested & set(record.speakers)):
             raise LeakageError(
-                f"{name}: was tuned on speaker {known[0]!r} of {record.corpus} (fold "
+                f"{name}: was tuned on speaker {shared[0]!r} of {record.corpus} (fold "
                 f"{record.fold!r} of {record.split}), whom fold {fold.name!r} of {split.name} "
-                f"tests ({len(known)} such speakers); use an encoder that was not trained on "
+                f"tests ({len(shared)} such speakers); use an encoder that was not trained on "
                 "them: pass the folder above, which holds one encoder for each fold"
             )
 
@@ -134,13 +120,13 @@ def fold_folder(folder: Path, fold: str) -> Path:
 
 
 def read_record(name: str) -> TuningRecord | None:
-    """Reads what an encoder was tuned on; None for one that was not, or that is not a folder.
+    """Reads the record of an encoder; None if it was not tuned, or is not a folder.
 
     Raises:
         ValueError: The record is incomplete.
     """
-    config = Path(name.removeprefix("tokens:").removeprefix("emotion2vec:")).expanduser()
-    config = config / "config.json"
+    folder = Path(name.removeprefix("tokens:").removeprefix("emotion2vec:")).expanduser()
+    config = folder / "config.json"
     if not config.is_file():
         return None
     return TuningRecord.from_config(json.loads(config.read_text()), name)

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Mapping
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import pandas as pd
 from torch.utils.data import DataLoader
@@ -12,12 +12,10 @@ from conversation_emotion.datasets.batches import ModalityArrays, make_loader
 from conversation_emotion.datasets.dataset import Dataset, note_shared_recordings
 from conversation_emotion.datasets.encoder_families import find_family
 from conversation_emotion.datasets.windows import Windows
-from conversation_emotion.features.encoders import SpeechEncoder, TextEncoder
-from conversation_emotion.features.extract import Features, extract_speech, extract_text
-from conversation_emotion.features.key import FeatureKey, FileDigests
+from conversation_emotion.features.encoders import Encoder
+from conversation_emotion.features.extract import Features
 from conversation_emotion.features.loading import load_encoder
-from conversation_emotion.features.sources import Source, list_sources
-from conversation_emotion.features.store import FeatureStore
+from conversation_emotion.features.sources import Source, encode_source, list_sources
 from conversation_emotion.settings.cache import cache_folder
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.splits.folds import Fold
@@ -46,13 +44,6 @@ class Inputs(NamedTuple):
     def labels(self) -> tuple[str, ...]:
         """Returns the names of the classes (C)."""
         return self.dataset.labels
-
-
-class Part(NamedTuple):
-    """A part of a fold: its windows and their batches."""
-
-    windows: Windows
-    loader: DataLoader[int]
 
 
 def prepare_inputs(
@@ -113,13 +104,8 @@ def choose_batch_size(num_windows: int) -> int:
 
 
 def make_parts(
-    inputs: Inputs,
-    fold: Fold,
-    seed: int,
-    batch_size: int | None,
-    *,
-    evaluation_size: int = 256,
-) -> dict[str, Part]:
+    inputs: Inputs, fold: Fold, seed: int, batch_size: int | None, *, evaluation_size: int = 256
+) -> dict[str, DataLoader[int]]:
     """Divides the windows into the parts of a fold; only training windows are shuffled.
 
     ``train`` are the targets of the protocol in the train part, ``training`` the windows that a
@@ -138,14 +124,13 @@ def make_parts(
                 f"{inputs.dataset.split.name}: no target in the {part} part of fold {fold.name!r}"
             )
         size = batch_size or choose_batch_size(len(windows))
-        loader = make_loader(
+        parts[part] = make_loader(
             windows,
             inputs.arrays[fold.name],
             inputs.dataset.emotion_classes,
             batch_size=size if is_fitted else evaluation_size,
             seed=seed if is_fitted else None,
         )
-        parts[part] = Part(windows, loader)
     return parts
 
 
@@ -178,40 +163,24 @@ def extract_features(
 
 def _extract(utterances: pd.DataFrame, source: Source, *, strict: bool) -> Features:
     encoder = load_encoder(source.modality, source.encoder)
-    key = source.key(encoder)
-    if source.modality == "speech":
-        speech = cast(SpeechEncoder, encoder)
-        return extract_with(utterances, speech, key, name=source.encoder, strict=strict)
-    features = extract_text(utterances, cast(TextEncoder, encoder), FeatureStore(key))
-    print(f"text, {source.encoder}: {_describe(features, utterances)}")
-    return features
+    return extract_source(utterances, source, encoder, strict=strict)
 
 
-def extract_with(
-    utterances: pd.DataFrame, encoder: SpeechEncoder, key: FeatureKey, *, name: str, strict: bool
+def extract_source(
+    utterances: pd.DataFrame, source: Source, encoder: Encoder, *, strict: bool
 ) -> Features:
-    """Extracts the speech of every utterance with an encoder, and names failing clips."""
-    digests = FileDigests(cache_folder() / "digests.db")
-    features = extract_speech(utterances, encoder, FeatureStore(key), digests, strict=strict)
+    """Extracts a source of every utterance, prints how many have it, and names failing clips."""
+    features = encode_source(utterances, source, encoder, cache_folder(), strict=strict)
     for utterance_id, why in features.failures.items():
         print(f"  clip of {utterance_id} cannot be used, its utterance stays: {why}")
-    found = _describe(features, utterances)
-    print(f"speech, {name}: {found}; {len(features.failures)} clips failed")
+    found = f"{int(features.is_present().sum())} of {len(utterances)} utterances have it"
+    failed = f"; {len(features.failures)} clips failed" if source.modality == "speech" else ""
+    print(f"{source.modality}, {source.encoder}: {found}{failed}")
     return features
-
-
-def _describe(features: Features, utterances: pd.DataFrame) -> str:
-    return f"{int(features.is_present().sum())} of {len(utterances)} utterances have it"
 
 
 def as_extracted(settings: FeatureSettings) -> FeatureSettings:
     """Returns the settings that extraction depends on; those of the model alone are unset."""
-    unset = FeatureSettings()
-    return dataclasses.replace(
-        settings,
-        speech_components=unset.speech_components,
-        text_components=unset.text_components,
-        layer_mixture=unset.layer_mixture,
-        aggregator=unset.aggregator,
-        aggregator_size=unset.aggregator_size,
-    )
+    unset, names = FeatureSettings(), ("speech_components", "text_components", "layer_mixture")
+    names = (*names, "aggregator", "aggregator_size")
+    return dataclasses.replace(settings, **{name: getattr(unset, name) for name in names})

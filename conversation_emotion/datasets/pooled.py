@@ -1,4 +1,4 @@
-"""Several corpora in one table, and the folds that learn from some of them and test on others.
+"""Several corpora in one table, and the folds that train on some of them and test on others.
 
 Ids and speakers get the name of their corpus in front, and emotions become the four classes by each
 corpus' own map.
@@ -22,7 +22,7 @@ from conversation_emotion.utterances.labels import (
 )
 
 SAME_PEOPLE = {"ravdess-song": "ravdess"}
-"""Corpora in which the people of another are heard, under the same names."""
+"""Corpora with the speakers of another, under the same names."""
 
 POOLED_MAP = LabelMap(
     corpus="pooled",
@@ -39,12 +39,9 @@ VALIDATION = (
 
 
 class Pooled(NamedTuple):
-    """Several corpora in one table.
+    """Several corpora in one table, whose ``emotion`` is a class, and the map of each corpus.
 
-    Attributes:
-        utterances: All rows; the column ``corpus`` tells them apart, ``emotion`` is a class.
-        label_maps: The map of each corpus.
-        num_dropped: Utterances of each emotion that the map of each corpus drops.
+    ``num_dropped`` counts the utterances of each emotion that the map of each corpus drops.
     """
 
     utterances: pd.DataFrame
@@ -82,33 +79,29 @@ def pool_corpora(tables: Mapping[str, pd.DataFrame]) -> Pooled:
 
 def split_across(
     utterances: pd.DataFrame,
-    is_judged: NDArray[np.bool_],
+    is_target: NDArray[np.bool_],
     *,
     train: Sequence[str],
     test: Rows,
     seed: int = 0,
 ) -> Split:
-    """Makes the one fold that learns from some corpora, and audits it.
+    """Makes the one fold that trains on some corpora and predicts rows of others, and audits it.
 
-    Args:
-        utterances: A pooled table.
-        is_judged: Marks the rows that have a class.
-        train: Corpora to learn from; a part of each validates, see `VALIDATION`.
-        test: Rows to judge, of other corpora.
-        seed: Seed of the draw of what validates.
+    ``is_target`` marks the rows that have a class. A part of each train corpus validates, drawn by
+    the seed, see `VALIDATION`.
 
     Raises:
         LeakageError: A speaker is on both sides.
     """
     generator = np.random.default_rng(seed)
     is_valid = np.zeros(len(utterances), dtype=bool)
-    is_learnt = utterances["corpus"].isin(train).to_numpy()
+    is_used = utterances["corpus"].isin(train).to_numpy()
     for name in train:
         rows = np.flatnonzero(utterances["corpus"] == name)
-        is_valid[rows] = _draw_valid(utterances.iloc[rows], is_judged[rows], generator)
+        is_valid[rows] = _draw_valid(utterances.iloc[rows], is_target[rows], generator)
     fold = Fold(
         name="+".join(train),
-        train=np.flatnonzero(is_learnt & ~is_valid).astype(np.int64),
+        train=np.flatnonzero(is_used & ~is_valid).astype(np.int64),
         valid=np.flatnonzero(is_valid).astype(np.int64),
         test=test,
     )
@@ -118,13 +111,13 @@ def split_across(
 
 
 def _draw_valid(
-    corpus: pd.DataFrame, is_judged: NDArray[np.bool_], generator: np.random.Generator
+    corpus: pd.DataFrame, is_target: NDArray[np.bool_], generator: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Marks whole speakers or dialogues of a corpus until they hold a fifth of what is judged."""
+    """Marks whole speakers or dialogues of a corpus until they hold a fifth of its targets."""
     alone = corpus.groupby("dialogue_id")["speaker"].nunique().max() == 1
     column = "speaker" if alone and corpus["speaker"].nunique() >= 3 else "dialogue_id"
-    sizes = corpus.loc[is_judged, column].value_counts(sort=False).sort_index()
+    sizes = corpus.loc[is_target, column].value_counts(sort=False).sort_index()
     order = generator.permutation(len(sizes))
     before = sizes.iloc[order].cumsum() - sizes.iloc[order]
-    chosen = sizes.index[order][before.to_numpy() < 0.2 * is_judged.sum()]
+    chosen = sizes.index[order][before.to_numpy() < 0.2 * is_target.sum()]
     return corpus[column].isin(chosen).to_numpy()

@@ -1,13 +1,13 @@
 """Windows: each target utterance with its visible context, and who spoke it.
 
-A turn is a run of utterances by the same speaker. One number, the horizon, tells the tasks apart:
+A turn is a run of utterances by the same speaker. One number, the horizon, distinguishes the tasks:
 
     0   recognition (ERC): classifies the turn that just ended, with the turns before as context
     1   prediction (EPC): classifies the turn to come, from the turns up to now
     h   prediction further ahead: from the turns up to ``h`` before the target
 
 For prediction, the emotion of a turn is that of its first utterance. A window never holds
-anything of the target turn but the name of who speaks it, nor anything after it.
+anything of the target turn but the name of its speaker, nor anything after it.
 """
 
 import dataclasses
@@ -71,15 +71,9 @@ def build_training_windows(
 ) -> Windows:
     """Returns the training windows, more than the targets of a protocol.
 
-    Besides those these are the later utterances of each turn, and those whose emotion is none of
-    the classes: their target is `IGNORED`, and auxiliary tasks still use them.
-
-    Args:
-        utterances: As in `build_windows`.
-        classes: Class of each row, `IGNORED` where there is none.
-        emotions: The same among all emotions that the corpus names.
-        history: As in `build_windows`.
-        horizon: As in `build_windows`.
+    These add the later utterances of each turn, and those whose emotion is none of the classes:
+    their target is `IGNORED`, and auxiliary tasks still use them. ``emotions`` are classes of each
+    row among all emotions of the corpus; the other arguments are those of `build_windows`.
     """
     windows = build_windows(
         utterances, emotions, history=history, horizon=horizon, every_utterance=True
@@ -135,9 +129,6 @@ def build_windows(
 def single_utterances(classes: NDArray[np.int64]) -> Windows:
     """Returns every labelled utterance as a target without context: utterance recognition.
 
-    Args:
-        classes: Class of each row, `IGNORED` where there is none.
-
     Raises:
         ValueError: There is no target.
     """
@@ -172,7 +163,7 @@ def _predict(
         numbers = range(max(0, target - horizon - history + 1), target - horizon + 1)
         before = [(int(row), target - number) for number in numbers for row in turns[number]]
         for place, row in enumerate(turns[target] if every_utterance else turns[target][:1]):
-            own = [(int(said), 0) for said in turns[target][:place]] if horizon == 1 else []
+            own = [(int(earlier), 0) for earlier in turns[target][:place]] if horizon == 1 else []
             if context := before + own:
                 windows.append(_Window(int(row), *map(list, zip(*context, strict=True))))
     return windows

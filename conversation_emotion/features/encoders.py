@@ -1,4 +1,4 @@
-"""What extraction asks of an encoder, of whatever package."""
+"""Interfaces of encoders, of whatever package, for extraction."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,11 +7,11 @@ from torch import Tensor
 
 
 class Encoder(Protocol):
-    """What speech and text encoders have in common."""
+    """Properties of speech and text encoders."""
 
     @property
     def identity(self) -> str:
-        """Everything that the features depend on."""
+        """Text that identifies everything that the features depend on."""
         ...
 
     @property

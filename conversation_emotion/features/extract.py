@@ -28,7 +28,7 @@ BATCH_SECONDS = 60.0
 """Audio in one batch of the encoder, padding included."""
 
 ASSUMED_SECONDS = 4.0
-"""Length of an utterance in the size estimate where the corpus does not tell."""
+"""Length of an utterance in the size estimate where the corpus has none."""
 
 
 class Features(NamedTuple):
@@ -37,11 +37,11 @@ class Features(NamedTuple):
     Attributes:
         states: Arrays of shape (L, T, D); None where the utterance lacks the modality.
         failures: Why a clip that the table names could not be used, by utterance id.
-        key: Digest of what the states depend on beside the content, see `FeatureKey`.
-        folds: Where each fold has an encoder of its own, what that makes of the utterances, by name
-            of the fold; there are then no states beside it.
-        recordings: What the sound of each utterance is known by, the same for the same sound, None
-            where there is none; empty for text.
+        key: Digest of what the states depend on besides the content, see `FeatureKey`.
+        folds: Features of each fold, by its name, where each has an encoder of its own; ``states``
+            is then empty.
+        recordings: Identity of the sound of each utterance, the same for the same sound, None where
+            there is none; empty for text.
     """
 
     states: list[NDArray[np.floating] | None]
@@ -51,7 +51,7 @@ class Features(NamedTuple):
     recordings: Sequence[str | None] = ()
 
     def of_fold(self, fold: str) -> "Features":
-        """Gives what is heard in a fold."""
+        """Returns the features of a fold."""
         return self.folds[fold] if self.folds else self
 
     def is_present(self) -> NDArray[np.bool_]:
@@ -150,7 +150,7 @@ def select_layers(states: Tensor, layers: Layers) -> Tensor:
 def pool_frames(states: Tensor, lengths: Tensor, pooling: Pooling) -> list[Tensor]:
     """Pools the real frames of each clip: (B, L, T, D), (B,) -> B x (L, T', D').
 
-    ``mean`` gives T' = 1; ``statistics`` gives the mean and the deviation beside each other,
+    ``mean`` gives T' = 1; ``statistics`` gives the mean and the deviation, concatenated,
     T' = 1 and D' = 2 D; ``frames`` gives T' real frames.
     """
     clips = [clip[:, :length] for clip, length in zip(states, lengths.tolist(), strict=True)]
@@ -182,17 +182,13 @@ def _list_clips(
             continue
         if speed != 1:
             content += f" at {speed:g}"
-        yield _Clip(
-            utterance_id,
-            text_digest(content),
-            Path(audio),
-            {
-                "offset": offset,
-                "duration": duration,
-                "channel": None if channel is None else int(channel),
-                "speed": speed,
-            },
-        )
+        place = {
+            "offset": offset,
+            "duration": duration,
+            "channel": None if channel is None else int(channel),
+            "speed": speed,
+        }
+        yield _Clip(utterance_id, text_digest(content), Path(audio), place)
     digests.save()
 
 
@@ -216,9 +212,9 @@ def _encode_clips(
     with ThreadPoolExecutor(2) as readers:
         for some in _progress(_chunks(clips, CLIPS_AT_ONCE), len(clips), "clips"):
             decoded = zip(some, readers.map(read, some), strict=True)
-            heard = [(clip, waveform) for clip, waveform in decoded if waveform is not None]
-            heard.sort(key=lambda pair: len(pair[1]))
-            for batch in _batches_of_equal_cost(heard):
+            readable = [(clip, waveform) for clip, waveform in decoded if waveform is not None]
+            readable.sort(key=lambda pair: len(pair[1]))
+            for batch in _batches_of_equal_cost(readable):
                 _encode_batch(batch, encoder, store)
 
 
@@ -239,11 +235,11 @@ def _keep(states: Tensor, lengths: Tensor, store: FeatureStore) -> list[NDArray[
 
 
 def _batches_of_equal_cost(
-    heard: list[tuple[Item, NDArray[np.float32]]],
+    clips: list[tuple[Item, NDArray[np.float32]]],
 ) -> Iterator[list[tuple[Item, NDArray[np.float32]]]]:
     """Cuts clips sorted by length so that no padded batch exceeds the seconds allowed."""
     batch: list[tuple[Item, NDArray[np.float32]]] = []
-    for clip in heard:
+    for clip in clips:
         if batch and (len(batch) + 1) * len(clip[1]) > BATCH_SECONDS * SAMPLE_RATE:
             yield batch
             batch = []
@@ -266,7 +262,7 @@ def _known_seconds(utterances: pd.DataFrame, ids: set[str]) -> float:
 
 
 def _announce(store: FeatureStore, num_new: int, num_frames: int, encoder: Encoder) -> None:
-    """Says how much will be written, and refuses what cannot fit."""
+    """Prints how much will be written, and refuses what cannot fit."""
     key = store.key
     num_layers = encoder.num_layers if key.layers == "all" else 1
     size = encoder.hidden_size * (2 if key.pooling == "statistics" else 1)

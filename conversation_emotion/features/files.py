@@ -8,10 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conversation_emotion.features.extract import Features, extract_speech
-from conversation_emotion.features.key import FeatureKey, FileDigests
 from conversation_emotion.features.loading import load_encoder
-from conversation_emotion.features.store import FeatureStore
+from conversation_emotion.features.sources import Source, encode_source
 from conversation_emotion.settings.cache import cache_folder
 from conversation_emotion.settings.features import Layers, Pooling
 
@@ -47,11 +45,7 @@ class ExtractedFeatures:
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     def write(self, output: Path) -> None:
-        """Writes one Parquet file, or a folder with an array (L, T, D) for each recording.
-
-        Args:
-            output: A name that ends in ``.parquet``, or a folder, which is made.
-        """
+        """Writes one ``.parquet`` file, or a folder with an array (L, T, D) for each recording."""
         if output.suffix == ".parquet":
             output.parent.mkdir(parents=True, exist_ok=True)
             self.to_frame().to_parquet(output, index=False)
@@ -94,9 +88,8 @@ def extract(
     for column in ("offset", "duration", "channel", "start", "end"):
         table[column] = np.nan
     loaded = load_encoder("speech", encoder, device)
-    key = FeatureKey(encoder=loaded.identity, layers=layers, pooling=pooling)
-    digests = FileDigests(cache_folder() / "digests.db")
-    found: Features = extract_speech(table, loaded, FeatureStore(key), digests)  # type: ignore[arg-type]
+    source = Source("speech", encoder, layers, pooling, half_precision=False)
+    found = encode_source(table, source, loaded, cache_folder())
     rate = float(loaded.frame_rate)  # type: ignore[attr-defined]
     return ExtractedFeatures(
         names=names,
@@ -111,4 +104,4 @@ def _frame_times(
 ) -> NDArray[np.float64]:
     """Returns the centre of each frame in seconds: (L, T, D) -> (T,)."""
     num_frames = 0 if states is None or pooling != "frames" else states.shape[1]
-    return (np.arange(num_frames) + 0.5) / rate
+    return (np.arange(num_frames, dtype=np.float64) + 0.5) / rate

@@ -1,4 +1,4 @@
-"""What a stored feature depends on, so that nothing stale is ever read."""
+"""The key of a stored feature: all that it depends on, so that nothing stale is ever read."""
 
 import dataclasses
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 from conversation_emotion.settings.features import Layers, Pooling
 
 FORMAT = 1
-"""Layout of the store on disk; a new layout gets a new number and never meets the old one."""
+"""Layout of the store on disk; a new layout gets a new number and other folders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +19,9 @@ class FeatureKey:
     """Everything but the content that a feature depends on.
 
     Args:
-        encoder: The encoder's own account of itself: kind, settings, weights, library versions.
+        encoder: The encoder's identity: kind, settings, weights, library versions.
         layers: Hidden states that are kept.
-        pooling: What becomes of the frames.
+        pooling: How the frames are pooled.
         half_precision: Whether numbers are kept in float16 instead of float32.
     """
 
@@ -59,7 +59,7 @@ class FileDigests:
                 "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, stamp TEXT, sha TEXT)"
             )
             rows = connection.execute("SELECT path, stamp, sha FROM digests").fetchall()
-        self._known = {path: (stamp, sha) for path, stamp, sha in rows}
+        self._found = {path: (stamp, sha) for path, stamp, sha in rows}
         self._new: list[tuple[str, str, str]] = []
 
     def digest(self, path: Path) -> str:
@@ -70,11 +70,11 @@ class FileDigests:
         """
         status = path.stat()
         stamp = f"{status.st_size}-{status.st_mtime_ns}"
-        if self._known.get(str(path), ("", ""))[0] == stamp:
-            return self._known[str(path)][1]
+        if self._found.get(str(path), ("", ""))[0] == stamp:
+            return self._found[str(path)][1]
         with path.open("rb") as file:
             sha = hashlib.file_digest(file, "sha256").hexdigest()
-        self._known[str(path)] = (stamp, sha)
+        self._found[str(path)] = (stamp, sha)
         self._new.append((str(path), stamp, sha))
         return sha
 

@@ -1,4 +1,4 @@
-"""Encoders by name, from whatever package brings them by an entry point."""
+"""Encoders by name, from whatever package has them as an entry point."""
 
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -11,7 +11,7 @@ take a name and a device; every other is an encoder of that name, and takes a de
 
 
 def load_encoder(modality: str, name: str, device: str | None = None) -> Encoder:
-    """Loads a built-in encoder, or the one that another package brings under this name.
+    """Loads a built-in encoder, or the one of another package with this name.
 
     Args:
         modality: ``speech`` or ``text``.

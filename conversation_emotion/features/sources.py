@@ -1,4 +1,4 @@
-"""Sources of features: each encoder that the settings name, and what is kept of its states."""
+"""Sources of features: each encoder that the settings name, and which of its states are kept."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,15 +20,7 @@ from conversation_emotion.settings.features import (
 
 
 class Source(NamedTuple):
-    """An encoder, and what is kept of its hidden states.
-
-    Attributes:
-        modality: ``speech`` or ``text``.
-        encoder: Its name.
-        layers: Layers to keep.
-        pooling: How the frames are pooled, if at all.
-        half_precision: Whether 16 bits are kept.
-    """
+    """An encoder of ``speech`` or ``text``, and which of its hidden states are kept."""
 
     modality: str
     encoder: str
@@ -86,22 +78,22 @@ def encode(
     encoders: Mapping[str, Encoder],
     cache: Path,
 ) -> dict[str, Features]:
-    """Returns the hidden states of each source, a row per utterance.
+    """Returns the hidden states of each source, a row per utterance; see `encode_source`."""
+    return {
+        name: encode_source(utterances, source, encoders[name], cache)
+        for name, source in list_sources(settings).items()
+    }
 
-    Args:
-        utterances: The utterance table.
-        settings: Which layers are kept, and how frames are pooled.
-        encoders: One for each source of the settings.
-        cache: Folder for what is extracted.
+
+def encode_source(
+    utterances: pd.DataFrame, source: Source, encoder: Encoder, cache: Path, *, strict: bool = False
+) -> Features:
+    """Returns the hidden states of one source, a row per utterance; see `extract_speech`.
+
+    ``cache`` is the folder of the stored features; ``strict`` raises at clips that cannot be used.
     """
-    found = {}
-    for name, source in list_sources(settings).items():
-        store = FeatureStore(source.key(encoders[name]), cache)
-        if source.modality == "speech":
-            encoder = cast(SpeechEncoder, encoders[name])
-            found[name] = extract_speech(
-                utterances, encoder, store, FileDigests(cache / "digests.db")
-            )
-        else:
-            found[name] = extract_text(utterances, cast(TextEncoder, encoders[name]), store)
-    return found
+    store = FeatureStore(source.key(encoder), cache)
+    if source.modality == "text":
+        return extract_text(utterances, cast(TextEncoder, encoder), store)
+    digests = FileDigests(cache / "digests.db")
+    return extract_speech(utterances, cast(SpeechEncoder, encoder), store, digests, strict=strict)

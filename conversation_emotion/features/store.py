@@ -32,12 +32,9 @@ class StoreFullError(OSError):
 
 
 class FeatureStore:
-    """Hidden states of utterances by content.
+    """Hidden states of utterances by content, of one key, in a cache folder.
 
-    Args:
-        key: What the features depend on beside the content.
-        cache: Cache folder of the suite.
-        shard_bytes: Size at which a shard is written.
+    A shard is written when it has ``shard_bytes``.
     """
 
     def __init__(
@@ -80,7 +77,7 @@ class FeatureStore:
             StoreFullError: The disk is full; what was stored before stays readable.
         """
         kind = np.float16 if self.key.half_precision else np.float32
-        with np.errstate(over="ignore"):  # told below, with the remedy
+        with np.errstate(over="ignore"):  # reported below, with the remedy
             frames = np.ascontiguousarray(states.transpose(1, 0, 2), dtype=kind)
         if not np.isfinite(frames).all():
             raise ValueError(
@@ -140,7 +137,7 @@ def _save_array(path: Path, frames: NDArray[np.floating]) -> None:
 
 
 def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes beside the path and renames, so that the path holds all of it or does not exist."""
+    """Writes a temporary file and renames it, so that the path holds all of it or nothing."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         write(partial)

@@ -1,4 +1,4 @@
-"""Recordings within a page: compressed, as text, up to a limit that is told."""
+"""Recordings within a page: compressed, as text, up to a limit that is reported."""
 
 import base64
 import io
@@ -13,13 +13,10 @@ from conversation_emotion.utterances.audio import SAMPLE_RATE, AudioError, read_
 
 
 class Clips(NamedTuple):
-    """Sound of some utterances for a page.
+    """Sound of some utterances for a page: Ogg Opus as base64, by utterance id.
 
-    Attributes:
-        sounds: Ogg Opus as base64, by utterance id.
-        num_bytes: Their size together.
-        num_left_out: Utterances whose sound would have gone beyond the limit.
-        failures: Why a clip could not be read, by utterance id.
+    ``num_bytes`` is their size together, ``num_left_out`` counts utterances beyond the limit, and
+    ``failures`` has the reason why a clip could not be read, by utterance id.
     """
 
     sounds: dict[str, str]
@@ -28,16 +25,15 @@ class Clips(NamedTuple):
     failures: dict[str, str]
 
     def describe(self, limit_bytes: int) -> str:
-        """Says how much sound there is and what is missing."""
-        said = [f"sound of {len(self.sounds)} utterances, {self.num_bytes / 2**20:.1f} MiB"]
+        """Describes how much sound there is and what is missing."""
+        lines = [f"sound of {len(self.sounds)} utterances, {self.num_bytes / 2**20:.1f} MiB"]
         if self.num_left_out:
-            said.append(
-                f"{self.num_left_out} left silent by the limit of {limit_bytes / 2**20:.3g} MiB"
-            )
+            limit = f"{limit_bytes / 2**20:.3g} MiB"
+            lines.append(f"{self.num_left_out} left silent by the limit of {limit}")
         if self.failures:
             names = ", ".join(sorted(self.failures)[:5])
-            said.append(f"{len(self.failures)} cannot be read: {names}")
-        return "; ".join(said)
+            lines.append(f"{len(self.failures)} cannot be read: {names}")
+        return "; ".join(lines)
 
 
 def encode_clips(utterances: pd.DataFrame, rows: NDArray[np.int64], limit_bytes: int) -> Clips:

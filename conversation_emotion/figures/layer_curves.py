@@ -1,4 +1,4 @@
-"""The picture of how much each layer of an encoder tells: points with intervals, and lines."""
+"""The picture of an encoder's layers: their scores with intervals, and lines of several layers."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -27,13 +27,7 @@ PROBE_TITLES = {
 
 
 class LayerCurve(NamedTuple):
-    """What an encoder's layers tell.
-
-    Attributes:
-        encoder: Its name.
-        layers: Interval of each layer by its number.
-        lines: Interval of what is made of several layers, by the names of `LINE_STYLES`.
-    """
+    """Scores of an encoder's layers by number, and lines of several layers by `LINE_STYLES`."""
 
     encoder: str
     layers: dict[int, Interval]
@@ -51,25 +45,16 @@ class CurvePanel(NamedTuple):
 def make_panel(
     title: str, encoders: Mapping[str, Mapping[str, Mapping[str, Interval]]], chance: float
 ) -> CurvePanel:
-    """Makes the panel of a corpus.
+    """Makes the panel of a corpus, with its title and the score of the majority.
 
-    Args:
-        title: Its title.
-        encoders: Scores of each probe by its name, a number or one of `PROBE_TITLES`, by encoder.
-        chance: Score of the majority.
+    Scores of each encoder are by probe, a number or one of `PROBE_TITLES`, and by metric.
     """
-    curves = [
-        LayerCurve(
-            encoder,
-            {int(name): found["uar"] for name, found in probes.items() if name.isdecimal()},
-            {
-                PROBE_TITLES[name]: probes[name]["uar"]
-                for name in ("sum", "last-4")
-                if name in probes
-            },
-        )
-        for encoder, probes in encoders.items()
-    ]
+    curves = []
+    for encoder, probes in encoders.items():
+        layers = {int(name): found["uar"] for name, found in probes.items() if name.isdecimal()}
+        names = [name for name in ("sum", "last-4") if name in probes]
+        lines = {PROBE_TITLES[name]: probes[name]["uar"] for name in names}
+        curves.append(LayerCurve(encoder, layers, lines))
     return CurvePanel(title, curves, chance)
 
 
@@ -122,7 +107,7 @@ def _draw_curve(axes: Axes, curve: LayerCurve, number: int) -> None:
 
 
 def _add_legend(figure: Figure, panels: list[Axes]) -> None:
-    """Names every line once; an encoder stands before what is made of several of its layers."""
+    """Names every line once; an encoder precedes the lines of several of its layers."""
     found = {
         label: handle
         for axes in panels

@@ -60,10 +60,10 @@ const figure = read("figure"), clips = read("clips"), picture = document.getElem
 Plotly.newPlot(picture, figure.data, figure.layout, {{
   responsive: true, displaylogo: false, modeBarButtonsToRemove: ["sendChartToCloud"]
 }});
-const sound = document.getElementById("sound"), said = document.getElementById("said");
+const sound = document.getElementById("sound"), label = document.getElementById("label");
 if (sound) picture.on("plotly_click", (event) => {{
   const name = event.points[0].customdata[0], clip = clips[name];
-  said.textContent = clip ? name : name + ": no sound in this page";
+  label.textContent = clip ? name : name + ": no sound in this page";
   sound.pause();
   if (clip) {{ sound.src = "data:audio/ogg;base64," + clip; sound.play(); }}
 }});
@@ -73,7 +73,7 @@ if (sound) picture.on("plotly_click", (event) => {{
 """
 
 _PLAYER = """<div id="player"><audio id="sound" controls></audio>
-<span id="said">Choose a point to hear its clip.</span></div>"""
+<span id="label">Choose a point to play its clip.</span></div>"""
 
 
 def write_page(
@@ -83,14 +83,10 @@ def write_page(
     figure: go.Figure,
     sounds: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes a picture with all that it needs into one file.
+    """Writes a picture, below some paragraphs, with all that it needs into one file.
 
-    Args:
-        path: Where to.
-        title: Of the page.
-        notes: Paragraphs above the picture.
-        figure: The picture; the first item of a point's custom data is its utterance.
-        sounds: Ogg Opus as base64 by utterance, for points that play; None for a silent page.
+    The first item of a point's custom data is its utterance, which plays its sound, Ogg Opus as
+    base64; without sounds the page is silent.
     """
     page = _PAGE.format(
         policy=_POLICY,
@@ -132,11 +128,8 @@ def write_layer_curves(
 ) -> list[Path]:
     """Writes the curves of layers: ``layers.csv``, ``layers.png`` and ``layers.html``.
 
-    Args:
-        folder: Where to write.
-        panels: For each corpus its title, the scores of each probe by encoder, and the UAR of the
-            majority.
-        tables: The tables that they are drawn from.
+    A panel has its title, the scores of each probe by encoder, and the UAR of the majority; the
+    tables are those that it is drawn from.
     """
     folder.mkdir(parents=True, exist_ok=True)
     table, picture, page = (folder / f"layers.{suffix}" for suffix in ("csv", "png", "html"))
@@ -191,12 +184,9 @@ def _trace_curve(curve: LayerCurve, number: int, last: int) -> list[go.Scatter]:
 def make_plane_figure(
     planes: Sequence[Plane], colourings: Sequence[Colouring], hover: pd.DataFrame
 ) -> go.Figure:
-    """Makes the picture of `planes.draw_planes` for a page.
+    """Makes the picture of `planes.draw_planes` for a page, a row per colouring.
 
-    Args:
-        planes: One per encoder.
-        colourings: One per row.
-        hover: What a point says of itself, a row per utterance; its first column is the utterance.
+    ``hover`` has the text of each point, a row per utterance; its first column is the utterance.
     """
     rows, columns = len(colourings), len(planes)
     titles = [html.escape(plane.encoder) for plane in planes]
@@ -204,7 +194,7 @@ def make_plane_figure(
         rows, columns, subplot_titles=titles, horizontal_spacing=0.03, vertical_spacing=0.1
     )
     texts = hover.astype(str).map(html.escape)
-    said = [
+    labels = [
         "<br>".join(f"{name}: {value}" for name, value in row.items())
         for row in texts.to_dict("records")
     ]
@@ -225,7 +215,7 @@ def make_plane_figure(
                         legendgroup=f"{row} {name}",
                         showlegend=column == 1,
                         customdata=hover.loc[chosen].iloc[:, [0]].to_numpy(),
-                        text=[text for text, taken in zip(said, chosen, strict=True) if taken],
+                        text=[text for text, taken in zip(labels, chosen, strict=True) if taken],
                         hovertemplate="%{text}<extra></extra>",
                     ),
                     row=row,

@@ -21,11 +21,11 @@ LOOKS = (
     Look("#000000", "X", "x"),
     Look("#8C6D00", "*", "star"),
 )
-"""Colours that stay apart for colour-blind readers (Okabe and Ito, 2008), with a dark yellow for
-their light one, which is lost on white; the symbols tell the classes without any colour."""
+"""Colours for colour-blind readers (Okabe and Ito, 2008), with a dark yellow for their light one,
+which is lost on white; the symbols distinguish the classes without any colour."""
 
 UNKNOWN = Look("#999999", ".", "circle-open")
-"""What has no class."""
+"""Look of a point without a class."""
 
 
 def look_of(number: int) -> Look:

@@ -17,12 +17,9 @@ matplotlib.use("Agg")
 
 
 class Colouring(NamedTuple):
-    """What the points of a row are coloured by.
+    """A class of each of N utterances by which points are coloured, below 0 where it has none.
 
-    Attributes:
-        title: In words.
-        labels: Names of the classes (C).
-        classes: Class of each of the N utterances, below 0 where it has none.
+    The title and the names of the classes (C) are in words.
     """
 
     title: str
@@ -38,20 +35,14 @@ class Colouring(NamedTuple):
 
 
 class Plane(NamedTuple):
-    """An encoder's picture of the N utterances.
-
-    Attributes:
-        encoder: Its name.
-        points: Places of shape (N, 2).
-        separations: How well the classes of each colouring part, by its title.
-    """
+    """Points (N, 2) of utterances, and the separation of the classes of each colouring's title."""
 
     encoder: str
     points: NDArray[np.floating]
     separations: dict[str, Separation]
 
     def describe(self, colouring: Colouring) -> str:
-        """Says the numbers that stand under a picture."""
+        """Describes the numbers under a picture."""
         numbers = self.separations[colouring.title]
         return f"silhouette {numbers.silhouette:.2f}, compactness {numbers.compactness:.2f}"
 

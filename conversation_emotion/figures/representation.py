@@ -1,4 +1,4 @@
-"""What a probe's first linear layer makes of held-out utterances: numbers, planes, pages."""
+"""The first linear layer of probes on held-out utterances: numbers, planes, pages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,13 +49,10 @@ MEASURES = (
 
 @dataclass(frozen=True, eq=False)
 class Represented:
-    """What an encoder's probes make of the test part of each fold and seed.
+    """The layer of an encoder's probes on the test part of each fold and seed.
 
-    Attributes:
-        encoder: Name of the encoder.
-        dataset: The corpus with its folds.
-        tables: A row per test utterance by fold and seed: its ``row`` in the corpus, the class that
-            was ``predicted``, and the units of the layer, ``h0``, ``h1``, ...
+    A table has a row per test utterance: its ``row`` in the corpus, the class that was
+    ``predicted``, and the units of the layer, ``h0``, ``h1``, ...
     """
 
     encoder: str
@@ -126,14 +123,7 @@ def summarise_measures(numbers: pd.DataFrame, n: int) -> dict[str, Interval]:
 
 
 class Picture(NamedTuple):
-    """How a fold is drawn.
-
-    Attributes:
-        corpus: Name of the corpus.
-        fold: The fold whose test part is shown.
-        settings: Neighbours of a point, and the size of the sound in the page.
-        epochs: Passes over train of every probe.
-    """
+    """The fold of a corpus whose test part is drawn, and the epochs of every probe."""
 
     corpus: str
     fold: Fold
@@ -159,11 +149,8 @@ def draw_representations(
 ) -> tuple[list[Path], pd.DataFrame, str]:
     """Draws the planes of one fold, seed 0, as a picture and as a page that plays the clips.
 
-    Args:
-        measured: Measures of each encoder's representation.
-        picture: What is drawn.
-        notes: Lines below the page's planes.
-        folder: Where ``planes.png``, ``planes.html`` and ``separation.csv`` are written.
+    The folder gets ``planes.png``, ``planes.html`` and ``separation.csv``; notes are lines of the
+    page.
 
     Returns:
         The files, the points of all planes, and how much sound the page holds, in words.
@@ -186,17 +173,17 @@ def draw_representations(
     drawing, page, numbers = (folder / f for f in ("planes.png", "planes.html", "separation.csv"))
     title = picture.title(dataset, rows)
     draw_planes(planes, colourings, title).savefig(drawing, dpi=150)
-    known = _describe_points(dataset, rows, levels[rows])
+    shown = _describe_points(dataset, rows, levels[rows])
     limit = int(picture.settings.audio_mib * 2**20)
     clips = encode_clips(dataset.utterances, rows, limit)
     sound = clips.describe(limit)
     lines = [title, *(describe_measures(x.encoder, found) for x, found in measured.items()), *notes]
     lines.append(f"This page holds recordings of the corpus, under its licence: {sound}.")
-    figure = make_plane_figure(planes, colourings, known)
+    figure = make_plane_figure(planes, colourings, shown)
     write_page(page, f"How encoders lay out {picture.corpus}", lines, figure, clips.sounds)
     pd.concat([one.measure() for one in found], ignore_index=True).to_csv(numbers, index=False)
     points = [
-        known.assign(encoder=plane.encoder, x=plane.points[:, 0], y=plane.points[:, 1])
+        shown.assign(encoder=plane.encoder, x=plane.points[:, 0], y=plane.points[:, 1])
         for plane in planes
     ]
     return [drawing, page, numbers], pd.concat(points), sound
@@ -218,7 +205,7 @@ def describe_measures(encoder: str, measures: dict[str, Interval]) -> str:
 def _describe_points(
     dataset: Dataset, rows: NDArray[np.int64], levels: NDArray[np.int64]
 ) -> pd.DataFrame:
-    """Returns what is known of each utterance: its id first."""
+    """Returns the id, speaker, emotion and arousal of each utterance."""
     table = dataset.utterances.iloc[rows][["utterance_id", "speaker", "emotion"]]
     names = ["unknown" if level < 0 else LEVELS[level] for level in levels]
     return table.reset_index(drop=True).assign(arousal=names)

@@ -142,13 +142,3 @@ def _cell(part: Part) -> str:
     """Returns three cells of a Markdown table, in which a bar would begin another cell."""
     speakers = name_speakers(part.speakers).replace("|", "\\|")
     return f"{speakers} | {part.num_targets:,} | {part.score:.1%}"
-
-
-def check_registered_name(name: str | None) -> None:
-    """Refuses, before any training, a name that the model registry would refuse after it.
-
-    Raises:
-        ValueError: The name is empty or holds a slash or colon.
-    """
-    if name is not None and (not name.strip() or set(name) & set("/:")):
-        raise ValueError(f"--register must be a name without / and :, got {name!r}")

@@ -10,11 +10,9 @@ from conversation_emotion.models.fine_tuned import EncoderModel, Encoding
 
 
 def add_adapters(model: EncoderModel, rank: int) -> None:
-    """Puts adapters into the encoder, in place, and freezes everything else of it.
+    """Adds adapters to the encoder, in place, and freezes everything else of it but the heads.
 
-    Args:
-        model: Its heads learn as before.
-        rank: Of the changes that are learnt.
+    The rank is that of the trained changes.
 
     Raises:
         ModuleNotFoundError: peft is not installed.
@@ -34,7 +32,7 @@ def add_adapters(model: EncoderModel, rank: int) -> None:
 
 
 def merge_adapters(model: nn.Module) -> Weights:
-    """Gives the weights of a model without adapters that computes the same.
+    """Returns the weights of a model without adapters that computes the same.
 
     Adapters are merged before checkpoints are averaged: the mean of products is not the product of
     means.
@@ -42,9 +40,9 @@ def merge_adapters(model: nn.Module) -> Weights:
     from peft.tuners.lora import LoraLayer
 
     merged = copy.deepcopy(model)
-    found = [(name, part) for name, part in merged.named_modules() if isinstance(part, LoraLayer)]
-    for name, part in found:
-        part.merge()  # type: ignore[operator]
+    layers = [(name, m) for name, m in merged.named_modules() if isinstance(m, LoraLayer)]
+    for name, layer in layers:
+        layer.merge()  # type: ignore[operator]
         parent, _, own = name.rpartition(".")
-        setattr(merged.get_submodule(parent), own, part.get_base_layer())
+        setattr(merged.get_submodule(parent), own, layer.get_base_layer())
     return merged.state_dict()

@@ -21,8 +21,8 @@ def average_weights(checkpoints: Sequence[Weights]) -> Weights:
         raise ValueError("nothing to average: no checkpoint was given")
     first = checkpoints[0]
     for number, other in enumerate(checkpoints[1:], start=1):
-        if strange := sorted(first.keys() ^ other.keys()):
-            raise ValueError(f"checkpoints 0 and {number} differ in {strange}")
+        if different := sorted(first.keys() ^ other.keys()):
+            raise ValueError(f"checkpoints 0 and {number} differ in {different}")
     return {
         name: torch.stack([weights[name].double() for weights in checkpoints])
         .mean(dim=0)
@@ -34,12 +34,7 @@ def average_weights(checkpoints: Sequence[Weights]) -> Weights:
 
 
 class Soup(NamedTuple):
-    """Weights averaged from some checkpoints.
-
-    Attributes:
-        weights: Their mean.
-        chosen: Numbers of the checkpoints in it, in the order in which they were tried.
-    """
+    """The mean weights of some checkpoints, whose numbers are in the order of their trial."""
 
     weights: Weights
     chosen: list[int]
@@ -48,9 +43,7 @@ class Soup(NamedTuple):
 def greedy_soup(checkpoints: Sequence[Weights], score: Callable[[Weights], float]) -> Soup:
     """Averages those checkpoints that do not lower a score on valid (Wortsman et al., 2022).
 
-    Args:
-        checkpoints: From the best to the worst; the first is always in.
-        score: Scores weights on valid, the higher the better.
+    Checkpoints come from the best, which is always in, to the worst; a larger score is better.
 
     Raises:
         ValueError: There are none, or they differ in their names.

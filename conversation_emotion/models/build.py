@@ -26,10 +26,7 @@ from conversation_emotion.models.perception import (
     make_aggregator,
 )
 from conversation_emotion.settings.features import FeatureSettings
-from conversation_emotion.settings.models import (
-    ConversationModelSettings,
-    ModelSettings,
-)
+from conversation_emotion.settings.models import ConversationModelSettings, ModelSettings
 
 
 def build_model(
@@ -40,14 +37,10 @@ def build_model(
     num_outputs: int,
     num_emotions: int,
 ) -> nn.Module:
-    """Builds an untrained model.
+    """Builds an untrained model, with the statistics of the training windows of each source.
 
-    Args:
-        settings: Which parts, and how large.
-        features: What pools the frames of each source.
-        standardisations: Statistics of the training windows, one for each source.
-        num_outputs: Outputs of the head: classes (C), or numbers to predict.
-        num_emotions: Emotions that the corpus names (R), for the auxiliary heads.
+    ``num_outputs`` are classes (C) or numbers to predict; ``num_emotions`` are those that the
+    corpus names (R), for the auxiliary heads.
     """
     if isinstance(settings, ConversationModelSettings):
         perceptions = _build_perceptions(features, standardisations)
@@ -65,26 +58,20 @@ def build_model(
 def _build_conversation_model(
     settings: ConversationModelSettings,
     perceptions: Mapping[str, Perception],
-    num_outputs: int,
+    num_classes: int,
     num_emotions: int,
 ) -> ConversationModel:
     labels = HistoryLabels(num_emotions) if settings.history_labels == "gold" else None
     label_sizes = [] if labels is None else [labels.output_size]
     streams, size = [], settings.hidden_size
+    build_dialogue = DIALOGUE_MODELS[settings.dialogue_model]
     for names in partition_modalities(tuple(perceptions), settings.fusion):
         input_sizes = [perceptions[name].output_size for name in names] + label_sizes
         join = JOINS[settings.fusion](input_sizes, size, settings.input_dropout)
-        dialogue = DIALOGUE_MODELS[settings.dialogue_model](
-            size, size, settings.num_layers, settings.dropout
-        )
+        dialogue = build_dialogue(size, size, settings.num_layers, settings.dropout)
         streams.append(Stream(names, join, size, dialogue))
     return ConversationModel(
-        perceptions,
-        streams,
-        num_classes=num_outputs,
-        num_emotions=num_emotions,
-        history_labels=labels,
-        dropout=settings.dropout,
+        perceptions, streams, num_classes, num_emotions, labels, settings.dropout
     )
 
 

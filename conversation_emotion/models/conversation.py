@@ -13,12 +13,12 @@ from conversation_emotion.utterances.labels import IGNORED
 
 
 class Outputs(NamedTuple):
-    """What a model says of a batch.
+    """The outputs of a model for a batch.
 
     Attributes:
-        logits: Scores of the classes to judge: (B, C).
-        emotions: Scores of all emotions that the corpus names, or None: (B, R).
-        recognition: Scores of the emotions of the utterances heard, or None: (B, U, R).
+        logits: Of the classes of each target: (B, C).
+        emotions: Logits of all emotions that the corpus names, or None: (B, R).
+        recognition: The same of each utterance of the context, or None: (B, U, R).
     """
 
     logits: Tensor
@@ -27,14 +27,7 @@ class Outputs(NamedTuple):
 
 
 class HistoryLabels(nn.Module):
-    """Gold emotions of the past as an input, for the variant that is told them.
-
-    The judged utterance itself is never told.
-
-    Args:
-        num_classes: Emotions that may occur in the past (R).
-        size: Units of an emotion's embedding.
-    """
+    """Gold emotions of the context (R) as embeddings; that of the target is never given."""
 
     def __init__(self, num_classes: int, size: int = 32) -> None:
         super().__init__()
@@ -42,19 +35,15 @@ class HistoryLabels(nn.Module):
         self.output_size = size
 
     def forward(self, classes: Tensor, is_target: Tensor) -> Tensor:
-        """Embeds the classes of the utterances heard: (B, U), (B, U) -> (B, U, size)."""
+        """Embeds the emotions of the context: (B, U), (B, U) -> (B, U, size)."""
         unknown = (classes == IGNORED) | is_target
         return self.embedding(classes.masked_fill(unknown, self.embedding.num_embeddings - 1))
 
 
 class Stream(nn.Module):
-    """Modalities heard together: joined, placed in the dialogue, read.
+    """Modalities that one dialogue model reads, as vectors of ``size`` features.
 
-    Args:
-        modalities: Their names, in the order in which they are joined.
-        join: One of `fusion.JOINS` for their sizes.
-        size: Features that the dialogue model reads.
-        dialogue: One of `dialogue.DIALOGUE_MODELS` for that size.
+    They are joined in the order given by one of `fusion.JOINS`; speaker and distance are added.
     """
 
     def __init__(
@@ -66,21 +55,19 @@ class Stream(nn.Module):
         self.place = Place(size)
         self.dialogue = dialogue
 
-    def forward(self, heard: Sequence[Tensor], batch: Batch) -> DialogueState:
+    def forward(self, inputs: Sequence[Tensor], batch: Batch) -> DialogueState:
         """Reads the real utterances of a batch: (M, D) of each modality."""
         placed = self.place(batch.roles, batch.turns_back)
-        joined = self.join(heard, batch.mask)
+        joined = self.join(inputs, batch.mask)
         placed = placed.index_put((batch.mask,), joined, accumulate=True)
         state: DialogueState = self.dialogue(placed, batch.mask, batch.roles)
         return state
 
 
 class Place(nn.Module):
-    """Who speaks and how many turns ago, as learned vectors that are added to an utterance.
+    """Learned vectors of who speaks and how many turns ago, which are added to an utterance.
 
-    Args:
-        size: Features of an utterance.
-        farthest: Turns beyond which no difference is made.
+    Distances beyond ``farthest`` turns share one vector.
     """
 
     def __init__(self, size: int, farthest: int = 7) -> None:
@@ -95,17 +82,17 @@ class Place(nn.Module):
 
 
 class ConversationModel(nn.Module):
-    """Judges the emotion of a turn from what was heard before it.
+    """Predicts the emotion of a turn from its visible context.
 
     Late fusion is one stream for each modality, whose summaries are joined before the head; all
     other fusions are one stream, see `conversation_emotion.models.fusion`.
 
     Args:
         perceptions: One per modality.
-        streams: Which modalities are heard together, and by what.
-        num_classes: Classes to judge (C).
+        streams: Which modalities are read together, and by what.
+        num_classes: Classes of the targets (C).
         num_emotions: Emotions that the corpus names (R), for the auxiliary heads; 0 for none.
-        history_labels: Tells the past emotions, for the variant that is given them.
+        history_labels: Embeds the gold emotions of the context, for the variant with them.
         dropout: Before the heads.
     """
 
@@ -130,19 +117,18 @@ class ConversationModel(nn.Module):
         self.recognition = nn.Linear(state_size, num_emotions) if num_emotions else None
 
     def forward(self, batch: Batch) -> Outputs:
-        """Judges a batch; see `Outputs` for the shapes."""
+        """Predicts a batch; see `Outputs` for the shapes."""
         perceived = {
             name: perception(batch.states[name], batch.frames[name])
             for name, perception in self.perceptions.items()
         }
-        told = []
+        labels = []
         if self.history_labels is not None:
-            told = [self.history_labels(batch.context_emotions, batch.is_target)[batch.mask]]
+            labels = [self.history_labels(batch.context_emotions, batch.is_target)[batch.mask]]
         states: list[DialogueState] = []
         for stream in self.streams:
             assert isinstance(stream, Stream)
-            heard = [perceived[name] for name in stream.modalities] + told
-            states.append(stream(heard, batch))
+            states.append(stream([perceived[name] for name in stream.modalities] + labels, batch))
         summary = self.dropout(torch.cat([state.summary for state in states], dim=-1))
         logits = self.head(summary)
         if self.emotions is None or self.recognition is None:
@@ -152,18 +138,12 @@ class ConversationModel(nn.Module):
 
 
 class UtteranceModel(nn.Module):
-    """Judges the emotion of an utterance by itself: perception and one or two linear maps.
+    """Predicts the emotion of a single utterance: perception and one or two linear maps.
 
     With two this is the probe of SUPERB (Yang et al., 2021), which maps every frame linearly to 256
     units, averages the frames and maps the average to the classes. What is linear can be averaged
     before as well as after, so that utterances averaged beforehand give the same function. Where
-    the perception maps frames itself, one linear map follows.
-
-    Args:
-        perceptions: One per modality.
-        hidden_size: Units between the maps, None for one map.
-        num_classes: Classes to judge (C).
-        dropout: On what is perceived.
+    the perception maps frames itself, one linear map follows: ``hidden_size`` is then None.
     """
 
     def __init__(
@@ -181,13 +161,13 @@ class UtteranceModel(nn.Module):
         self.head = nn.Linear(hidden_size or size, num_classes)
 
     def forward(self, batch: Batch) -> Outputs:
-        """Judges a batch in which each window is one utterance; see `Outputs` for the shapes."""
-        heard = self.dropout(self.perceive(batch))
-        return Outputs(self.head(self.projection(heard)), None, None)
+        """Predicts a batch in which each window is one utterance; see `Outputs` for the shapes."""
+        perceived = self.dropout(self.perceive(batch))
+        return Outputs(self.head(self.projection(perceived)), None, None)
 
     def perceive(self, batch: Batch) -> Tensor:
-        """Puts what is perceived by all modalities side by side: (B, D)."""
-        assert batch.mask.size(1) == 1, "an utterance model hears no context"
+        """Concatenates the vectors of all modalities: (B, D)."""
+        assert batch.mask.size(1) == 1, "an utterance model takes no context"
         perceived = [
             perception(batch.states[name], batch.frames[name])
             for name, perception in self.perceptions.items()

@@ -1,4 +1,4 @@
-"""Dialogue models: from the utterances heard so far to the state of the conversation.
+"""Dialogue models: from the context so far to the state of the conversation.
 
 All read a window from its oldest utterance to its latest and never look ahead: the state of an
 utterance depends on it and on those before it.
@@ -13,10 +13,10 @@ from conversation_emotion.datasets.windows import INTERLOCUTOR, SPEAKER
 
 
 class DialogueState(NamedTuple):
-    """What a dialogue model makes of a batch of windows.
+    """The states of a batch of windows.
 
     Attributes:
-        summary: The conversation as the judged turn finds it: (B, H').
+        summary: The conversation before the target: (B, H').
         utterances: State after each utterance, zero at padded ones: (B, U, H).
     """
 
@@ -25,13 +25,9 @@ class DialogueState(NamedTuple):
 
 
 class RoleReader(nn.Module):
-    """The utterances of one role: a GRU, self-attention over its states, their mean.
+    """The utterances of one role: a GRU of H units, and the mean of self-attention over its states.
 
-    Args:
-        size: Units (H).
-        num_layers: Layers of the GRU.
-        dropout: Between those layers.
-        attends: Whether self-attention follows the GRU; the last state is taken otherwise.
+    Without ``attends`` its last state is taken.
     """
 
     def __init__(self, size: int, num_layers: int, dropout: float, attends: bool) -> None:
@@ -58,9 +54,9 @@ class RoleReader(nn.Module):
 class HierarchicalGRU(nn.Module):
     """Utterances, then roles, then the conversation (Shi et al., 2023).
 
-    An interaction GRU reads all utterances. Its states go to a reader of the speaker whose turn is
-    judged and to one of their interlocutor; a spectator has none, and is heard through the last
-    interaction state. The three are joined.
+    An interaction GRU reads all utterances. Its states go to a reader of the target's speaker and
+    to one of their interlocutor; a spectator has none and counts through the last interaction
+    state. The three are concatenated.
 
     Args:
         input_size: Features per utterance (D).
@@ -93,7 +89,7 @@ class HierarchicalGRU(nn.Module):
 
 
 class TwoRoleGRU(nn.Module):
-    """The speaker of the judged turn and all others, without attention (Shi et al., 2020).
+    """The target's speaker and all others, without attention (Shi et al., 2020).
 
     The arguments are those of `HierarchicalGRU`.
     """
@@ -133,17 +129,13 @@ class SingleGRU(nn.Module):
         self.utterance_size = self.summary_size = hidden_size
 
     def forward(self, utterances: Tensor, mask: Tensor, roles: Tensor) -> DialogueState:
-        """Reads (B, U, D) utterances and their mask (B, U); roles are not looked at."""
+        """Reads (B, U, D) utterances and their mask (B, U); roles are not used."""
         del roles
         states = self.gru(self.dropout(utterances))[0] * mask.unsqueeze(-1)
         return DialogueState(last_state(states, mask), states)
 
 
-DIALOGUE_MODELS = {
-    "hierarchical": HierarchicalGRU,
-    "two-role": TwoRoleGRU,
-    "single": SingleGRU,
-}
+DIALOGUE_MODELS = {"hierarchical": HierarchicalGRU, "two-role": TwoRoleGRU, "single": SingleGRU}
 
 
 def gather_chosen(states: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:

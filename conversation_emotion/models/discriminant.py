@@ -19,14 +19,9 @@ NEVER = -1e4
 def solve_head(
     model: UtteranceModel, train: DataLoader[int], *, is_balanced: bool
 ) -> UtteranceModel:
-    """Sets the one linear map of a model to the discriminants of what it perceives of train.
+    """Solves the one linear map of a model on the vectors of train, and leaves the rest as it is.
 
-    The rest of the model stays as it was built.
-
-    Args:
-        model: A model of one linear map.
-        train: Batches to learn from.
-        is_balanced: Whether each class is as probable as any other, or as frequent as in train.
+    With ``is_balanced`` each class is as probable as any other, else as frequent as in train.
     """
     vectors, targets = perceive_all(model, train)
     weights, biases = fit_discriminants(
@@ -47,17 +42,12 @@ def fit_discriminants(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Fits a discriminant for each class, with the covariance of Ledoit and Wolf (2004).
 
-    How far the covariance is drawn towards a diagonal follows from the vectors: there is nothing to
-    be chosen by valid.
-
-    Args:
-        vectors: What is perceived of N utterances, (N, D).
-        targets: Their classes, (N,).
-        num_classes: Classes that there are (C).
-        is_balanced: As `solve_head` takes it.
+    How far the covariance is drawn towards a diagonal follows from the vectors, so that nothing is
+    left to select by valid.
 
     Returns:
-        Weights (C, D) and biases (C,), whose softmax is the probability of each class.
+        From vectors (N, D) and their classes (N,) weights (C, D) and biases (C,), whose softmax is
+        the probability of each class.
 
     Raises:
         ValueError: There are fewer than two classes in train.
@@ -80,7 +70,7 @@ def fit_discriminants(
 def perceive_all(
     model: UtteranceModel, batches: DataLoader[int]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Returns what a model perceives of every utterance, and their classes: (N, D), (N,)."""
+    """Returns the vector and the class of every utterance: (N, D), (N,)."""
     model.eval()
     with torch.inference_mode():
         parts = [(model.perceive(batch), batch.targets) for batch in cast(Iterable[Batch], batches)]

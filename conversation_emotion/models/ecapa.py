@@ -1,7 +1,7 @@
 """ECAPA-TDNN as an aggregator: SpeechBrain's network, blind to padding and to batch-mates.
 
 SpeechBrain's convolutions mirror the frames at the edges of a batch and its norms count padding, so
-that an utterance changes with those beside it. Here convolutions see zeros beyond the real frames,
+that an utterance changes with its batch-mates. Here convolutions see zeros beyond the real frames,
 whether padded or not, and the statistics of a batch are those of its real frames.
 """
 
@@ -15,7 +15,7 @@ class _RealFrames:
     mask: Tensor | None = None
 
     def of(self, states: Tensor) -> Tensor | None:
-        """Returns the mask of (B, C, T) states; what was pooled to another length is all real."""
+        """Returns the mask of (B, C, T) states; states pooled to another length are all real."""
         if self.mask is None or self.mask.size(-1) != states.size(-1):
             return None
         return self.mask
@@ -62,11 +62,7 @@ class _Norm(nn.BatchNorm1d):
 class EcapaPooling(nn.Module):
     """ECAPA-TDNN over the real frames (Desplanques et al., 2020), sizes in its proportions.
 
-    Args:
-        input_size: Features per frame (D).
-        hidden_size: Channels (512 as published), a multiple of 8. The cost grows with the square.
-        output_size: Features of an utterance.
-        dropout: Of channels, within the blocks.
+    It has ``hidden_size`` channels, 512 as published; the cost grows with the square.
 
     Raises:
         ValueError: The channels are no multiple of 8.
@@ -90,7 +86,7 @@ class EcapaPooling(nn.Module):
             se_channels=max(hidden_size // 4, 8),
             dropout=dropout,
         )
-        _mask_parts(self.network, self.real)
+        _mask_layers(self.network, self.real)
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         """Pools: (..., T, D), (..., T) -> (..., E); an utterance without frames as one of zeros."""
@@ -108,8 +104,8 @@ class EcapaPooling(nn.Module):
         return pooled.squeeze(1).unflatten(0, shape)
 
 
-def _mask_parts(network: nn.Module, real: _RealFrames) -> None:
-    """Puts the convolutions and norms here in the place of SpeechBrain's."""
+def _mask_layers(network: nn.Module, real: _RealFrames) -> None:
+    """Replaces SpeechBrain's convolutions and norms by those of this file."""
     from speechbrain.lobes.models.ECAPA_TDNN import BatchNorm1d, Conv1d
 
     for name, child in network.named_children():
@@ -118,4 +114,4 @@ def _mask_parts(network: nn.Module, real: _RealFrames) -> None:
         elif isinstance(child, BatchNorm1d):
             setattr(network, name, _Norm(child.norm.num_features, real))
         else:
-            _mask_parts(child, real)
+            _mask_layers(child, real)

@@ -1,7 +1,7 @@
 """A model that trains an encoder: one vector per utterance, a linear head, and maybe a second one.
 
-The second head spells what is said, a character or blank per frame, as in Cai et al. (2021). The
-encoder comes as an argument: `Encoding` is all that is asked of it.
+The second head spells the transcript, a character or blank per frame, as in Cai et al. (2021). The
+encoder comes as an argument, by the protocol `Encoding`.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from conversation_emotion.features.encoders import Encoder
 
 TimePooling = Literal["mean", "sum"]
-"""What becomes of the frames of an utterance."""
+"""How the frames of an utterance are pooled."""
 
 
 class Encoding(Protocol):
@@ -32,12 +32,12 @@ class Encoding(Protocol):
 
     @property
     def reader(self) -> Encoder:
-        """Computes the encoder's input: a frozen front end, or the samples themselves."""
+        """Encoder of the input: a frozen front end, or the samples themselves."""
         ...
 
     @property
     def identity(self) -> str:
-        """Everything that the weights are known by."""
+        """Text that identifies the weights."""
         ...
 
     def keep_blocks(self, count: int) -> None:
@@ -58,7 +58,7 @@ class Encoding(Protocol):
 
 
 class ClipOutputs(NamedTuple):
-    """What a model says of a batch of clips.
+    """The outputs of a model for a batch of clips.
 
     Attributes:
         logits: Of each class: (B, C).
@@ -73,14 +73,10 @@ class ClipOutputs(NamedTuple):
 
 
 class EncoderModel(nn.Module):
-    """An encoder, its frames pooled over what is real, and linear heads.
+    """An encoder with the interface of `Encoding`, its real frames pooled, and linear heads.
 
-    Args:
-        encoder: Module that answers as `Encoding`.
-        num_classes: Classes to judge (C).
-        pooling: Mean or sum of the real frames; the sum is that of Cai et al. (2021).
-        num_characters: Characters to spell with, the blank included (V); 0 for no such head.
-        dropout: On the frames before the heads.
+    Pooling by sum is that of Cai et al. (2021). ``num_characters`` counts those of the second head,
+    the blank included (V); with 0 there is none. Dropout is on the frames before the heads.
     """
 
     def __init__(
@@ -101,7 +97,7 @@ class EncoderModel(nn.Module):
         self.spelling = nn.Linear(size, num_characters) if num_characters else None
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> ClipOutputs:
-        """Judges a batch: (B, N, D'), (B,); see `ClipOutputs`."""
+        """Predicts a batch: (B, N, D'), (B,); see `ClipOutputs`."""
         frames, num_frames = self.encoder(inputs, lengths)
         frames = self.dropout(frames)
         logits = self.head(pool_time(frames, num_frames, self.pooling))

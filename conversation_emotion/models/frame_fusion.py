@@ -1,7 +1,7 @@
 """Fusion of several encoders of one utterance: before, between or behind the aggregators.
 
-    early            frames side by side, then one aggregator: "+" in Morais et al. (2022)
-    late             an aggregator for each, and their utterance vectors side by side: "&" there
+    early            frames concatenated, then one aggregator: "+" in Morais et al. (2022)
+    late             an aggregator for each, their utterance vectors concatenated: "&" there
     gated            the same vectors, weighed unit by unit by gates that see all of them
     cross-attention  frames of each attend to those of the others, then an aggregator for each
 
@@ -10,139 +10,100 @@ over the longest of the utterance: frame ``t`` of N takes frame ``floor((t + 1/2
 nearest in relative time. Tokens are thereby spread evenly over the speech, without an alignment.
 """
 
-import math
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.models.conversation import Outputs
-from conversation_emotion.models.fusion import Fusion, GatedFusion
+from conversation_emotion.models.fusion import Fusion, GatedFusion, pairwise_attention
+from conversation_emotion.models.perception import Frames
 
 
-class Frames(NamedTuple):
-    """A sequence for each of M utterances.
+class FrameConcatenation(nn.Module):
+    """Early fusion: all sequences stretched over the longest of the utterance, then concatenated.
 
-    Attributes:
-        states: Features of each frame: (M, T, D).
-        mask: Real frames, none where an utterance lacks the encoder's modality: (M, T).
-    """
-
-    states: Tensor
-    mask: Tensor
-
-
-class SideBySide(nn.Module):
-    """Early fusion: all sequences stretched over the longest of the utterance, then joined.
-
-    Args:
-        sizes: Features of each source (D of each).
+    ``sizes`` are the features of each source.
     """
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
         super().__init__()
         self.output_sizes = {"joined": sum(sizes.values())}
 
-    def forward(self, heard: Mapping[str, Frames]) -> dict[str, Frames]:
-        """Joins the frames of all sources to those of one stream, ``joined``."""
-        counts = torch.stack([frames.mask.sum(dim=-1) for frames in heard.values()])
+    def forward(self, sources: Mapping[str, Frames]) -> dict[str, Frames]:
+        """Concatenates the frames of all sources to those of one stream, ``joined``."""
+        counts = torch.stack([frames.mask.sum(dim=-1) for frames in sources.values()])
         longest = counts.amax(dim=0)
         mask = torch.arange(max(1, int(longest.max())), device=longest.device) < longest[:, None]
-        joined = [stretch(frames, mask) for frames in heard.values()]
+        joined = [stretch(frames, mask) for frames in sources.values()]
         return {"joined": Frames(torch.cat(joined, dim=-1), mask)}
 
 
-class Apart(nn.Module):
-    """Late and gated fusion: a stream for each source. The arguments are those of `SideBySide`."""
+class SeparateStreams(nn.Module):
+    """Late and gated fusion: a stream for each source, with features of the sizes given."""
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
         super().__init__()
         self.output_sizes = dict(sizes)
 
-    def forward(self, heard: Mapping[str, Frames]) -> dict[str, Frames]:
+    def forward(self, sources: Mapping[str, Frames]) -> dict[str, Frames]:
         """Leaves the frames as they are."""
-        return dict(heard)
+        return dict(sources)
 
 
-class Attending(nn.Module):
-    """Each source's frames ask those of the others (after Tsai et al., 2019).
-
-    Args:
-        sizes: Features of each source (D of each).
-        size: Units in which they meet (H).
-        num_heads: Heads at most; as many as divide the size.
-    """
+class FrameAttention(nn.Module):
+    """Each source's frames attend to those of the others, in H units (after Tsai et al., 2019)."""
 
     def __init__(self, sizes: Mapping[str, int], size: int = 64, num_heads: int = 4) -> None:
         super().__init__()
         self.output_sizes = dict.fromkeys(sizes, size)
         self.projections = nn.ModuleDict({name: nn.Linear(n, size) for name, n in sizes.items()})
         self.norms = nn.ModuleDict({name: nn.LayerNorm(size) for name in sizes})
-        self.attention = nn.ModuleDict(
-            {
-                f"{asking} of {asked}": nn.MultiheadAttention(
-                    size, math.gcd(size, num_heads), batch_first=True
-                )
-                for asking in sizes
-                for asked in sizes
-                if asking != asked
-            }
-        )
+        self.attention = pairwise_attention(sizes, " of ", size, num_heads)
 
-    def forward(self, heard: Mapping[str, Frames]) -> dict[str, Frames]:
-        """Adds to each frame what it finds in the others; nothing where they are missing."""
-        states = {name: self.projections[name](one.states) for name, one in heard.items()}
-        met = dict(states)
+    def forward(self, sources: Mapping[str, Frames]) -> dict[str, Frames]:
+        """Adds to each frame its attention over the others; nothing where they are missing."""
+        states = {name: self.projections[name](one.states) for name, one in sources.items()}
+        fused = dict(states)
         for pair, attention in self.attention.items():
-            asking, asked = pair.split(" of ")
-            met[asking] = met[asking] + self._ask(attention, states, heard, asking, asked)
-        return {name: Frames(self.norms[name](met[name]), one.mask) for name, one in heard.items()}
-
-    @staticmethod
-    def _ask(
-        attention: nn.Module,
-        states: Mapping[str, Tensor],
-        heard: Mapping[str, Frames],
-        asking: str,
-        asked: str,
-    ) -> Tensor:
-        is_there = heard[asked].mask.any(dim=-1)
-        is_padding = ~heard[asked].mask & is_there[:, None]  # of nothing there is no average
-        answer, _ = attention(
-            states[asking],
-            states[asked],
-            states[asked],
-            key_padding_mask=is_padding,
-            need_weights=False,
-        )
-        return answer * is_there[:, None, None]
+            query, key = pair.split(" of ")
+            mask = sources[key].mask
+            is_there = mask.any(dim=-1)
+            attended, _ = attention(
+                states[query],
+                states[key],
+                states[key],
+                key_padding_mask=~mask & is_there[:, None],  # softmax over no frame is undefined
+                need_weights=False,
+            )
+            fused[query] = fused[query] + attended * is_there[:, None, None]
+        return {n: Frames(self.norms[n](fused[n]), one.mask) for n, one in sources.items()}
 
 
 FRAME_FUSIONS = {
-    "early": SideBySide,
-    "late": Apart,
-    "gated": Apart,
-    "cross-attention": Attending,
+    "early": FrameConcatenation,
+    "late": SeparateStreams,
+    "gated": SeparateStreams,
+    "cross-attention": FrameAttention,
 }
-"""Where the frames of several encoders meet, by fusion."""
+"""How the frames of several encoders are fused."""
 
 
 class FusionModel(nn.Module):
-    """Judges an utterance from several encoders.
+    """Predicts the class of an utterance from several encoders.
 
-    A source whose modality an utterance lacks is zero, with a flag that says so.
+    A source whose modality an utterance lacks is zero, with a flag of its presence.
 
     Args:
         sources: For each encoder what makes frames of its states: (M, L, T, D) -> (M, T, D').
         meeting: One of `FRAME_FUSIONS` for the sizes of the sources.
-        aggregators: One for each stream that leaves the meeting.
-        fusion: How the utterance vectors become one: gated, or side by side.
-        num_classes: Classes to judge (C).
+        aggregators: One for each stream of the fused frames.
+        fusion: How the utterance vectors become one: gated, or concatenated.
+        num_classes: Classes of the targets (C).
         dropout: On the utterance vector.
         source_dropout: Chance for each source that an utterance loses it in training, but never all
-            that it has, so that none is left unlearnt behind one that is easier to learn by heart
+            that it has, so that none is left untrained behind one that fits train more easily
             (Neverova et al., 2016); sources that are not named stay.
     """
 
@@ -169,33 +130,29 @@ class FusionModel(nn.Module):
         self.head = nn.Linear(size + len(sources), num_classes)
 
     def forward(self, batch: Batch) -> Outputs:
-        """Judges a batch in which each window is one utterance; see `Outputs` for the shapes."""
-        assert batch.mask.size(1) == 1, "an utterance model hears no context"
+        """Predicts a batch in which each window is one utterance; see `Outputs` for the shapes."""
+        assert batch.mask.size(1) == 1, "an utterance model takes no context"
         masks = {name: batch.frames[name] for name in self.sources}
         if self.training and self.source_dropout:
             masks = drop_sources(masks, self.source_dropout)
-        heard = {
-            name: Frames(source(batch.states[name]), masks[name])
+        frames = {
+            name: Frames(source(batch.states[name]) * masks[name].unsqueeze(-1), masks[name])
             for name, source in self.sources.items()
-        }
-        heard = {
-            name: Frames(one.states * one.mask.unsqueeze(-1), one.mask)
-            for name, one in heard.items()
         }
         vectors = [
             self.aggregators[name](one.states, one.mask) * one.mask.any(dim=-1, keepdim=True)
-            for name, one in self.meeting(heard).items()
+            for name, one in self.meeting(frames).items()
         ]
         joined = (
             torch.cat(vectors, dim=-1) if self.gates is None else self.gates(vectors, batch.mask)
         )
-        flags = torch.stack([one.mask.any(dim=-1) for one in heard.values()], dim=-1)
+        flags = torch.stack([one.mask.any(dim=-1) for one in frames.values()], dim=-1)
         vector = torch.cat([self.dropout(joined), flags.to(joined.dtype)], dim=-1)
         return Outputs(self.head(vector), None, None)
 
 
 def drop_sources(masks: Mapping[str, Tensor], shares: Mapping[str, float]) -> dict[str, Tensor]:
-    """Takes each source from its share of the utterances, never all of one: masks of (M, T)."""
+    """Removes each source from its share of the utterances, never all of one: masks of (M, T)."""
     is_there = torch.stack([mask.any(dim=-1) for mask in masks.values()], dim=-1)
     chances = torch.tensor([shares.get(name, 0.0) for name in masks], device=is_there.device)
     is_left = is_there & (torch.rand_like(is_there, dtype=torch.float32) >= chances)

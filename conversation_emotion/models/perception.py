@@ -1,10 +1,11 @@
 """Perception: from the hidden states of an utterance to one vector per modality.
 
-Standardisation, and a principal component analysis where one is asked for, are fitted on the train
-part and live inside the model as buffers, so that a saved model needs no statistics beside it.
+Standardisation and principal components are fitted on the train part and live inside the model as
+buffers, so that a saved model needs no other statistics.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,13 @@ from conversation_emotion.models.ecapa import EcapaPooling
 from conversation_emotion.settings.features import Aggregator
 
 TINY = 1e-5
+
+
+class Frames(NamedTuple):
+    """Frames of B utterances: states (B, T, D), and a mask of those that are real (B, T)."""
+
+    states: Tensor
+    mask: Tensor
 
 
 class Standardisation(nn.Module):
@@ -101,11 +109,9 @@ def identity(num_layers: int, size: int) -> Standardisation:
 
 
 class LayerSum(nn.Module):
-    """A learned weighted sum of an encoder's layers (Yang et al., 2021); equal weights at first.
+    """A learned weighted sum of an encoder's L layers of D features (Yang et al., 2021).
 
-    Args:
-        num_layers: Layers of the encoder (L).
-        input_size: Features of each (D).
+    The weights are equal at first.
     """
 
     def __init__(self, num_layers: int, input_size: int) -> None:
@@ -121,22 +127,19 @@ class LayerSum(nn.Module):
 
 
 class LayerJoin(nn.Module):
-    """An encoder's layers beside each other.
-
-    The arguments are those of `LayerSum`.
-    """
+    """An encoder's L layers of D features, concatenated."""
 
     def __init__(self, num_layers: int, input_size: int) -> None:
         super().__init__()
         self.output_size = num_layers * input_size
 
     def forward(self, states: Tensor) -> Tensor:
-        """Joins the layers: (..., L, T, D) -> (..., T, L D)."""
+        """Concatenates the layers: (..., L, T, D) -> (..., T, L D)."""
         return join_layers(states)
 
 
 def join_layers(states: Tensor) -> Tensor:
-    """Puts layers beside each other: (..., L, T, D) -> (..., T, L D)."""
+    """Concatenates layers: (..., L, T, D) -> (..., T, L D)."""
     return states.transpose(-3, -2).flatten(-2)
 
 
@@ -156,7 +159,7 @@ class MeanPooling(nn.Module):
 
 
 class StatisticsPooling(nn.Module):
-    """Mean and deviation of the real frames beside each other (Snyder et al., 2018)."""
+    """Mean and deviation of the real frames, concatenated (Snyder et al., 2018)."""
 
     def __init__(self, input_size: int) -> None:
         super().__init__()
@@ -172,11 +175,9 @@ class StatisticsPooling(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """Averages the real frames with learned weights (Lin et al., 2017), one head.
+    """Averages the real frames with learned weights of one head (Lin et al., 2017).
 
-    Args:
-        input_size: Features per frame (D).
-        hidden_size: Units that score a frame.
+    A hidden layer of ``hidden_size`` units scores each frame.
     """
 
     def __init__(self, input_size: int, hidden_size: int = 128) -> None:
@@ -201,19 +202,14 @@ AGGREGATORS: dict[str, Callable[..., nn.Module]] = {
 
 
 def make_aggregator(name: Aggregator, input_size: int, hidden_size: int | None) -> nn.Module:
-    """Makes one of `AGGREGATORS`; those with units of their own take `hidden_size` if given."""
+    """Builds one of `AGGREGATORS`; those with units of their own take `hidden_size` if given."""
     if hidden_size is None:
         return AGGREGATORS[name](input_size)
     return AGGREGATORS[name](input_size, hidden_size)
 
 
 class FrameProjection(nn.Module):
-    """A linear map and a ReLU on every frame (Ma et al., 2024).
-
-    Args:
-        input_size: Features per frame (D).
-        hidden_size: Units (H).
-    """
+    """A linear map to H units and a ReLU on every frame (Ma et al., 2024)."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -226,10 +222,9 @@ class FrameProjection(nn.Module):
 
 
 class FrameGRU(nn.Module):
-    """Two GRU layers over the frames, for tasks on sequences (Ma et al., 2024).
+    """Two GRU layers of H units over the frames, for tasks on sequences (Ma et al., 2024).
 
-    They read forward, so that padding behind the real frames does not reach them. The arguments
-    are those of `FrameProjection`.
+    They read forward, so that padding behind the real frames does not reach them.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -248,16 +243,11 @@ FRAME_MAPS = {"emotion2vec": FrameProjection, "gru": FrameGRU}
 
 
 class Perception(nn.Module):
-    """One modality of an utterance as one vector and a flag that says whether it is there.
+    """One modality of an utterance as one vector and a flag of its presence.
 
     An utterance without the modality becomes the train mean (zero) with the flag down; its
-    content is masked, not invented.
-
-    Args:
-        standardisation: Fitted on the train part.
-        mixture: Makes one layer of the encoder's.
-        aggregator: Pools the frames.
-        frame_map: One of `FRAME_MAPS` before the aggregator, or none.
+    content is masked, not invented. ``mixture`` makes one layer of the encoder's, ``frame_map`` is
+    one of `FRAME_MAPS`, and ``aggregator`` pools the frames.
     """
 
     def __init__(

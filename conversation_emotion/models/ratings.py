@@ -1,11 +1,11 @@
 """A model that rates utterances: frames, attention over them, their statistics, two layers.
 
-This is the recogniser of Li et al. (2021). Its frames are an encoder's hidden states, or those of
-an encoder that learns with it from the waveforms.
+This is the recogniser of Li et al. (2021). Its frames are stored hidden states, or those of an
+encoder that is trained with it from the waveforms.
 """
 
 from itertools import pairwise
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,28 +13,13 @@ from torch.nn import functional as F  # noqa: N812
 
 from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.models.conversation import Outputs
-from conversation_emotion.models.perception import Standardisation, StatisticsPooling
-
-
-class Frames(NamedTuple):
-    """What is heard of some utterances.
-
-    Attributes:
-        states: Vectors of the frames, (B, T, D).
-        mask: Real frames, boolean (B, T), one or more in each utterance.
-    """
-
-    states: Tensor
-    mask: Tensor
+from conversation_emotion.models.perception import Frames, Standardisation, StatisticsPooling
 
 
 class FeatureFront(nn.Module):
     """Makes frames of stored hidden states; an utterance without any becomes the train mean.
 
-    Args:
-        standardisation: Fitted on the train part.
-        mixture: Makes one layer of the encoder's.
-        stride: Frames that are averaged to one.
+    ``mixture`` makes one layer of the encoder's; every ``stride`` frames are averaged to one.
     """
 
     def __init__(
@@ -55,13 +40,13 @@ class FeatureFront(nn.Module):
 
 
 class WaveformFront(nn.Module):
-    """Hears waveforms with an encoder that learns with the rest: end to end.
+    """Encodes waveforms with an encoder that is trained with the rest: end to end.
 
     Args:
-        encoder: Takes waveforms (B, S) and real samples (B, S), and answers with
-            ``last_hidden_state`` (B, T, D) and ``frame_mask`` (B, T).
+        encoder: Maps waveforms (B, S) and real samples (B, S) to ``last_hidden_state`` (B, T, D)
+            and ``frame_mask`` (B, T).
         output_size: Features of its frames (D).
-        min_samples: The shortest clip it can hear; a missing clip becomes as much silence.
+        min_samples: Shortest clip that it encodes; a missing clip becomes as much silence.
         stride: Frames that are averaged to one.
     """
 
@@ -75,13 +60,13 @@ class WaveformFront(nn.Module):
         self.stride = stride
 
     def forward(self, states: Tensor, mask: Tensor) -> Frames:
-        """Makes frames of samples that stand as frames of one feature: (B, 1, S, 1), (B, S)."""
+        """Makes frames of samples, stored as frames of one feature: (B, 1, S, 1), (B, S)."""
         missing = max(0, self.min_samples - states.size(2))
         waveforms, mask = F.pad(states[:, 0, :, 0], (0, missing)), F.pad(mask, (0, missing))
         samples = torch.arange(mask.size(1), device=mask.device)
         mask = mask | (~mask.any(dim=-1, keepdim=True) & (samples < self.min_samples))
-        heard = self.encoder(waveforms, mask)
-        frames, frame_mask = heard.last_hidden_state, heard.frame_mask
+        encoded = self.encoder(waveforms, mask)
+        frames, frame_mask = encoded.last_hidden_state, encoded.frame_mask
         frames = frames * frame_mask[..., None]
         if self.stride > 1:
             frames, frame_mask = _average_neighbours(frames, frame_mask, self.stride)
@@ -91,13 +76,8 @@ class WaveformFront(nn.Module):
 class AttentionHead(nn.Module):
     """Attends from every frame to every frame, and rates by their mean and deviation.
 
-    Args:
-        input_size: Features of a frame (D), also behind the attention.
-        num_outputs: Ratings of an utterance.
-        num_heads: Heads of the attention.
-        attention_size: Units of queries, keys and values, all heads together.
-        hidden_size: Units of the two layers.
-        dropout: Behind each of them.
+    Attention has ``attention_size`` units in all heads together and keeps the features of a frame
+    (D); two layers of ``hidden_size`` units follow, each with dropout.
     """
 
     def __init__(
@@ -133,11 +113,7 @@ class AttentionHead(nn.Module):
 class RatingModel(nn.Module):
     """Rates each utterance of a batch by its speech alone, on the corpus' own scale.
 
-    Args:
-        front: `FeatureFront` or `WaveformFront`.
-        head: Rates frames.
-        centre: Mean rating of train in each dimension, (D,).
-        scale: Deviation of the ratings of train, (D,).
+    ``centre`` and ``scale`` are mean and deviation of the ratings of train, (D,) each.
     """
 
     centre: Tensor
@@ -154,18 +130,15 @@ class RatingModel(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Rates a batch in which each window is one utterance -> (B, D)."""
-        assert batch.mask.size(1) == 1, "a rating model hears no context"
-        heard = cast(Frames, self.front(batch.states["speech"], batch.frames["speech"]))
-        return self.centre + self.scale * self.head(heard)
+        assert batch.mask.size(1) == 1, "a rating model takes no context"
+        frames = cast(Frames, self.front(batch.states["speech"], batch.frames["speech"]))
+        return self.centre + self.scale * self.head(frames)
 
 
 class ScaledOutput(nn.Module):
-    """Rates by the outputs of a model that judges, on the corpus' own scale.
+    """Rates by the D outputs of a classifier of batches, on the corpus' own scale.
 
-    Args:
-        judge: Maps a `Batch` to a `Outputs` with an output for each dimension (D).
-        centre: Mean rating of train in each dimension, (D,).
-        scale: Deviation of the ratings of train, (D,).
+    ``centre`` and ``scale`` are mean and deviation of the ratings of train, (D,) each.
     """
 
     centre: Tensor

@@ -15,12 +15,7 @@ from conversation_emotion.models.fine_tuned import EncoderModel, Encoding, TimeP
 
 
 class Tuned(NamedTuple):
-    """A tuned encoder with its head, as it was saved.
-
-    Attributes:
-        model: Encoder and head in evaluation mode.
-        record: What it was tuned on.
-    """
+    """A tuned encoder with its head, in evaluation mode, and the record of its training."""
 
     model: EncoderModel
     record: TuningRecord
@@ -44,11 +39,7 @@ def save_tuned(model: EncoderModel, record: TuningRecord, folder: Path) -> None:
 
 
 def read_tuned(folder: Path, load: Callable[[str], Encoding]) -> Tuned:
-    """Reads what `save_tuned` wrote.
-
-    Args:
-        folder: Where it was written.
-        load: Loads the encoder of a folder, to be trained.
+    """Reads the folder that `save_tuned` wrote; ``load`` loads its encoder, to be trained.
 
     Raises:
         FileNotFoundError: The folder lacks its encoder or its head.

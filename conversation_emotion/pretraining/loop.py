@@ -28,7 +28,7 @@ from conversation_emotion.pretraining.contract import (
 )
 from conversation_emotion.pretraining.throughput import count_flops
 from conversation_emotion.settings.pretraining import LoopSettings
-from conversation_emotion.training.checkpoint import read_state, write_state
+from conversation_emotion.training.checkpoints import read_state, write_state
 from conversation_emotion.training.optimisation import parameter_groups, schedule
 from conversation_emotion.utterances.audio import SAMPLE_RATE
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from typing_extensions import Doc
 
+from conversation_emotion.settings.flags import check_at_least
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -166,8 +168,7 @@ class CorpusSettings:
     options: CorpusOptions = field(default_factory=CorpusOptions)
 
     def __post_init__(self) -> None:
-        if self.num_folds < 2:
-            raise ValueError(f"--num-folds must be 2 or more, got {self.num_folds}")
+        check_at_least(self, 2, "num_folds")
         if not all(0.5 <= x <= 2 and x != 1 and self.speeds.count(x) == 1 for x in self.speeds):
             raise ValueError(f"--speeds must differ, lie in [0.5, 2], not be 1; got {self.speeds}")
         source = find_corpus(self.corpus)

@@ -4,15 +4,21 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from conversation_emotion.settings.corpus import CorpusSettings
-from conversation_emotion.settings.features import FeatureSettings, Layers, check_encoders
-from conversation_emotion.settings.training import FitSettings, check_at_least_one, check_share
+from conversation_emotion.settings.features import (
+    FeatureSettings,
+    Layers,
+    StorageSettings,
+    check_encoders,
+)
+from conversation_emotion.settings.flags import check_at_least, check_share
+from conversation_emotion.settings.training import FitSettings
 
 END_TO_END, MINI_CPC = "end-to-end", "mini-cpc"
 """Rows that are no frozen encoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RatingSettings:
+class RatingSettings(StorageSettings):
     """Inputs, recogniser and loss."""
 
     speech_encoder: tuple[str, ...] = ("mfcc",)
@@ -30,12 +36,9 @@ class RatingSettings:
     loss_weights: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)
     """Weights of activation, valence and dominance in the loss; those of the paper are unknown."""
 
-    half_precision: bool = False
-    """Keep features on disk in 16 instead of 32 bits."""
-
     def __post_init__(self) -> None:
         check_encoders(self.speech_encoder, concatenated=False)
-        check_at_least_one(self, "stride")
+        check_at_least(self, 1, "stride")
         check_share(self, "dropout")
         if min(self.loss_weights) < 0 or not sum(self.loss_weights):
             raise ValueError("--loss-weights must be 0 or more, and one of them above 0")
@@ -66,12 +69,8 @@ class MiniSettings:
     """Clips of an update."""
 
     def __post_init__(self) -> None:
-        if self.mini_steps < 1 or self.mini_clips < 1:
-            raise ValueError("--mini-steps and --mini-clips must be 1 or more")
-        if self.mini_crop_seconds < 0.1:
-            raise ValueError(
-                f"--mini-crop-seconds must be 0.1 or more, got {self.mini_crop_seconds:g}"
-            )
+        check_at_least(self, 1, "mini_steps", "mini_clips")
+        check_at_least(self, 0.1, "mini_crop_seconds")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+from conversation_emotion.settings.flags import check_at_least, check_unique, flag_of
+
 ONE_LAYER = ("fbank", "mfcc", "egemaps")
 """Speech encoders without layers to choose from."""
 
@@ -40,8 +42,7 @@ def check_encoders(names: tuple[str, ...], *, concatenated: bool = True) -> None
     """
     if not names:
         raise ValueError("--speech-encoder needs one encoder or more")
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"--speech-encoder names {repeated[0]} more than once")
+    check_unique("--speech-encoder", names)
     for name in names:
         if len(split_encoder(name)) > 1 and not concatenated:
             raise ValueError(f"{name} are several encoders; this experiment takes one at a time")
@@ -70,7 +71,15 @@ def check_aggregator(aggregator: str, size: int | None) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PoolingSettings:
+class StorageSettings:
+    """How features are stored."""
+
+    half_precision: bool = False
+    """Keep features on disk in 16 instead of 32 bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolingSettings(StorageSettings):
     """How the features of an utterance become one vector."""
 
     speech_components: int | None = None
@@ -87,16 +96,15 @@ class PoolingSettings:
     """Centre and scale features by the statistics of train; or each clip by those of all its
     frames and features; or leave them."""
 
-    half_precision: bool = False
-    """Keep features on disk in 16 instead of 32 bits."""
-
     def __post_init__(self) -> None:
         for name in ("speech_components", "text_components"):
-            number, flag = getattr(self, name, None), f"--{name.replace('_', '-')}"
-            if number is not None and number < 1:
-                raise ValueError(f"{flag} must be 1 or more, got {number}")
-            if number is not None and self.standardise != "train":
-                raise ValueError(f"{flag} needs --standardise train, got {self.standardise}")
+            if getattr(self, name, None) is None:
+                continue
+            check_at_least(self, 1, name)
+            if self.standardise != "train":
+                raise ValueError(
+                    f"{flag_of(name)} needs --standardise train, got {self.standardise}"
+                )
         check_aggregator(self.aggregator, self.aggregator_size)
 
 
@@ -148,8 +156,9 @@ class FeatureSettings(PoolingSettings):
         for setting in fields(self):
             modality = setting.name.partition("_")[0]
             if modality in absent and getattr(self, setting.name) != setting.default:
-                flag = "--" + setting.name.replace("_", "-")
-                raise ValueError(f"{flag} has no effect with --modality {self.modality}")
+                raise ValueError(
+                    f"{flag_of(setting.name)} has no effect with --modality {self.modality}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

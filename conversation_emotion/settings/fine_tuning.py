@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from conversation_emotion.settings.training import Precision, check_at_least_one
+from conversation_emotion.settings.flags import check_at_least
+from conversation_emotion.settings.training import Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,4 +32,4 @@ class TunableSettings:
     """Of the products in training; auto is bf16 on devices built for it."""
 
     def __post_init__(self) -> None:
-        check_at_least_one(self, "lora_rank", "blocks")
+        check_at_least(self, 1, "lora_rank", "blocks")

@@ -1,7 +1,8 @@
-"""Settings by the name of their flag, as the tracking and sweeps keep and compare them."""
+"""Settings by the name of their flag: written, compared, and checked in its terms."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 
 def flatten(settings: object) -> dict[str, Any]:
@@ -21,3 +22,35 @@ def format_setting(value: object) -> str:
 def format_settings(settings: object) -> dict[str, str]:
     """Formats nested settings, by flag name."""
     return {name: format_setting(value) for name, value in flatten(settings).items()}
+
+
+def flag_of(name: str) -> str:
+    """Returns the flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def check_at_least(settings: object, least: float, *names: str) -> None:
+    """Raises a `ValueError` that names the flag of the first number below; None passes."""
+    for name in names:
+        number = getattr(settings, name)
+        if number is not None and number < least:
+            raise ValueError(f"{flag_of(name)} must be {least:g} or more, got {number}")
+
+
+def check_share(
+    settings: object,
+    *names: str,
+    within: Literal["[0, 1)", "(0, 1)", "(0, 1]", "[0, 1]"] = "[0, 1)",
+) -> None:
+    """Raises a `ValueError` that names the flag of the first number outside of the interval."""
+    for name in names:
+        number = getattr(settings, name)
+        is_open = (number == 0 and within[0] == "(") or (number == 1 and within[-1] == ")")
+        if not 0 <= number <= 1 or is_open:
+            raise ValueError(f"{flag_of(name)} must lie in {within}, got {number}")
+
+
+def check_unique(flag: str, values: Sequence[object]) -> None:
+    """Raises a `ValueError` where a flag has a value more than once."""
+    if repeated := [value for value in dict.fromkeys(values) if values.count(value) > 1]:
+        raise ValueError(f"{flag} names {repeated[0]} more than once")

@@ -8,11 +8,13 @@ from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import (
     Aggregator,
     FeatureSettings,
+    StorageSettings,
     check_aggregator,
     check_encoders,
 )
+from conversation_emotion.settings.flags import check_share
 from conversation_emotion.settings.models import Fusion
-from conversation_emotion.settings.training import TrainingSettings, check_share
+from conversation_emotion.settings.training import TrainingSettings
 
 
 class FusionRow(NamedTuple):
@@ -36,6 +38,7 @@ class FusionRow(NamedTuple):
     decisions_of: tuple[int, ...] = ()
 
 
+_ENCODERS = {"fbank", "wav2vec2", "hubert", "bert", "emotion2vec"}
 _SPEECH = ("hubert", "wav2vec2")
 _OURS = ("emotion2vec", "bert")
 
@@ -83,7 +86,7 @@ def read_rows(text: str) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FusionSettings:
+class FusionSettings(StorageSettings):
     """Settings of one table of fusions."""
 
     data: CorpusSettings = field(default_factory=CorpusSettings)
@@ -122,17 +125,14 @@ class FusionSettings:
     """Chance that an utterance with speech loses its text in training: without it the model
     memorises a few hundred texts first, and the speech is never used."""
 
-    half_precision: bool = False
-    """Keep features on disk in 16 instead of 32 bits."""
-
     def __post_init__(self) -> None:
         read_rows(self.rows)
-        for name in ("fbank", "wav2vec2", "hubert", "emotion2vec"):
+        for name in sorted(_ENCODERS - {"bert"}):
             check_encoders((getattr(self, name),), concatenated=False)
         check_aggregator("ecapa", self.aggregator_size)
         check_share(self, "dropout", "text_dropout")
         used = {flag for number in read_rows(self.rows) for flag in ROWS[number].encoders}
-        for name in {"fbank", "wav2vec2", "hubert", "bert", "emotion2vec"} - used:
+        for name in _ENCODERS - used:
             if getattr(self, name) != getattr(FusionSettings, name):
                 raise ValueError(f"--{name} is the encoder of none of the --rows {self.rows}")
         if self.text_dropout != FusionSettings.text_dropout and "bert" not in used:
@@ -142,7 +142,7 @@ class FusionSettings:
         """Returns the settings of the run of one row."""
         row = ROWS[number]
         best = self.training.average_best if row.is_averaged else 1
-        unused = {"fbank", "wav2vec2", "hubert", "bert", "emotion2vec"} - {*row.encoders}
+        unused = _ENCODERS - {*row.encoders}
         unused |= {"text_dropout"} if "bert" not in row.encoders else set()
         defaults = {name: getattr(FusionSettings, name) for name in unused}
         training = dataclasses.replace(self.training, average_best=best)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from conversation_emotion.settings.training import check_at_least_one, check_share
+from conversation_emotion.settings.flags import check_at_least, check_share
 
 Head = Literal["superb", "linear", "emotion2vec", "gru", "lda"]
 DialogueModel = Literal["hierarchical", "two-role", "single"]
@@ -11,14 +11,8 @@ Fusion = Literal["early", "late", "gated", "cross-attention"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class UtteranceModelSettings:
-    """The model of a single utterance."""
-
-    head: Head = "superb"
-    """Two linear maps; or one (linear); or a linear map and ReLU on every frame, pooled, and a
-    linear map; or two GRU layers over the frames, pooled, and a linear map; or linear discriminants
-    of shrunk covariance, solved without epochs, seeds or valid, for which a sum of layers is their
-    mean."""
+class LinearModelSettings:
+    """Two linear maps on the features of a single utterance."""
 
     hidden_size: int = 256
     """Units between the two linear maps, or of the GRU."""
@@ -27,8 +21,19 @@ class UtteranceModelSettings:
     """On the features, before the first linear map."""
 
     def __post_init__(self) -> None:
-        check_at_least_one(self, "hidden_size")
+        check_at_least(self, 1, "hidden_size")
         check_share(self, "dropout")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UtteranceModelSettings(LinearModelSettings):
+    """The model of a single utterance."""
+
+    head: Head = "superb"
+    """Two linear maps; or one (linear); or a linear map and ReLU on every frame, pooled, and a
+    linear map; or two GRU layers over the frames, pooled, and a linear map; or linear discriminants
+    of shrunk covariance, solved without epochs, seeds or valid, for which a sum of layers is their
+    mean."""
 
     @property
     def needs_frames(self) -> bool:
@@ -80,14 +85,9 @@ class ConversationModelSettings:
     """Weight of another: predicting one of all emotions that the corpus names."""
 
     def __post_init__(self) -> None:
-        check_at_least_one(self, "history", "hidden_size", "num_layers")
+        check_at_least(self, 1, "history", "hidden_size", "num_layers")
         check_share(self, "dropout", "input_dropout")
-        if self.horizon < 0:
-            raise ValueError(f"--horizon must be 0 or more, got {self.horizon}")
-        for name in ("recognition_weight", "emotion_weight"):
-            if getattr(self, name) < 0:
-                flag = "--" + name.replace("_", "-")
-                raise ValueError(f"{flag} must be 0 or more, got {getattr(self, name)}")
+        check_at_least(self, 0, "horizon", "recognition_weight", "emotion_weight")
 
 
 ModelSettings = UtteranceModelSettings | ConversationModelSettings

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conversation_emotion.settings.corpus import CorpusName, find_corpus
-from conversation_emotion.settings.training import Precision, check_at_least_one, check_share
+from conversation_emotion.settings.flags import check_at_least, check_share, flag_of
+from conversation_emotion.settings.training import Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,18 +63,14 @@ class AudioSettings:
             raise ValueError("--weights must be 0 or more, and one of them above 0")
         if not 0.1 <= self.min_seconds <= self.max_seconds:
             raise ValueError("--min-seconds must lie between 0.1 and --max-seconds")
-        if self.crop_seconds is not None and self.crop_seconds < 0.1:
-            raise ValueError(f"--crop-seconds must be 0.1 or more, got {self.crop_seconds:g}")
+        check_at_least(self, 0.1, "crop_seconds")
         flag = "--max-seconds" if self.crop_seconds is None else "--crop-seconds"
         if self.batch_samples is not None and self.batch_samples < 16_000 * self.longest_seconds:
             raise ValueError(
                 f"--batch-samples {self.batch_samples} is less than a clip of {flag} "
                 f"{self.longest_seconds:g} ({16_000 * self.longest_seconds:.0f} samples)"
             )
-        for name in ("noise", "speed", "pitch", "gain", "max_broken"):
-            if not 0 <= getattr(self, name) <= 1:
-                flag = "--" + name.replace("_", "-")
-                raise ValueError(f"{flag} must lie in [0, 1], got {getattr(self, name)}")
+        check_share(self, "noise", "speed", "pitch", "gain", "max_broken", within="[0, 1]")
 
     @property
     def longest_seconds(self) -> float:
@@ -126,8 +123,7 @@ class LoopSettings:
         for name in ("accumulate", "steps", "max_minutes", "checkpoint_minutes", "learning_rate"):
             value = getattr(self, name)
             if value is not None and value <= 0:
-                flag = "--" + name.replace("_", "-")
-                raise ValueError(f"{flag} must be above 0, got {value}")
+                raise ValueError(f"{flag_of(name)} must be above 0, got {value}")
         check_share(self, "warmup")
 
     @property
@@ -152,7 +148,7 @@ class ProbeSettings:
     def __post_init__(self) -> None:
         if find_corpus(self.probe_corpus).needs_root and self.probe_root is None:
             raise ValueError(f"--probe-corpus {self.probe_corpus} needs --probe-root")
-        check_at_least_one(self, "probe_seeds")
+        check_at_least(self, 1, "probe_seeds")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,35 +12,29 @@ from conversation_emotion.settings.corpus import (
     SplitName,
     parse_places,
 )
-from conversation_emotion.settings.features import EncoderSettings, Layers
-from conversation_emotion.settings.models import UtteranceModelSettings
-from conversation_emotion.settings.recognition import SERSettings, probe_training
-from conversation_emotion.settings.training import (
-    TrainingSettings,
-    check_at_least_one,
-    check_share,
+from conversation_emotion.settings.features import (
+    EncoderSettings,
+    Layers,
+    StorageSettings,
+    check_encoders,
 )
+from conversation_emotion.settings.flags import check_at_least, check_unique
+from conversation_emotion.settings.models import LinearModelSettings, UtteranceModelSettings
+from conversation_emotion.settings.recognition import SERSettings, probe_training
+from conversation_emotion.settings.training import TrainingSettings
 
 TABLES: dict[str, tuple[CorpusName, ...]] = {
     "languages": (
-        "aesdd",
-        "cafe",
-        "resd",
-        "emodb",
-        "emovo",
-        "m3ed",
-        "subesco",
-        "shemo",
-        "urdu",
+        "aesdd", "cafe", "resd", "emodb", "emovo", "m3ed", "subesco", "shemo", "urdu",
     ),
     "english": ("meld", "ravdess", "savee"),
     "song": ("ravdess-song",),
-}
+}  # fmt: skip
 """The corpora of each table of emotion2vec (Ma et al., 2024), in the published order."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeSettings:
+class ProbeSettings(LinearModelSettings):
     """A linear probe of frozen encoders, on the corpora of ``--roots``."""
 
     roots: tuple[str, ...] = ()
@@ -54,16 +48,6 @@ class ProbeSettings:
 
     strict: bool = False
     """Stop at a clip that is missing or broken, instead of naming it and masking its speech."""
-
-    hidden_size: int = 256
-    """Units between the two linear maps."""
-
-    dropout: float = 0.0
-    """On the features, before the first linear map."""
-
-    def __post_init__(self) -> None:
-        check_at_least_one(self, "hidden_size")
-        check_share(self, "dropout")
 
     def for_encoder(self, name: str) -> Self:
         """Returns the settings of the rows of one of the encoders."""
@@ -88,7 +72,7 @@ class LanguagesSettings(ProbeSettings):
         super().__post_init__()
         if not parse_places("--roots", self.roots, TABLES[self.table]):
             raise ValueError(
-                f"--roots says where the corpora are; --table {self.table} has "
+                f"--roots names the folders of the corpora; --table {self.table} has "
                 f"{', '.join(TABLES[self.table])}"
             )
 
@@ -143,9 +127,8 @@ class CrossCorpusSettings(ProbeSettings):
             )
         for flag, names in (("--train", self.train), ("--test", self.test)):
             if strange := [name for name in names if name not in roots]:
-                raise ValueError(f"{flag} {strange[0]}: --roots does not say where it is")
-            if len(set(names)) < len(names):
-                raise ValueError(f"{flag} names a corpus more than once")
+                raise ValueError(f"{flag} {strange[0]}: --roots does not name its folder")
+            check_unique(flag, names)
         if both := sorted(set(self.train) & set(self.test)):
             raise ValueError(f"{both[0]} is in --train and in --test; a test corpus stays unseen")
         if len(self.train) == len(roots):
@@ -163,7 +146,7 @@ class CrossCorpusSettings(ProbeSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerSettings:
+class LayerSettings(StorageSettings):
     """Which layers of which encoders, and of which corpora."""
 
     speech_encoder: tuple[str, ...] = ("emotion2vec-mini", "fbank", "mfcc")
@@ -175,16 +158,11 @@ class LayerSettings:
     also: tuple[str, ...] = ()
     """Further corpora as NAME=ROOT, each with its own classes and protocol."""
 
-    half_precision: bool = False
-    """Keep features on disk in 16 instead of 32 bits."""
-
     output: Path | None = None
     """Folder for table and pictures; without it, mlruns/layers/ and the names of the corpora."""
 
     def __post_init__(self) -> None:
-        EncoderSettings(speech_encoder=self.speech_encoder)
-        if concatenated := [name for name in self.speech_encoder if "+" in name]:
-            raise ValueError(f"{concatenated[0]} are several encoders; layers are of one at a time")
+        check_encoders(self.speech_encoder, concatenated=False)
         for name in self.layers:
             if name not in ("sum", "last-4") and not name.isdecimal():
                 raise ValueError(f"--layers takes numbers, sum and last-4, got {name!r}")
@@ -205,7 +183,7 @@ class LayersSettings:
     """Units between the probe's two linear maps."""
 
     def __post_init__(self) -> None:
-        check_at_least_one(self, "hidden_size")
+        check_at_least(self, 1, "hidden_size")
 
     @property
     def encoder(self) -> str:
@@ -238,7 +216,7 @@ class LayersSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageSettings:
+class StageSettings(StorageSettings):
     """Which encoders, and the stage of training at which each probe is drawn."""
 
     speech_encoder: tuple[str, ...] = ("emotion2vec-mini", "fbank", "mfcc")
@@ -262,12 +240,9 @@ class StageSettings:
     seeds: int = 1
     """How many times each fold is trained for the table; the picture is of seed 0."""
 
-    half_precision: bool = False
-    """Keep features on disk in 16 instead of 32 bits."""
-
     def __post_init__(self) -> None:
         EncoderSettings(speech_encoder=self.speech_encoder)
-        check_at_least_one(self, "epochs", "hidden_size", "seeds")
+        check_at_least(self, 1, "epochs", "hidden_size", "seeds")
         TrainingSettings(learning_rate=self.learning_rate, weight_decay=self.weight_decay)
 
 
@@ -288,10 +263,8 @@ class PictureSettings:
     """Folder for the pictures; without it, mlruns/visualise/ and the corpus' name."""
 
     def __post_init__(self) -> None:
-        if self.neighbors < 2:
-            raise ValueError(f"--neighbors must be 2 or more, got {self.neighbors}")
-        if self.audio_mib < 0:
-            raise ValueError(f"--audio-mib must be 0 or more, got {self.audio_mib:g}")
+        check_at_least(self, 2, "neighbors")
+        check_at_least(self, 0, "audio_mib")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any, NamedTuple, TypeVar
 
+from conversation_emotion.settings.flags import flag_of
+
 Settings = TypeVar("Settings")
 
 
@@ -126,9 +128,9 @@ def resolve(settings: Settings) -> Settings:
         group, _, field = path.partition(".")
         value = getattr(getattr(given, group), field)
         if value != wanted and value != getattr(getattr(default, group), field):
-            flag = "--" + field.replace("_", "-")
             raise ValueError(
-                f"--protocol {name} sets {flag} to {wanted}, got {value}; leave one of the two out"
+                f"--protocol {name} sets {flag_of(field)} to {wanted}, got {value}; leave one of "
+                "the two out"
             )
         changed = dataclasses.replace(getattr(given, group), **{field: wanted})
         given = dataclasses.replace(given, **{group: changed})

@@ -5,19 +5,25 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from conversation_emotion.settings.corpus import CorpusSettings
-from conversation_emotion.settings.features import ONE_LAYER, FeatureSettings, check_encoders
-from conversation_emotion.settings.models import DialogueModel
-from conversation_emotion.settings.training import (
-    TrainingSettings,
-    check_at_least_one,
-    check_share,
+from conversation_emotion.settings.features import (
+    ONE_LAYER,
+    FeatureSettings,
+    Modality,
+    StorageSettings,
+    check_encoders,
 )
-
-Modality = Literal["speech", "text", "speech+text"]
+from conversation_emotion.settings.flags import (
+    check_at_least,
+    check_share,
+    check_unique,
+    flag_of,
+)
+from conversation_emotion.settings.models import DialogueModel
+from conversation_emotion.settings.training import TrainingSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModalitySettings:
+class ModalitySettings(StorageSettings):
     """Modalities and encoders: the rows of the table."""
 
     modality: tuple[Modality, ...] = ("speech", "text", "speech+text")
@@ -40,15 +46,11 @@ class ModalitySettings:
     layer_mixture: Literal["sum", "join"] = "sum"
     """How several layers become one: a learned weighted sum, or concatenated."""
 
-    half_precision: bool = False
-    """Keep features on disk in 16 instead of 32 bits."""
-
     def __post_init__(self) -> None:
         check_encoders(self.speech_encoder)
         if not self.modality:
             raise ValueError("--modality needs one or more")
-        if repeated := sorted({name for name in self.modality if self.modality.count(name) > 1}):
-            raise ValueError(f"--modality names {repeated[0]} more than once")
+        check_unique("--modality", self.modality)
 
     def for_row(self) -> FeatureSettings:
         """Returns the feature settings of a row, which has one modality and one encoder."""
@@ -101,9 +103,8 @@ class SentimentSettings:
                 f"--labels {self.data.labels} are emotions; sentiment has auto, negative and "
                 "positive, or all, neutral as well"
             )
-        check_at_least_one(self, "hidden_size")
-        if self.history < 0:
-            raise ValueError(f"--history must be 0 or more, got {self.history}")
+        check_at_least(self, 1, "hidden_size")
+        check_at_least(self, 0, "history")
         check_share(self, "dropout", "state_dropout")
         self._refuse_unused()
 
@@ -111,7 +112,7 @@ class SentimentSettings:
         """Raises a `ValueError` where a setting of another variant was given."""
         for name in () if self.history else ("dialogue_model", "state_dropout"):
             if getattr(self, name) != getattr(SentimentSettings, name):
-                raise ValueError(f"--{name.replace('_', '-')} needs --history of 1 or more")
+                raise ValueError(f"{flag_of(name)} needs --history of 1 or more")
         if self.regression and self.training.class_weights != "none":
             raise ValueError(
                 "--class-weights has no effect with --regression, which has no classes"

@@ -38,7 +38,7 @@ class Trial(Protocol):
 def propose_features(trial: Trial, features: Features) -> Features:
     """Proposes layers, and what pools frames: before training, or within the model if it has them.
 
-    Only what makes a difference to the encoders at hand is varied; a layer chosen by its number
+    Only what makes a difference to the chosen encoders is varied; a layer chosen by its number
     stays.
     """
     speech, text = _encoders(features)

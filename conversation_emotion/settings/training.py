@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from conversation_emotion.settings.flags import check_at_least, check_share
+
 Metric = Literal[
     "auto",
     "uar",
@@ -23,21 +25,6 @@ OptimizerName = Literal["adamw", "adam", "rmsprop"]
 Schedule = Literal["constant", "cyclic", "cosine"]
 ClassWeights = Literal["balanced", "none"]
 Precision = Literal["auto", "fp32", "bf16"]
-
-
-def check_at_least_one(settings: object, *names: str) -> None:
-    """Raises a `ValueError` that names the flag of the first number below 1; None passes."""
-    for name in names:
-        number = getattr(settings, name)
-        if number is not None and number < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be 1 or more, got {number}")
-
-
-def check_share(settings: object, *names: str) -> None:
-    """Raises a `ValueError` that names the flag of the first number outside of [0, 1)."""
-    for name in names:
-        if not 0 <= (number := getattr(settings, name)) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must lie in [0, 1), got {number}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +60,10 @@ class RunSettings:
     """Bootstrap resamples behind each 95 % interval."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.learning_rate < 1:
-            raise ValueError(f"--learning-rate must lie in (0, 1), got {self.learning_rate}")
+        check_share(self, "learning_rate", within="(0, 1)")
         check_share(self, "weight_decay")
-        if self.average_best < 0:
-            raise ValueError(f"--average-best must be 0 or more, got {self.average_best}")
-        check_at_least_one(self, "epochs", "patience", "seeds", "max_folds", "resamples")
+        check_at_least(self, 0, "average_best")
+        check_at_least(self, 1, "epochs", "patience", "seeds", "max_folds", "resamples")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +88,7 @@ class FitSettings(RunSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least_one(self, "batch_size", "updates", "evaluate_every")
+        check_at_least(self, 1, "batch_size", "updates", "evaluate_every")
         if self.updates is None and self.evaluate_every != FitSettings.evaluate_every:
             raise ValueError("--evaluate-every counts --updates, which are not given")
 
@@ -172,13 +157,9 @@ class FineTuningSettings(RunSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.head_learning_rate < 1:
-            raise ValueError(
-                f"--head-learning-rate must lie in (0, 1), got {self.head_learning_rate}"
-            )
-        if not 0 < self.layer_decay <= 1:
-            raise ValueError(f"--layer-decay must lie in (0, 1], got {self.layer_decay}")
+        check_share(self, "head_learning_rate", within="(0, 1)")
+        check_share(self, "layer_decay", within="(0, 1]")
         check_share(self, "warmup", "dropout")
         if self.batch_seconds <= 0:
             raise ValueError(f"--batch-seconds must be above 0, got {self.batch_seconds}")
-        check_at_least_one(self, "batch_size", "accumulate", "average_best")
+        check_at_least(self, 1, "batch_size", "accumulate", "average_best")

@@ -7,6 +7,7 @@ from typing import Literal
 
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.fine_tuning import TunableSettings
+from conversation_emotion.settings.flags import check_unique, flag_of
 from conversation_emotion.settings.training import FineTuningSettings
 
 
@@ -38,8 +39,7 @@ class FinetuneSettings:
             "speech_encoder": TunableSettings.speech_encoder,
         }
         if given[unused] != usual[unused]:
-            flag = "--" + unused.replace("_", "-")
-            raise ValueError(f"{flag} has no effect with --modality {self.modality}")
+            raise ValueError(f"{flag_of(unused)} has no effect with --modality {self.modality}")
 
     @property
     def encoder(self) -> str:
@@ -73,8 +73,7 @@ class MultitaskSettings:
     def __post_init__(self) -> None:
         if not self.alphas or min(self.alphas) < 0:
             raise ValueError(f"--alphas needs one number or more of 0 and above, got {self.alphas}")
-        if len(set(self.alphas)) < len(self.alphas):
-            raise ValueError(f"--alphas names one more than once: {self.alphas}")
+        check_unique("--alphas", self.alphas)
 
     def for_alpha(self, alpha: float) -> "MultitaskSettings":
         """Returns the settings of the run of one alpha."""

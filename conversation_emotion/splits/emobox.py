@@ -4,9 +4,9 @@ A list is a file of lines as EmoBox distributes them, 60 utterances of each of f
 
     {"wav_filename": "Actor_15/03-01-03-01-01-02-15.wav", "label": "happy", "speaker": "15"}
 
-An utterance is known by the last two parts of its path, or by its id: ``JK/sa09.wav`` is
+An utterance is identified by the last two parts of its path, or by its id: ``JK/sa09.wav`` is
 ``JK_sa09`` in a flat copy of SAVEE. MELD counts its dialogues from 0 in each part of the split, and
-the list does not say the part: the label decides, and where it fits several the first part does,
+the list does not name the part: the label decides, and where it fits several the first part does,
 which is counted. Speakers are not compared, since the list names IEMOCAP's by the recording.
 """
 
@@ -22,12 +22,10 @@ from conversation_emotion.splits.protocols import Rows
 
 
 class ListedRows(NamedTuple):
-    """The rows of a table that a list names.
+    """Rows of a table that a list names, in the order of the table.
 
-    Attributes:
-        rows: Their numbers, in the order of the table.
-        num_listed: Utterances in the list.
-        num_unclear: Names that fitted several utterances of the same label.
+    ``num_listed`` utterances are in the list; ``num_unclear`` names fitted several utterances of
+    the same label.
     """
 
     rows: Rows
@@ -36,9 +34,9 @@ class ListedRows(NamedTuple):
 
 
 def find_listed(path: Path, utterances: pd.DataFrame) -> ListedRows:
-    """Finds what a list names among utterances whose ``emotion`` is one of the four classes.
+    """Returns the rows that a list names, of utterances whose ``emotion`` is one of four classes.
 
-    Names that a copy lacks are left out, since copies are often incomplete; the counts tell.
+    Names that a copy lacks are left out, since copies are often incomplete; the counts report them.
 
     Args:
         path: The list.
@@ -46,23 +44,23 @@ def find_listed(path: Path, utterances: pd.DataFrame) -> ListedRows:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A line is no entry, an utterance has another class than the list says, or
-            nothing of the list is there.
+        ValueError: A line is no entry, an utterance has another class in the list, or nothing of
+            the list is there.
     """
     entries = [_read_entry(path, line) for line in path.read_text("utf-8").splitlines() if line]
-    known = _index_names(utterances)
+    indexed = _index_names(utterances)
     found: list[int] = []
     num_unclear = 0
     for name, label, speaker in entries:
         # Names that count within a speaker's folder mean nothing without it.
         keys = _keys(name)[: 2 if PurePosixPath(name).parent.name == speaker else None]
-        rows = next((known[key] for key in keys if key in known), [])
+        rows = next((indexed[key] for key in keys if key in indexed), [])
         if not rows:
             continue
         fitting = [row for row in rows if utterances.at[row, "emotion"] == label]
         if not fitting:
             raise ValueError(
-                f"{path}: {name} is {label}, but the corpus says "
+                f"{path}: {name} is {label}, but in the corpus "
                 f"{utterances.at[rows[0], 'emotion']}; this list is of another corpus"
             )
         num_unclear += len(fitting) > 1
@@ -87,7 +85,7 @@ def _read_entry(path: Path, line: str) -> tuple[str, str, str]:
 
 def _index_names(utterances: pd.DataFrame) -> dict[str, list[int]]:
     """Rows by every name that they may be listed under, in the order of the official parts."""
-    known: dict[str, list[int]] = defaultdict(list)
+    rows_of: dict[str, list[int]] = defaultdict(list)
     parts = {"train": 0, "valid": 1, "test": 2}
     order = utterances["split"].map(parts).fillna(3).sort_values(kind="stable").index
     for row in order:
@@ -95,11 +93,11 @@ def _index_names(utterances: pd.DataFrame) -> dict[str, list[int]]:
         if isinstance(audio := utterances.at[row, "audio"], str):
             names |= set(_keys(audio))
         for name in names:
-            known[name].append(int(row))
-    return known
+            rows_of[name].append(int(row))
+    return rows_of
 
 
 def _keys(name: str) -> list[str]:
-    """Names to look for, the most telling first: folder/file, folder_file, file."""
+    """Returns the names to look for, the most specific first: folder/file, folder_file, file."""
     path = PurePosixPath(name)
     return [f"{path.parent.name}/{path.stem}", f"{path.parent.name}_{path.stem}", path.stem]

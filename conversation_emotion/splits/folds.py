@@ -1,4 +1,4 @@
-"""Folds: who trains, who selects, who is tested, and what has to be said about it."""
+"""Folds: the rows that train, select and test, and what has to be reported about them."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,14 +13,14 @@ Rows = NDArray[np.int64]
 
 
 class LeakageError(ValueError):
-    """Something of the test part can be learnt from the train part."""
+    """Something of the test part is in the train part."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """Rows whose emotion is learnt, selected by and tested on.
+    """Rows whose emotion is trained on, selected by and tested on.
 
-    An utterance outside a part may still be heard as context of one that is inside, within the
+    An utterance outside a part may still be in the context of one that is inside, within the
     same dialogue; the audit therefore looks at whole dialogues.
     """
 
@@ -32,7 +32,7 @@ class Fold:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The folds of one protocol and what has to be said about it beside a result.
+    """The folds of one protocol and what has to be reported with a result.
 
     Attributes:
         name: Name of the protocol.
@@ -59,13 +59,13 @@ class Split:
         raise ValueError(f"--fold {name}: {self.name} has the folds {names}")
 
     def first(self, num_folds: int) -> "Split":
-        """Gives the split with its first folds alone."""
+        """Returns the split with its first folds alone."""
         return replace(self, folds=self.folds[:num_folds])
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitOptions:
-    """What some splits need beyond their name.
+    """Options of some splits besides their name.
 
     Args:
         num_folds: Folds of ``speaker-k-fold``.

@@ -1,6 +1,7 @@
-"""Splits by name, each audited for leaks: who trains, who selects, who is tested."""
+"""Splits by name, each audited for leaks."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,12 +18,9 @@ from conversation_emotion.splits.folds import Fold, LeakageError, Rows, Split, S
 def make_split(
     name: SplitName, utterances: pd.DataFrame, options: SplitOptions | None = None
 ) -> Split:
-    """Makes the folds of a protocol and audits each of them.
+    """Makes the folds of a protocol, one of `SPLITS`, and audits each of them.
 
-    Args:
-        name: One of `SPLITS`.
-        utterances: Utterance table with a row index 0, 1, 2, ...
-        options: Choices that some protocols need.
+    The table has a row index 0, 1, 2, ...
 
     Raises:
         ValueError: The protocol is unknown or the table lacks what it needs.
@@ -32,12 +30,7 @@ def make_split(
         raise ValueError(f"unknown split {name!r}; choose from {', '.join(SPLITS)}")
     split = SPLITS[name](utterances, options or SplitOptions())
     notes = [note for fold in split.folds for note in audit_fold(utterances, fold, split.name)]
-    return Split(
-        name=split.name,
-        folds=split.folds,
-        validation=split.validation,
-        notes=tuple(dict.fromkeys(notes)),
-    )
+    return replace(split, notes=tuple(dict.fromkeys(notes)))
 
 
 SHARED_DIALOGUES = {
@@ -49,14 +42,14 @@ SHARED_DIALOGUES = {
 """Parts that hold utterances of the same dialogues in a published protocol; never elsewhere."""
 
 SHARED_SPEAKERS = ("official", "emobox", "recording-prefix")
-"""Splits whose test speakers may also be learnt from."""
+"""Splits whose test speakers may also be in train."""
 
 
 def audit_fold(utterances: pd.DataFrame, fold: Fold, split: str) -> list[str]:
-    """Looks for speakers and dialogues on two sides of a fold: says what it allows, or raises.
+    """Reports the speakers and dialogues on two sides of a fold, or raises where none may be.
 
-    What published protocols share is allowed to them alone, `SHARED_DIALOGUES` and
-    `SHARED_SPEAKERS`, and put into words.
+    What published protocols share is allowed to them alone, by `SHARED_DIALOGUES` and
+    `SHARED_SPEAKERS`, and described in words.
 
     Raises:
         LeakageError: A dialogue or speaker is shared that must not be, or a part is empty.
@@ -114,28 +107,24 @@ def _official(utterances: pd.DataFrame, options: SplitOptions) -> Split:
 
 
 def _leave_one_session_out(utterances: pd.DataFrame, options: SplitOptions) -> Split:
-    sessions = utterances["session"]
-    if sessions.isna().any() or sessions.nunique() < 2:
-        raise ValueError(
-            f"leave-one-session-out: needs a session for every utterance and two sessions or "
-            f"more, got {sessions.nunique()} and {int(sessions.isna().sum())} utterances without"
-        )
-    folds = [
-        _fold(utterances, str(session), _rows(sessions == session), options)
-        for session in sorted(sessions.unique())
-    ]
-    return _with_hold_out("leave-one-session-out", utterances, folds, options)
+    published_splits.check_sessions("leave-one-session-out", utterances["session"])
+    return _leave_one_out("leave-one-session-out", utterances, utterances["session"], options)
 
 
 def _leave_one_speaker_out(utterances: pd.DataFrame, options: SplitOptions) -> Split:
-    speakers = utterances["speaker"]
-    if speakers.nunique() < 2:
+    if utterances["speaker"].nunique() < 2:
         raise ValueError("leave-one-speaker-out: needs two speakers or more, got 1")
+    return _leave_one_out("leave-one-speaker-out", utterances, utterances["speaker"], options)
+
+
+def _leave_one_out(
+    name: str, utterances: pd.DataFrame, groups: pd.Series, options: SplitOptions
+) -> Split:
     folds = [
-        _fold(utterances, str(speaker), _rows(speakers == speaker), options)
-        for speaker in sorted(speakers.unique())
+        _fold(utterances, str(group), _rows(groups == group), options)
+        for group in sorted(groups.unique())
     ]
-    return _with_hold_out("leave-one-speaker-out", utterances, folds, options)
+    return _with_hold_out(name, utterances, folds, options)
 
 
 def _speaker_k_fold(utterances: pd.DataFrame, options: SplitOptions) -> Split:
@@ -162,8 +151,8 @@ def _recording_prefix(utterances: pd.DataFrame, options: SplitOptions) -> Split:
         )
     folds = []
     for prefix in sorted(prefixes.unique()):
-        test, learning = _rows(prefixes == prefix), _rows(prefixes != prefix)
-        train, valid = _hold_out(utterances, learning, test, options)
+        test, rest = _rows(prefixes == prefix), _rows(prefixes != prefix)
+        train, valid = _hold_out(utterances, rest, test, options)
         folds.append(Fold(name=prefix, train=train, valid=valid, test=test))
     return _with_hold_out("recording-prefix", utterances, folds, options)
 
@@ -186,7 +175,7 @@ def _rows(marked: pd.Series) -> Rows:
 
 
 def _fold(utterances: pd.DataFrame, name: str, test: Rows, options: SplitOptions) -> Fold:
-    """Trains on the dialogues in which no test speaker speaks, not even as a partner."""
+    """Makes the fold that trains on dialogues without a test speaker, not even as a partner."""
     touched = utterances["speaker"].isin(utterances["speaker"].iloc[test].unique())
     dialogues = utterances.loc[touched, "dialogue_id"].unique()
     learning = _rows(~utterances["dialogue_id"].isin(dialogues))
@@ -199,7 +188,7 @@ def _fold(utterances: pd.DataFrame, name: str, test: Rows, options: SplitOptions
 def _hold_out(
     utterances: pd.DataFrame, learning: Rows, test: Rows, options: SplitOptions
 ) -> tuple[Rows, Rows]:
-    """Validates on whole dialogues: a share of them, or the next speaker's after the tested."""
+    """Divides rows into train and valid by dialogues: a share, or those of the next speaker."""
     dialogues = utterances["dialogue_id"].iloc[learning]
     if options.valid == "speaker":
         speakers = utterances["speaker"].iloc[learning].astype(str)
@@ -233,20 +222,14 @@ def _validate_on_next(name: str, dialogues: pd.Series, folds: list[Fold]) -> lis
     if len(folds) < 3:
         raise ValueError(
             f"{name}: one fold to test and a further one to validate leave none of {len(folds)} "
-            "to learn from; choose another --valid"
+            "to train on; choose another --valid"
         )
     held_out = []
     for fold, following in zip(folds, [*folds[1:], folds[0]], strict=True):
         learning = np.union1d(fold.train, fold.valid)
         is_valid = dialogues.iloc[learning].isin(dialogues.iloc[following.test]).to_numpy()
-        held_out.append(
-            Fold(
-                name=fold.name,
-                train=learning[~is_valid],
-                valid=learning[is_valid],
-                test=fold.test,
-            )
-        )
+        train, valid = learning[~is_valid], learning[is_valid]
+        held_out.append(Fold(name=fold.name, train=train, valid=valid, test=fold.test))
     return held_out
 
 
@@ -259,7 +242,7 @@ def _describe_hold_out(options: SplitOptions) -> str:
 
 
 def _speaker_groups(utterances: pd.DataFrame, num_folds: int) -> NDArray[np.int64]:
-    """Group of each utterance: people who talk to each other, or each person where that fails."""
+    """Groups utterances by people who talk to each other, or by person where that fails."""
     speakers, names = pd.factorize(utterances["speaker"])
     dialogues, _ = pd.factorize(utterances["dialogue_id"])
     if len(names) < num_folds:

@@ -1,7 +1,6 @@
 """Published splits of single utterances, drawn as their authors draw them.
 
-What they share between parts is part of them; the audit of
-`conversation_emotion.splits.protocols` reports it.
+The audit of `conversation_emotion.splits.protocols` reports what their parts share.
 """
 
 import json
@@ -44,18 +43,14 @@ def emotion2vec_session(utterances: pd.DataFrame, options: SplitOptions) -> Spli
     Their draw continues one stream of random numbers over the folds, in the order of their
     manifest; here each fold begins with their seed, 42, in the order of the table.
     """
-    judged = _judged(utterances, options)
-    sessions = utterances["session"].iloc[judged]
-    if sessions.isna().any() or sessions.nunique() < 2:
-        raise ValueError(
-            "emotion2vec-session: needs a session for every utterance and two sessions or more, "
-            f"got {sessions.nunique()} and {int(sessions.isna().sum())} utterances without"
-        )
+    rows = _target_rows(utterances, options)
+    sessions = utterances["session"].iloc[rows]
+    check_sessions("emotion2vec-session", sessions)
     folds = []
     for session in sorted(sessions.unique()):
         is_test = (sessions == session).to_numpy()
-        train, valid = _draw_fifth(judged[~is_test], seed=42)
-        folds.append(Fold(name=str(session), train=train, valid=valid, test=judged[is_test]))
+        train, valid = _draw_fifth(rows[~is_test], seed=42)
+        folds.append(Fold(name=str(session), train=train, valid=valid, test=rows[is_test]))
     return Split(name="emotion2vec-session", folds=tuple(folds), validation=FIFTH.format(42))
 
 
@@ -65,8 +60,8 @@ def emotion2vec_speaker(utterances: pd.DataFrame, options: SplitOptions) -> Spli
     Who validates is not published. With the other speaker of the tested session all eight others
     train and share no dialogue with the two.
     """
-    judged = _judged(utterances, options)
-    sessions, speakers = (utterances[name].iloc[judged] for name in ("session", "speaker"))
+    rows = _target_rows(utterances, options)
+    sessions, speakers = (utterances[name].iloc[rows] for name in ("session", "speaker"))
     pairs = speakers.groupby(sessions).nunique()
     if sessions.isna().any() or len(pairs) < 2 or (pairs != 2).any():
         raise ValueError(
@@ -77,16 +72,19 @@ def emotion2vec_speaker(utterances: pd.DataFrame, options: SplitOptions) -> Spli
     for speaker in sorted(speakers.unique()):
         is_test = (speakers == speaker).to_numpy()
         is_near = (sessions == sessions[is_test].iloc[0]).to_numpy()
-        folds.append(
-            Fold(
-                name=str(speaker),
-                train=judged[~is_near],
-                valid=judged[is_near & ~is_test],
-                test=judged[is_test],
-            )
-        )
+        train, valid, test = rows[~is_near], rows[is_near & ~is_test], rows[is_test]
+        folds.append(Fold(name=str(speaker), train=train, valid=valid, test=test))
     validation = "the other speaker of the tested session"
     return Split(name="emotion2vec-speaker", folds=tuple(folds), validation=validation)
+
+
+def check_sessions(split: str, sessions: pd.Series) -> None:
+    """Refuses a table without a session for every utterance, or with less than two sessions."""
+    if sessions.isna().any() or sessions.nunique() < 2:
+        raise ValueError(
+            f"{split}: needs a session for every utterance and two sessions or more, got "
+            f"{sessions.nunique()} and {int(sessions.isna().sum())} utterances without"
+        )
 
 
 def emobox(utterances: pd.DataFrame, options: SplitOptions) -> Split:
@@ -95,32 +93,32 @@ def emobox(utterances: pd.DataFrame, options: SplitOptions) -> Split:
     Without files the rule is theirs and the draw is not, since theirs follows the order of their
     lists, and where speakers are grouped, no seed. Valid is always drawn by utterance.
     """
-    judged = _judged(utterances, options)
+    rows = _target_rows(utterances, options)
     if options.emobox_folds is not None:
         tests, how = _emobox_files(options.emobox_folds, utterances), "EmoBox's lists"
     else:
-        tests, how = _emobox_rule(utterances.iloc[judged], judged)
+        tests, how = _emobox_rule(utterances.iloc[rows], rows)
     folds = []
     for name, learning, test in tests:
-        train, valid = _draw_fifth(np.intersect1d(learning, judged), seed=0)
-        folds.append(Fold(name=name, train=train, valid=valid, test=np.intersect1d(test, judged)))
+        train, valid = _draw_fifth(np.intersect1d(learning, rows), seed=0)
+        folds.append(Fold(name=name, train=train, valid=valid, test=np.intersect1d(test, rows)))
     return Split(name="emobox", folds=tuple(folds), validation=f"{FIFTH.format(0)}; {how}")
 
 
 _Drawn = tuple[str, Rows, Rows]
 
 
-def _emobox_rule(table: pd.DataFrame, judged: Rows) -> tuple[list[_Drawn], str]:
-    """Official split or sessions; else by how many speakers there are and how even they are."""
+def _emobox_rule(table: pd.DataFrame, numbers: Rows) -> tuple[list[_Drawn], str]:
+    """Draws by the official split or sessions, else by the number and balance of speakers."""
     is_test = (table["split"] == "test").to_numpy()
     if is_test.any():
-        return [("official", judged[~is_test], judged[is_test])], "the official split"
+        return [("official", numbers[~is_test], numbers[is_test])], "the official split"
     counts = pd.crosstab(table["speaker"], table["emotion"])
     if table["session"].notna().all() and table["session"].nunique() > 1:
         groups, how = table["session"], "sessions left out"
     elif len(counts) < 4 or (counts.nunique() > 1).any():
-        test = np.sort(np.concatenate(list(_sample_quarters(table["emotion"], judged))))
-        drawn = [("quarter", np.setdiff1d(judged, test), test)]
+        test = np.sort(np.concatenate(list(_sample_quarters(table["emotion"], numbers))))
+        drawn = [("quarter", np.setdiff1d(numbers, test), test)]
         return drawn, "a quarter of each emotion, whoever speaks"
     elif len(counts) <= 6:
         groups, how = table["speaker"], "speakers left out"
@@ -130,18 +128,18 @@ def _emobox_rule(table: pd.DataFrame, judged: Rows) -> tuple[list[_Drawn], str]:
         place = {name: number % (len(speakers) // 4) for number, name in enumerate(speakers)}
         groups, how = table["speaker"].map(place), "groups of speakers left out"
     parts = [(str(name), (groups == name).to_numpy()) for name in sorted(groups.unique())]
-    return [(name, judged[~out], judged[out]) for name, out in parts], how
+    return [(name, numbers[~out], numbers[out]) for name, out in parts], how
 
 
-def _sample_quarters(emotions: pd.Series, judged: Rows) -> Iterable[Rows]:
+def _sample_quarters(emotions: pd.Series, numbers: Rows) -> Iterable[Rows]:
     generator = random.Random(0)
     for emotion in emotions.unique():
-        rows = judged[(emotions == emotion).to_numpy()].tolist()
+        rows = numbers[(emotions == emotion).to_numpy()].tolist()
         yield np.array(generator.sample(rows, int(len(rows) * 0.25)), dtype=np.int64)
 
 
 def _emobox_files(folder: Path, utterances: pd.DataFrame) -> list[_Drawn]:
-    """Reads EmoBox's lists, which name an utterance by its recording."""
+    """Reads EmoBox's lists, which identify an utterance by its recording."""
     files = sorted(folder.glob("fold_*/*_test_fold_*.jsonl"))
     if not files:
         raise FileNotFoundError(
@@ -188,6 +186,6 @@ def _draw_fifth(learning: Rows, seed: int) -> tuple[Rows, Rows]:
     return learning[order[:cut]], learning[order[cut:]]
 
 
-def _judged(utterances: pd.DataFrame, options: SplitOptions) -> Rows:
-    """Rows that a draw by utterance is made of."""
+def _target_rows(utterances: pd.DataFrame, options: SplitOptions) -> Rows:
+    """Returns the rows of a draw by utterance."""
     return np.arange(len(utterances)) if options.target_rows is None else options.target_rows

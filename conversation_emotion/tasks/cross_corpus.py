@@ -23,12 +23,7 @@ from conversation_emotion.tracker import Memory
 
 
 class Corpora(NamedTuple):
-    """Several corpora in one table.
-
-    Attributes:
-        pooled: The table, the maps of the corpora and what they drop.
-        targets: Rows to test on, by corpus.
-    """
+    """Several corpora in one table, with the rows to test on by corpus."""
 
     pooled: Pooled
     targets: dict[str, Rows]

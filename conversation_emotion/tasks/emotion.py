@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from conversation_emotion.datasets.batches import Batch
-from conversation_emotion.datasets.inputs import Inputs, make_parts
+from conversation_emotion.datasets.inputs import Inputs
 from conversation_emotion.datasets.windows import Windows
 from conversation_emotion.evaluation.metrics import METRICS, count_confusions, score_predictions
 from conversation_emotion.models.build import build_model, fit_standardisations
@@ -31,7 +31,14 @@ from conversation_emotion.tasks.baselines import (
     predict_last_emotion,
     predict_majority,
 )
-from conversation_emotion.tasks.task import MODEL, Batches, Loss, Scores, Task
+from conversation_emotion.tasks.task import (
+    MODEL,
+    Batches,
+    Loss,
+    Scores,
+    WindowTask,
+    collect_outputs,
+)
 from conversation_emotion.utterances.labels import IGNORED
 
 Baseline = Callable[[Windows, Windows], NDArray]
@@ -39,13 +46,7 @@ Baseline = Callable[[Windows, Windows], NDArray]
 
 
 class Predictions(NamedTuple):
-    """What a model predicts for N windows.
-
-    Attributes:
-        probabilities: Of each class: (N, C).
-        targets: Class of each: (N,).
-        target_rows: Row number of each target: (N,).
-    """
+    """Probabilities (N, C), classes (N,) and row numbers (N,) of N targets."""
 
     probabilities: NDArray[np.float32]
     targets: NDArray[np.int64]
@@ -58,13 +59,10 @@ class Predictions(NamedTuple):
         return {name: float(metric(confusions)) for name, metric in METRICS.items()}
 
 
-class Classification(Task):
-    """Classes of the targets of some windows; what the model is, subclasses say.
+class Classification(WindowTask):
+    """Classes of the targets of some windows; subclasses build the model.
 
-    Args:
-        inputs: Windows and features.
-        training: How models are trained.
-        baselines: Systems that are scored next to the model, by name.
+    Baselines are systems that are scored next to the model, by name.
     """
 
     name: ClassVar[str] = "emotion"
@@ -78,18 +76,9 @@ class Classification(Task):
         training: TrainingSettings,
         baselines: Mapping[str, Baseline] | None = None,
     ) -> None:
-        self.inputs = inputs
-        self.dataset = inputs.dataset
-        self.training: TrainingSettings = training
+        super().__init__(inputs, training)
         self.labels = inputs.labels()
-        self.failures = inputs.failures
-        self.fingerprint = inputs.fingerprint
         self.baselines = baselines or {MAJORITY: predict_majority}
-
-    def batches(self, fold: Fold, seed: int) -> Batches:
-        """Returns the batches of a fold; one of training holds `Batch.targets` to predict."""
-        parts = make_parts(self.inputs, fold, seed, self.training.batch_size)
-        return Batches(*(parts[name].loader for name in ("training", "valid", "test")))
 
     def loss(self, fold: Fold, device: torch.device) -> Loss:
         """Returns the weighted cross-entropy of the classes, plus that of the auxiliary heads."""
@@ -150,14 +139,7 @@ class Classification(Task):
 
 
 class UtteranceEmotion(Classification):
-    """Emotion of single utterances, from frozen features.
-
-    Args:
-        inputs: Every labelled utterance with its features.
-        features: What pools the frames of each source.
-        model: The head, and its size.
-        training: How it is trained.
-    """
+    """Emotion of single utterances, from frozen features."""
 
     def __init__(
         self,
@@ -185,14 +167,7 @@ class UtteranceEmotion(Classification):
 
 
 class TurnEmotion(Classification):
-    """Emotion of a turn from its context: of the turn that just ended, or of one to come.
-
-    Args:
-        inputs: Every target with its visible context.
-        features: What pools the frames of each source.
-        model: The dialogue model, and the horizon.
-        training: How it is trained.
-    """
+    """Emotion of a turn from its context: of the turn that just ended, or of one to come."""
 
     def __init__(
         self,
@@ -252,20 +227,17 @@ def predict_windows(
     Batches that ``accelerator`` prepared are gathered from all its processes; the repeats that fill
     the last batch are left out.
     """
-    model.eval()
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    with torch.inference_mode():
-        for batch in batches:
-            probabilities = model(batch).logits.float().softmax(dim=-1)
-            part = (probabilities, batch.targets, batch.target_rows)
-            if accelerator is not None:
-                part = cast(tuple[Tensor, Tensor, Tensor], accelerator.gather_for_metrics(part))
-            parts.append(part)
-    return Predictions(*(torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True)))
+    parts = collect_outputs(
+        model,
+        batches,
+        lambda b: (model(b).logits.float().softmax(dim=-1), b.targets, b.target_rows),
+        accelerator,
+    )
+    return Predictions(*parts)
 
 
 def balanced_class_weights(classes: NDArray[np.int64], labels: tuple[str, ...]) -> Tensor:
-    """Weighs classes so that each counts alike, by the classes of the train part: (N,) -> (C,).
+    """Returns weights by which each class of train counts alike: (N,) -> (C,).
 
     Raises:
         ValueError: A class has no example in train.

@@ -16,15 +16,8 @@ from torch.nn import functional as F  # noqa: N812
 from conversation_emotion.datasets.clip_batches import ClipBatch, ClipLoader
 from conversation_emotion.datasets.clip_inputs import ClipInputs
 from conversation_emotion.datasets.encoder_families import fold_folder, make_record
+from conversation_emotion.evaluation import word_errors
 from conversation_emotion.evaluation.metrics import METRICS, count_confusions
-from conversation_emotion.evaluation.word_errors import (
-    CHARACTERS,
-    Spellings,
-    count_without_words,
-    count_word_errors,
-    decode,
-    score_word_errors,
-)
 from conversation_emotion.models.adapters import add_adapters, merge_adapters
 from conversation_emotion.models.averaging import Weights
 from conversation_emotion.models.fine_tuned import ClipOutputs, EncoderModel, Encoding, TimePooling
@@ -34,24 +27,19 @@ from conversation_emotion.settings.training import FineTuningSettings
 from conversation_emotion.splits.folds import Fold
 from conversation_emotion.tasks.baselines import MAJORITY
 from conversation_emotion.tasks.emotion import balanced_class_weights, evaluate_classes
-from conversation_emotion.tasks.task import MODEL, Batches, Loss, Scores, Task
+from conversation_emotion.tasks.task import MODEL, SINGLE, Batches, Loss, Scores, Task
 
 BLANK = 0
 """Index of CTC's blank among the characters."""
 
-SINGLE, FROZEN = "single", "frozen"
-"""Columns of the best single checkpoint, and of the frozen encoder, where they are compared."""
+FROZEN = "frozen"
+"""Column of the frozen encoder, where it is compared."""
 
 
 class ClipPredictions(NamedTuple):
-    """What a model predicts for N clips.
+    """Probabilities (N, C), row numbers (N,) and classes (N,) of N clips, and their mean loss.
 
-    Attributes:
-        probabilities: Of each class: (N, C).
-        rows: Row number of each clip: (N,).
-        targets: Class of each: (N,).
-        loss: Mean loss.
-        characters: Most probable character of every frame of each clip; empty without that head.
+    ``characters`` are the most probable in every frame of each clip; empty without that head.
     """
 
     probabilities: NDArray[np.float32]
@@ -64,14 +52,9 @@ class ClipPredictions(NamedTuple):
 class FineTuning(Task):
     """Classes of utterances, by an encoder that is trained with a linear head.
 
-    Args:
-        inputs: The clips.
-        tuned: Which encoder, and how much of it is trained.
-        training: How it is trained.
-        load: Loads the encoder by its name, or that of a folder that was saved.
-        pooling: What becomes of the frames.
-        is_bf16: Whether training multiplies in bfloat16; prediction never does.
-        folder: Where the encoder of each fold is saved, to be used by others; None saves none.
+    ``load`` loads the encoder by its name, or that of a folder that was saved. With ``is_bf16``
+    training multiplies in bfloat16; prediction never does. The encoder of each fold is saved in
+    ``folder``, to be used by others; None saves none.
     """
 
     name: ClassVar[str] = "fine_tuned_emotion"
@@ -94,8 +77,9 @@ class FineTuning(Task):
         folder: Path | None = None,
     ) -> None:
         self.dataset, self.clips = inputs.dataset, inputs.clips
-        self.tuned, self.training, self.load = tuned, cast(FineTuningSettings, training), load
-        self.encoder, self.pooling, self.is_bf16 = encoder, pooling, is_bf16
+        self.tuned, self.training, self.load = tuned, training, load
+        self.encoder, self.is_bf16 = encoder, is_bf16
+        self.pooling: TimePooling = pooling
         self.folder = folder
         self.labels = inputs.dataset.labels
         self.failures = inputs.failures
@@ -113,7 +97,7 @@ class FineTuning(Task):
                 f"fine-tuning runs in one process, got {accelerator.num_processes}; start it "
                 "without torchrun"
             )
-        size, seconds = self.training.batch_size, self.training.batch_seconds  # type: ignore[attr-defined]
+        size, seconds = self.training.batch_size, self.training.batch_seconds
 
         def load(part: str, factor: int, seed: int | None) -> ClipLoader:
             return ClipLoader(
@@ -150,13 +134,13 @@ class FineTuning(Task):
             len(self.labels),
             pooling=self.pooling,
             num_characters=self.num_characters,
-            dropout=self.training.dropout,  # type: ignore[attr-defined]
+            dropout=self.training.dropout,
         )
 
     def loss(self, fold: Fold, device: torch.device) -> Loss:
         """Returns the weighted cross-entropy of the classes, and what subclasses add."""
         weights = torch.ones(len(self.labels))
-        if self.training.class_weights == "balanced":  # type: ignore[attr-defined]
+        if self.training.class_weights == "balanced":
             train = self.clips.classes[self.clips.usable(fold.train)]
             weights = balanced_class_weights(train, self.labels)
         weights = weights.to(device)
@@ -211,9 +195,7 @@ class FineTuning(Task):
 
     def tabulate(self, predictions: ClipPredictions, fold: Fold, part: str) -> pd.DataFrame:
         """Returns a row per target; a clip that cannot be used gets the majority of train."""
-        classes = self.clips.classes
-        rows = getattr(fold, part)
-        rows = np.sort(rows[classes[rows] >= 0])
+        classes, rows = self.clips.classes, self._labelled(fold, part)
         train = classes[fold.train]
         majority = int(np.bincount(train[train >= 0]).argmax())
         place = np.searchsorted(rows, predictions.rows)
@@ -229,6 +211,10 @@ class FineTuning(Task):
         for number, label in enumerate(self.labels):
             table[f"p_{label}"] = probabilities[:, number]
         return table
+
+    def _labelled(self, fold: Fold, part: str) -> NDArray[np.int64]:
+        rows = getattr(fold, part)
+        return np.sort(rows[self.clips.classes[rows] >= 0])
 
     def evaluate(self, predictions: pd.DataFrame) -> Scores:
         """Scores the averaged weights, and what the table compares them with."""
@@ -251,13 +237,12 @@ class FineTuning(Task):
         if (folder := self._place(fold, seed)) is None:
             return model
         dataset = self.dataset
-        record = make_record(
+        utterances, split, label_set = (
             dataset.utterances,
-            fold,
-            dataset.split.name,
+            dataset.split,
             dataset.label_map.label_set,
-            dataset.labels,
         )
+        record = make_record(utterances, fold, split.name, label_set, dataset.labels)
         save_tuned(cast(EncoderModel, model), record, folder)
         return read_tuned(folder, self.load).model
 
@@ -275,17 +260,13 @@ class FineTuning(Task):
 class EmotionWithTranscript(FineTuning):
     """Emotion, and a character of the transcript or a blank from every frame (Cai et al., 2021).
 
-    The arguments but for these are those of `FineTuning`.
-
-    Args:
-        spellings: The transcript of every utterance.
-        weight: Weight of the transcript's loss (alpha).
+    ``spellings`` are the transcripts of every utterance, ``weight`` is that of their loss (alpha).
     """
 
     name: ClassVar[str] = "emotion_and_transcript"
     prefix = ""
     scores_single = False
-    num_characters = len(CHARACTERS)
+    num_characters = len(word_errors.CHARACTERS)
 
     def __init__(
         self,
@@ -295,7 +276,7 @@ class EmotionWithTranscript(FineTuning):
         load: Callable[[str], Encoding],
         *,
         encoder: str,
-        spellings: Spellings,
+        spellings: word_errors.Spellings,
         weight: float,
         pooling: TimePooling = "mean",
         is_bf16: bool = False,
@@ -331,24 +312,23 @@ class EmotionWithTranscript(FineTuning):
     def tabulate(self, predictions: ClipPredictions, fold: Fold, part: str) -> pd.DataFrame:
         """Adds reference and decoded transcript, and their word errors."""
         table = super().tabulate(predictions, fold, part)
-        rows = getattr(fold, part)
-        rows = np.sort(rows[self.clips.classes[rows] >= 0])
+        rows = self._labelled(fold, part)
         texts = [self.spellings.texts[row] for row in rows]
         named = zip(predictions.rows.tolist(), predictions.characters, strict=True)
-        decoded = {row: decode(characters) for row, characters in named}
+        decoded = {row: word_errors.decode(characters) for row, characters in named}
         spelt = [decoded.get(row, "") for row in rows.tolist()]
         # jiwer takes no empty reference; an utterance without words has no errors to count.
-        counts = count_word_errors([text or "-" for text in texts], spelt)
+        counts = word_errors.count_word_errors([text or "-" for text in texts], spelt)
         counts[[not text for text in texts]] = 0
         return table.assign(reference=texts, spelt=spelt, errors=counts[:, 0], words=counts[:, 1])
 
     def describe_transcripts(self) -> Iterator[str]:
         """Describes the transcripts, and the share of test sentences that train holds as well."""
-        spellings = self.spellings
+        spellings, size = self.spellings, len(word_errors.CHARACTERS)
+        without_words = word_errors.count_without_words(spellings.texts)
         yield (
-            f"transcripts in {len(CHARACTERS)} characters; {spellings.num_unknown:,} of "
-            f"{spellings.num_characters:,} are unknown; {count_without_words(spellings.texts)} "
-            "utterances have no words"
+            f"transcripts in {size} characters; {spellings.num_unknown:,} of "
+            f"{spellings.num_characters:,} are unknown; {without_words} utterances have no words"
         )
         texts = np.array(spellings.texts, dtype=object)
         shares = [
@@ -361,7 +341,7 @@ class EmotionWithTranscript(FineTuning):
         """Scores the classes, and the transcripts by their word error rate."""
         scores = super().evaluate(predictions)
         spelt = predictions[predictions["words"] > 0]
-        wer = score_word_errors(spelt, num_resamples=self.training.resamples)
+        wer = word_errors.score_word_errors(spelt, num_resamples=self.training.resamples)
         return {**scores, MODEL: {**scores[MODEL], "wer": wer}}
 
 

@@ -19,13 +19,7 @@ from conversation_emotion.tracker import Memory
 
 
 class FrameFusion(Classification):
-    """Emotion of single utterances from several encoders.
-
-    Args:
-        inputs: Every labelled utterance with the frames of each encoder, by its flag.
-        settings: Sizes, dropouts, and how the model is trained.
-        row: Where the encoders are fused.
-    """
+    """Emotion of single utterances from the frames of several encoders, each by its flag."""
 
     def __init__(self, inputs: Inputs, settings: FusionSettings, row: FusionRow) -> None:
         super().__init__(inputs, settings.training)

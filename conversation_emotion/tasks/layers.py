@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 from torch import nn
 
-from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.inputs import Inputs, extract_features, prepare_inputs
 from conversation_emotion.datasets.windows import single_utterances
 from conversation_emotion.features.extract import Features, select_layers
@@ -25,14 +24,7 @@ SUM, LAST_FOUR = "sum", "last-4"
 
 
 class LayerProbes(UtteranceEmotion):
-    """The probe of all layers, and of each of them.
-
-    Args:
-        inputs: Every labelled utterance with the states of all layers.
-        features: How they were extracted.
-        settings: Head and training.
-        states: The same states.
-        names: What is probed, in order: numbers of layers, `SUM`, `LAST_FOUR`.
+    """The probe of all layers, and of each of them by name: its number, `SUM` or `LAST_FOUR`.
 
     Attributes:
         weights: Weight of each layer in the sum, once it was trained.
@@ -66,25 +58,16 @@ class LayerProbes(UtteranceEmotion):
 
 
 def prepare_layers(settings: SERSettings, wanted: Sequence[str], memory: Memory) -> LayerProbes:
-    """Extracts all layers of one encoder.
-
-    Args:
-        settings: Corpus, encoder, head, training.
-        wanted: What to probe; nothing probes all that the encoder has.
-        memory: Shares the corpus between encoders.
-    """
+    """Extracts all layers of one encoder; without ``wanted`` each of them is probed."""
     (encoder,) = settings.features.speech_encoder
     features = settings.features_of(encoder)
     dataset = prepare_dataset(settings.data, settings.training.max_folds, memory)
     found = extract_features(dataset, features, strict=settings.data.strict)
     windows = single_utterances(dataset.classes())
     inputs = prepare_inputs(dataset, windows, windows, found)
-    names = _name_probes(encoder, _count_layers(inputs, dataset), wanted)
+    num_layers = inputs.arrays[dataset.split.folds[0].name]["speech"].num_layers
+    names = _name_probes(encoder, num_layers, wanted)
     return LayerProbes(inputs, features, settings, found["speech"], names)
-
-
-def _count_layers(inputs: Inputs, dataset: Dataset) -> int:
-    return inputs.arrays[dataset.split.folds[0].name]["speech"].num_layers
 
 
 def _name_probes(encoder: str, num_layers: int, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -95,9 +78,9 @@ def _name_probes(encoder: str, num_layers: int, wanted: Sequence[str]) -> tuple[
         return tuple(possible)
     if num_layers == 1:
         return ("0",)
-    if strange := [name for name in wanted if name not in possible]:
+    if unknown := [name for name in wanted if name not in possible]:
         raise ValueError(
-            f"--layers {strange[0]}: {encoder} has no such layer, it has {', '.join(possible)}"
+            f"--layers {unknown[0]}: {encoder} has no such layer, it has {', '.join(possible)}"
         )
     return tuple(dict.fromkeys(wanted))
 
@@ -112,7 +95,7 @@ def _select(features: Features, layers: Layers) -> Features:
 
 
 def read_layer_weights(model: nn.Module) -> pd.DataFrame:
-    """Returns the weight of each layer in the sum that a probe has learned."""
+    """Returns the trained weight of each layer in the sum of a probe."""
     perception = cast(Perception, cast(UtteranceModel, model).perceptions["speech"])
     weights = cast(LayerSum, perception.mixture).scores.detach().softmax(dim=0).tolist()
     return pd.DataFrame({"layer": range(len(weights)), "weight": weights})

@@ -70,13 +70,14 @@ def prepare_prediction(
 
 def find_windows(dataset: Dataset, model: ConversationModelSettings) -> tuple[Windows, Windows]:
     """Returns the targets with their visible context, and the training windows."""
-    sizes = {"history": model.history, "horizon": model.horizon}
-    classes = dataset.classes()
-    windows = build_windows(dataset.utterances, classes, **sizes)
+    classes, history, horizon = dataset.classes(), model.history, model.horizon
+    windows = build_windows(dataset.utterances, classes, history=history, horizon=horizon)
     if model.learn_from == "targets":
         return windows, windows
     emotions = dataset.emotion_classes
-    return windows, build_training_windows(dataset.utterances, classes, emotions, **sizes)
+    return windows, build_training_windows(
+        dataset.utterances, classes, emotions, history=history, horizon=horizon
+    )
 
 
 def join_features(

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar, NamedTuple, cast
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from conversation_emotion.datasets.batches import Batch, ModalityArrays
-from conversation_emotion.datasets.inputs import Inputs, make_parts
+from conversation_emotion.datasets.inputs import Inputs
 from conversation_emotion.evaluation.concordance import (
     DIMENSIONS,
     concordance,
@@ -29,32 +29,30 @@ from conversation_emotion.models.ratings import (
 )
 from conversation_emotion.settings.training import FitSettings
 from conversation_emotion.splits.folds import Fold, Rows
-from conversation_emotion.tasks.task import MODEL, Batches, Loss, Scores, Task
+from conversation_emotion.tasks.task import (
+    MODEL,
+    Batches,
+    Loss,
+    Scores,
+    WindowTask,
+    collect_outputs,
+)
 
 MEAN = "mean of train"
 """Baseline that predicts the same of every utterance."""
 
 
 class RatingPredictions(NamedTuple):
-    """What a model predicts for N utterances.
-
-    Attributes:
-        ratings: In each dimension, (N, D).
-        target_rows: Row number of each utterance, (N,).
-    """
+    """Ratings (N, D) in each dimension, and row numbers (N,), of N utterances."""
 
     ratings: NDArray[np.float32]
     target_rows: NDArray[np.int64]
 
 
-class Regression(Task):
+class Regression(WindowTask):
     """Numbers in one dimension or several, on the corpus' own scale.
 
-    Args:
-        inputs: A window for each utterance with a number.
-        training: How models are trained.
-        targets: Numbers of every row, NaN where there is none, (rows, D).
-        columns: Names of the dimensions (D).
+    ``targets`` are those of every row, NaN where there is none, (rows, D), by named columns (D).
     """
 
     def __init__(
@@ -64,29 +62,20 @@ class Regression(Task):
         targets: NDArray[np.float32],
         columns: Sequence[str],
     ) -> None:
-        self.inputs = inputs
-        self.dataset = inputs.dataset
-        self.training: FitSettings = training
+        super().__init__(inputs, training)
         self.targets, self.columns = targets, tuple(columns)
-        self.failures = inputs.failures
-        self.fingerprint = inputs.fingerprint
 
     @abstractmethod
     def measure(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """Computes the loss of a batch: (B, D), (B, D) with NaN where there is none -> scalar."""
 
-    def batches(self, fold: Fold, seed: int) -> Batches:
-        """Returns the batches of a fold."""
-        parts = make_parts(self.inputs, fold, seed, self.training.batch_size)
-        return Batches(*(parts[name].loader for name in ("training", "valid", "test")))
-
     def loss(self, fold: Fold, device: torch.device) -> Loss:
         """Returns the loss; it needs no statistics of the fold."""
         del fold
-        known = torch.from_numpy(self.targets).to(device)
+        targets = torch.from_numpy(self.targets).to(device)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
-            return self.measure(model(batch), known[batch.target_rows])
+            return self.measure(model(batch), targets[batch.target_rows])
 
         return loss
 
@@ -94,17 +83,10 @@ class Regression(Task):
         self, model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator | None = None
     ) -> RatingPredictions:
         """Predicts every utterance once; prepared batches are gathered from all processes."""
-        model.eval()
-        parts: list[tuple[Tensor, Tensor]] = []
-        with torch.inference_mode():
-            for batch in batches:
-                part = (model(batch).float(), batch.target_rows)
-                if accelerator is not None:
-                    part = cast(tuple[Tensor, Tensor], accelerator.gather_for_metrics(part))
-                parts.append(part)
-        return RatingPredictions(
-            *(torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True))
+        parts = collect_outputs(
+            model, batches, lambda batch: (model(batch).float(), batch.target_rows), accelerator
         )
+        return RatingPredictions(*parts)
 
     def tabulate(self, predictions: RatingPredictions, fold: Fold, part: str) -> pd.DataFrame:
         """Returns ``NAME`` and ``predicted_NAME`` of each dimension, a row per utterance."""
@@ -122,12 +104,10 @@ class Regression(Task):
 
     def train_scale(self, fold: Fold) -> tuple[Tensor, Tensor]:
         """Returns mean and deviation of the numbers of train, (D,) each; 1 where they are equal."""
-        known = np.ma.masked_invalid(self.targets[self.train_rows(fold)])
-        centre, scale = known.mean(axis=0).filled(0.0), known.std(axis=0).filled(0.0)
-        scale = np.where(scale > 0, scale, 1.0)
-        return torch.from_numpy(centre.astype(np.float32)), torch.from_numpy(
-            scale.astype(np.float32)
-        )
+        given = np.ma.masked_invalid(self.targets[self.train_rows(fold)])
+        centre, scale = given.mean(axis=0).filled(0.0), given.std(axis=0).filled(0.0)
+        numbers = np.stack([centre, np.where(scale > 0, scale, 1.0)]).astype(np.float32)
+        return torch.from_numpy(numbers[0]), torch.from_numpy(numbers[1])
 
 
 class DimensionalEmotion(Regression):
@@ -164,9 +144,7 @@ class DimensionalEmotion(Regression):
 
     def batches(self, fold: Fold, seed: int) -> Batches:
         """Returns the batches of a fold, of the same size in all parts: frames take memory."""
-        size = self.training.batch_size
-        parts = make_parts(self.inputs, fold, seed, size, evaluation_size=size or 64)
-        return Batches(*(parts[name].loader for name in ("training", "valid", "test")))
+        return self.load_windows(fold, seed, self.training.batch_size or 64)
 
     def build(self, fold: Fold) -> nn.Module:
         """Builds a recogniser that predicts on the scale of the ratings of train."""
@@ -203,13 +181,9 @@ def build_feature_front(arrays: ModalityArrays, train: Rows, stride: int) -> Fea
 
 
 class SentimentStrength(Regression):
-    """The strength of a sentiment, by least squares.
+    """The strength of a sentiment, (rows,) with NaN where there is none, by least squares.
 
-    Args:
-        inputs: Every utterance whose sentiment is a number, with features.
-        training: How models are trained.
-        strengths: Of every row, NaN where there is none, (rows,).
-        build_head: Builds a model of a fold with one output.
+    ``build_head`` builds a model of a fold with one output.
     """
 
     name: ClassVar[str] = "sentiment_strength"
@@ -265,10 +239,10 @@ class SentimentStrength(Regression):
 
 
 def squared_error_loss(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Sums the dimensions' mean squared errors over what is known: (N, D), (N, D) -> scalar."""
-    is_known = ~targets.isnan()
-    errors = torch.where(is_known, predictions.float() - torch.nan_to_num(targets), 0.0).square()
-    return (errors.sum(dim=0) / is_known.sum(dim=0).clamp(min=1)).sum()
+    """Sums the dimensions' mean squared errors over given targets: (N, D), (N, D) -> scalar."""
+    is_given = ~targets.isnan()
+    errors = torch.where(is_given, predictions.float() - torch.nan_to_num(targets), 0.0).square()
+    return (errors.sum(dim=0) / is_given.sum(dim=0).clamp(min=1)).sum()
 
 
 def find_rated(ratings: NDArray[np.float32]) -> Rows:

@@ -112,7 +112,7 @@ def _find_windows(
     """Returns the targets with their context, and the training windows."""
     if settings.regression:
         strengths = read_strengths(dataset.utterances["sentiment"])
-        # A window wants a class; here it marks that there is a number.
+        # A window needs a class; here it marks that there is a number.
         rated = np.where(np.isnan(strengths), IGNORED, 0)
         windows = (
             build_windows(dataset.utterances, rated, history=settings.history, horizon=0)

@@ -1,26 +1,32 @@
-"""What a task is: targets, model, loss, predictions, scores, and the metric that selects.
+"""The interface of a task: targets, model, loss, predictions, scores, and the metric that selects.
 
-A task is all that fitting and cross-validation know of an experiment. It comes with its data and
+Fitting and cross-validation use nothing else of an experiment. A task comes with its data and
 settings; which folds and seeds are trained, resumed, averaged and tracked is the same for all.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import pandas as pd
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.datasets.dataset import Dataset
+from conversation_emotion.datasets.inputs import Inputs, make_parts
 from conversation_emotion.evaluation.metrics import Interval
 from conversation_emotion.models.averaging import Weights
-from conversation_emotion.settings.training import RunSettings
+from conversation_emotion.settings.training import FitSettings
 from conversation_emotion.splits.folds import Fold
 
 MODEL = "model"
 """The system that was trained, among the baselines that are scored next to it."""
+
+SINGLE = "single"
+"""Column of what the best single checkpoint predicts."""
 
 Scores = dict[str, dict[str, Interval]]
 """Intervals by metric of each system."""
@@ -48,6 +54,7 @@ class Task(ABC):
         is_resumable: Whether a training is long enough to keep its state on disk.
         scores_single: Whether the best single checkpoint is scored next to the averaged weights.
         labels: Names of the classes; empty where numbers are predicted.
+        training: `RunSettings`, or more that the task needs.
         failures: Why a clip could not be used, by utterance id.
     """
 
@@ -59,7 +66,7 @@ class Task(ABC):
     scores_single: ClassVar[bool] = False
 
     dataset: Dataset
-    training: RunSettings
+    training: Any
     labels: tuple[str, ...] = ()
     failures: Mapping[str, str]
     fingerprint: str
@@ -137,3 +144,44 @@ class Task(ABC):
 
 LOWER_IS_BETTER = ("mae", "wer")
 """Metrics of which less is better."""
+
+
+class WindowTask(Task):
+    """A task on the windows of a dataset with stored features."""
+
+    def __init__(self, inputs: Inputs, training: FitSettings) -> None:
+        self.inputs, self.dataset = inputs, inputs.dataset
+        self.training = training
+        self.failures, self.fingerprint = inputs.failures, inputs.fingerprint
+
+    def batches(self, fold: Fold, seed: int) -> Batches:
+        """Returns the batches of a fold."""
+        return self.load_windows(fold, seed, 256)
+
+    def load_windows(self, fold: Fold, seed: int, evaluation_size: int) -> Batches:
+        """Returns the batches of a fold, those of valid and test of the size given."""
+        size = self.training.batch_size
+        parts = make_parts(self.inputs, fold, seed, size, evaluation_size=evaluation_size)
+        return Batches(*(parts[name] for name in ("training", "valid", "test")))
+
+
+def collect_outputs(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    read: Callable[[Batch], tuple[Tensor, ...]],
+    accelerator: Accelerator | None,
+) -> list[NDArray]:
+    """Concatenates what ``read`` returns of each batch, in evaluation mode.
+
+    Batches that ``accelerator`` prepared are gathered from all its processes; the repeats that fill
+    the last batch are left out.
+    """
+    model.eval()
+    parts: list[tuple[Tensor, ...]] = []
+    with torch.inference_mode():
+        for batch in batches:
+            part = read(batch)
+            if accelerator is not None:
+                part = cast(tuple[Tensor, ...], accelerator.gather_for_metrics(part))
+            parts.append(part)
+    return [torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True)]

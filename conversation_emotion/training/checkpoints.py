@@ -1,6 +1,7 @@
 """The best epochs of a training, in memory or in a folder that survives a kill."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -8,16 +9,12 @@ import torch
 from torch import nn
 
 from conversation_emotion.models.averaging import Weights
-from conversation_emotion.training.checkpoint import read_state, write_state
 
 
 class RankedEpoch(NamedTuple):
-    """One epoch of a training.
+    """The score (larger is better) and the loss of an epoch on valid.
 
-    Attributes:
-        epoch: Its number.
-        score: On valid, larger for better.
-        loss: On valid; the lower one ranks first where scores tie. 0 where it is not computed.
+    The lower loss ranks first where scores tie; it is 0 where it is not computed.
     """
 
     epoch: int
@@ -30,16 +27,10 @@ class RankedEpoch(NamedTuple):
 
 
 class Checkpoints:
-    """The best epochs of a training, in memory.
+    """The best epochs of a training, in memory, the best first.
 
-    Args:
-        keep: How many; with 0 none is kept, and training runs to its last epoch.
-
-    Attributes:
-        best: Those kept, the best first.
-        epoch: Epochs so far.
-        since_best: Epochs since the best.
-        num_updates: Updates so far.
+    With ``keep`` 0 none is kept, and training runs to its last epoch. ``epoch`` and ``num_updates``
+    count so far, ``since_best`` the epochs since the best.
     """
 
     def __init__(self, keep: int) -> None:
@@ -49,11 +40,7 @@ class Checkpoints:
         self._weights: dict[int, Weights] = {}
 
     def add(
-        self,
-        score: float,
-        loss: float,
-        export: Callable[[nn.Module], Weights],
-        model: nn.Module,
+        self, score: float, loss: float, export: Callable[[nn.Module], Weights], model: nn.Module
     ) -> int:
         """Adds an epoch, keeps its weights if it is among the best, and returns its number."""
         new = RankedEpoch(self.epoch, score, loss)
@@ -74,7 +61,7 @@ class Checkpoints:
         """Does nothing: a training in memory starts anew."""
 
     def save(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Forgets the weights that are no longer among the best."""
+        """Drops the weights that are no longer among the best."""
         kept = {checkpoint.epoch for checkpoint in self.best}
         self._weights = {epoch: w for epoch, w in self._weights.items() if epoch in kept}
 
@@ -87,10 +74,6 @@ class StoredCheckpoints(Checkpoints):
 
     What an epoch does must depend on its number alone; a training that was killed then continues
     from its last whole epoch to the weights that it would have had.
-
-    Args:
-        folder: Where they are written.
-        keep: How many.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
@@ -131,3 +114,29 @@ class StoredCheckpoints(Checkpoints):
 
     def _path(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:04d}.pt"
+
+
+def write_state(path: Path, state: Mapping[str, object]) -> None:
+    """Writes tensors and plain data to a temporary file, then renames it.
+
+    If the process is killed, the old file remains, whole.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())  # else a crash may rename a file whose content is not on disk
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    for left in path.parent.glob(f"{path.name}.*.tmp"):  # of processes that were killed
+        left.unlink(missing_ok=True)
+
+
+def read_state(path: Path) -> dict[str, object] | None:
+    """Reads what `write_state` wrote to the CPU, None if there is none; never runs code from it."""
+    if not path.is_file():
+        return None
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -18,7 +18,7 @@ from conversation_emotion.evaluation.metrics import count_confusions, unweighted
 from conversation_emotion.evaluation.results import name_metrics
 from conversation_emotion.figures.confusions import draw_confusions
 from conversation_emotion.splits.folds import Fold
-from conversation_emotion.tasks.task import MODEL, Batches, Scores, Task
+from conversation_emotion.tasks.task import MODEL, SINGLE, Batches, Scores, Task
 from conversation_emotion.tracker import (
     PREDICTIONS,
     Curves,
@@ -30,17 +30,12 @@ from conversation_emotion.tracker import (
 from conversation_emotion.training.checkpoints import Checkpoints, StoredCheckpoints
 from conversation_emotion.training.fit import OnEpoch, fit
 
-SINGLE = "single"
-"""Column of what the best single checkpoint predicts."""
-
 
 class Trained(NamedTuple):
-    """A fitted model with its predictions.
+    """A fitted model in evaluation mode with its predictions.
 
-    Attributes:
-        model: In evaluation mode.
-        predictions: On valid and test, with the columns ``fold``, ``seed`` and ``part``.
-        score: On valid, by the metric that selects; larger is better.
+    ``predictions`` are those on valid and test, with the columns ``fold``, ``seed`` and ``part``;
+    ``score`` is that on valid by the metric that selects, larger is better.
     """
 
     model: nn.Module
@@ -60,13 +55,9 @@ def cross_validate(
 ) -> pd.DataFrame:
     """Trains each fold with each seed and returns all predictions on valid and test.
 
-    Predictions that an interrupted command had kept are read back instead.
-
-    Args:
-        task: What is trained.
-        tracker: Keeps a run for each training.
-        folder: Where a resumable task keeps its state until a training is finished.
-        on_trained: Called with every model that is not read back, and its run.
+    Predictions that an interrupted command had kept are read back instead. A resumable task keeps
+    its state in ``folder`` until a training is finished; ``on_trained`` is called with every model
+    that is not read back, and its run.
     """
     jobs = [(f, seed) for f in task.dataset.split.folds for seed in range(task.training.seeds)]
     tables = []
@@ -152,7 +143,7 @@ def _fit(
 
 
 def validate(task: Task, *, folder: Path | None = None) -> Iterator[Validation]:
-    """Trains each fold with each seed and yields its score on valid; test is not looked at."""
+    """Trains each fold with each seed and yields its score on valid; test is not used."""
     for fold in task.dataset.split.folds:
         for seed in range(task.training.seeds):
             set_seed(seed)

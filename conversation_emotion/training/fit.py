@@ -29,11 +29,9 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 
 
 class Fitted(NamedTuple):
-    """A fitted model.
+    """A fitted model with averaged weights, and the weights of the best single checkpoint.
 
-    Attributes:
-        model: With the averaged weights.
-        single: Weights of the best single checkpoint; None where the last epoch was kept.
+    ``single`` is None where the last epoch was kept.
     """
 
     model: nn.Module

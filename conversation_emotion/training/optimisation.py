@@ -64,12 +64,7 @@ OPTIMIZERS: dict[OptimizerName, Callable[..., torch.optim.Optimizer]] = {
 
 
 class EpochSchedule:
-    """One step size for all weights, which changes from epoch to epoch.
-
-    Args:
-        model: Holds the weights.
-        settings: Optimizer, schedule and step size.
-    """
+    """One step size for all weights, which changes from epoch to epoch."""
 
     def __init__(self, model: nn.Module, settings: FitSettings) -> None:
         self.optimizer = OPTIMIZERS[settings.optimizer](
@@ -103,13 +98,9 @@ def _make_scheduler(
 
 
 class LayeredWarmup:
-    """AdamW with a peak for each block of an encoder; step sizes rise, then fall as a cosine.
+    """AdamW with a peak for each of L blocks of an encoder, over the updates of a training.
 
-    Args:
-        model: Holds the encoder by the name ``encoder`` and its heads next to it.
-        num_blocks: Blocks of the encoder (L).
-        settings: Peaks, layer decay, warm-up.
-        num_updates: Updates of the whole training.
+    Step sizes rise, then fall as a cosine. The model has the encoder by the name ``encoder``.
     """
 
     def __init__(
@@ -165,16 +156,10 @@ def layered_groups(
     decay: float,
     weight_decay: float,
 ) -> list[dict[str, object]]:
-    """Divides the trained weights into groups with step sizes of their own.
+    """Divides the trained weights of an ``encoder`` and its heads into groups with own step sizes.
 
-    Args:
-        model: Holds the encoder by the name ``encoder`` and its heads next to it.
-        num_blocks: Blocks of the encoder (L).
-        learning_rate: Of the last block; block b has this times decay^(L - b), and what precedes
-            the blocks decay^L.
-        head_learning_rate: Of the heads.
-        decay: 1 for the same everywhere.
-        weight_decay: Of all but biases and norms.
+    Block b of L has ``learning_rate`` times decay^(L - b), and what precedes the blocks decay^L;
+    biases and norms have no weight decay.
     """
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     rates: dict[float, nn.ParameterDict] = {}

@@ -1,4 +1,4 @@
-"""The record of what a task scored: rows of a results table, and how the scores came about."""
+"""Records of a task's scores: rows of a results table, and the protocol of the scores."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,21 +19,16 @@ def record_row(
     system: str = MODEL,
     **fields: Any,
 ) -> RowResult:
-    """Records the scores of a system with the task, its data, folds, seeds and classes.
+    """Records the scores of a system on test with the task, its data, folds, seeds and classes.
 
-    Args:
-        task: What was predicted.
-        predictions: Those of all trainings on valid and test.
-        metrics: Scores of the system on test.
-        system: `MODEL`, or the column of another.
-        **fields: Other fields of `RowResult`, which win.
+    The system is `MODEL` or the column of another; other ``fields`` of `RowResult` win.
     """
     per_class, dataset = {}, task.dataset
     if task.labels:
         test = predictions[predictions["part"] == "test"]
         column = "predicted" if system == MODEL else system
         per_class = score_classes(test.assign(predicted=test[column]), task.labels)
-    known = {
+    own = {
         "task": task.name,
         "task_version": task.version,
         "protocol": dataset.split.name,
@@ -46,7 +41,7 @@ def record_row(
         "num_seeds": task.training.seeds,
         "n": next(iter(metrics.values())).n,
     }
-    return RowResult(**{**known, **fields})
+    return RowResult(**{**own, **fields})
 
 
 def describe_protocol(task: Task, n: int | Mapping[str, int]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Trains probes to the same stage, and reads what their first linear layer makes of test."""
+"""Trains probes to the same stage, and reads their first linear layer on test."""
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ REPRESENTATIONS = "representations.parquet"
 
 
 def represent(encoder: str, task: UtteranceEmotion, tracker: ParentTracker) -> Represented:
-    """Trains each fold and seed to the stage, or reads what an interrupted run finished."""
+    """Trains each fold and seed to the stage, or reads the trainings of an interrupted run."""
     jobs = [(fold, s) for fold in task.dataset.split.folds for s in range(task.training.seeds)]
     tables = {}
     for fold, seed in tqdm(jobs, desc=encoder, unit="training", leave=False):

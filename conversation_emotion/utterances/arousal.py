@@ -9,36 +9,19 @@ from conversation_emotion.utterances.labels import IGNORED
 LEVELS = ("low", "high")
 
 AROUSAL_OF_EMOTION = {
-    "anger": "high",
-    "excitement": "high",
-    "fear": "high",
-    "frustration": "high",
-    "happiness": "high",
-    "surprise": "high",
-    "boredom": "low",
-    "calm": "low",
-    "disgust": "low",
-    "neutral": "low",
-    "sadness": "low",
+    **dict.fromkeys(
+        ("anger", "excitement", "fear", "frustration", "happiness", "surprise"), "high"
+    ),
+    **dict.fromkeys(("boredom", "calm", "disgust", "neutral", "sadness"), "low"),
 }
 """Level of each emotion by the nouns of the suite, as Schuller et al. (2009) clustered the classes
 of EmoDB and eNTERFACE; excitement, frustration and calm, which neither corpus has, by the
 circumplex of Russell (1980). An emotion that is not here, such as contempt, has no level."""
 
 _NOUNS = {
-    "ang": "anger",
-    "angry": "anger",
-    "dis": "disgust",
-    "exc": "excitement",
-    "enthusiasm": "excitement",
-    "fea": "fear",
-    "fru": "frustration",
-    "hap": "happiness",
-    "happy": "happiness",
-    "joy": "happiness",
-    "neu": "neutral",
-    "sad": "sadness",
-    "sur": "surprise",
+    **{"ang": "anger", "angry": "anger", "dis": "disgust", "fea": "fear", "fru": "frustration"},
+    **{"exc": "excitement", "enthusiasm": "excitement", "sur": "surprise", "sad": "sadness"},
+    **{"hap": "happiness", "happy": "happiness", "joy": "happiness", "neu": "neutral"},
 }
 """Other names that corpora give to these emotions."""
 
@@ -46,14 +29,10 @@ _NOUNS = {
 def find_arousal_levels(
     utterances: pd.DataFrame, train: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], str]:
-    """Finds the level of each utterance, an index into `LEVELS` or `IGNORED`, and says by what.
+    """Returns the level of each utterance, an index into `LEVELS` or `IGNORED`, and its source.
 
-    A rating is high above the median of the train part. A corpus without ratings there takes the
-    level of each utterance's emotion.
-
-    Args:
-        utterances: Utterance table.
-        train: Rows of the train part.
+    A rating is high above the median of the rows ``train``. A corpus without ratings there takes
+    the level of each utterance's emotion.
     """
     ratings = utterances["arousal"].to_numpy(dtype=np.float64)
     rated = ratings[train][np.isfinite(ratings[train])]
@@ -64,9 +43,9 @@ def find_arousal_levels(
         return levels, f"high is rated above {middle:g}, the median of train"
     nouns = utterances["emotion"].map(lambda name: _NOUNS.get(name, name), na_action="ignore")
     levels = np.full(len(nouns), IGNORED, dtype=np.int64)
-    said = []
+    sources = []
     for number, level in enumerate(LEVELS):
         names = [noun for noun, its_level in AROUSAL_OF_EMOTION.items() if its_level == level]
         levels[nouns.isin(names).to_numpy()] = number
-        said.append(f"{level}: {', '.join(sorted(set(nouns) & set(names))) or 'none'}")
-    return levels, "no ratings, by emotion; " + "; ".join(said)
+        sources.append(f"{level}: {', '.join(sorted(set(nouns) & set(names))) or 'none'}")
+    return levels, "no ratings, by emotion; " + "; ".join(sources)

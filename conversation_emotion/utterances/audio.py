@@ -34,12 +34,7 @@ class AudioError(ValueError):
 
 
 class _Audio(NamedTuple):
-    """Decoded samples before they become mono 16 kHz.
-
-    Attributes:
-        samples: Float samples of shape (channels, S).
-        rate: Samples per second.
-    """
+    """Decoded samples (channels, S), and how many per second, before they become mono 16 kHz."""
 
     samples: NDArray[np.float32]
     rate: int
@@ -63,7 +58,7 @@ def read_audio(
         offset: Seconds after the first sample at which to begin; None for the beginning.
         duration: Seconds to read at most, less where the file ends before; None for all.
         channel: Channel to take, counted from 0; None for the mean of all.
-        speed: How many times as fast to play it, to whole percent; the pitch goes with it.
+        speed: Factor of the playback speed, to whole percent; the pitch changes with it.
 
     Returns:
         Waveform of shape (S,).
@@ -92,7 +87,7 @@ def read_audio(
 
 
 def measure_seconds(path: str | Path) -> float:
-    """Reads the length of a file off its header; only one without a length there is decoded.
+    """Returns the length of a file by its header; only one without a length there is decoded.
 
     Raises:
         AudioError: The file is missing, does not open as audio or has no audio.
@@ -137,7 +132,7 @@ def _decode(path: Path, offset: float, duration: float | None) -> _Audio:
         try:
             return _decode_with_soundfile(path, offset, duration)
         except soundfile.SoundFileError:
-            pass  # FFmpeg knows more codecs, and says what is wrong if it cannot decode it either
+            pass  # FFmpeg has more codecs, and reports why if it cannot decode it either
     try:
         return _decode_with_av(path, offset, duration)
     except FFmpegError as error:
@@ -166,12 +161,11 @@ def _decode_with_av(path: Path, offset: float, duration: float | None) -> _Audio
             raise AudioError(f"{path}: no audio stream, found streams: {kinds}; leave the clip out")
         stream = container.streams.audio[0]
         promised = _promised_seconds(container, stream)
-        if promised is not None and offset > 2 * _PREROLL_SECONDS and stream.time_base:
+        is_sought = promised is not None and offset > 2 * _PREROLL_SECONDS
+        if is_sought and stream.time_base:  # which a promise implies
             ticks = int((offset - _PREROLL_SECONDS) / stream.time_base)
             container.seek(ticks + (stream.start_time or 0), stream=stream)
-            audio, skipped = _collect(container, stream, offset, duration, is_sought=True)
-        else:
-            audio, skipped = _collect(container, stream, offset, duration, is_sought=False)
+        audio, skipped = _collect(container, stream, offset, duration, is_sought=is_sought)
     seconds = (skipped + audio.samples.shape[1]) / audio.rate
     if duration is None and promised is not None and seconds < _MIN_DECODED_SHARE * promised:
         raise AudioError(
@@ -200,11 +194,7 @@ def _collect(
     *,
     is_sought: bool,
 ) -> tuple[_Audio, int]:
-    """Decodes from where the container stands until the slice is complete.
-
-    Returns:
-        The samples, and how many samples of the stream lie before them.
-    """
+    """Decodes until the slice is complete -> samples, and how many of the stream lie before."""
     to_float = av.AudioResampler(format="fltp")
     blocks: list[NDArray[np.float32]] = []
     rate, skipped, num_samples = stream.rate or SAMPLE_RATE, 0, 0

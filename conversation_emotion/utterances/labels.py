@@ -15,7 +15,7 @@ IGNORED = -100
 
 @dataclass(frozen=True, kw_only=True)
 class LabelMap:
-    """How one corpus' emotions become the classes of one label set.
+    """The classes of one corpus' emotions in one label set.
 
     Args:
         corpus: Name of the corpus whose labels are mapped.
@@ -37,12 +37,10 @@ class LabelMap:
 
 
 class Targets(NamedTuple):
-    """Class indices of a table's utterances and how many utterances have none.
+    """Class indices of a table's utterances, `IGNORED` where there is none.
 
-    Attributes:
-        classes: Index into the map's labels, `IGNORED` where there is none; a row per utterance.
-        num_dropped: Utterances of each emotion that the map drops.
-        num_unlabelled: Utterances that the corpus itself leaves without a label.
+    ``num_dropped`` counts the utterances of each emotion that the map drops, ``num_unlabelled``
+    those that the corpus itself leaves without a label.
     """
 
     classes: pd.Series
@@ -112,13 +110,13 @@ def map_labels(emotions: pd.Series, label_map: LabelMap) -> Targets:
     Raises:
         ValueError: An emotion is neither kept nor dropped by the map.
     """
-    known = {*label_map.classes, *label_map.dropped}
+    expected = {*label_map.classes, *label_map.dropped}
     given = emotions.dropna()
-    if unknown := sorted(set(given) - known):
+    if unknown := sorted(set(given) - expected):
         example = given.index[given == unknown[0]][0]
         raise ValueError(
             f"{label_map.corpus}: unknown emotion {unknown[0]!r} (row {example}, {len(unknown)} "
-            f"unknown in all); {label_map.label_set} has {', '.join(sorted(known))}"
+            f"unknown in all); {label_map.label_set} has {', '.join(sorted(expected))}"
         )
     index = {name: label_map.labels.index(label) for name, label in label_map.classes.items()}
     classes = emotions.map(index).astype("float64").fillna(IGNORED).astype("int64")

@@ -16,18 +16,15 @@ POLARITIES = ("negative", "positive")
 def name_polarities(sentiments: pd.Series) -> pd.Series:
     """Names the polarity of each sentiment, missing where there is none.
 
-    Args:
-        sentiments: Column ``sentiment`` of an utterance table.
-
     Raises:
         ValueError: A sentiment is neither a polarity nor a number.
     """
     numbers = pd.to_numeric(sentiments, errors="coerce")
-    known = sentiments.isna() | sentiments.isin(SENTIMENTS) | numbers.notna()
-    if not known.all():
-        row = sentiments.index[~known][0]
+    is_valid = sentiments.isna() | sentiments.isin(SENTIMENTS) | numbers.notna()
+    if not is_valid.all():
+        row = sentiments.index[~is_valid][0]
         raise ValueError(
-            f"sentiment {sentiments[row]!r} (row {row}, {int((~known).sum())} such in all) is "
+            f"sentiment {sentiments[row]!r} (row {row}, {int((~is_valid).sum())} such in all) is "
             f"neither a number nor one of {', '.join(SENTIMENTS)}"
         )
     named = sentiments.mask(numbers < 0, "negative").mask(numbers > 0, "positive")

@@ -20,7 +20,7 @@ COLUMNS: dict[str, str] = {
     "speaker": "unique in the corpus: the same person always, no two people alike",
     "gender": "female, male, other, or missing",
     "language": "IETF tag such as en or de, or missing",
-    "text": "what is said; missing or empty where no transcript exists",
+    "text": "the transcript; missing or empty where none exists",
     "audio": "absolute path of the file that holds the speech, or missing",
     "channel": "channel of the file to read, or missing for the mean of all",
     "offset": "seconds into the file at which the utterance begins, or missing for its beginning",
@@ -42,13 +42,10 @@ GENDERS = ("female", "male", "other")
 
 
 def build_utterances(rows: Iterable[dict[str, object]], corpus: str) -> Utterances:
-    """Makes the utterance table from rows that hold only what their corpus has.
+    """Makes the utterance table from dictionaries with the columns that the corpus has.
 
-    Sorts by dialogue and order, gives absent columns missing values, and checks the contract.
-
-    Args:
-        rows: One dictionary per utterance; its keys are names of columns.
-        corpus: Name that fills the column ``corpus`` and begins every error.
+    Sorts by dialogue and order, gives absent columns missing values, and checks the contract. The
+    name of the corpus fills the column ``corpus`` and begins every error.
 
     Raises:
         ValueError: The contract is broken, see `validate_utterances`; or there are no rows.

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from conversation_emotion.settings.flags import check_at_least
+
 GRPC_PORT = 13000
 """Port of the server in front of the database of sweeps."""
 
@@ -45,9 +47,8 @@ class SweepSettings:
     does not use test."""
 
     def __post_init__(self) -> None:
-        for name, least in (("trials", 1), ("workers", 1), ("top", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"--{name} must be {least} or more, got {getattr(self, name)}")
+        check_at_least(self, 1, "trials", "workers")
+        check_at_least(self, 0, "top")
 
     @property
     def second_objective(self) -> str | None:

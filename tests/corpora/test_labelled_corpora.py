@@ -217,5 +217,5 @@ def test_resd_row_that_is_none_is_named(tmp_path, row, message):
 
 def test_resd_table_without_its_columns_is_an_error(tmp_path):
     (write_resd(tmp_path) / "test.csv").write_text("file,label\n")
-    with pytest.raises(ValueError, match=r"\['file', 'label'\], expected path and emotion"):
+    with pytest.raises(ValueError, match=r"\['path', 'emotion'\], it has \['file', 'label'\]"):
         load_corpus("resd", tmp_path)

@@ -173,7 +173,9 @@ def test_crema_d_takes_the_gender_from_the_actors_table(tmp_path):
     assert table["gender"].tolist() == ["male", "female"]
     assert cells(table, "1001_DFA_ANG_XX", "level") == (None,)
     (tmp_path / "VideoDemographics.csv").write_text("Actor,Sex\n1001,Male\n")
-    with pytest.raises(ValueError, match=r"columns \['Actor', 'Sex'\], expected ActorID and Sex"):
+    with pytest.raises(
+        ValueError, match=r"lacks the columns \['ActorID'\], it has \['Actor', 'Sex'\]"
+    ):
         load_corpus("crema-d", tmp_path)
 
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from conversation_emotion.datasets.dataset import make_dataset
-from conversation_emotion.datasets.inputs import Part, make_parts
-from conversation_emotion.datasets.windows import PADDING
+from conversation_emotion.datasets.windows import PADDING, Windows
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import ConversationModelSettings
@@ -97,15 +96,16 @@ def test_the_features_of_each_copy_are_those_of_its_speed(workplace):
 
 
 def test_a_conversation_is_copied_whole():
-    def parts_of(data: CorpusSettings) -> dict[str, Part]:
+    def windows_of(data: CorpusSettings) -> dict[str, Windows]:
         features, model = FeatureSettings(modality="text"), ConversationModelSettings()
         task = prepare_prediction(data, features, model, TrainingSettings(), Memory())
-        return make_parts(task.inputs, task.dataset.split.folds[0], 0, 64)
+        (fold, *_), windows = task.dataset.split.folds, task.inputs.windows
+        return {"train": windows.select(fold.train), "test": windows.select(fold.test)}
 
-    before, after = parts_of(CorpusSettings()), parts_of(CorpusSettings(speeds=(1.1,)))
-    assert len(after["test"].windows) == len(before["test"].windows)
-    train = after["train"].windows
-    assert len(train) == 2 * len(before["train"].windows)
+    before, after = windows_of(CorpusSettings()), windows_of(CorpusSettings(speeds=(1.1,)))
+    assert len(after["test"]) == len(before["test"])
+    train = after["train"]
+    assert len(train) == 2 * len(before["train"])
     is_copy = train.rows >= len(make_dataset(CorpusSettings()).utterances)
     assert (is_copy == (is_copy[:, :1] & (train.rows != PADDING))).all()  # one speed in a window
 

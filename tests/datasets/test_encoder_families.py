@@ -1,4 +1,4 @@
-"""Encoders that know people, and the refusal to test them on those."""
+"""Encoders that were tuned on people, and the refusal to test them on those."""
 
 import pandas as pd
 import pytest
@@ -30,7 +30,7 @@ def tune_on(people: pd.DataFrame, number: int) -> TuningRecord:
     return make_record(people, split.folds[number], split.name, "2-class", LABELS)
 
 
-def test_a_record_knows_the_people_of_train_and_valid(people):
+def test_a_record_names_the_people_of_train_and_valid(people):
     assert tune_on(people, 1).speakers == ("p0", "p2", "p3")
 
 

@@ -35,12 +35,12 @@ def pooled():
     )
 
 
-def judged(utterances: pd.DataFrame) -> np.ndarray:
+def is_labelled(utterances: pd.DataFrame) -> np.ndarray:
     return utterances["emotion"].notna().to_numpy()
 
 
 def rows_of(utterances: pd.DataFrame, corpus: str) -> np.ndarray:
-    return np.flatnonzero((utterances["corpus"] == corpus) & judged(utterances))
+    return np.flatnonzero((utterances["corpus"] == corpus) & is_labelled(utterances))
 
 
 def test_emotions_become_classes_and_what_is_dropped_is_counted(pooled):
@@ -60,11 +60,11 @@ def test_a_corpus_without_a_map_is_named():
 
 def test_whole_speakers_of_the_train_corpus_validate_and_the_test_corpus_stays_unseen(pooled):
     table = pooled.utterances
-    split = split_across(table, judged(table), train=["emodb"], test=rows_of(table, "urdu"))
+    split = split_across(table, is_labelled(table), train=["emodb"], test=rows_of(table, "urdu"))
     [fold] = split.folds
     assert set(table["corpus"].iloc[np.concatenate([fold.train, fold.valid])]) == {"emodb"}
     assert set(table["corpus"].iloc[fold.test]) == {"urdu"}
-    # A fifth of 30 judged utterances, three of each speaker: two speakers.
+    # A fifth of 30 labelled utterances, three of each speaker: two speakers.
     learning, validating = (set(table["speaker"].iloc[rows]) for rows in (fold.train, fold.valid))
     assert len(validating) == 2
     assert not learning & validating
@@ -73,13 +73,13 @@ def test_whole_speakers_of_the_train_corpus_validate_and_the_test_corpus_stays_u
 
 def test_of_two_speakers_single_recordings_validate(pooled):
     table = pooled.utterances
-    split = split_across(table, judged(table), train=["urdu"], test=rows_of(table, "emodb"))
+    split = split_across(table, is_labelled(table), train=["urdu"], test=rows_of(table, "emodb"))
     [fold] = split.folds
-    assert len(fold.valid) == 1  # a fifth of four judged recordings
+    assert len(fold.valid) == 1  # a fifth of four labelled recordings
     assert len(fold.train) == 5
 
 
-def test_people_who_speak_and_sing_cannot_be_learnt_from_and_judged():
+def test_people_who_speak_and_sing_cannot_be_in_train_and_in_test():
     emotions: list[str | None] = ["anger", "happiness"]
     table = pool_corpora(
         {
@@ -88,4 +88,6 @@ def test_people_who_speak_and_sing_cannot_be_learnt_from_and_judged():
         }
     ).utterances
     with pytest.raises(LeakageError, match="speaker 'ravdess:00' is both in train and in test"):
-        split_across(table, judged(table), train=["ravdess"], test=rows_of(table, "ravdess-song"))
+        split_across(
+            table, is_labelled(table), train=["ravdess"], test=rows_of(table, "ravdess-song")
+        )

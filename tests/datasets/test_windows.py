@@ -1,4 +1,4 @@
-"""Which utterances are heard before an emotion is judged, and in which roles."""
+"""Windows: the visible context of each target utterance, and the roles of who speaks."""
 
 import numpy as np
 import pandas as pd
@@ -31,41 +31,41 @@ def talk(speakers: str, dialogue: str = "d") -> pd.DataFrame:
     return build_utterances(rows, "toy")
 
 
-def heard(windows) -> dict[int, list[int]]:
+def contexts(windows) -> dict[int, list[int]]:
     return {
-        int(judged): [int(row) for row in rows if row != PADDING]
-        for judged, rows in zip(windows.target_rows, windows.rows, strict=True)
+        int(target): [int(row) for row in rows if row != PADDING]
+        for target, rows in zip(windows.target_rows, windows.rows, strict=True)
     }
 
 
-def test_prediction_judges_the_first_utterance_of_each_turn_from_the_turns_before():
+def test_prediction_takes_the_first_utterance_of_each_turn_from_the_turns_before():
     # Turns: A = 0, B = 1 2, A = 3 4, B = 5.
     windows = build_windows(talk("ABBAAB"), np.zeros(6, int))
-    assert heard(windows) == {1: [0], 3: [0, 1, 2], 5: [0, 1, 2, 3, 4]}
+    assert contexts(windows) == {1: [0], 3: [0, 1, 2], 5: [0, 1, 2, 3, 4]}
 
 
 def test_history_counts_turns_and_not_utterances():
     windows = build_windows(talk("ABBAAB"), np.zeros(6, int), history=2)
-    assert heard(windows)[5] == [1, 2, 3, 4]
+    assert contexts(windows)[5] == [1, 2, 3, 4]
     assert windows.turns_back[-1].tolist() == [2, 2, 1, 1]
 
 
 def test_a_wider_horizon_leaves_out_the_turns_between():
     windows = build_windows(talk("ABBAAB"), np.zeros(6, int), horizon=2)
-    assert heard(windows) == {3: [0], 5: [0, 1, 2]}
+    assert contexts(windows) == {3: [0], 5: [0, 1, 2]}
     assert windows.turns_back[1].tolist() == [3, 2, 2]
 
 
-def test_recognition_hears_the_utterance_that_it_judges_and_nothing_after_it():
+def test_the_context_of_recognition_ends_with_the_target_itself():
     windows = build_windows(talk("ABBA"), np.zeros(4, int), horizon=0)
-    assert heard(windows) == {0: [0], 1: [0, 1], 2: [0, 1, 2], 3: [0, 1, 2, 3]}
+    assert contexts(windows) == {0: [0], 1: [0, 1], 2: [0, 1, 2], 3: [0, 1, 2, 3]}
     assert windows.turns_back[2].tolist() == [1, 0, 0, PADDING]
 
 
-def test_unlabelled_turns_are_heard_but_not_judged():
+def test_unlabelled_turns_are_context_but_no_targets():
     classes = np.array([IGNORED, IGNORED, 2])
     windows = build_windows(talk("ABA"), classes)
-    assert heard(windows) == {2: [0, 1]}
+    assert contexts(windows) == {2: [0, 1]}
     assert windows.targets.tolist() == [2]
 
 
@@ -74,21 +74,21 @@ def test_windows_stay_inside_their_dialogue():
         pd.concat([talk("AB", "d"), talk("AB", "e")]).to_dict("records"),  # type: ignore[arg-type]
         "toy",
     )
-    assert heard(build_windows(table, np.zeros(4, int))) == {1: [0], 3: [2]}
+    assert contexts(build_windows(table, np.zeros(4, int))) == {1: [0], 3: [2]}
 
 
-def test_later_utterances_of_a_turn_are_learnt_from_its_earlier_ones_too():
+def test_later_utterances_of_a_turn_have_its_earlier_ones_as_context_in_training():
     windows = build_windows(talk("ABBA"), np.zeros(4, int), every_utterance=True)
-    assert heard(windows) == {1: [0], 2: [0, 1], 3: [0, 1, 2]}
+    assert contexts(windows) == {1: [0], 2: [0, 1], 3: [0, 1, 2]}
     assert windows.turns_back[1].tolist() == [1, 0, PADDING]
 
 
-def test_a_wider_horizon_learns_a_whole_turn_from_the_same_past():
+def test_a_wider_horizon_has_the_same_context_for_a_whole_turn():
     windows = build_windows(talk("ABAA"), np.zeros(4, int), horizon=2, every_utterance=True)
-    assert heard(windows) == {2: [0], 3: [0]}
+    assert contexts(windows) == {2: [0], 3: [0]}
 
 
-def test_more_is_learnt_than_is_judged_but_with_no_class():
+def test_training_windows_are_more_than_the_targets_but_without_a_class():
     table, classes = talk("ABAB"), np.array([0, IGNORED, 1, 0])
     emotions = np.array([4, 5, 6, 4])
     windows = build_training_windows(table, classes, emotions, history=6, horizon=1)
@@ -109,7 +109,7 @@ def test_the_partner_is_who_spoke_most_and_the_latest_of_equals():
     assert assign_roles(list("AA"), "A") == [SPEAKER, SPEAKER]
 
 
-def test_a_single_utterance_is_heard_alone_and_only_if_it_is_a_class():
+def test_a_single_utterance_is_its_own_context_and_only_if_it_has_a_class():
     windows = single_utterances(np.array([1, IGNORED, 0, 1]))
     assert windows.rows.tolist() == [[0], [2], [3]]
     assert windows.target_rows.tolist() == [0, 2, 3]
@@ -123,6 +123,6 @@ def test_utterances_none_of_which_is_a_class_say_so():
         single_utterances(np.array([IGNORED, IGNORED]))
 
 
-def test_a_table_without_conversation_says_so():
+def test_a_table_without_conversation_is_refused():
     with pytest.raises(ValueError, match="no labelled utterance has a turn 1 before it"):
         build_windows(talk("AAA"), np.zeros(3, int))

@@ -61,7 +61,7 @@ def test_two_that_err_apart_are_better_together(targets):
     assert (pool.predictions["majority"] == 0).all()
 
 
-def test_who_knows_nothing_gets_no_weight_and_who_is_too_sure_a_small_one(targets):
+def test_a_system_at_chance_gets_no_weight_and_who_is_too_sure_a_small_one(targets):
     good = say(targets, 1, 0.5, 1)
     sure = say(targets, 20, 0.5, 1)  # the same opinion, said with certainty
     nothing = say(np.zeros_like(targets), 1, 1, 3)
@@ -108,18 +108,18 @@ def test_each_fold_and_seed_has_weights_of_its_own(targets):
     assert second[1] > 10 * second[0]
 
 
-def test_systems_that_judge_others_are_refused(targets):
+def test_systems_of_other_utterances_are_refused(targets):
     one = table_of(targets, say(targets, 1, 1, 1))
     with pytest.raises(ValueError, match="the same utterances in the same order"):
         pool_decisions([one, one[::-1]], LABELS)
 
 
-def judgements(valid: list[int], test: int) -> pd.DataFrame:
+def predictions_of(valid: list[int], test: int) -> pd.DataFrame:
     """Two utterances of valid in each of two folds, as many of them right, and one of test."""
     rows = []
     for fold, right in zip(("a", "b"), valid, strict=True):
-        judged = [0] * right + [1] * (2 - right)
-        rows += [("valid", fold, f"v{n}", 0, predicted) for n, predicted in enumerate(judged)]
+        outputs = [0] * right + [1] * (2 - right)
+        rows += [("valid", fold, f"v{n}", 0, predicted) for n, predicted in enumerate(outputs)]
         rows.append(("test", fold, "t", 0, test))
     table = pd.DataFrame(rows, columns=["part", "fold", "utterance_id", "target", "predicted"])
     return table.assign(seed=0)
@@ -127,7 +127,11 @@ def judgements(valid: list[int], test: int) -> pd.DataFrame:
 
 def test_valid_chooses_a_system_in_each_fold_and_test_has_no_say():
     # "ten" is best on valid of fold a, "nine" on that of b; "two" equals "ten" in a.
-    nine, ten, two = judgements([1, 2], 9), judgements([2, 0], 10), judgements([2, 0], 2)
+    nine, ten, two = (
+        predictions_of([1, 2], 9),
+        predictions_of([2, 0], 10),
+        predictions_of([2, 0], 2),
+    )
     chosen, counts = choose_by_valid({"nine": nine, "ten": ten})
     tested = chosen[chosen["part"] == "test"].set_index("fold")["predicted"]
     assert tested.to_dict() == {"a": 10, "b": 9}
@@ -180,7 +184,7 @@ def test_auto_is_uar_and_what_scores_no_classes_is_refused():
         resolve_metric("ccc")
 
 
-def test_systems_that_judge_others_are_not_chosen_from():
-    table = judgements([1, 2], 0)
+def test_systems_of_other_utterances_are_not_chosen_from():
+    table = predictions_of([1, 2], 0)
     with pytest.raises(ValueError, match="different targets: two and one; train both"):
         choose_by_valid({"one": table, "two": table.assign(fold="c")})

@@ -49,7 +49,7 @@ def test_the_same_system_twice_does_not_differ():
     assert compare_predictions(one, one.sample(frac=1, random_state=0), 2) == (0.0, 0.0, 0.0, 1.0)
 
 
-def test_systems_that_err_together_are_told_apart_better_than_systems_that_do_not():
+def test_systems_that_err_together_are_separated_better_than_systems_that_do_not():
     one = make_predictions(0.7)
     nearly = one.assign(
         predicted=one["predicted"].where(np.arange(len(one)) % 40 > 0, 1 - one["target"])

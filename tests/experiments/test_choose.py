@@ -35,8 +35,8 @@ def folder(tmp_path_factory):
             )
             training = TrainingSettings(epochs=2, resamples=100)
             ser.run(
-                ser.SERConfig(
-                    data=data, features=EncoderSettings(encoders=encoders), training=training
+                ser.SERSettings(
+                    data=data, features=EncoderSettings(speech_encoder=encoders), training=training
                 )
             )
     return folder

@@ -1,4 +1,4 @@
-"""The command across corpora: every direction, lists of what to judge, refusals."""
+"""The command across corpora: every direction, lists of targets, refusals."""
 
 import re
 import shlex
@@ -6,10 +6,10 @@ import shlex
 import optuna
 import pytest
 
-from conversation_emotion.settings.training import TrainingSettings
-from experiments import commandline as _cli
-from experiments.cross_corpus import CrossCorpusConfig, run, search_space
-from tests.command_line import usage_error
+from conversation_emotion.settings.probes import CrossCorpusSettings
+from experiments import commandline
+from experiments.cross_corpus import EXPERIMENT
+from tests.command_line import read_commands, squeeze, usage_error
 from tests.hums import write_emodb_hums, write_ravdess_hums
 from tests.splits.test_emobox import write_list
 from tests.tracked import find_runs
@@ -26,35 +26,35 @@ def roots(workplace) -> tuple[str, str]:
     return f"emodb={workplace / 'EmoDB'}", f"ravdess={workplace / 'RAVDESS'}"
 
 
-def configure(roots: tuple[str, ...], *flags: str) -> CrossCorpusConfig:
-    usual = ["--encoders=fbank", "--resamples=50", "--epochs=15", "--learning-rate=0.03"]
-    return _cli.parse(CrossCorpusConfig, ["--roots", *roots, *usual, *flags])
+def configure(roots: tuple[str, ...], *flags: str) -> CrossCorpusSettings:
+    usual = ["--speech-encoder=fbank", "--resamples=50", "--epochs=15", "--learning-rate=0.03"]
+    return commandline.parse(CrossCorpusSettings, ["--roots", *roots, *usual, *flags])
 
 
-def test_each_corpus_is_judged_by_what_the_other_taught(roots, capsys):
-    run(configure(roots))
-    told = capsys.readouterr().out
+def test_each_corpus_is_tested_with_the_model_of_the_other(roots, capsys):
+    EXPERIMENT.run(configure(roots))
+    printed = capsys.readouterr().out
     for row in ("emodb → ravdess: fbank", "ravdess → emodb: fbank"):
-        assert re.search(rf"{row} +(9\d|100)\.\d ± 0\.0", told), told
-    assert re.search(r"emodb → ravdess: majority +25\.0 ± 0\.0", told)
-    assert "n: ravdess 32, emodb 32" in told
-    assert "anger = angry, happiness = happy, sadness = sad; dropped: 8 boredom" in told
-    assert "dropped: 8 calm" in told
-    commands = re.findall(r"^ python -m experiments\.cross_corpus (.*)$", told, re.MULTILINE)
-    parsed = [_cli.parse(CrossCorpusConfig, shlex.split(command)) for command in commands]
+        assert re.search(rf"{row} +(9\d|100)\.\d ", printed), printed
+    assert re.search(r"emodb → ravdess: majority +25\.0 ", printed)
+    assert "n: ravdess 32, emodb 32" in printed
+    assert "anger = angry, happiness = happy, sadness = sad; dropped: 8 boredom" in squeeze(printed)
+    assert "dropped: 8 calm" in squeeze(printed)
+    commands = read_commands(printed, "cross_corpus")
+    parsed = [commandline.parse(CrossCorpusSettings, command) for command in commands]
     assert parsed == list(configure(roots).rows())
     parents = find_runs("cross_corpus").parents
     assert {parent.data.params["train"] for parent in parents} == {"emodb", "ravdess"}
-    assert all(parent.data.metrics["test/num_judged"] == 32 for parent in parents)
+    assert all(parent.data.metrics["test/num_targets"] == 32 for parent in parents)
     assert {parent.info.run_name for parent in parents} == {
         "emodb-ravdess-fbank",
         "ravdess-emodb-fbank",
     }
     kept = {parent.data.tags["command"] for parent in parents}
-    assert kept == {f"python -m experiments.cross_corpus {command}" for command in commands}
+    assert kept == {f"python -m experiments.cross_corpus {shlex.join(command)}" for command in commands}
 
 
-def test_a_list_says_what_is_judged_and_shipped_weights_what_they_heard(roots, capsys, tmp_path):
+def test_a_list_names_the_targets_and_shipped_weights_their_pre_training(roots, capsys, tmp_path):
     names = [
         ("Actor_01/03-01-05-01-01-01-01.wav", "angry", "01"),
         ("Actor_02/03-01-03-01-01-01-02.wav", "happy", "02"),
@@ -62,12 +62,12 @@ def test_a_list_says_what_is_judged_and_shipped_weights_what_they_heard(roots, c
     ]
     listed = write_list(tmp_path / "RAVDESS_selected.jsonl", *names)
     flags = ["--train", "emodb", "--test-lists", f"ravdess={listed}", "--epochs", "1"]
-    run(configure(roots, *flags, "--encoders", "emotion2vec-mini"))
-    told = capsys.readouterr().out
-    assert "ravdess: 2 of 3 listed utterances are there; 0 names fit several" in told
-    assert "n: ravdess 2" in told
-    assert "judged: ravdess by its list" in told
-    assert "emotion2vec-mini was pre-trained on ravdess: its 720 clips of actors 01" in told
+    EXPERIMENT.run(configure(roots, *flags, "--speech-encoder", "emotion2vec-mini"))
+    printed = capsys.readouterr().out
+    assert "ravdess: 2 of 3 listed utterances are there; 0 names fit several" in printed
+    assert "n: ravdess 2" in printed
+    assert "ravdess: targets by its list; " in squeeze(printed)
+    assert "emotion2vec-mini was pre-trained on ravdess: its 720 clips of actors 01" in squeeze(printed)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_list_says_what_is_judged_and_shipped_weights_what_they_heard(roots, c
         (["--roots", "emodb"], "--roots takes NAME=PATH, got 'emodb'"),
         (["--roots", "emodb=a", "emodb=b"], "--roots names emodb more than once"),
         (["--roots", "emobd=a", "tess=b"], "--roots: no corpus 'emobd' here; choose from aesdd"),
-        (["--roots", *ROOTS, "--train", "tess"], "--train tess: --roots does not say where it is"),
+        (["--roots", *ROOTS, "--train", "tess"], "--train tess: --roots does not name its folder"),
         (["--roots", *ROOTS, "--train", "emodb", "ravdess"], "--train names every corpus"),
         (
             ["--roots", *ROOTS, "--train", "emodb", "--test", "emodb"],
@@ -87,27 +87,21 @@ def test_a_list_says_what_is_judged_and_shipped_weights_what_they_heard(roots, c
     ],
 )
 def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
-    assert re.search(message, usage_error(CrossCorpusConfig, flags, capsys))
+    assert re.search(message, usage_error(CrossCorpusSettings, flags, capsys))
 
 
-def test_pooled_corpora_are_one_row_and_what_is_not_learnt_is_judged():
-    config = _cli.parse(
-        CrossCorpusConfig,
-        ["--roots", *ROOTS, "tess=T", "--train", "emodb", "ravdess", "--encoders", "mfcc", "x"],
+def test_pooled_corpora_are_one_row_and_what_is_not_trained_on_is_tested():
+    config = commandline.parse(
+        CrossCorpusSettings,
+        ["--roots", *ROOTS, "tess=T", "--train", "emodb", "ravdess", "--speech-encoder", "mfcc", "x"],
     )
-    rows = [(row.features.encoders, row.train, row.test) for row in config.rows()]
+    rows = [(row.features.speech_encoder, row.train, row.test) for row in config.rows()]
     assert rows == [
         (("mfcc",), ("emodb", "ravdess"), ("tess",)),
         (("x",), ("emodb", "ravdess"), ("tess",)),
     ]
 
 
-def test_search_leaves_the_rest_of_the_config_alone():
-    proposed = {"hidden_size": 64, "dropout": 0.25, "learning_rate": 1e-3, "weight_decay": 0.1}
-    config = CrossCorpusConfig(roots=ROOTS, training=TrainingSettings(epochs=2))
-    assert search_space(optuna.trial.FixedTrial(proposed), config) == CrossCorpusConfig(
-        roots=ROOTS,
-        hidden_size=64,
-        dropout=0.25,
-        training=TrainingSettings(epochs=2, learning_rate=1e-3, weight_decay=0.1),
-    )
+def test_a_table_of_corpora_is_not_swept():
+    with pytest.raises(ValueError, match="cross_corpus has no settings to sweep"):
+        EXPERIMENT.search_space(optuna.trial.FixedTrial({}), CrossCorpusSettings(roots=ROOTS))

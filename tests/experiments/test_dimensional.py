@@ -10,8 +10,8 @@ import soundfile
 import torch
 from experiments._rating_inputs import pretrain_mini
 
-from experiments import commandline as _cli
-from experiments.dimensional import DimensionalConfig, MiniSettings, RatingSettings, run
+from experiments import commandline
+from experiments.dimensional import DimensionalSettings, MiniSettings, RatingSettings, run
 from speech_encoders import load_speech_encoder
 from tests.command_line import usage_error
 from tests.tracked import find_runs
@@ -49,12 +49,12 @@ def corpus(workplace) -> Path:
     return folder
 
 
-def configure(corpus: Path, *flags: str) -> DimensionalConfig:
-    return _cli.parse(DimensionalConfig, [*QUICK, "--root", str(corpus), *flags])
+def configure(corpus: Path, *flags: str) -> DimensionalSettings:
+    return commandline.parse(DimensionalSettings, [*QUICK, "--root", str(corpus), *flags])
 
 
 def test_every_kind_of_row_stands_in_the_table(corpus, capsys):
-    run(configure(corpus, "--encoders", "mfcc", "end-to-end", "mini-cpc", "--seeds", "2"))
+    run(configure(corpus, "--speech-encoder", "mfcc", "end-to-end", "mini-cpc", "--seeds", "2"))
     told = capsys.readouterr().out
     for row in ("mfcc", "end-to-end", "mini-cpc"):
         assert re.search(rf"^ *{row} +-?0\.\d+ ± 0\.\d+ \[", told, re.MULTILINE)
@@ -71,7 +71,7 @@ def test_every_kind_of_row_stands_in_the_table(corpus, capsys):
 
 
 def test_loudness_that_was_planted_is_found(corpus, capsys):
-    run(configure(corpus, "--encoders", "mfcc", "--epochs", "30", "--learning-rate", "0.002"))
+    run(configure(corpus, "--speech-encoder", "mfcc", "--epochs", "30", "--learning-rate", "0.002"))
     capsys.readouterr()
     (parent,) = find_runs("dimensional").parents
     assert parent.data.metrics["test/ccc_arousal"] > 0.7
@@ -157,20 +157,20 @@ def test_samples_are_given_back_as_they_are():
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--encoders"], "--encoders needs one encoder or more"),
-        (["--encoders", "mfcc", "mfcc"], "--encoders names mfcc more than once"),
+        (["--speech-encoder"], "--encoders needs one encoder or more"),
+        (["--speech-encoder", "mfcc", "mfcc"], "--encoders names mfcc more than once"),
         (["--stride", "0"], "--stride must be 1 or more, got 0"),
         (["--dropout", "1"], r"--dropout must lie in \[0, 1\), got 1.0"),
         (["--learning-rate", "0"], r"--learning-rate must lie in \(0, 1\), got 0.0"),
         (["--loss-weights", "0", "0", "0"], "--loss-weights must be 0 or more, and one of them"),
-        (["--mini-steps", "0"], "--mini-steps and --mini-clips must be 1 or more"),
+        (["--mini-steps", "0"], "--mini-steps must be 1 or more, got 0"),
         (["--mini-crop-seconds", "0"], "--mini-crop-seconds must be 0.1 or more, got 0"),
     ],
 )
 def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
-    assert re.search(message, usage_error(DimensionalConfig, flags, capsys))
+    assert re.search(message, usage_error(DimensionalSettings, flags, capsys))
 
 
 def test_each_row_has_a_run_of_its_own_settings():
-    config = DimensionalConfig(ratings=RatingSettings(encoders=("a", "b"), seeds=3))
+    config = DimensionalSettings(ratings=RatingSettings(encoders=("a", "b"), seeds=3))
     assert config.of_encoder("b").ratings == RatingSettings(encoders=("b",), seeds=3)

@@ -5,33 +5,38 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 import optuna
 import pandas as pd
 import pytest
-from experiments._folds import choose_batch_size
 
+from conversation_emotion.datasets.inputs import choose_batch_size
 from conversation_emotion.features import key
 from conversation_emotion.models import fusion, perception
 from conversation_emotion.models.dialogue import DIALOGUE_MODELS
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.models import ConversationModelSettings
+from conversation_emotion.settings.prediction import EPCSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.splits.protocols import SPLITS
-from experiments import commandline as _cli
-from experiments.epc import EPCConfig, run, search_space
+from conversation_emotion.training import cross_validation
+from experiments import commandline
+from experiments.epc import EXPERIMENT, main
 from tests.command_line import choices, usage_error
-from tests.tracked import find_runs
+from tests.tracked import FinishedRun, find_runs, run_once
 
 
 def test_flags_reach_the_config():
-    config = _cli.parse(
-        EPCConfig,
+    config = commandline.parse(
+        EPCSettings,
         ["--modality", "speech+text", "--learning-rate", "3e-4", "--text-layers", "2", "--strict"],
     )
-    assert config == EPCConfig(
+    assert config == EPCSettings(
         data=CorpusSettings(strict=True),
         features=FeatureSettings(modality="speech+text", text_layers=2),
         training=TrainingSettings(learning_rate=3e-4),
@@ -40,13 +45,15 @@ def test_flags_reach_the_config():
 
 def test_help_shows_every_flag_with_its_explanation(capsys):
     with pytest.raises(SystemExit):
-        _cli.parse(EPCConfig, ["--help"])
+        commandline.parse(EPCSettings, ["--help"], name="epc")
     shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
-    for settings in (EPCConfig, CorpusSettings, FeatureSettings, TrainingSettings):
+    groups = get_type_hints(EPCSettings)
+    for settings in (EPCSettings, *(group for group in groups.values() if is_dataclass(group))):
         for name in get_type_hints(settings):
-            if name not in ("data", "features", "training", "options"):
+            if name not in (*groups, "options") or name == "register":
                 assert f"--{name.replace('_', '-')}" in shown
-    assert "How many turns ahead to predict; 0 recognises the utterance just heard." in shown
+    assert "How many turns ahead to predict; 0 recognises the turn that just ended." in shown
+    assert "Emotion prediction in conversation: which emotion will the next turn carry?" in shown
 
 
 @pytest.mark.parametrize("name", ["epc", "ser"])
@@ -71,18 +78,18 @@ def test_help_answers_within_a_second(name):
         (["--num-folds", "1"], "--num-folds must be 2 or more, got 1"),
         (["--corpus", "meld"], "--corpus meld needs --root"),
         (["--split", "superb"], "--split superb needs --superb-folds"),
-        (["--scenario", "scripted"], "--scenario is for --corpus iemocap"),
+        (["--scenario", "scripted"], "--scenario belongs to `--corpus iemocap`"),
         (["--text-components", "0"], "--text-components must be 1 or more, got 0"),
     ],
 )
 def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
-    assert re.search(message, usage_error(EPCConfig, flags, capsys))
+    assert re.search(message, usage_error(EPCSettings, flags, capsys))
 
 
 def test_the_choices_on_the_command_line_are_those_that_exist():
     assert choices(CorpusSettings, "split") == {"auto", *SPLITS}
-    assert choices(EPCConfig, "dialogue_model") == set(DIALOGUE_MODELS)
-    assert choices(EPCConfig, "fusion") == set(get_args(fusion.Fusion))
+    assert choices(ConversationModelSettings, "dialogue_model") == set(DIALOGUE_MODELS)
+    assert choices(ConversationModelSettings, "fusion") == set(get_args(fusion.Fusion))
     assert choices(FeatureSettings, "layer_mixture") == set(perception.LAYER_MIXTURES)
     assert choices(FeatureSettings, "aggregator") == set(perception.AGGREGATORS)
     assert choices(FeatureSettings, "speech_pooling") == set(get_args(key.Pooling))
@@ -98,35 +105,47 @@ def test_search_leaves_the_rest_of_the_config_alone():
         "recognition_weight": 0.75,
         "emotion_weight": 0.1,
     }
-    heard = {"speech_pooling": "mean", "text_layers": "last-4"}
+    inputs = {"speech_pooling": "mean", "text_layers": "last-4"}
     training = {"learning_rate": 1e-3, "weight_decay": 1e-3, "optimizer": "adam"}
-    trial = optuna.trial.FixedTrial({**model, **heard, **training})
-    assert search_space(trial, EPCConfig(history=4)) == EPCConfig(
-        history=4,
-        features=FeatureSettings(**heard),  # type: ignore[arg-type]
+    trial = optuna.trial.FixedTrial({**model, **inputs, **training})
+    given = EPCSettings(model=ConversationModelSettings(history=4))
+    assert EXPERIMENT.search_space(trial, given) == EPCSettings(
+        features=FeatureSettings(**inputs),  # type: ignore[arg-type]
+        model=ConversationModelSettings(history=4, **model),  # type: ignore[arg-type]
         training=TrainingSettings(**training),  # type: ignore[arg-type]
-        **model,  # type: ignore[arg-type]
     )
 
 
-def quick(**more) -> EPCConfig:
-    training = TrainingSettings(epochs=2, resamples=200)
-    return EPCConfig(hidden_size=16, **{"training": training, **more})
+TEXT = FeatureSettings(modality="text")
 
 
-def test_the_demo_runs_from_nothing_to_a_tracked_table(workplace, capsys):
-    run(quick())
-    printed = capsys.readouterr().out
+def quick(max_folds: int | None = None, **more) -> EPCSettings:
+    """Settings of a run of seconds; ``more`` are those of the model, or whole groups."""
+    groups = {name: more.pop(name) for name in ("data", "features") if name in more}
+    return EPCSettings(
+        model=ConversationModelSettings(**{"hidden_size": 16, **more}),
+        training=TrainingSettings(epochs=2, resamples=100, max_folds=max_folds),
+        **groups,
+    )
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Iterator[FinishedRun]:
+    """A whole run on the demo corpus."""
+    yield from run_once(tmp_path_factory, EXPERIMENT, quick())
+
+
+def test_the_demo_runs_from_nothing_to_a_tracked_table(demo):
     for expected in (
         "hierarchical GRU, early fusion",
         "same emotion as the last turn",
         "majority",
         "ceiling",
         "protocol leave-one-session-out",
-        "5 fold(s) x 1 seed(s)",
+        "5 folds x 1 seed",
     ):
-        assert expected in printed
-    client, [parent], children = find_runs("epc")
+        assert expected in demo.printed
+    client, [parent], children = demo.tracked
     assert parent.info.status == "FINISHED"
     assert sorted(str(child.info.run_name) for child in children) == [
         f"Ses0{number}-seed0" for number in range(1, 6)
@@ -144,13 +163,12 @@ def test_the_demo_runs_from_nothing_to_a_tracked_table(workplace, capsys):
     assert files >= {"confusions.png", "predictions.parquet", "label_map.json", "table.txt"}
 
 
-def test_predictions_are_complete_and_their_score_is_the_one_reported(workplace):
-    run(quick(features=FeatureSettings(modality="text")))
-    client, [parent], _ = find_runs("epc")
-    path = client.download_artifacts(parent.info.run_id, "predictions.parquet", str(workplace))
+def test_predictions_are_complete_and_their_score_is_the_one_reported(demo, tmp_path):
+    client, [parent], _ = demo.tracked
+    path = client.download_artifacts(parent.info.run_id, "predictions.parquet", str(tmp_path))
     test = pd.read_parquet(path).query("part == 'test'")
     assert not test["utterance_id"].duplicated().any()
-    assert len(test) == parent.data.metrics["test/num_judged"]
+    assert len(test) == parent.data.metrics["test/num_targets"]
     correct = (test["predicted"] == test["target"]).groupby(test["fold"]).mean()
     assert parent.data.metrics["test/wa"] == pytest.approx(correct.mean())
     probabilities = test.filter(like="p_").to_numpy()
@@ -160,24 +178,24 @@ def test_predictions_are_complete_and_their_score_is_the_one_reported(workplace)
 def test_an_interrupted_command_is_killed_and_the_same_command_resumes(
     workplace, capsys, monkeypatch
 ):
-    from experiments import _folds
+    settings, real, trained = quick(features=TEXT), cross_validation.train_fold, []
 
-    config, real, trained = quick(features=FeatureSettings(modality="text")), _folds.fit, []
-
-    def fit_two(*args, **kwargs):
+    def train_two(*args, **kwargs):
         if len(trained) == 2:
             raise KeyboardInterrupt
         trained.append(1)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(_folds, "fit", fit_two)
+    monkeypatch.setattr(cross_validation, "train_fold", train_two)
     with pytest.raises(KeyboardInterrupt):
-        run(config)
+        EXPERIMENT.run(settings)
     assert find_runs("epc")[1][0].info.status == "KILLED"
     monkeypatch.setattr(
-        _folds, "fit", lambda *args, **kwargs: trained.append(1) or real(*args, **kwargs)
+        cross_validation,
+        "train_fold",
+        lambda *args, **kwargs: trained.append(1) or real(*args, **kwargs),
     )
-    run(config)
+    EXPERIMENT.run(settings)
     assert "resuming run" in capsys.readouterr().out
     assert len(trained) == 5
     _, [parent], children = find_runs("epc")
@@ -191,14 +209,14 @@ def test_an_interrupted_command_is_killed_and_the_same_command_resumes(
     [
         {"horizon": 0, "dialogue_model": "single"},
         {"horizon": 2, "dialogue_model": "two-role", "fusion": "late"},
-        {"history_labels": "gold", "history": 2, "learn_from": "judged"},
+        {"history_labels": "gold", "history": 2, "learn_from": "targets"},
     ],
 )
 def test_every_task_and_variant_runs_to_its_table(workplace, capsys, more):
-    run(quick(**more))
+    EXPERIMENT.run(quick(max_folds=1, **more))
     printed = capsys.readouterr().out
     assert "majority" in printed
-    assert ("told the gold emotions of the past" in printed) == ("history_labels" in more)
+    assert ("given the gold emotions of the past" in printed) == ("history_labels" in more)
     assert ("ceiling" in printed) == (more.get("horizon", 1) == 1)
 
 
@@ -216,7 +234,7 @@ def test_a_manifest_of_ones_own_runs_without_code(workplace, capsys):
     ]
     pd.DataFrame(rows).to_csv(workplace / "mine.csv", index=False)
     data = CorpusSettings(corpus="manifest", root=workplace / "mine.csv", labels="all", num_folds=3)
-    run(quick(data=data, features=FeatureSettings(modality="text")))
+    EXPERIMENT.run(quick(data=data, features=TEXT))
     printed = capsys.readouterr().out
     assert "protocol speaker-k-fold" in printed
     assert "classes: cross, glad" in printed
@@ -225,18 +243,16 @@ def test_a_manifest_of_ones_own_runs_without_code(workplace, capsys):
 def test_a_wrong_root_says_what_was_looked_for_and_where(workplace):
     data = CorpusSettings(corpus="meld", root=workplace)
     with pytest.raises(FileNotFoundError, match=f"train_sent_emo.csv.*{workplace}"):
-        run(quick(data=data))
+        EXPERIMENT.run(quick(data=data))
 
 
 def test_what_the_user_can_mend_ends_with_a_message(workplace, monkeypatch, capsys):
-    from experiments.epc import main
-
-    flags = ["epc", "--corpus", "meld", "--root", str(workplace / "nowhere")]
+    flags = ["epc", "--corpus", "meld", "--root", str(workplace)]
     monkeypatch.setattr("sys.argv", flags)
-    with pytest.raises(SystemExit, match=r"error: .*nowhere.*\n\(CONVERSATION_EMOTION_DEBUG=1"):
+    with pytest.raises(SystemExit, match=r"error: .*train_sent_emo.*\n\(CONVERSATION_EMOTION_DEBUG=1"):
         main()
     monkeypatch.setenv("CONVERSATION_EMOTION_DEBUG", "1")
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(FileNotFoundError, match="train_sent_emo"):
         main()
 
 
@@ -246,13 +262,14 @@ def test_an_interrupt_ends_with_its_own_status(monkeypatch, capsys):
 
     monkeypatch.setattr("sys.argv", ["epc"])
     with pytest.raises(SystemExit, match="130"):
-        _cli.launch(interrupt, EPCConfig)
+        commandline.launch(interrupt, EPCSettings, "epc")
     assert "the same command takes it up" in capsys.readouterr().err
 
 
 def test_the_command_runs_from_any_folder_and_writes_there(workplace):
     began = time.time()
-    command = [sys.executable, "-m", "experiments.epc", "--epochs", "1", "--modality", "text"]
+    flags = ["--epochs", "1", "--modality", "text", "--max-folds", "1"]
+    command = [sys.executable, "-m", "experiments.epc", *flags]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
         command, cwd=workplace, env=environment, capture_output=True, text=True, check=False
@@ -263,15 +280,15 @@ def test_the_command_runs_from_any_folder_and_writes_there(workplace):
 
 
 @pytest.mark.parametrize(("num_windows", "expected"), [(10, 64), (5_000, 156), (99_999, 256)])
-def test_batches_grow_with_what_is_learnt_from(num_windows, expected):
+def test_batches_grow_with_the_training_set(num_windows, expected):
     assert choose_batch_size(num_windows) == expected
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
-def test_large_tensors_lie_on_huge_pages_unless_told_otherwise(monkeypatch, given, expected):
-    monkeypatch.setenv(_cli.HUGE_PAGES, given or "")
+def test_large_tensors_lie_on_huge_pages_unless_forbidden(monkeypatch, given, expected):
+    monkeypatch.setenv(commandline.HUGE_PAGES, given or "")
     if given is None:
-        monkeypatch.delenv(_cli.HUGE_PAGES)
+        monkeypatch.delenv(commandline.HUGE_PAGES)
     seen = []
-    _cli.run_or_explain(lambda: seen.append(os.environ[_cli.HUGE_PAGES]))
+    commandline.run_or_explain(lambda: seen.append(os.environ[commandline.HUGE_PAGES]))
     assert seen == [expected]

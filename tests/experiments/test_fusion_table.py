@@ -7,12 +7,12 @@ import optuna
 import pandas as pd
 import pytest
 import soundfile
-from experiments._fusion_rows import ROWS, read_rows
 
 from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.fusion import ROWS, FusionSettings, read_rows
 from conversation_emotion.settings.training import TrainingSettings
-from experiments import commandline as _cli
-from experiments.fusion import FusionConfig, run, search_space
+from experiments import commandline
+from experiments.fusion import EXPERIMENT
 from tests.command_line import usage_error
 from tests.tracked import find_runs
 
@@ -30,30 +30,30 @@ def test_rows_are_read_by_number_and_range(text, numbers):
     [
         (["--rows", "9;10"], "--rows takes numbers such as 9,10,11 or 1-8, got '9;10'"),
         (["--rows", "11,99"], "the table has the rows 1 to 20, not 99"),
-        (["--aggregator-size", "9"], "--aggregator-size must be a multiple of 8, got 9"),
+        (["--aggregator-size", "9"], "--aggregator-size of ecapa must be a multiple of 8: 9"),
         (["--dropout", "1"], r"--dropout must lie in \[0, 1\), got 1.0"),
     ],
 )
 def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
-    assert re.search(message, usage_error(FusionConfig, flags, capsys))
+    assert re.search(message, usage_error(FusionSettings, flags, capsys))
 
 
 def test_a_row_that_is_not_averaged_takes_the_best_checkpoint_alone():
-    config = FusionConfig(rows="1,3")
-    assert [config.of_row(n).training.average_best for n in (1, 3)] == [1, 5]
+    config = FusionSettings(rows="1,3")
+    assert [config.for_row(n).training.average_best for n in (1, 3)] == [1, 5]
 
 
 def test_search_chooses_among_the_rows_asked_for():
     proposed = {"rows": "13", "aggregator_size": 32, "dropout": 0.1, "learning_rate": 1e-3}
-    config = search_space(optuna.trial.FixedTrial(proposed), FusionConfig(rows="11-14"))
+    config = EXPERIMENT.search_space(optuna.trial.FixedTrial(proposed), FusionSettings(rows="11-14"))
     assert (config.rows, config.aggregator_size, config.dropout) == ("13", 32, 0.1)
-    with pytest.raises(ValueError, match="--rows 19 joins what others decide"):
-        search_space(optuna.trial.FixedTrial(proposed), FusionConfig(rows="19"))
+    with pytest.raises(ValueError, match="--rows 19 fuses decisions"):
+        EXPERIMENT.search_space(optuna.trial.FixedTrial(proposed), FusionSettings(rows="19"))
 
 
 @pytest.fixture
 def corpus(tmp_path) -> CorpusSettings:
-    """Four speakers; the pitch tells one half of the emotion and the words the other."""
+    """Four speakers; the pitch gives one half of the emotion and the words the other."""
     generator = np.random.default_rng(0)
     rows = []
     for number in range(64):
@@ -79,12 +79,12 @@ def corpus(tmp_path) -> CorpusSettings:
 
 def test_the_table_compares_fusions_each_with_a_run_of_its_own(workplace, corpus, capsys):
     training = TrainingSettings(epochs=2, resamples=50, average_best=2)
-    run(FusionConfig(data=corpus, rows="9-14,19", aggregator_size=8, training=training))
+    EXPERIMENT.run(FusionSettings(data=corpus, rows="9-14,19", aggregator_size=8, training=training))
     printed = capsys.readouterr().out
     for number in (*range(9, 15), 19):
         title = re.escape(ROWS[number].title)
-        assert re.search(rf"\n +{number} +{title} +\d+\.\d ±", printed), number
-    assert re.search(r"11 - 9 +|9 - 11  Fbank against Fbank & BERT +[+-]\d", printed)
+        assert re.search(rf"\n{number} +{title} +\d+\.\d ±", printed), number
+    assert re.search(r"\n9  Fbank - 11  Fbank & BERT +[+-]?\d", printed)
     assert "fbank: fbank; bert: tokens:all-MiniLM-L6-v2" in printed
     tracked = find_runs("fusion")
     assert sorted(parent.data.params["rows"] for parent in tracked.parents) == sorted(
@@ -95,6 +95,6 @@ def test_the_table_compares_fusions_each_with_a_run_of_its_own(workplace, corpus
 
 def test_flags_reach_the_config():
     flags = ["--rows", "9,10,11", "--bert", "tokens:x", "--seeds", "3"]
-    config = _cli.parse(FusionConfig, flags)
+    config = commandline.parse(FusionSettings, flags)
     assert (config.rows, config.bert, config.training.seeds) == ("9,10,11", "tokens:x", 3)
     assert config.training.average_best == 5

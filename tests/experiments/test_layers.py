@@ -14,8 +14,8 @@ import speech_encoders
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import _layers
-from experiments import commandline as _cli
-from experiments.layers import LayersConfig, LayerSettings, run
+from experiments import commandline
+from experiments.layers import LayersSettings, LayerSettings, run
 from speech_encoders.spectral import fbank
 from tests.command_line import usage_error
 from tests.tracked import find_runs
@@ -38,9 +38,9 @@ class Stack:
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch) -> LayersConfig:
+def config(tmp_path, monkeypatch) -> LayersSettings:
     monkeypatch.setitem(speech_encoders.BUILDERS, "stack", lambda name, device: Stack(device))
-    return LayersConfig(
+    return LayersSettings(
         data=CorpusSettings(
             corpus="emodb",
             root=write_emodb_hums(tmp_path / "EmoDB", ("03", "08", "16"), "WLEAFTN", 2),
@@ -128,24 +128,24 @@ def test_the_mean_of_the_last_four_is_that_of_the_states(workplace, config):
         (["--layers", "5", "top"], "--layers takes numbers, sum and last-4, got 'top'"),
         (["--also", "emodb"], "--also takes NAME=PATH, got 'emodb'"),
         (["--also", "atlantis=x"], "--also: no corpus 'atlantis' here"),
-        (["--encoders"], "--encoders needs one encoder or more"),
+        (["--speech-encoder"], "--encoders needs one encoder or more"),
         (["--hidden-size", "0"], "--hidden-size must be 1 or more, got 0"),
     ],
 )
 def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
-    assert re.search(message, usage_error(LayersConfig, flags, capsys))
+    assert re.search(message, usage_error(LayersSettings, flags, capsys))
 
 
 def test_a_layer_that_an_encoder_lacks_ends_before_anything_is_trained(workplace, config):
     layers = LayerSettings(encoders=("stack",), layers=("2", "7"))
     with pytest.raises(ValueError, match="--layers 7: stack has no such layer, it has 0, 1, 2, 3"):
-        run(LayersConfig(data=config.data, layers=layers))
+        run(LayersSettings(data=config.data, layers=layers))
     assert not (workplace / "mlruns").exists()
 
 
 def test_further_corpora_are_read_with_their_own_protocol(tmp_path):
     flags = ["--also", f"ravdess={tmp_path}", "subesco=x", "--labels", "all"]
-    first, second, third = _cli.parse(LayersConfig, flags).corpora()
+    first, second, third = commandline.parse(LayersSettings, flags).corpora()
     assert (first.corpus, first.labels) == ("demo", "all")
     assert second == CorpusSettings(corpus="ravdess", root=tmp_path)
     assert third == CorpusSettings(corpus="subesco", root=Path("x"))

@@ -142,7 +142,7 @@ def test_a_class_without_example_in_a_fold_is_refused(workplace, config, tmp_pat
     ("flags", "message"),
     [
         (["--alphas", "-1"], "--alphas needs one number or more of 0 and above"),
-        (["--alphas", "0.1", "0.1"], "--alphas names one more than once"),
+        (["--alphas", "0.1", "0.1"], "--alphas names 0.1 more than once"),
         (["--blocks", "0"], "--blocks must be 1 or more, got 0"),
     ],
 )

@@ -3,16 +3,17 @@
 import dataclasses
 
 import pytest
-from experiments._protocols import resolve
 
 from conversation_emotion.settings.corpus import CorpusSettings
-from experiments.ser import SERConfig
+from conversation_emotion.settings.models import UtteranceModelSettings
+from conversation_emotion.settings.protocols import resolve
+from conversation_emotion.settings.recognition import SERSettings
 
 
 def test_a_protocol_fixes_what_was_published():
-    config = resolve(SERConfig(protocol="emotion2vec-session", dropout=0.0))
+    config = resolve(SERSettings(protocol="emotion2vec-session"))
     fixed = config.training
-    assert (config.data.split, config.head, config.hidden_size) == (
+    assert (config.data.split, config.model.head, config.model.hidden_size) == (
         "emotion2vec-session",
         "emotion2vec",
         256,
@@ -22,7 +23,7 @@ def test_a_protocol_fixes_what_was_published():
 
 
 def test_the_name_of_a_split_fixes_the_split_alone():
-    config = SERConfig(hidden_size=7, protocol="leave-one-speaker-out")
+    config = SERSettings(model=UtteranceModelSettings(hidden_size=7), protocol="leave-one-speaker-out")
     split = dataclasses.replace(config.data, split="leave-one-speaker-out")
     assert resolve(config) == dataclasses.replace(config, data=split)
 
@@ -30,11 +31,11 @@ def test_the_name_of_a_split_fixes_the_split_alone():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"hidden_size": 64}, "--protocol emobox sets --hidden-size to 128, got 64"),
+        ({"model": UtteranceModelSettings(hidden_size=64)}, "--protocol emobox sets --hidden-size to 128, got 64"),
         ({"data": CorpusSettings(split="official")}, "sets --split to emobox, got official"),
-        ({"data": CorpusSettings(speeds=(0.9,))}, "recordings alone, not --speeds"),
+        ({"data": CorpusSettings(speeds=(0.9,))}, "recordings alone, not on --speeds"),
     ],
 )
 def test_a_flag_against_the_protocol_is_an_error(changed, message):
     with pytest.raises(ValueError, match=message):
-        resolve(SERConfig(protocol="emobox", **changed))
+        resolve(SERSettings(protocol="emobox", **changed))

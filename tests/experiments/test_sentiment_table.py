@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-import shlex
 from pathlib import Path
 
 import optuna
@@ -10,10 +9,11 @@ import pandas as pd
 import pytest
 
 from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.sentiment import ModalitySettings, SentimentSettings
 from conversation_emotion.settings.training import TrainingSettings
-from experiments import commandline as _cli
-from experiments.sentiment import HeardSettings, SentimentConfig, run, search_space
-from tests.command_line import usage_error
+from experiments import commandline
+from experiments.sentiment import EXPERIMENT
+from tests.command_line import read_commands, squeeze, usage_error
 from tests.hums import write_hum
 from tests.tracked import find_runs
 
@@ -23,7 +23,7 @@ WORDS = {"negative": "I hate it.", "neutral": "It is Monday.", "positive": "I lo
 
 @pytest.fixture
 def corpus(workplace) -> Path:
-    """Six dialogues of two speakers each, whose sentiment both pitch and words tell."""
+    """Six dialogues of two speakers each, whose sentiment both pitch and words give away."""
     rows = []
     for number in range(54):
         sentiment = SENTIMENTS[number * 7 % 3 if number % 9 else 0]
@@ -45,52 +45,54 @@ def corpus(workplace) -> Path:
     return workplace / "corpus"
 
 
-def configure(corpus: Path, *flags: str) -> SentimentConfig:
+def configure(corpus: Path, *flags: str) -> SentimentSettings:
     usual = ["--corpus=manifest", f"--root={corpus}", "--resamples=50", "--epochs=15"]
-    return _cli.parse(SentimentConfig, [*usual, *flags])
+    return commandline.parse(SentimentSettings, [*usual, *flags])
 
 
-def test_modalities_stand_in_one_table_without_neutral(corpus, capsys):
-    run(configure(corpus, "--encoders", "fbank", "--learning-rate", "0.01"))
-    told = capsys.readouterr().out
+def test_modalities_are_rows_of_one_table_without_neutral(corpus, capsys):
+    EXPERIMENT.run(configure(corpus, "--speech-encoder", "fbank", "--learning-rate", "0.01"))
+    printed = capsys.readouterr().out
     text = "all-MiniLM-L6-v2"
     for row in ("speech: fbank", f"text: {text}", f"speech+text: fbank, {text}"):
-        assert re.search(rf"^ *{re.escape(row)} +100\.0 ± 0\.0", told, re.MULTILINE), told
+        assert re.search(rf"^{re.escape(row)} +100\.0", printed, re.MULTILINE), printed
     neutral = pd.read_csv(corpus / "manifest.csv")["sentiment"].eq("neutral").sum()
-    assert f"classes: negative, positive; not judged: {neutral} neutral; 0 unlabelled" in told
-    assert "protocol official; valid: the corpus' own valid part" in told
+    dropped = f"classes: negative, positive; other emotions, not predicted: {neutral} neutral"
+    assert f"{dropped}; 0 unlabelled" in squeeze(printed)
+    assert "protocol official; valid: the corpus' own valid part" in printed
     parents = find_runs("sentiment").parents
     assert len(parents) == 3
     assert all(parent.data.metrics["test/weighted_f1"] == 1.0 for parent in parents)
 
 
 def test_the_command_below_the_table_gives_its_row_again(corpus, capsys):
-    run(configure(corpus, "--modality", "speech", "--encoders", "fbank", "--patience", "3"))
-    told = capsys.readouterr().out
-    [command] = re.findall(r"^ python -m experiments\.sentiment (.*)$", told, re.MULTILINE)
-    assert _cli.parse(SentimentConfig, shlex.split(command)) == configure(
-        corpus, "--modality", "speech", "--encoders", "fbank", "--patience", "3"
+    EXPERIMENT.run(configure(corpus, "--modality", "speech", "--speech-encoder", "fbank", "--patience", "3"))
+    printed = capsys.readouterr().out
+    [command] = read_commands(printed, "sentiment")
+    assert commandline.parse(SentimentSettings, command) == configure(
+        corpus, "--modality", "speech", "--speech-encoder", "fbank", "--patience", "3"
     )
 
 
-def test_context_hears_the_turns_before_and_shows_their_gold_as_a_baseline(corpus, capsys):
-    flags = ["--modality", "speech", "--encoders", "fbank", "--history", "2"]
-    run(configure(corpus, *flags, "--hidden-size", "8", "--labels", "all"))
-    told = capsys.readouterr().out
-    assert "Sentiment, its polarity: manifest, 2 turns of context" in told
-    assert "same sentiment as the last turn" in told
-    assert "n = 18" in told  # two test dialogues of nine, neutral among them
+def test_context_adds_the_turns_before_and_shows_their_gold_as_a_baseline(corpus, capsys):
+    flags = ["--modality", "speech", "--speech-encoder", "fbank", "--history", "2"]
+    table = EXPERIMENT.run(configure(corpus, *flags, "--hidden-size", "8", "--labels", "all"))
+    printed = capsys.readouterr().out
+    assert "Sentiment, its polarity: manifest, 2 turns of context" in printed
+    baseline = table.rows[-1]
+    assert baseline.name == "same sentiment as the last turn (given its gold label)"
+    assert "n = 18" in printed  # two test dialogues of nine, neutral among them
 
 
-def test_regression_tells_numbers_by_their_pitch(corpus, capsys):
+def test_regression_predicts_numbers_from_their_pitch(corpus, capsys):
     table = pd.read_csv(corpus / "manifest.csv")
     table["sentiment"] = table["sentiment"].map({"negative": -2, "neutral": 0, "positive": 3})
     table.to_csv(corpus / "manifest.csv", index=False)
-    flags = ["--modality", "speech", "--encoders", "fbank", "--learning-rate", "0.01"]
-    run(configure(corpus, *flags, "--regression", "--epochs", "60"))
-    told = capsys.readouterr().out
-    assert re.search(r"speech: fbank +0\.9\d\d ± 0\.000", told), told
-    assert re.search(r"mean of train +0\.000 ± 0\.000 \[0\.000, 0\.000\] +\d\.\d\d\d", told)
+    flags = ["--modality", "speech", "--speech-encoder", "fbank", "--learning-rate", "0.01"]
+    EXPERIMENT.run(configure(corpus, *flags, "--regression", "--epochs", "60"))
+    printed = capsys.readouterr().out
+    assert re.search(r"speech: fbank +0\.9\d\d", printed), printed
+    assert re.search(r"mean of train +0\.000 \[0\.000, 0\.000\] +\d\.\d\d\d", printed)
     metrics = find_runs("sentiment").parents[0].data.metrics
     assert metrics["test/pearson"] > 0.9
     assert metrics["test/mae"] < 0.6
@@ -98,7 +100,7 @@ def test_regression_tells_numbers_by_their_pitch(corpus, capsys):
 
 def test_mosi_has_its_split_both_tasks_and_the_published_figure(workplace, capsys):
     pytest.importorskip("h5py")
-    from tests.test_cmu_corpora import write_csd, write_folds
+    from tests.corpora.test_cmu_corpora import write_csd, write_folds
 
     root = workplace / "MOSI"
     root.mkdir()
@@ -113,23 +115,23 @@ def test_mosi_has_its_split_both_tasks_and_the_published_figure(workplace, capsy
     for number, video in enumerate(videos):
         for place in range(5):
             write_hum(clips / f"{video}_{place + 1}.wav", place, 5 * number + place)
-    flags = ["--corpus=cmu-mosi", f"--root={root}", "--modality=speech", "--encoders=fbank"]
+    flags = ["--corpus=cmu-mosi", f"--root={root}", "--modality=speech", "--speech-encoder=fbank"]
     flags += ["--epochs=30", "--learning-rate=0.02", "--resamples=20"]
-    run(_cli.parse(SentimentConfig, flags))
-    told = capsys.readouterr().out
-    assert re.search(r"published: emotion2vec, speech +65\.41", told)
-    assert "n = 4" in told
-    assert "not judged: 3 neutral" in told
-    run(_cli.parse(SentimentConfig, [*flags, "--regression"]))
-    told = capsys.readouterr().out
-    assert "n = 5" in told
-    assert "published" not in told
-    assert re.search(r"speech: fbank +0\.[89]", told), told
+    EXPERIMENT.run(commandline.parse(SentimentSettings, flags))
+    printed = capsys.readouterr().out
+    assert re.search(r"published: emotion2vec, speech +65\.41", printed)
+    assert "n = 4" in printed
+    assert "not predicted: 3 neutral" in squeeze(printed)
+    EXPERIMENT.run(commandline.parse(SentimentSettings, [*flags, "--regression"]))
+    printed = capsys.readouterr().out
+    assert "n = 5" in printed
+    assert "published" not in printed
+    assert re.search(r"speech: fbank +0\.[89]", printed), printed
 
 
 def test_regression_of_words_is_refused_before_any_training(corpus, workplace):
     with pytest.raises(ValueError, match=r"found: negative, neutral, positive\); numbers from"):
-        run(configure(corpus, "--regression"))
+        EXPERIMENT.run(configure(corpus, "--regression"))
     assert not (workplace / "mlruns").exists()
 
 
@@ -139,17 +141,17 @@ def test_regression_of_words_is_refused_before_any_training(corpus, workplace):
         (["--history=-1"], "--history must be 0 or more, got -1"),
         (["--labels", "4-class"], "--labels 4-class are emotions; sentiment has auto"),
         (["--modality", "text", "text"], "--modality names text more than once"),
-        (["--encoders"], "--encoders needs one encoder or more"),
+        (["--speech-encoder"], "--speech-encoder needs one encoder or more"),
         (["--state-dropout", "1"], r"--state-dropout must lie in \[0, 1\), got 1.0"),
     ],
 )
 def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
-    assert re.search(message, usage_error(SentimentConfig, flags, capsys))
+    assert re.search(message, usage_error(SentimentSettings, flags, capsys))
 
 
 def test_plain_features_have_one_layer_and_others_the_mean_of_the_last_four():
-    heard = HeardSettings(modality=("speech",), encoders=("mfcc",)).of_row()
-    assert heard == FeatureSettings(
+    row = ModalitySettings(modality=("speech",), speech_encoder=("mfcc",)).for_row()
+    assert row == FeatureSettings(
         modality="speech",
         speech_encoder="mfcc",
         speech_layers="last",
@@ -157,17 +159,19 @@ def test_plain_features_have_one_layer_and_others_the_mean_of_the_last_four():
         text_layers="last-4",
         layer_mixture="sum",
     )
-    assert HeardSettings(modality=("speech",), encoders=("x",)).of_row().speech_layers == "last-4"
+    other = ModalitySettings(modality=("speech",), speech_encoder=("x",)).for_row()
+    assert other.speech_layers == "last-4"
 
 
 def test_search_chooses_a_row_and_leaves_the_rest_of_the_config_alone():
-    proposed = {"hidden_size": 64, "dropout": 0.25, "learning_rate": 1e-3, "weight_decay": 0.1}
-    config = SentimentConfig(history=3, training=TrainingSettings(epochs=2))
-    trial = optuna.trial.FixedTrial({"row": "text: all-MiniLM-L6-v2", **proposed})
-    assert search_space(trial, config) == SentimentConfig(
+    proposed = {"hidden_size": 64, "dropout": 0.25}
+    training = {"optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.1}
+    config = SentimentSettings(history=3, training=TrainingSettings(epochs=2))
+    trial = optuna.trial.FixedTrial({"row": "text: all-MiniLM-L6-v2", **proposed, **training})
+    assert EXPERIMENT.search_space(trial, config) == SentimentSettings(
         features=dataclasses.replace(config.features, modality=("text",)),
         history=3,
         hidden_size=64,
         dropout=0.25,
-        training=TrainingSettings(epochs=2, learning_rate=1e-3, weight_decay=0.1),
+        training=dataclasses.replace(config.training, **training),
     )

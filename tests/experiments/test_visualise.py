@@ -13,8 +13,8 @@ from hums import write_emodb_hums
 from conversation_emotion.evaluation import separation as embedding
 from conversation_emotion.settings.corpus import CorpusSettings
 from experiments import _plane_report, _stages
-from experiments import commandline as _cli
-from experiments.visualise import PictureSettings, StageSettings, VisualiseConfig, main, run
+from experiments import commandline
+from experiments.visualise import PictureSettings, StageSettings, VisualiseSettings, main, run
 from tests.command_line import usage_error
 from tests.tracked import find_runs
 
@@ -25,11 +25,11 @@ def first_two(representations, *, num_neighbors):
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch) -> VisualiseConfig:
+def config(tmp_path, monkeypatch) -> VisualiseSettings:
     monkeypatch.setattr(embedding, "check_umap", lambda: None)
     monkeypatch.setattr(_plane_report, "project_to_plane", first_two)
     root = write_emodb_hums(tmp_path / "EmoDB", ("03", "08", "16"), "WLEAFTN", 2)
-    return VisualiseConfig(
+    return VisualiseSettings(
         data=CorpusSettings(corpus="emodb", root=root, num_folds=3),
         stage=StageSettings(encoders=("fbank", "mfcc"), epochs=6, hidden_size=8),
         picture=PictureSettings(fold="2", audio_mib=1 / 64),
@@ -163,16 +163,16 @@ def test_missing_umap_ends_with_the_remedy(workplace, monkeypatch):
         (["--neighbors", "1"], "--neighbors must be 2 or more, got 1"),
         (["--audio-mib=-1"], "--audio-mib must be 0 or more, got -1"),
         (["--learning-rate", "2"], r"--learning-rate must lie in \(0, 1\), got 2.0"),
-        (["--encoders", "mfcc", "mfcc"], "--encoders names mfcc more than once"),
+        (["--speech-encoder", "mfcc", "mfcc"], "--encoders names mfcc more than once"),
     ],
 )
 def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
-    assert re.search(message, usage_error(VisualiseConfig, flags, capsys))
+    assert re.search(message, usage_error(VisualiseSettings, flags, capsys))
 
 
 def test_flags_reach_the_config():
-    flags = ["--encoders", "a/b", "mfcc", "--epochs", "7", "--fold", "Ses05", "--audio-mib", "0"]
-    assert _cli.parse(VisualiseConfig, flags) == VisualiseConfig(
+    flags = ["--speech-encoder", "a/b", "mfcc", "--epochs", "7", "--fold", "Ses05", "--audio-mib", "0"]
+    assert commandline.parse(VisualiseSettings, flags) == VisualiseSettings(
         stage=StageSettings(encoders=("a/b", "mfcc"), epochs=7),
         picture=PictureSettings(fold="Ses05", audio_mib=0),
     )

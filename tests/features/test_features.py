@@ -123,7 +123,7 @@ def test_changed_audio_is_encoded_anew(tmp_path, clips, digests):
     assert features.states[1][0, 0, 0] == pytest.approx(0.9, rel=1e-4)
 
 
-def test_slices_and_channels_of_one_recording_are_told_apart(tmp_path, digests):
+def test_slices_and_channels_of_one_recording_are_separate(tmp_path, digests):
     samples = np.zeros((16_000, 2), dtype=np.float32)
     samples[:8000], samples[8000:] = (0.1, 0.3), (0.2, 0.4)
     soundfile.write(tmp_path / "dialogue.wav", samples, 16_000, "FLOAT")
@@ -210,7 +210,7 @@ def test_a_kill_between_arrays_and_index_leaves_no_shard(tmp_path):
     np.testing.assert_array_equal(reopened.read("a"), np.ones((2, 1, 1)))
 
 
-def test_a_full_disk_says_so_and_keeps_the_rest(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_keeps_the_rest(tmp_path, monkeypatch):
     store = FeatureStore(KEY, tmp_path)
     store.add("a", np.ones((2, 1, 1)))
     store.flush()
@@ -290,7 +290,7 @@ def test_frames_are_pooled_over_the_real_ones():
     assert pool_frames(states, lengths, "frames")[0].tolist() == [[[1.0], [3.0]]]
 
 
-def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
+def test_the_cache_is_where_the_environment_points(monkeypatch, tmp_path):
     monkeypatch.setenv("CONVERSATION_EMOTION_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path
     monkeypatch.delenv("CONVERSATION_EMOTION_CACHE")

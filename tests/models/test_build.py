@@ -63,7 +63,7 @@ def test_one_encoder_with_fewer_features_than_components_is_refused():
     ("head", "size", "width"),
     [("superb", 8, 8), ("linear", 8, 5), ("emotion2vec", 8, 9), ("gru", 8, 9), ("lda", 8, 5)],
 )
-def test_the_head_reads_what_its_name_says(head, size, width):
+def test_the_head_has_the_inputs_of_its_kind(head, size, width):
     # Four features or eight units of a frame, and whether the clip is there.
     windows = single_utterances(np.zeros(10, dtype=np.int64))
     model = build_model(

@@ -44,7 +44,7 @@ def test_padding_and_batch_mates_change_nothing(dialogue):
     assert (together.utterances[0, 2:] == 0).all()
 
 
-def test_summary_hears_the_latest_utterance(dialogue):
+def test_the_summary_depends_on_the_latest_utterance(dialogue):
     utterances, mask = torch.randn(1, 3, 5), torch.ones(1, 3, dtype=torch.bool)
     changed = utterances.clone()
     changed[:, -1] += 1.0

@@ -9,12 +9,16 @@ from conversation_emotion.datasets.windows import single_utterances
 from conversation_emotion.features.extract import Features
 from conversation_emotion.models.frame_fusion import (
     FRAME_FUSIONS,
-    Frames,
     FusionModel,
     drop_sources,
     stretch,
 )
-from conversation_emotion.models.perception import AGGREGATORS, LayerSum, fit_standardisation
+from conversation_emotion.models.perception import (
+    AGGREGATORS,
+    Frames,
+    LayerSum,
+    fit_standardisation,
+)
 from conversation_emotion.settings.training import TrainingSettings
 from tests.conversations import make_dialogues
 from tests.small_tasks import (
@@ -31,7 +35,7 @@ KINDS = [(fusion, aggregator) for fusion in FRAME_FUSIONS for aggregator in ("me
 
 
 def make_arrays(values: np.ndarray, frames: tuple[int, ...], missing: tuple[int, ...] = ()):
-    """Repeats the values of a row over as many frames as its turn in the list says."""
+    """Repeats the values of a row over as many frames as its place in the list gives."""
     states = [
         None
         if row in missing

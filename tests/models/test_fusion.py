@@ -13,7 +13,7 @@ from conversation_emotion.models.fusion import (
 MASK = torch.tensor([[True, True, True], [True, False, False]])
 
 
-def heard(*sizes: int) -> list[torch.Tensor]:
+def states_of(*sizes: int) -> list[torch.Tensor]:
     torch.manual_seed(0)
     return [torch.randn(int(MASK.sum()), size) for size in sizes]
 
@@ -30,7 +30,7 @@ def test_gates_weigh_the_modalities_unit_by_unit():
     fusion.gates.weight.zero_()
     # Speech alone in the first unit, three parts of text to one of speech in the second.
     fusion.gates.bias.copy_(torch.tensor([100.0, 0.0, 0.0, torch.tensor(3.0).log()]))
-    speech, text = heard(3, 2)
+    speech, text = states_of(3, 2)
     one, other = fusion.projections[0](speech), fusion.projections[1](text)
     fused = fusion([speech, text], MASK)
     torch.testing.assert_close(fused[:, 0], one[:, 0])
@@ -41,7 +41,7 @@ def test_gates_weigh_the_modalities_unit_by_unit():
 def test_attention_across_modalities_never_looks_ahead_nor_into_another_window():
     torch.manual_seed(0)
     fusion = CrossAttention((3, 2), size=8, dropout=0.0).eval()
-    speech, text = heard(3, 2)
+    speech, text = states_of(3, 2)
     before = fusion([speech, text], MASK)
     changed = text.clone()
     changed[1] += 5.0  # the second of the three utterances of the first window
@@ -51,10 +51,10 @@ def test_attention_across_modalities_never_looks_ahead_nor_into_another_window()
 
 @pytest.mark.parametrize("fusion", ["early", "gated", "cross-attention"])
 @torch.inference_mode()
-def test_every_modality_is_heard(fusion):
+def test_every_modality_is_used(fusion):
     torch.manual_seed(0)
     join = JOINS[fusion]((3, 2), 8, 0.0).eval()
-    speech, text = heard(3, 2)
+    speech, text = states_of(3, 2)
     before = join([speech, text], MASK)
     for other in ([speech + 1, text], [speech, text + 1]):
         assert not torch.allclose(join(other, MASK), before)
@@ -63,4 +63,4 @@ def test_every_modality_is_heard(fusion):
 @pytest.mark.parametrize("size", [6, 7, 8])
 def test_attention_takes_any_size(size):
     join = CrossAttention((3,), size, 0.0)
-    assert join(heard(3), MASK).shape == (4, size)
+    assert join(states_of(3), MASK).shape == (4, size)

@@ -63,7 +63,7 @@ def test_impossible_components_are_refused(shape, message):
         fit_standardisation(np.zeros(shape, dtype=np.float32), 5)
 
 
-def test_layers_are_averaged_before_anything_is_learnt():
+def test_layers_are_averaged_before_training():
     states = torch.randn(2, 3, 4, 5, 6)
     torch.testing.assert_close(LayerSum(4, 6)(states), states.mean(dim=2))
 

@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from conversation_emotion.models.perception import LayerSum, Standardisation
+from conversation_emotion.models.perception import Frames, LayerSum, Standardisation
 from conversation_emotion.models.ratings import (
     AttentionHead,
     FeatureFront,
-    Frames,
     WaveformFront,
 )
 

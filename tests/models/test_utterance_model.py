@@ -135,5 +135,5 @@ def test_context_is_refused(framed):
     classes = np.zeros(NUM_ROWS, dtype=np.int64)
     windows = build_windows(table, classes, horizon=0)
     batch = gather_batch(windows, framed, classes, np.arange(NUM_ROWS))
-    with pytest.raises(AssertionError, match="an utterance model hears no context"):
+    with pytest.raises(AssertionError, match="an utterance model takes no context"):
         make_probe(framed, np.arange(NUM_ROWS))(batch)

@@ -19,7 +19,7 @@ from conversation_emotion.pretraining.loop import TooManyBrokenError, pretrain
 from conversation_emotion.pretraining.recordings import find_sources
 from conversation_emotion.pretraining.throughput import count_flops, measure_peak
 from conversation_emotion.settings.pretraining import AudioSettings, LoopSettings
-from conversation_emotion.training.checkpoint import read_state, write_state
+from conversation_emotion.training.checkpoints import read_state, write_state
 from conversation_emotion.training.optimisation import parameter_groups, schedule
 
 

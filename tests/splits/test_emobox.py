@@ -57,7 +57,7 @@ def test_ravdess_and_savee_are_known_by_folder_and_name_or_by_id(tmp_path):
     assert (found.num_listed, found.num_unclear) == (4, 0)
 
 
-def test_iemocap_is_known_by_its_id_whoever_the_list_says_speaks(tmp_path):
+def test_iemocap_is_matched_by_its_id_whoever_speaks_in_the_list(tmp_path):
     listed = write_list(tmp_path / "list.jsonl", ("happy/Ses02F_impro07_M028.wav", "happy", "02F"))
     found = find_listed(
         listed, table(("iemocap:Ses02F_impro07_M028", "/I/Ses02F_impro07_M028.wav", "happy", None))
@@ -65,7 +65,7 @@ def test_iemocap_is_known_by_its_id_whoever_the_list_says_speaks(tmp_path):
     assert found.rows.tolist() == [0]
 
 
-def test_melds_parts_are_told_apart_by_the_label_then_by_their_order(tmp_path):
+def test_melds_parts_are_separated_by_the_label_then_by_their_order(tmp_path):
     listed = write_list(
         tmp_path / "list.jsonl",
         ("audio/dia5_utt8.wav", "angry", "Rachel"),
@@ -87,7 +87,7 @@ def test_melds_parts_are_told_apart_by_the_label_then_by_their_order(tmp_path):
 def test_a_list_of_another_corpus_is_refused(tmp_path):
     rows = table(("u", "/R/Actor_01/u.wav", "sad", None))
     wrong = write_list(tmp_path / "wrong.jsonl", ("Actor_01/u.wav", "happy", "01"))
-    with pytest.raises(ValueError, match=r"Actor_01/u\.wav is happy, but the corpus says sad"):
+    with pytest.raises(ValueError, match=r"Actor_01/u\.wav is happy, but in the corpus sad"):
         find_listed(wrong, rows)
     absent = write_list(tmp_path / "absent.jsonl", ("JK/sa09.wav", "sad", "JK"))
     with pytest.raises(ValueError, match=r"none of its 1 utterances is in the corpus, first JK/sa"):

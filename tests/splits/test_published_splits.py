@@ -57,7 +57,7 @@ def test_superb_validates_on_the_utterances_that_s3prl_draws(dyads, tmp_path):
     assert split.notes == ("train and valid share dialogues, as published",)
 
 
-def test_superb_without_its_files_says_where_it_looked(dyads, tmp_path):
+def test_superb_without_its_files_names_where_it_looked(dyads, tmp_path):
     with pytest.raises(FileNotFoundError, match=f"no Session.* under {tmp_path}"):
         make_split("superb", dyads, SplitOptions(superb_folds=tmp_path))
 
@@ -68,9 +68,9 @@ def test_superb_names_an_utterance_that_the_corpus_lacks(dyads, tmp_path):
         make_split("superb", dyads.iloc[1:], SplitOptions(superb_folds=tmp_path))
 
 
-def test_emotion2vec_draws_a_fifth_of_the_judged_utterances_of_the_other_sessions(dyads):
-    judged = np.arange(0, 96, 2)
-    split = make_split("emotion2vec-session", dyads, SplitOptions(target_rows=judged))
+def test_emotion2vec_draws_a_fifth_of_the_labelled_utterances_of_the_other_sessions(dyads):
+    labelled = np.arange(0, 96, 2)
+    split = make_split("emotion2vec-session", dyads, SplitOptions(target_rows=labelled))
     first = split.folds[0]
     assert first.test.tolist() == list(range(0, 24, 2))
     assert (len(first.train), len(first.valid)) == (28, 8)  # 80 % of 36, cut
@@ -101,7 +101,7 @@ def test_emobox_puts_many_even_speakers_into_groups_of_four(dyads):
     assert [dyads["speaker"].iloc[fold.test].nunique() for fold in split.folds] == [4, 4]
 
 
-def test_emobox_tests_a_quarter_of_each_emotion_where_speakers_are_uneven_and_says_so(dyads):
+def test_emobox_tests_a_quarter_of_each_emotion_where_speakers_are_uneven_and_notes_it(dyads):
     uneven = dyads.assign(session=None, emotion=["angry"] * 41 + ["sad"] * 55)
     split = make_split("emobox", uneven)
     tested = uneven["emotion"].iloc[split.folds[0].test].value_counts()
@@ -132,6 +132,6 @@ def test_emobox_reads_its_own_lists_by_recording(dyads, tmp_path):
         ("superb", "pass s3prl's meta_data folder with --superb-folds"),
     ],
 )
-def test_a_published_split_says_what_the_corpus_lacks(dyads, name, message):
+def test_a_published_split_names_what_the_corpus_lacks(dyads, name, message):
     with pytest.raises(ValueError, match=message):
         make_split(name, dyads.assign(session=None))

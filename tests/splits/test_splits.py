@@ -87,7 +87,7 @@ def test_the_next_speaker_validates_with_all_that_they_say(tested, validates):
     assert split.validation == "the dialogues of one train speaker, the next after the tested"
 
 
-def test_one_further_fold_validates_and_is_not_learnt_from():
+def test_one_further_fold_validates_and_is_not_trained_on():
     rows = [
         {"utterance_id": f"{u}", "dialogue_id": f"{u}", "order": 0, "speaker": f"p{u % 10}"}
         for u in range(40)
@@ -104,7 +104,7 @@ def test_one_further_fold_validates_and_is_not_learnt_from():
 
 
 def test_a_further_fold_needs_three(dyads):
-    with pytest.raises(ValueError, match="a further one to validate leave none of 2 to learn from"):
+    with pytest.raises(ValueError, match="a further one to validate leave none of 2 to train on"):
         make_split("speaker-k-fold", dyads, SplitOptions(num_folds=2, valid="fold"))
 
 
@@ -135,7 +135,7 @@ def test_a_speaker_on_both_sides_raises(dyads):
         audit_fold(dyads, fold([0], [24], [4]), "mine")
 
 
-def test_an_official_split_that_shares_speakers_says_so(dyads):
+def test_an_official_split_that_shares_speakers_notes_it(dyads):
     notes = audit_fold(dyads, fold([0], [24], [4, 48]), "official")
     assert notes == [
         "1 of 2 test speakers also speak in train (the corpus' own split): not speaker-independent"
@@ -157,7 +157,7 @@ def test_an_empty_part_raises(dyads):
         ("superb", {}, "pass s3prl's meta_data folder with --superb-folds"),
     ],
 )
-def test_a_split_that_cannot_be_made_says_what_it_lacks(dyads, name, change, message):
+def test_a_split_that_cannot_be_made_names_what_it_lacks(dyads, name, change, message):
     with pytest.raises(ValueError, match=message):
         make_split(name, dyads.assign(**change))
 

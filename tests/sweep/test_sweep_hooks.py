@@ -6,29 +6,41 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 import pytest
-from experiments._conversation import prepare
 
 from conversation_emotion.evaluation.metrics import count_confusions, unweighted_average_recall
 from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.dimensional import DimensionalSettings, RatingSettings
 from conversation_emotion.settings.features import FeatureSettings
-from conversation_emotion.settings.training import TrainingSettings
+from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
+from conversation_emotion.settings.prediction import EPCSettings
+from conversation_emotion.settings.pretraining import AudioSettings, LoopSettings, ProbeSettings
+from conversation_emotion.settings.recognition import SERSettings
+from conversation_emotion.settings.training import FitSettings, TrainingSettings
+from conversation_emotion.settings.tuning_experiments import MultitaskSettings
+from conversation_emotion.tasks import prepare
 from conversation_emotion.tracker import Memory, Validation
-from experiments import dimensional, epc, multitask, ser
-from experiments.pretrain_cpc import PretrainConfig, validate
-from experiments.pretraining.settings import AudioSettings, LoopSettings, ProbeSettings
+from experiments.dimensional import EXPERIMENT as DIMENSIONAL
+from experiments.epc import EXPERIMENT as EPC
+from experiments.multitask import EXPERIMENT as MULTITASK
+from experiments.pretrain_cpc import EXPERIMENT as PRETRAIN_CPC
+from experiments.pretrain_cpc import PretrainCpcSettings
+from experiments.ser import EXPERIMENT as SER
 from speech_encoders import load_speech_encoder
 from tests.tracked import find_runs
 
 QUICK = TrainingSettings(epochs=1, resamples=10)
 TWO_FOLDS = CorpusSettings(split="speaker-k-fold", num_folds=2)
-SMALL = epc.EPCConfig(
-    data=TWO_FOLDS, features=FeatureSettings(modality="speech"), training=QUICK, hidden_size=8
+SMALL = EPCSettings(
+    data=TWO_FOLDS,
+    features=FeatureSettings(modality="speech"),
+    training=QUICK,
+    model=ConversationModelSettings(hidden_size=8),
 )
 
 
 def test_a_trial_of_epc_scores_on_valid_as_its_run_does(workplace):
-    scores = {found.name: found.score for found in epc.validate(SMALL, Memory())}
-    epc.run(SMALL)
+    scores = {found.name: found.score for found in EPC.validate(SMALL, Memory())}
+    EPC.run(SMALL)
     tracked = find_runs("epc")
     file = tracked.client.download_artifacts(tracked.parents[0].info.run_id, "predictions.parquet")
     table = pd.read_parquet(file)
@@ -48,28 +60,34 @@ def test_a_trial_of_epc_scores_on_valid_as_its_run_does(workplace):
 
 
 def test_a_trial_never_touches_the_test_part(workplace, monkeypatch):
-    prepared = prepare(SMALL)
-    nothing = np.array([], dtype=np.int64)
-    folds = tuple(dataclasses.replace(fold, test=nothing) for fold in prepared.corpus.split.folds)
-    split = dataclasses.replace(prepared.corpus.split, folds=folds)
-    blind = prepared._replace(corpus=prepared.corpus._replace(split=split))
-    monkeypatch.setattr("experiments._conversation.prepare", lambda config: blind)
-    assert next(iter(epc.validate(SMALL, Memory()))).score > 0
+    def make_blind(data: CorpusSettings, max_folds: int | None):
+        dataset = make_dataset(data, max_folds)
+        nothing = np.array([], dtype=np.int64)
+        folds = tuple(dataclasses.replace(fold, test=nothing) for fold in dataset.split.folds)
+        return dataset._replace(split=dataclasses.replace(dataset.split, folds=folds))
+
+    make_dataset = prepare.make_dataset
+    monkeypatch.setattr(prepare, "make_dataset", make_blind)
+    assert next(iter(EPC.validate(SMALL, Memory()))).score > 0
 
 
 def test_a_corpus_is_prepared_once_for_trials_that_share_it(workplace, monkeypatch):
-    calls = []
-    monkeypatch.setattr(
-        "experiments._conversation.prepare", lambda config: calls.append(config) or prepare(config)
-    )
+    calls, real = [], prepare.join_features
+
+    def join(*args, **kwargs):
+        calls.append(args)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(prepare, "join_features", join)
     memory = Memory()
     mean = FeatureSettings(modality="speech", speech_pooling="mean")
     for hidden_size, features in ((8, mean), (4, mean), (4, SMALL.features)):
-        config = dataclasses.replace(SMALL, features=features, hidden_size=hidden_size)
-        found = next(iter(epc.validate(config, memory)))
+        model = ConversationModelSettings(hidden_size=hidden_size)
+        settings = dataclasses.replace(SMALL, features=features, model=model)
+        found = next(iter(EPC.validate(settings, memory)))
         assert found.num_parameters > 0
         assert found.curves["valid/uar"]
-    assert [config.hidden_size for config in calls] == [8, 4]
+    assert [args[3].speech_pooling for args in calls] == ["mean", "statistics"]
 
 
 def test_a_memory_forgets_what_was_not_used_for_longest():
@@ -80,48 +98,48 @@ def test_a_memory_forgets_what_was_not_used_for_longest():
 
 
 def test_a_trial_of_ser_and_of_dimensional_yields_each_fold(workplace):
-    probe = ser.SERConfig(data=TWO_FOLDS, training=QUICK, hidden_size=8)
-    found = list(ser.validate(probe, Memory()))
+    probe = SERSettings(
+        data=TWO_FOLDS, training=QUICK, model=UtteranceModelSettings(hidden_size=8)
+    )
+    found = list(SER.validate(probe, Memory()))
     assert len({one.name for one in found}) == 2
     assert all(0 < one.score <= 1 for one in found)
-    ratings = dimensional.RatingSettings(epochs=1, stride=64, batch_size=256)
-    first = next(
-        iter(dimensional.validate(dimensional.DimensionalConfig(ratings=ratings), Memory()))
+    ratings = DimensionalSettings(
+        features=RatingSettings(stride=64), training=FitSettings(epochs=1, batch_size=256)
     )
+    first = next(iter(DIMENSIONAL.validate(ratings, Memory())))
     assert -1 <= first.score <= 1
-    assert first.curves["valid/ccc"] == [pytest.approx(first.score, abs=1e-5)]
+    assert first.curves["valid/ccc_mean"] == [pytest.approx(first.score, abs=1e-5)]
 
 
 def test_a_pretraining_is_scored_by_a_probe_and_not_done_twice(workplace, monkeypatch):
-    config = PretrainConfig(
+    settings = PretrainCpcSettings(
         audio=AudioSettings(crop_seconds=1.0, batch_samples=64_000),
         training=LoopSettings(steps=1),
         probe=ProbeSettings(probe_seeds=1),
     )
     probed: list[str] = []
 
-    def keep(probe: ser.SERConfig, memory: Memory) -> Iterator[Validation]:
-        probed.extend(probe.features.encoders)
+    def keep(probe: SERSettings, memory: Memory) -> Iterator[Validation]:
+        probed.extend(probe.features.speech_encoder)
         yield Validation("fold-seed0", 0.5, 1, {})
 
-    monkeypatch.setattr("experiments._utterances.validate", keep)
+    monkeypatch.setattr(SER, "validate", keep)
     for _ in range(2):
-        assert [found.score for found in validate(config, Memory())] == [0.5]
+        assert [found.score for found in PRETRAIN_CPC.validate(settings, Memory())] == [0.5]
     assert len(find_runs("pretrain_cpc").parents) == 1
     assert len(probed) == 2
     assert load_speech_encoder(probed[0]).identity == load_speech_encoder(probed[1]).identity
 
 
 def test_a_sweep_of_pretrainings_needs_an_end(workplace):
-    from experiments import pretrain_cpc
-
     with pytest.raises(ValueError, match="needs --steps or --max-minutes"):
-        pretrain_cpc.prepare(PretrainConfig())
+        PRETRAIN_CPC.prepare(PretrainCpcSettings())
 
 
 def test_a_sweep_of_multitask_takes_one_alpha():
     from optuna.trial import FixedTrial
 
     drawn = {"alpha": 0.01, "pooling": "sum", "learning_rate": 1e-4, "dropout": 0.1}
-    config = multitask.search_space(FixedTrial(drawn), multitask.MultitaskConfig())
-    assert config.alphas == (0.01,)
+    settings = MULTITASK.search_space(FixedTrial(drawn), MultitaskSettings())
+    assert settings.alphas == (0.01,)

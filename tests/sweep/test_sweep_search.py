@@ -3,17 +3,18 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import FixedTrial
 
+from conversation_emotion.settings.dimensional import DimensionalSettings
 from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
 from conversation_emotion.settings.flags import flatten
-from experiments.dimensional import DimensionalConfig
-from experiments.epc import EPCConfig
-from experiments.ser import SERConfig
+from conversation_emotion.settings.prediction import EPCSettings
+from conversation_emotion.settings.recognition import SERSettings
 from experiments.sweep import __main__ as sweep
 from experiments.sweep.settings import SweepSettings
 from experiments.sweep.space import default_parameters, feature_variants
@@ -22,8 +23,8 @@ from tests.tiny_experiment import EXPERIMENT, TinyConfig
 
 
 def load(name):
-    module = f"experiments.{name}"
-    return load_experiment(module).search_space, sweep.find_settings(module)()
+    experiment = load_experiment(f"experiments.{name}")
+    return experiment.search_space, experiment.settings()
 
 
 @pytest.mark.parametrize("name", sweep.EXPERIMENTS)
@@ -42,8 +43,10 @@ def test_every_parameter_bears_the_name_of_the_setting_it_varies(name):
         settings: dict[str, Any] = flatten(space(trial, config))
         assert trial.params
         for parameter, value in trial.params.items():
-            if parameter in ("encoder", "alpha"):  # one of several, as a row of the table
-                assert settings[f"{parameter}s"] == (value,)
+            if parameter == "alpha":  # one of several, as a row of the table
+                assert settings["alphas"] == (value,)
+            elif parameter == "speech_encoder":
+                assert settings["speech_encoder"] == (value,)
             elif parameter == "row":
                 assert value.startswith(settings["modality"][0])
             else:
@@ -61,17 +64,17 @@ def test_epc_covers_fusion_aggregator_dialogue_model_layers_sizes_and_optimiser(
     parameters = set(default_parameters(space, config))
     assert {"fusion", "dialogue_model", "text_layers", "hidden_size", "optimizer"} <= parameters
     assert "speech_pooling" in parameters
-    kept = EPCConfig(features=FeatureSettings(speech_pooling="frames"))
+    kept = EPCSettings(features=FeatureSettings(speech_pooling="frames"))
     assert {"aggregator"} <= set(default_parameters(space, kept))
 
 
 def test_what_makes_no_difference_is_not_varied():
     space, _ = load("epc")
-    text = EPCConfig(features=FeatureSettings(modality="text"))
+    text = EPCSettings(features=FeatureSettings(modality="text"))
     assert not {"fusion", "speech_pooling", "speech_layers"} & set(default_parameters(space, text))
-    speech = EPCConfig(features=FeatureSettings(modality="speech", speech_encoder="wav2vec2"))
+    speech = EPCSettings(features=FeatureSettings(modality="speech", speech_encoder="wav2vec2"))
     assert {"speech_layers"} <= set(default_parameters(space, speech))
-    functionals = SERConfig(features=EncoderSettings(encoders=("egemaps",)))
+    functionals = SERSettings(features=EncoderSettings(speech_encoder=("egemaps",)))
     assert not {"speech_layers", "speech_pooling", "aggregator"} & set(
         default_parameters(load("ser")[0], functionals)
     )
@@ -79,7 +82,7 @@ def test_what_makes_no_difference_is_not_varied():
 
 def test_aggregators_without_a_size_are_left_out_where_one_is_given():
     space, _ = load("ser")
-    sized = SERConfig(features=EncoderSettings(aggregator="ecapa", aggregator_size=64))
+    sized = SERSettings(features=EncoderSettings(aggregator="ecapa", aggregator_size=64))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     chosen = {space(study.ask(), sized).features.aggregator for _ in range(20)}
     assert chosen == {"attention", "ecapa"}
@@ -88,19 +91,17 @@ def test_aggregators_without_a_size_are_left_out_where_one_is_given():
 def test_a_published_protocol_is_not_swept():
     space, _ = load("ser")
     with pytest.raises(ValueError, match="--protocol superb fixes what a sweep varies"):
-        space(FixedTrial({}), SERConfig(protocol="superb"))
+        space(FixedTrial({}), SERSettings(protocol="superb"))
 
 
-@pytest.mark.parametrize("config", [SERConfig, DimensionalConfig])
+@pytest.mark.parametrize("config", [SERSettings, DimensionalSettings])
 def test_several_encoders_are_one_more_thing_to_vary(config):
-    name = "ser" if config is SERConfig else "dimensional"
-    space, _ = load(name)
-    group = "features" if config is SERConfig else "ratings"
-    default = getattr(config(), group)
-    both = (*default.encoders, "mfcc2")
-    inner = type(default)(encoders=both)
-    variants = feature_variants(space, config(**{group: inner}))
-    assert {getattr(variant, group).encoders for variant in variants} == {
+    name = "ser" if config is SERSettings else "dimensional"
+    space, default = load(name)
+    both = (*default.features.speech_encoder, "mfcc2")
+    features = replace(default.features, speech_encoder=both)
+    variants = feature_variants(space, replace(default, features=features))
+    assert {variant.features.speech_encoder for variant in variants} == {
         (encoder,) for encoder in both
     }
 

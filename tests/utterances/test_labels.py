@@ -20,7 +20,7 @@ def load_map(corpus: str, label_set: str) -> LabelMap:
     return find_label_map(corpus, label_set, pd.Series([], dtype=object), maps)
 
 
-def test_iemocap_joins_excitement_with_happiness_and_says_what_it_drops():
+def test_iemocap_joins_excitement_with_happiness_and_counts_what_it_drops():
     emotions = pd.Series(["exc", "hap", "fru", None, "ang", "fru"])
     targets = map_labels(emotions, load_map("iemocap", "4-class"))
     assert targets.classes.tolist() == [1, 1, IGNORED, IGNORED, 0, IGNORED]
@@ -72,7 +72,7 @@ def test_a_label_set_that_the_corpus_lacks_is_an_error_with_the_remedy():
         find_label_map("mine", "4-class", pd.Series(["glad", "sad"]))
 
 
-def test_a_single_emotion_cannot_be_judged():
+def test_a_single_emotion_cannot_be_predicted():
     with pytest.raises(ValueError, match=r"mine: needs two emotions or more, got \['sad'\]"):
         find_label_map("mine", "all", pd.Series(["sad", None]))
 
