@@ -184,7 +184,7 @@ def evaluate(task: Task, predictions: pd.DataFrame, tracker: Tracker) -> Scores:
 
 
 def describe_labels(task: Task) -> dict[str, object]:
-    """Returns the label map of a task, and what it leaves out, for a JSON file."""
+    """Returns the label map of a task, what it leaves out, and its metric, for a JSON file."""
     dataset = task.dataset
     return {
         "corpus": dataset.label_map.corpus,
@@ -193,6 +193,7 @@ def describe_labels(task: Task) -> dict[str, object]:
         "classes": dataset.label_map.classes,
         "dropped": dataset.targets.num_dropped,
         "unlabelled": dataset.targets.num_unlabelled,
+        "select_by": task.select_by,
     }
 
 

@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from mlflow import MlflowClient
@@ -42,7 +42,8 @@ def read_systems(run_ids: Sequence[str]) -> Systems:
     """
     client = MlflowClient(tracking_uri=tracking_uri())
     params = [_find(client, run_id).data.params for run_id in run_ids]
-    labels = [_read_labels(client, run_id) for run_id in run_ids]
+    maps = [_read_label_map(client, run_id) for run_id in run_ids]
+    labels = [tuple(one["labels"]) for one in maps]
     for run_id, found in zip(run_ids, labels, strict=True):
         if found != labels[0]:
             raise ValueError(
@@ -50,7 +51,10 @@ def read_systems(run_ids: Sequence[str]) -> Systems:
             )
     names = _name(params, run_ids)
     tables = [_download(client, run_id) for run_id in run_ids]
-    recorded = [settings.get("select_by") or "auto" for settings in params]
+    recorded = [
+        one.get("select_by") or settings.get("select_by") or "auto"
+        for one, settings in zip(maps, params, strict=True)
+    ]
     metrics = [resolve_metric(_OLD_METRICS.get(metric, metric)) for metric in recorded]
     return Systems(
         dict(zip(names, tables, strict=True)), labels[0], dict(zip(names, metrics, strict=True))
@@ -78,7 +82,7 @@ def _download(client: MlflowClient, run_id: str) -> pd.DataFrame:
     return table
 
 
-def _read_labels(client: MlflowClient, run_id: str) -> tuple[str, ...]:
+def _read_label_map(client: MlflowClient, run_id: str) -> dict[str, Any]:
     kept = {file.path for file in client.list_artifacts(run_id)}
     if missing := {PREDICTIONS, "label_map.json"} - kept:
         raise ValueError(
@@ -87,7 +91,7 @@ def _read_labels(client: MlflowClient, run_id: str) -> tuple[str, ...]:
         )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(client.download_artifacts(run_id, "label_map.json", folder))
-        return tuple(json.loads(file.read_text("utf-8"))["labels"])
+        return json.loads(file.read_text("utf-8"))
 
 
 def _name(settings: Sequence[Mapping[str, str]], run_ids: Sequence[str]) -> list[str]:

@@ -149,7 +149,7 @@ def test_a_saved_model_holds_nothing_that_runs_when_it_is_read(store):
         (
             SERSettings,
             ["--register", "a", "--speech-encoder", "fbank", "mfcc"],
-            "--register needs one of --speech-encoder, got 2",
+            "--register needs one --speech-encoder, got 2",
         ),
     ],
 )
