@@ -42,7 +42,6 @@ from tests.saved_models import save_untrained
 from tests.small_corpus import write_corpus
 from tests.text_encoders.test_text_encoders import save_model as save_bert
 from tests.tiny_experiment import TinyConfig
-from tests.tracked import find_runs
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = ROOT / "conversation_emotion" / "settings"
