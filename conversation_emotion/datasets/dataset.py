@@ -66,6 +66,13 @@ def make_dataset(settings: CorpusSettings, max_folds: int | None = None) -> Data
     source = find_corpus(settings.corpus)
     label_set = source.labels if settings.labels == "auto" else settings.labels
     label_map = find_label_map(settings.corpus, label_set, utterances["emotion"], source.label_maps)
+    return split_dataset(utterances, label_map, settings, max_folds)
+
+
+def split_dataset(
+    utterances: pd.DataFrame, label_map: LabelMap, settings: CorpusSettings, max_folds: int | None
+) -> Dataset:
+    """Assembles a dataset with the first folds of the split that the settings name."""
     dataset = assemble_dataset(utterances, label_map, partial(choose_split, settings=settings))
     return augment_speeds(dataset.first(max_folds), settings.speeds)
 

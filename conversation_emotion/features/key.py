@@ -45,11 +45,7 @@ def text_digest(text: str) -> str:
 
 
 class FileDigests:
-    """SHA-256 of files, remembered by path, size and time so that a corpus is read once.
-
-    Args:
-        database: SQLite file to remember in; made when missing.
-    """
+    """SHA-256 of files, kept in an SQLite file by path, size and time: a corpus is read once."""
 
     def __init__(self, database: Path) -> None:
         database.parent.mkdir(parents=True, exist_ok=True)
