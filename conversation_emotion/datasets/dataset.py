@@ -23,15 +23,10 @@ from conversation_emotion.utterances.labels import (
 
 
 class Dataset(NamedTuple):
-    """A corpus with its classes and folds.
+    """A corpus with its classes and audited folds.
 
-    Attributes:
-        utterances: The utterance table.
-        label_map: The classes.
-        targets: Class of every utterance among them.
-        emotion_labels: All emotions that the corpus names (R), for auxiliary tasks.
-        emotion_classes: Class of every utterance among those.
-        split: Audited folds.
+    ``targets`` are the class of every utterance of the table; ``emotion_labels`` (R) and
+    ``emotion_classes`` are the same among all emotions that the corpus names, for auxiliary tasks.
     """
 
     utterances: pd.DataFrame

@@ -18,11 +18,7 @@ FORMAT = 1
 class FeatureKey:
     """Everything but the content that a feature depends on.
 
-    Args:
-        encoder: The encoder's identity: kind, settings, weights, library versions.
-        layers: Hidden states that are kept.
-        pooling: How the frames are pooled.
-        half_precision: Whether numbers are kept in float16 instead of float32.
+    ``encoder`` is the encoder's identity: kind, settings, weights, library versions.
     """
 
     encoder: str

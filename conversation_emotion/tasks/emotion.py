@@ -87,7 +87,7 @@ class Classification(WindowTask):
     ) -> None:
         super().__init__(inputs, training)
         self.training: TrainingSettings = training
-        self.labels = inputs.labels()
+        self.labels = inputs.dataset.labels
         self.baselines = baselines or {MAJORITY: predict_majority}
 
     def loss(self, fold: Fold, device: torch.device) -> Loss:

@@ -25,9 +25,8 @@ SUM, LAST_FOUR = "sum", "last-4"
 class LayerProbes(UtteranceEmotion):
     """The probe of all layers, and of each of them by name: its number, `SUM` or `LAST_FOUR`.
 
-    Attributes:
-        weights: Weight of each layer in the sum, once it was trained.
-        chosen: How often valid chose each layer, once they were trained.
+    Once they were trained, ``weights`` are those of each layer in the sum, and ``chosen`` counts
+    how often valid chose each layer.
     """
 
     weights: dict[int, float]

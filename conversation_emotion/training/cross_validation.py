@@ -199,8 +199,7 @@ def _keep_training(task: Task, table: pd.DataFrame, run: Tracker, title: str) ->
 
 
 def _draw(task: Task, test: pd.DataFrame, run: Tracker, title: str) -> np.ndarray:
-    confusions = count_confusions(
-        test["target"].to_numpy(), test["predicted"].to_numpy(), len(task.labels)
-    )
+    targets, predicted = (test[name].to_numpy() for name in ("target", "predicted"))
+    confusions = count_confusions(targets, predicted, len(task.labels))
     run.log_figure(draw_confusions(confusions, task.labels, title), "confusions.png")
     return confusions
