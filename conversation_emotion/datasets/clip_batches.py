@@ -40,13 +40,10 @@ class ClipBatch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
-    """All clips of a corpus, a row per utterance.
+    """All clips of a corpus, a row per utterance, with ``rate`` inputs per second.
 
-    Attributes:
-        inputs: Input of the encoder of each, (1, N, D); None where it cannot be used.
-        classes: Class of each, below 0 where there is none: (rows,).
-        spellings: Indices of the characters of each transcript; None without transcripts.
-        rate: Inputs per second, by which a batch is measured.
+    ``inputs`` are (1, N, D) or None where a clip cannot be used, ``classes`` below 0 where there is
+    none; ``spellings`` are indices of the characters of each transcript, None without transcripts.
     """
 
     inputs: Sequence[NDArray[np.floating] | None]

@@ -37,16 +37,10 @@ def prepare_clips(
     strict: bool,
     needs_text: bool,
 ) -> ClipInputs:
-    """Computes the encoder's input for every utterance, and checks every fold.
+    """Computes the input of a trained encoder for every utterance, and checks every fold.
 
-    Args:
-        dataset: Utterances, classes, folds.
-        reader: Computes the input of the encoder that is trained.
-        name: Name of that encoder.
-        identity: Text that identifies its weights.
-        modality: ``speech`` or ``text``.
-        strict: Whether a clip that cannot be used is an error.
-        needs_text: Whether the task needs transcripts.
+    ``identity`` identifies the weights of the encoder, whose input ``reader`` computes; with
+    ``strict`` a clip that cannot be used is an error.
 
     Raises:
         LeakageError: The encoder was tuned on people whom the split tests.

@@ -23,15 +23,10 @@ from conversation_emotion.utterances.labels import (
 
 
 class Dataset(NamedTuple):
-    """A corpus with its classes and folds.
+    """A corpus with its classes and audited folds.
 
-    Attributes:
-        utterances: The utterance table.
-        label_map: The classes.
-        targets: Class of every utterance among them.
-        emotion_labels: All emotions that the corpus names (R), for auxiliary tasks.
-        emotion_classes: Class of every utterance among those.
-        split: Audited folds.
+    ``targets`` are the class of every utterance of the table; ``emotion_labels`` (R) and
+    ``emotion_classes`` are the same among all emotions that the corpus names, for auxiliary tasks.
     """
 
     utterances: pd.DataFrame
@@ -66,6 +61,13 @@ def make_dataset(settings: CorpusSettings, max_folds: int | None = None) -> Data
     source = find_corpus(settings.corpus)
     label_set = source.labels if settings.labels == "auto" else settings.labels
     label_map = find_label_map(settings.corpus, label_set, utterances["emotion"], source.label_maps)
+    return split_dataset(utterances, label_map, settings, max_folds)
+
+
+def split_dataset(
+    utterances: pd.DataFrame, label_map: LabelMap, settings: CorpusSettings, max_folds: int | None
+) -> Dataset:
+    """Assembles a dataset with the first folds of the split that the settings name."""
     dataset = assemble_dataset(utterances, label_map, partial(choose_split, settings=settings))
     return augment_speeds(dataset.first(max_folds), settings.speeds)
 

@@ -25,13 +25,8 @@ FIELD = "tuned_on"
 class TuningRecord:
     """The record of a fine-tuning in an encoder's configuration.
 
-    Attributes:
-        corpus: Corpus that it was tuned on.
-        split: Protocol.
-        fold: Fold whose train part it was trained on and whose valid part chose its weights.
-        speakers: All people in the two parts.
-        label_set: Name of the classes' set.
-        labels: Classes in the order of the head's outputs.
+    The encoder was trained on the train part of a fold, and the valid part chose its weights;
+    ``speakers`` are all people in the two, ``labels`` in the order of the head's outputs.
     """
 
     corpus: str

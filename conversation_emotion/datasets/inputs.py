@@ -24,14 +24,10 @@ from conversation_emotion.splits.folds import Fold
 class Inputs(NamedTuple):
     """A dataset ready for training.
 
-    Attributes:
-        dataset: Utterances, classes, folds.
-        windows: Every target with its visible context.
-        training: The training windows; the same or more.
-        arrays: Hidden states of each source, by name of the fold; a family of tuned encoders
-            gives others in each, all other encoders the same.
-        failures: Why a clip could not be used, by utterance id.
-        fingerprint: Digest of the utterances and of everything that their features depend on.
+    ``windows`` are its targets with their visible context, ``training`` those that models are
+    fitted on, the same or more. ``arrays`` are the hidden states of each source by fold, which
+    differ for a family of tuned encoders. ``failures`` has the reason why a clip could not be used,
+    by utterance id; ``fingerprint`` is a digest of all that the features depend on.
     """
 
     dataset: Dataset
@@ -40,10 +36,6 @@ class Inputs(NamedTuple):
     arrays: Mapping[str, Mapping[str, ModalityArrays]]
     failures: dict[str, str]
     fingerprint: str
-
-    def labels(self) -> tuple[str, ...]:
-        """Returns the names of the classes (C)."""
-        return self.dataset.labels
 
 
 def prepare_inputs(

@@ -61,10 +61,8 @@ def pool_corpora(tables: Mapping[str, pd.DataFrame]) -> Pooled:
         targets = map_labels(table["emotion"], label_map)
         labels = np.array([*FOUR_CLASSES, None], dtype=object)
         classes = targets.classes.to_numpy()
-        columns = {
-            column: f"{name}:" + table[column].astype(str)
-            for column in ("utterance_id", "dialogue_id")
-        }
+        ids = ("utterance_id", "dialogue_id")
+        columns = {column: f"{name}:" + table[column].astype(str) for column in ids}
         joined.append(
             table.assign(
                 **columns,

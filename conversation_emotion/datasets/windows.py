@@ -97,13 +97,11 @@ def build_windows(
 ) -> Windows:
     """Returns every target utterance of a table with its visible context.
 
-    Args:
-        utterances: Utterance table sorted by dialogue and order, row index 0, 1, 2, ...
-        classes: Class of each row, `IGNORED` where there is none.
-        history: Turns of context at most; recognition also sees the target's turn so far.
-        horizon: 0 recognises, 1 predicts the next turn, more predict further ahead.
-        every_utterance: Also predicts the later utterances of a turn; for a horizon of 1 from its
-            earlier ones too. For training windows; no protocol tests by them.
+    The table is sorted by dialogue and order, with a row index 0, 1, 2, ...; ``classes`` are those
+    of each row, `IGNORED` where there is none. ``history`` limits the turns of context; recognition
+    also sees the target's turn so far. With ``every_utterance`` the later utterances of a turn are
+    targets as well, for a horizon of 1 with its earlier ones as context: for training windows
+    alone, no protocol tests by them.
 
     Raises:
         ValueError: There is no target.
@@ -113,10 +111,7 @@ def build_windows(
     for indices in utterances.groupby("dialogue_id", sort=False).indices.values():
         rows = np.asarray(indices, dtype=np.int64)
         turns = split_into_turns(rows, speakers)
-        if horizon == 0:
-            windows += _recognise(turns, history)
-        else:
-            windows += _predict(turns, history, horizon, every_utterance)
+        windows += _build(turns, history, horizon, every_utterance)
     windows = [window for window in windows if classes[window.target] != IGNORED]
     if not windows:
         raise ValueError(
@@ -155,28 +150,18 @@ def split_into_turns(
     return np.split(rows, changes)
 
 
-def _predict(
+def _build(
     turns: list[NDArray[np.int64]], history: int, horizon: int, every_utterance: bool
 ) -> list[_Window]:
-    windows = []
-    for target in range(len(turns)):
-        numbers = range(max(0, target - horizon - history + 1), target - horizon + 1)
-        before = [(int(row), target - number) for number in numbers for row in turns[number]]
-        for place, row in enumerate(turns[target] if every_utterance else turns[target][:1]):
-            own = [(int(earlier), 0) for earlier in turns[target][:place]] if horizon == 1 else []
-            if context := before + own:
-                windows.append(_Window(int(row), *map(list, zip(*context, strict=True))))
-    return windows
-
-
-def _recognise(turns: list[NDArray[np.int64]], history: int) -> list[_Window]:
-    windows = []
+    windows, last = [], max(horizon, 1)  # the latest turn before the target that is visible
     for target, turn in enumerate(turns):
-        numbers = range(max(0, target - history), target)
+        numbers = range(max(0, target - last - history + 1), target - last + 1)
         before = [(int(row), target - number) for number in numbers for row in turns[number]]
-        for place, row in enumerate(turn):
-            context = before + [(int(own), 0) for own in turn[: place + 1]]
-            windows.append(_Window(int(row), *map(list, zip(*context, strict=True))))
+        for place, row in enumerate(turn if every_utterance or horizon == 0 else turn[:1]):
+            # Recognition has the target itself in its context, prediction what precedes it.
+            own = turn[: place + (horizon == 0)] if horizon <= 1 else turn[:0]
+            if context := before + [(int(earlier), 0) for earlier in own]:
+                windows.append(_Window(int(row), *map(list, zip(*context, strict=True))))
     return windows
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from conversation_emotion.features.encoders import Encoder, SpeechEncoder, TextEncoder
@@ -38,8 +39,7 @@ class Features(NamedTuple):
         states: Arrays of shape (L, T, D); None where the utterance lacks the modality.
         failures: Why a clip that the table names could not be used, by utterance id.
         key: Digest of what the states depend on besides the content, see `FeatureKey`.
-        folds: Features of each fold, by its name, where each has an encoder of its own; ``states``
-            is then empty.
+        folds: Features by fold where each has an encoder of its own; ``states`` is then empty.
         recordings: Identity of the sound of each utterance, the same for the same sound, None where
             there is none; empty for text.
     """
@@ -87,7 +87,7 @@ def extract_speech(
     clips = list(_list_clips(utterances, digests, failures))
     new = {clip.content: clip for clip in clips if clip.content not in store}
     if new:
-        seconds = _known_seconds(utterances, {clip.utterance_id for clip in new.values()})
+        seconds = _sum_seconds(utterances, {clip.utterance_id for clip in new.values()})
         _announce(store, len(new), int(seconds * encoder.frame_rate), encoder)
         try:
             _encode_clips(list(new.values()), encoder, store, failures)
@@ -128,7 +128,7 @@ def extract_text(utterances: pd.DataFrame, encoder: TextEncoder, store: FeatureS
 
 
 def select_layers(states: Tensor, layers: Layers) -> Tensor:
-    """Keeps the layers asked for: (B, L, T, D) -> (B, L', T, D).
+    """Selects layers: (B, L, T, D) -> (B, L', T, D).
 
     Raises:
         ValueError: The encoder has no such layer, or fewer than four.
@@ -215,18 +215,11 @@ def _encode_clips(
             readable = [(clip, waveform) for clip, waveform in decoded if waveform is not None]
             readable.sort(key=lambda pair: len(pair[1]))
             for batch in _batches_of_equal_cost(readable):
-                _encode_batch(batch, encoder, store)
-
-
-def _encode_batch(
-    batch: list[tuple[_Clip, NDArray[np.float32]]], encoder: SpeechEncoder, store: FeatureStore
-) -> None:
-    waveforms = [torch.from_numpy(waveform) for _, waveform in batch]
-    lengths = torch.tensor([len(waveform) for waveform in waveforms])
-    padded = torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
-    states, num_frames = encoder(padded, lengths)
-    for (clip, _), kept in zip(batch, _keep(states, num_frames, store), strict=True):
-        store.add(clip.content, kept)
+                waveforms = [torch.from_numpy(waveform) for _, waveform in batch]
+                lengths = torch.tensor([len(waveform) for waveform in waveforms])
+                states, num_frames = encoder(pad_sequence(waveforms, batch_first=True), lengths)
+                for (clip, _), kept in zip(batch, _keep(states, num_frames, store), strict=True):
+                    store.add(clip.content, kept)
 
 
 def _keep(states: Tensor, lengths: Tensor, store: FeatureStore) -> list[NDArray[np.floating]]:
@@ -255,10 +248,10 @@ def _collect(contents: pd.Series, store: FeatureStore) -> list[NDArray[np.floati
     ]
 
 
-def _known_seconds(utterances: pd.DataFrame, ids: set[str]) -> float:
+def _sum_seconds(utterances: pd.DataFrame, ids: set[str]) -> float:
     chosen = utterances[utterances["utterance_id"].isin(ids)]
-    known = chosen["duration"].fillna(chosen["end"] - chosen["start"])
-    return float(known.fillna(ASSUMED_SECONDS).clip(lower=0).sum())
+    seconds = chosen["duration"].fillna(chosen["end"] - chosen["start"])
+    return float(seconds.fillna(ASSUMED_SECONDS).clip(lower=0).sum())
 
 
 def _announce(store: FeatureStore, num_new: int, num_frames: int, encoder: Encoder) -> None:

@@ -91,17 +91,11 @@ def extract(
     source = Source("speech", encoder, layers, pooling, half_precision=False)
     found = encode_source(table, source, loaded, cache_folder())
     rate = float(loaded.frame_rate)  # type: ignore[attr-defined]
+    is_pooled = pooling != "frames"
+    counts = [0 if states is None or is_pooled else states.shape[1] for states in found.states]
     return ExtractedFeatures(
         names=names,
         states=tuple(found.states),
-        times=tuple(_frame_times(states, rate, pooling) for states in found.states),
+        times=tuple((np.arange(count, dtype=np.float64) + 0.5) / rate for count in counts),
         failures={names[int(number)]: why for number, why in found.failures.items()},
     )
-
-
-def _frame_times(
-    states: NDArray[np.floating] | None, rate: float, pooling: Pooling
-) -> NDArray[np.float64]:
-    """Returns the centre of each frame in seconds: (L, T, D) -> (T,)."""
-    num_frames = 0 if states is None or pooling != "frames" else states.shape[1]
-    return (np.arange(num_frames, dtype=np.float64) + 0.5) / rate

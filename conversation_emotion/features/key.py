@@ -18,11 +18,7 @@ FORMAT = 1
 class FeatureKey:
     """Everything but the content that a feature depends on.
 
-    Args:
-        encoder: The encoder's identity: kind, settings, weights, library versions.
-        layers: Hidden states that are kept.
-        pooling: How the frames are pooled.
-        half_precision: Whether numbers are kept in float16 instead of float32.
+    ``encoder`` is the encoder's identity: kind, settings, weights, library versions.
     """
 
     encoder: str
@@ -45,11 +41,7 @@ def text_digest(text: str) -> str:
 
 
 class FileDigests:
-    """SHA-256 of files, remembered by path, size and time so that a corpus is read once.
-
-    Args:
-        database: SQLite file to remember in; made when missing.
-    """
+    """SHA-256 of files, kept in an SQLite file by path, size and time: a corpus is read once."""
 
     def __init__(self, database: Path) -> None:
         database.parent.mkdir(parents=True, exist_ok=True)

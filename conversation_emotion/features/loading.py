@@ -13,10 +13,8 @@ take a name and a device; every other is an encoder of that name, and takes a de
 def load_encoder(modality: str, name: str, device: str | None = None) -> Encoder:
     """Loads a built-in encoder, or the one of another package with this name.
 
-    Args:
-        modality: ``speech`` or ``text``.
-        name: Name of an entry point, or what the built-in loader of the modality takes.
-        device: Where it computes, for instance ``cuda:0``; None is a GPU where there is one.
+    The modality is ``speech`` or ``text``. The device is for instance ``cuda:0``; None is a GPU
+    where there is one.
 
     Raises:
         ModuleNotFoundError: The project itself was never installed.

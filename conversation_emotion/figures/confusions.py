@@ -1,11 +1,8 @@
 """Pictures of results."""
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-
-matplotlib.use("Agg")
 
 
 def draw_confusions(confusions: NDArray[np.int64], labels: tuple[str, ...], title: str) -> Figure:

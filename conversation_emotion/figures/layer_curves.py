@@ -3,14 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from conversation_emotion.evaluation.metrics import Interval
 from conversation_emotion.figures.palette import look_of, plain
-
-matplotlib.use("Agg")
 
 LINE_STYLES = {"weighted sum": ("--", "dash"), "mean of the last four": (":", "dot")}
 """How what is made of several layers is drawn, by matplotlib and by plotly."""
@@ -87,13 +85,12 @@ def _draw_curve(axes: Axes, curve: LayerCurve, number: int) -> None:
         axes.axhline(100 * interval.score, color=look.colour, label=f"{name} (one layer)")
         axes.axhspan(100 * interval.low, 100 * interval.high, color=look.colour, alpha=0.12, lw=0)
     else:
-        scores = [100 * interval.score for interval in curve.layers.values()]
-        below = [100 * (interval.score - interval.low) for interval in curve.layers.values()]
-        above = [100 * (interval.high - interval.score) for interval in curve.layers.values()]
+        found = 100 * np.array([interval[:3] for interval in curve.layers.values()])
+        errors = np.maximum(0, [found[:, 0] - found[:, 1], found[:, 2] - found[:, 0]])
         axes.errorbar(
             list(curve.layers),
-            scores,
-            yerr=[[max(0, error) for error in errors] for errors in (below, above)],
+            found[:, 0],
+            yerr=errors,
             color=look.colour,
             marker=look.marker,
             capsize=3,

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,8 +11,6 @@ from numpy.typing import NDArray
 
 from conversation_emotion.evaluation.separation import Separation
 from conversation_emotion.figures.palette import UNKNOWN, Look, look_of, plain
-
-matplotlib.use("Agg")
 
 
 class Colouring(NamedTuple):

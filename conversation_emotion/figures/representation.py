@@ -88,9 +88,8 @@ class Represented:
         measured = []
         for (name, seed), table in self.tables.items():
             targets = dataset.classes()[table["row"].to_numpy()]
-            confusions = count_confusions(
-                targets, table["predicted"].to_numpy(), len(dataset.labels)
-            )
+            predicted = table["predicted"].to_numpy()
+            confusions = count_confusions(targets, predicted, len(dataset.labels))
             numbers: dict[str, object] = {"encoder": self.encoder, "fold": name, "seed": seed}
             numbers["uar"] = float(unweighted_average_recall(confusions))
             for what, separation in self.separate(folds[name], seed).items():
@@ -182,10 +181,7 @@ def draw_representations(
     figure = make_plane_figure(planes, colourings, shown)
     write_page(page, f"How encoders lay out {picture.corpus}", lines, figure, clips.sounds)
     pd.concat([one.measure() for one in found], ignore_index=True).to_csv(numbers, index=False)
-    points = [
-        shown.assign(encoder=plane.encoder, x=plane.points[:, 0], y=plane.points[:, 1])
-        for plane in planes
-    ]
+    points = [shown.assign(encoder=p.encoder, x=p.points[:, 0], y=p.points[:, 1]) for p in planes]
     return [drawing, page, numbers], pd.concat(points), sound
 
 

@@ -13,12 +13,10 @@ from conversation_emotion.utterances.labels import IGNORED
 
 
 class Outputs(NamedTuple):
-    """The outputs of a model for a batch.
+    """Logits of the classes of each target (B, C), and of auxiliary heads or None.
 
-    Attributes:
-        logits: Of the classes of each target: (B, C).
-        emotions: Logits of all emotions that the corpus names, or None: (B, R).
-        recognition: The same of each utterance of the context, or None: (B, U, R).
+    Those are ``emotions``, of all that the corpus names (B, R), and ``recognition``, the same of
+    each utterance of the context (B, U, R).
     """
 
     logits: Tensor
@@ -85,15 +83,9 @@ class ConversationModel(nn.Module):
     """Predicts the emotion of a turn from its visible context.
 
     Late fusion is one stream for each modality, whose summaries are joined before the head; all
-    other fusions are one stream, see `conversation_emotion.models.fusion`.
-
-    Args:
-        perceptions: One per modality.
-        streams: Which modalities are read together, and by what.
-        num_classes: Classes of the targets (C).
-        num_emotions: Emotions that the corpus names (R), for the auxiliary heads; 0 for none.
-        history_labels: Embeds the gold emotions of the context, for the variant with them.
-        dropout: Before the heads.
+    other fusions are one stream, see `conversation_emotion.models.fusion`. There are C classes, and
+    R emotions that the corpus names, for the auxiliary heads; with 0 there are no such heads.
+    ``history_labels`` embeds the gold emotions of the context, for the variant with them.
     """
 
     def __init__(

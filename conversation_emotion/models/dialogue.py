@@ -4,7 +4,7 @@ All read a window from its oldest utterance to its latest and never look ahead: 
 utterance depends on it and on those before it.
 """
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,9 @@ from conversation_emotion.datasets.windows import INTERLOCUTOR, SPEAKER
 
 
 class DialogueState(NamedTuple):
-    """The states of a batch of windows.
+    """State of the conversation before the target (B, H'), and after each utterance (B, U, H).
 
-    Attributes:
-        summary: The conversation before the target: (B, H').
-        utterances: State after each utterance, zero at padded ones: (B, U, H).
+    The latter are zero at padded utterances.
     """
 
     summary: Tensor
@@ -56,14 +54,12 @@ class HierarchicalGRU(nn.Module):
 
     An interaction GRU reads all utterances. Its states go to a reader of the target's speaker and
     to one of their interlocutor; a spectator has none and counts through the last interaction
-    state. The three are concatenated.
-
-    Args:
-        input_size: Features per utterance (D).
-        hidden_size: Units of each GRU (H).
-        num_layers: Layers of each GRU.
-        dropout: Between layers and on the inputs of the GRUs.
+    state. The three are concatenated. Utterances have D features, each GRU H units; dropout is
+    between layers and on the inputs of the GRUs.
     """
+
+    other_role: ClassVar[str] = "interlocutor"
+    attends: ClassVar[bool] = True
 
     def __init__(
         self, input_size: int, hidden_size: int = 256, num_layers: int = 2, dropout: float = 0.5
@@ -71,47 +67,29 @@ class HierarchicalGRU(nn.Module):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.interaction = _gru(input_size, hidden_size, num_layers, dropout)
-        self.speaker = RoleReader(hidden_size, num_layers, dropout, attends=True)
-        self.interlocutor = RoleReader(hidden_size, num_layers, dropout, attends=True)
+        self.speaker = RoleReader(hidden_size, num_layers, dropout, self.attends)
+        # By this name in saved weights.
+        self.add_module(self.other_role, RoleReader(hidden_size, num_layers, dropout, self.attends))
         self.utterance_size = hidden_size
-        self.summary_size = 3 * hidden_size
+        self.summary_size = (3 if self.attends else 2) * hidden_size
 
     def forward(self, utterances: Tensor, mask: Tensor, roles: Tensor) -> DialogueState:
         """Reads (B, U, D) utterances, their mask (B, U) and roles (B, U)."""
         states = self.interaction(self.dropout(utterances))[0] * mask.unsqueeze(-1)
         routed = self.dropout(states)
-        summary = [
-            self.speaker(routed, mask & (roles == SPEAKER)),
-            self.interlocutor(routed, mask & (roles == INTERLOCUTOR)),
-            last_state(states, mask),
-        ]
+        is_other = roles == INTERLOCUTOR if self.attends else roles != SPEAKER
+        other = self.get_submodule(self.other_role)
+        summary = [self.speaker(routed, mask & (roles == SPEAKER)), other(routed, mask & is_other)]
+        if self.attends:
+            summary.append(last_state(states, mask))
         return DialogueState(torch.cat(summary, dim=-1), states)
 
 
-class TwoRoleGRU(nn.Module):
-    """The target's speaker and all others, without attention (Shi et al., 2020).
+class TwoRoleGRU(HierarchicalGRU):
+    """The target's speaker and all others, without attention (Shi et al., 2020)."""
 
-    The arguments are those of `HierarchicalGRU`.
-    """
-
-    def __init__(
-        self, input_size: int, hidden_size: int = 256, num_layers: int = 2, dropout: float = 0.5
-    ) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.interaction = _gru(input_size, hidden_size, num_layers, dropout)
-        self.speaker = RoleReader(hidden_size, num_layers, dropout, attends=False)
-        self.others = RoleReader(hidden_size, num_layers, dropout, attends=False)
-        self.utterance_size = hidden_size
-        self.summary_size = 2 * hidden_size
-
-    def forward(self, utterances: Tensor, mask: Tensor, roles: Tensor) -> DialogueState:
-        """Reads (B, U, D) utterances, their mask (B, U) and roles (B, U)."""
-        states = self.interaction(self.dropout(utterances))[0] * mask.unsqueeze(-1)
-        routed = self.dropout(states)
-        speaker = self.speaker(routed, mask & (roles == SPEAKER))
-        others = self.others(routed, mask & (roles != SPEAKER))
-        return DialogueState(torch.cat([speaker, others], dim=-1), states)
+    other_role = "others"
+    attends = False
 
 
 class SingleGRU(nn.Module):

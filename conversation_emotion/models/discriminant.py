@@ -23,7 +23,10 @@ def solve_head(
 
     With ``is_balanced`` each class is as probable as any other, else as frequent as in train.
     """
-    vectors, targets = perceive_all(model, train)
+    model.eval()
+    with torch.inference_mode():
+        parts = [(model.perceive(batch), batch.targets) for batch in cast(Iterable[Batch], train)]
+    vectors, targets = (torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True))
     weights, biases = fit_discriminants(
         vectors, targets, model.head.out_features, is_balanced=is_balanced
     )
@@ -65,14 +68,3 @@ def fit_discriminants(
     biases = np.full(num_classes, NEVER, dtype=np.float32)
     weights[present], biases[present] = found, offsets
     return weights, biases
-
-
-def perceive_all(
-    model: UtteranceModel, batches: DataLoader[int]
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Returns the vector and the class of every utterance: (N, D), (N,)."""
-    model.eval()
-    with torch.inference_mode():
-        parts = [(model.perceive(batch), batch.targets) for batch in cast(Iterable[Batch], batches)]
-    vectors, targets = (torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True))
-    return vectors, targets

@@ -20,10 +20,8 @@ TimePooling = Literal["mean", "sum"]
 class Encoding(Protocol):
     """An encoder with gradients; `speech_encoders.tunable.TunableEncoder` is one.
 
-    Attributes:
-        hidden_size: Features of a frame (D).
-        num_blocks: Transformer blocks (L).
-        adapted: Names of the linear maps that low-rank adapters change.
+    It has frames of ``hidden_size`` features (D) and L Transformer blocks; ``adapted`` names the
+    linear maps that low-rank adapters change.
     """
 
     hidden_size: int
@@ -42,15 +40,12 @@ class Encoding(Protocol):
 
     def keep_blocks(self, count: int) -> None:
         """Keeps the lowest blocks alone."""
-        ...
 
     def recompute_activations(self) -> None:
         """Computes activations twice instead of keeping them."""
-        ...
 
     def save(self, folder: Path, settings: Mapping[str, object]) -> None:
         """Writes the encoder as a folder of transformers, with settings in its configuration."""
-        ...
 
     def __call__(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes (B, N, D') inputs of (B,) lengths -> frames (B, T, D), their number (B,)."""
@@ -58,13 +53,10 @@ class Encoding(Protocol):
 
 
 class ClipOutputs(NamedTuple):
-    """The outputs of a model for a batch of clips.
+    """Logits of the classes (B, C), and ``num_frames`` real frames of each clip (B,).
 
-    Attributes:
-        logits: Of each class: (B, C).
-        characters: Logits of each character and the blank in every frame, (B, T, V); None
-            without the second head.
-        num_frames: Real frames of each clip: (B,).
+    ``characters`` are logits of each character and the blank in every frame, (B, T, V); None
+    without the second head.
     """
 
     logits: Tensor

@@ -93,24 +93,20 @@ FRAME_FUSIONS = {
 class FusionModel(nn.Module):
     """Predicts the class of an utterance from several encoders.
 
-    A source whose modality an utterance lacks is zero, with a flag of its presence.
+    A source whose modality an utterance lacks is zero, with a flag of its presence. ``sources``
+    make frames of an encoder's states: (M, L, T, D) -> (M, T, D'); ``fuse_frames``, one of
+    `FRAME_FUSIONS`, fuses them to streams, each with an aggregator, whose utterance vectors are
+    fused by gates or concatenated.
 
-    Args:
-        sources: For each encoder what makes frames of its states: (M, L, T, D) -> (M, T, D').
-        meeting: One of `FRAME_FUSIONS` for the sizes of the sources.
-        aggregators: One for each stream of the fused frames.
-        fusion: How the utterance vectors become one: gated, or concatenated.
-        num_classes: Classes of the targets (C).
-        dropout: On the utterance vector.
-        source_dropout: Chance for each source that an utterance loses it in training, but never all
-            that it has, so that none is left untrained behind one that fits train more easily
-            (Neverova et al., 2016); sources that are not named stay.
+    ``source_dropout`` is the chance for each source that an utterance loses it in training, but
+    never all that it has, so that none is left untrained behind one that fits train more easily
+    (Neverova et al., 2016); sources that are not named stay.
     """
 
     def __init__(
         self,
         sources: Mapping[str, nn.Module],
-        meeting: nn.Module,
+        fuse_frames: nn.Module,
         aggregators: Mapping[str, nn.Module],
         *,
         fusion: Fusion,
@@ -121,7 +117,7 @@ class FusionModel(nn.Module):
         super().__init__()
         self.source_dropout = dict(source_dropout or {})
         self.sources = nn.ModuleDict(sources)
-        self.meeting = meeting
+        self.meeting = fuse_frames  # by this name in saved weights
         self.aggregators = nn.ModuleDict(aggregators)
         sizes = [int(aggregator.output_size) for aggregator in aggregators.values()]  # type: ignore[arg-type]
         self.gates = GatedFusion(sizes, max(sizes), dropout) if fusion == "gated" else None

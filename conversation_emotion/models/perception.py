@@ -29,11 +29,9 @@ class Frames(NamedTuple):
 class Standardisation(nn.Module):
     """Centres, projects where components are given, and scales, with numbers fixed before training.
 
-    Args:
-        centre: Mean of the train frames of shape (L, D).
-        components: Principal components of all layers together, of shape (L D, E), which make one
-            layer of them; or None to keep all layers and features.
-        scale: Deviation of the train frames, after projection, of shape (L, D) or (1, E).
+    ``centre`` (L, D) is the mean of the train frames; ``components`` (L D, E) are principal
+    components of all layers together, which make one layer of them; ``scale`` is the deviation of
+    the train frames after projection, (L, D) or (1, E).
     """
 
     centre: Tensor

@@ -42,12 +42,9 @@ class FeatureFront(nn.Module):
 class WaveformFront(nn.Module):
     """Encodes waveforms with an encoder that is trained with the rest: end to end.
 
-    Args:
-        encoder: Maps waveforms (B, S) and real samples (B, S) to ``last_hidden_state`` (B, T, D)
-            and ``frame_mask`` (B, T).
-        output_size: Features of its frames (D).
-        min_samples: Shortest clip that it encodes; a missing clip becomes as much silence.
-        stride: Frames that are averaged to one.
+    The encoder maps waveforms (B, S) and real samples (B, S) to ``last_hidden_state`` (B, T, D)
+    and ``frame_mask`` (B, T); clips below ``min_samples`` are padded, and a missing one becomes as
+    much silence. Every ``stride`` frames are averaged to one.
     """
 
     def __init__(
@@ -144,9 +141,9 @@ class ScaledOutput(nn.Module):
     centre: Tensor
     scale: Tensor
 
-    def __init__(self, judge: nn.Module, centre: Tensor, scale: Tensor) -> None:
+    def __init__(self, model: nn.Module, centre: Tensor, scale: Tensor) -> None:
         super().__init__()
-        self.judge = judge
+        self.judge = model  # by this name in saved weights
         self.register_buffer("centre", centre)
         self.register_buffer("scale", scale)
 

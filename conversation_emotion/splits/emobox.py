@@ -37,10 +37,7 @@ def find_listed(path: Path, utterances: pd.DataFrame) -> ListedRows:
     """Returns the rows that a list names, of utterances whose ``emotion`` is one of four classes.
 
     Names that a copy lacks are left out, since copies are often incomplete; the counts report them.
-
-    Args:
-        path: The list.
-        utterances: Rows of one corpus, pooled or not; numbers are those of the index.
+    The utterances are rows of one corpus, pooled or not; numbers are those of the index.
 
     Raises:
         FileNotFoundError: There is no such file.

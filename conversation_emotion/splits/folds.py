@@ -32,13 +32,9 @@ class Fold:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The folds of one protocol and what has to be reported with a result.
+    """The folds of one protocol and what has to be reported with a result, in words.
 
-    Attributes:
-        name: Name of the protocol.
-        folds: One or more folds.
-        validation: How the valid part was drawn, in words.
-        notes: What train and test share, in words; empty if nothing.
+    That is how the valid part was drawn, and what train and test share, if anything.
     """
 
     name: str

@@ -73,12 +73,8 @@ def prepare_cross_corpus(settings: CrossCorpusSettings, memory: Memory) -> Cross
 
 def _read_corpora(settings: CrossCorpusSettings) -> Corpora:
     roots = parse_places("--roots", settings.roots)
-    pooled = pool_corpora(
-        {
-            name: load_utterances(CorpusSettings(corpus=name, root=root))
-            for name, root in roots.items()
-        }
-    )
+    settings_of = {name: CorpusSettings(corpus=name, root=root) for name, root in roots.items()}
+    pooled = pool_corpora({name: load_utterances(own) for name, own in settings_of.items()})
     return Corpora(pooled, _find_targets(settings, pooled.utterances))
 
 

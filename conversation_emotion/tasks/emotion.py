@@ -1,7 +1,7 @@
 """Emotion as a task: classes of single utterances, or of the turns of a conversation."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import ClassVar, NamedTuple, cast
+from typing import ClassVar, Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,8 @@ from conversation_emotion.tasks.task import (
 )
 from conversation_emotion.utterances.labels import IGNORED
 
+Settings = TypeVar("Settings", bound=ModelSettings)
+
 Baseline = Callable[[Windows, Windows], NDArray]
 """From the train windows and those of a part to the class of each of the latter."""
 
@@ -57,6 +59,13 @@ class Predictions(NamedTuple):
         predicted = self.probabilities.argmax(axis=1)
         confusions = count_confusions(self.targets, predicted, self.probabilities.shape[1])
         return {name: float(metric(confusions)) for name, metric in METRICS.items()}
+
+
+def name_probabilities(
+    labels: tuple[str, ...], probabilities: NDArray[np.float32]
+) -> dict[str, NDArray[np.float32]]:
+    """Returns the columns ``p_LABEL`` of probabilities (N, C)."""
+    return {f"p_{label}": probabilities[:, number] for number, label in enumerate(labels)}
 
 
 class Classification(WindowTask):
@@ -77,7 +86,7 @@ class Classification(WindowTask):
         baselines: Mapping[str, Baseline] | None = None,
     ) -> None:
         super().__init__(inputs, training)
-        self.labels = inputs.labels()
+        self.labels = inputs.dataset.labels
         self.baselines = baselines or {MAJORITY: predict_majority}
 
     def loss(self, fold: Fold, device: torch.device) -> Loss:
@@ -117,19 +126,13 @@ class Classification(WindowTask):
         )
         assert (predictions.target_rows == windows.target_rows).all(), "predictions out of order"
         utterances = self.dataset.utterances.iloc[predictions.target_rows]
-        table = pd.DataFrame(
-            {
-                "utterance_id": utterances["utterance_id"].to_numpy(),
-                "dialogue_id": utterances["dialogue_id"].to_numpy(),
-                "speaker": utterances["speaker"].to_numpy(),
-                "target": predictions.targets,
-                "predicted": predictions.probabilities.argmax(axis=1),
-                **{name: predict(train, windows) for name, predict in self.baselines.items()},
-            }
+        table = utterances[["utterance_id", "dialogue_id", "speaker"]].reset_index(drop=True)
+        return table.assign(
+            target=predictions.targets,
+            predicted=predictions.probabilities.argmax(axis=1),
+            **{name: predict(train, windows) for name, predict in self.baselines.items()},
+            **name_probabilities(self.labels, predictions.probabilities),
         )
-        for number, label in enumerate(self.labels):
-            table[f"p_{label}"] = predictions.probabilities[:, number]
-        return table
 
     def evaluate(self, predictions: pd.DataFrame) -> Scores:
         """Scores the model and its baselines."""
@@ -138,22 +141,35 @@ class Classification(WindowTask):
         )
 
 
-class UtteranceEmotion(Classification):
-    """Emotion of single utterances, from frozen features."""
+class FeatureEmotion(Classification, Generic[Settings]):
+    """Emotion from the frozen features of one or more sources."""
 
     def __init__(
         self,
         inputs: Inputs,
         features: FeatureSettings,
-        model: UtteranceModelSettings,
+        model: Settings,
         training: TrainingSettings,
+        baselines: Mapping[str, Baseline] | None = None,
     ) -> None:
-        super().__init__(inputs, training)
+        super().__init__(inputs, training, baselines)
         self.features, self.model = features, model
 
     def build(self, fold: Fold) -> nn.Module:
-        """Builds a model of utterances."""
-        return _build(self.inputs, self.features, self.model, fold)
+        """Builds a model with the statistics of the training windows."""
+        training = self.inputs.training.select(fold.train)
+        arrays = self.inputs.arrays[fold.name]
+        return build_model(
+            self.model,
+            self.features,
+            fit_standardisations(self.features, arrays, training),
+            num_outputs=len(self.labels),
+            num_emotions=len(self.dataset.emotion_labels),
+        )
+
+
+class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
+    """Emotion of single utterances."""
 
     def solve(self, model: nn.Module, batches: Batches) -> nn.Module | None:
         """Solves the linear discriminants of the head ``lda``."""
@@ -166,7 +182,7 @@ class UtteranceEmotion(Classification):
         return solve_head(cast(UtteranceModel, model), training, is_balanced=is_balanced)
 
 
-class TurnEmotion(Classification):
+class TurnEmotion(FeatureEmotion[ConversationModelSettings]):
     """Emotion of a turn from its context: of the turn that just ended, or of one to come."""
 
     def __init__(
@@ -181,27 +197,10 @@ class TurnEmotion(Classification):
         def last_emotion(train: Windows, windows: Windows) -> NDArray:
             return predict_last_emotion(train, windows, classes)
 
-        super().__init__(inputs, training, {MAJORITY: predict_majority, LAST_EMOTION: last_emotion})
-        self.features, self.model = features, model
+        baselines = {MAJORITY: predict_majority, LAST_EMOTION: last_emotion}
+        super().__init__(inputs, features, model, training, baselines)
         self.recognition_weight = model.recognition_weight
         self.emotion_weight = model.emotion_weight
-
-    def build(self, fold: Fold) -> nn.Module:
-        """Builds a model of conversations."""
-        return _build(self.inputs, self.features, self.model, fold)
-
-
-def _build(
-    inputs: Inputs, features: FeatureSettings, model: ModelSettings, fold: Fold
-) -> nn.Module:
-    training = inputs.training.select(fold.train)
-    return build_model(
-        model,
-        features,
-        fit_standardisations(features, inputs.arrays[fold.name], training),
-        num_outputs=len(inputs.labels()),
-        num_emotions=len(inputs.dataset.emotion_labels),
-    )
 
 
 def evaluate_classes(

@@ -26,7 +26,11 @@ from conversation_emotion.settings.fine_tuning import TunableSettings
 from conversation_emotion.settings.training import FineTuningSettings
 from conversation_emotion.splits.folds import Fold
 from conversation_emotion.tasks.baselines import MAJORITY
-from conversation_emotion.tasks.emotion import balanced_class_weights, evaluate_classes
+from conversation_emotion.tasks.emotion import (
+    balanced_class_weights,
+    evaluate_classes,
+    name_probabilities,
+)
 from conversation_emotion.tasks.task import MODEL, SINGLE, Batches, Loss, Scores, Task
 
 BLANK = 0
@@ -205,12 +209,12 @@ class FineTuning(Task):
         predicted[place] = predictions.probabilities.argmax(axis=1)
         utterances = self.dataset.utterances.iloc[rows]
         table = utterances[["utterance_id", "dialogue_id", "speaker"]].reset_index(drop=True)
-        table = table.assign(
-            target=classes[rows], predicted=predicted, **{MAJORITY: np.full(len(rows), majority)}
+        return table.assign(
+            target=classes[rows],
+            predicted=predicted,
+            **{MAJORITY: np.full(len(rows), majority)},
+            **name_probabilities(self.labels, probabilities),
         )
-        for number, label in enumerate(self.labels):
-            table[f"p_{label}"] = probabilities[:, number]
-        return table
 
     def _labelled(self, fold: Fold, part: str) -> NDArray[np.int64]:
         rows = getattr(fold, part)

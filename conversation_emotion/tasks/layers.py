@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import cast
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -26,9 +25,8 @@ SUM, LAST_FOUR = "sum", "last-4"
 class LayerProbes(UtteranceEmotion):
     """The probe of all layers, and of each of them by name: its number, `SUM` or `LAST_FOUR`.
 
-    Attributes:
-        weights: Weight of each layer in the sum, once it was trained.
-        chosen: How often valid chose each layer, once they were trained.
+    Once they were trained, ``weights`` are those of each layer in the sum, and ``chosen`` counts
+    how often valid chose each layer.
     """
 
     weights: dict[int, float]
@@ -99,10 +97,3 @@ def read_layer_weights(model: nn.Module) -> pd.DataFrame:
     perception = cast(Perception, cast(UtteranceModel, model).perceptions["speech"])
     weights = cast(LayerSum, perception.mixture).scores.detach().softmax(dim=0).tolist()
     return pd.DataFrame({"layer": range(len(weights)), "weight": weights})
-
-
-def average_layer_weights(weights: pd.DataFrame) -> dict[int, float]:
-    """Averages the weight of each layer over folds and seeds."""
-    layers = weights["layer"].to_numpy(dtype=np.int64)
-    values = weights["weight"].to_numpy(dtype=np.float64)
-    return {int(layer): float(values[layers == layer].mean()) for layer in np.unique(layers)}

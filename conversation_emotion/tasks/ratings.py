@@ -113,15 +113,10 @@ class Regression(WindowTask):
 class DimensionalEmotion(Regression):
     """Activation, valence and dominance, with the recogniser and the loss of Li et al. (2021).
 
-    Args:
-        inputs: Every rated utterance with the frames of an encoder.
-        training: How models are trained.
-        ratings: Of every row in the order of `DIMENSIONS`, NaN where there is none, (rows, 3).
-        loss_weights: Of the CCC of each dimension.
-        dropout: After each of the recogniser's two layers.
-        stride: Frames averaged to one.
-        make_front: Makes an untrained encoder that is trained with the recogniser; None reads
-            stored hidden states.
+    ``ratings`` are those of every row in the order of `DIMENSIONS`, NaN where there is none,
+    (rows, 3), ``loss_weights`` those of each CCC; every ``stride`` frames are averaged to one.
+    ``make_front`` makes an untrained encoder that is trained with the recogniser; None reads
+    stored hidden states.
     """
 
     name: ClassVar[str] = "dimensional_emotion"

@@ -6,13 +6,7 @@ from functools import partial
 import numpy as np
 from torch import nn
 
-from conversation_emotion.datasets.dataset import (
-    Dataset,
-    assemble_dataset,
-    augment_speeds,
-    choose_split,
-    load_utterances,
-)
+from conversation_emotion.datasets.dataset import Dataset, load_utterances, split_dataset
 from conversation_emotion.datasets.inputs import Inputs, extract_features, prepare_inputs
 from conversation_emotion.datasets.windows import Windows, build_windows, single_utterances
 from conversation_emotion.features.extract import Features
@@ -79,10 +73,9 @@ def _make_dataset(settings: SentimentSettings) -> Dataset:
     """Reads a corpus whose emotions are the polarities of its sentiments."""
     utterances = load_utterances(settings.data)
     utterances["emotion"] = name_polarities(utterances["sentiment"])
-    with_neutral = settings.data.labels == "all"
-    label_map = polarity_map(settings.data.corpus, with_neutral=with_neutral)
-    dataset = assemble_dataset(utterances, label_map, partial(choose_split, settings=settings.data))
-    return augment_speeds(dataset.first(settings.training.max_folds), settings.data.speeds)
+    data = settings.data
+    label_map = polarity_map(data.corpus, with_neutral=data.labels == "all")
+    return split_dataset(utterances, label_map, data, settings.training.max_folds)
 
 
 def _prepare_inputs(

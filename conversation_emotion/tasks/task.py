@@ -6,6 +6,7 @@ settings; which folds and seeds are trained, resumed, averaged and tracked is th
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import entry_points
 from typing import Any, ClassVar, NamedTuple, cast
 
 import pandas as pd
@@ -85,6 +86,10 @@ class Task(ABC):
                 f"{self.metrics[0]}"
             )
         return self.metrics[0] if wanted == "auto" else wanted
+
+    def trainings(self) -> list[tuple[Fold, int]]:
+        """Returns each fold with each seed."""
+        return [(f, seed) for f in self.dataset.split.folds for seed in range(self.training.seeds)]
 
     def rank(self, scores: Mapping[str, float]) -> float:
         """Returns the score that selects, larger for better."""
@@ -185,3 +190,8 @@ def collect_outputs(
                 part = cast(tuple[Tensor, ...], accelerator.gather_for_metrics(part))
             parts.append(part)
     return [torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True)]
+
+
+def find_tasks() -> dict[str, type]:
+    """Returns the classes of tasks by name, of the entry points of conversation_emotion.tasks."""
+    return {entry.name: entry.load() for entry in entry_points(group="conversation_emotion.tasks")}

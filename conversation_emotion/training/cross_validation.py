@@ -59,9 +59,8 @@ def cross_validate(
     its state in ``folder`` until a training is finished; ``on_trained`` is called with every model
     that is not read back, and its run.
     """
-    jobs = [(f, seed) for f in task.dataset.split.folds for seed in range(task.training.seeds)]
     tables = []
-    for fold, seed in tqdm(jobs, desc="folds x seeds", unit="training", leave=False):
+    for fold, seed in tqdm(task.trainings(), "folds x seeds", unit="training", leave=False):
         name = task.prefix + training_name(fold.name, seed)
         table = tracker.read_finished(name, PREDICTIONS)
         if table is None or not task.is_finished(fold, seed):
@@ -144,23 +143,18 @@ def _fit(
 
 def validate(task: Task, *, folder: Path | None = None) -> Iterator[Validation]:
     """Trains each fold with each seed and yields its score on valid; test is not used."""
-    for fold in task.dataset.split.folds:
-        for seed in range(task.training.seeds):
-            set_seed(seed)
-            batches, curves, accelerator = task.batches(fold, seed), Curves(), Accelerator()
-            state = _state_folder(folder, fold, seed)
-            model, _ = _fit(task, fold, batches, accelerator, state, curves.log_step)
-            if state is not None:
-                shutil.rmtree(state, ignore_errors=True)
-            valid = accelerator.prepare(batches.valid)
-            scores = task.score(task.predict(model, valid, accelerator))
-            yield Validation(
-                training_name(fold.name, seed),
-                task.rank(scores),
-                sum(weights.numel() for weights in model.parameters()),
-                curves.points,
-                task.select_by,
-            )
+    for fold, seed in task.trainings():
+        set_seed(seed)
+        batches, curves, accelerator = task.batches(fold, seed), Curves(), Accelerator()
+        state = _state_folder(folder, fold, seed)
+        model, _ = _fit(task, fold, batches, accelerator, state, curves.log_step)
+        if state is not None:
+            shutil.rmtree(state, ignore_errors=True)
+        valid = accelerator.prepare(batches.valid)
+        score = task.rank(task.score(task.predict(model, valid, accelerator)))
+        num_weights = sum(weights.numel() for weights in model.parameters())
+        name = training_name(fold.name, seed)
+        yield Validation(name, score, num_weights, curves.points, task.select_by)
 
 
 def evaluate(task: Task, predictions: pd.DataFrame, tracker: Tracker) -> Scores:
@@ -206,8 +200,7 @@ def _keep_training(task: Task, table: pd.DataFrame, run: Tracker, title: str) ->
 
 
 def _draw(task: Task, test: pd.DataFrame, run: Tracker, title: str) -> np.ndarray:
-    confusions = count_confusions(
-        test["target"].to_numpy(), test["predicted"].to_numpy(), len(task.labels)
-    )
+    targets, predicted = (test[name].to_numpy() for name in ("target", "predicted"))
+    confusions = count_confusions(targets, predicted, len(task.labels))
     run.log_figure(draw_confusions(confusions, task.labels, title), "confusions.png")
     return confusions

@@ -54,15 +54,9 @@ def fit(
     There is no test argument on purpose: choosing an epoch by its test score is the most common
     error in published code for this task.
 
-    Args:
-        task: Loss, predictions, scores and settings.
-        fold: Whose statistics of train the loss may use.
-        model: Trained in place.
-        train: Batches to train on.
-        valid: Batches to select by.
-        accelerator: Device and processes; one is made if none is given.
-        checkpoints: The best so far; those of a training that was interrupted continue it.
-        on_epoch: Called after each epoch with its number and metrics, for curves and pruning.
+    ``fold`` gives the statistics of train that the loss may use. The checkpoints of a training that
+    was interrupted continue it. ``on_epoch`` is called after each epoch with its number and
+    metrics, for curves and pruning.
 
     Raises:
         FloatingPointError: The loss is not finite.

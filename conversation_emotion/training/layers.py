@@ -6,12 +6,7 @@ from tqdm import tqdm
 from conversation_emotion.evaluation.decisions import choose_by_valid
 from conversation_emotion.tasks.baselines import MAJORITY
 from conversation_emotion.tasks.emotion import evaluate_classes
-from conversation_emotion.tasks.layers import (
-    SUM,
-    LayerProbes,
-    average_layer_weights,
-    read_layer_weights,
-)
+from conversation_emotion.tasks.layers import SUM, LayerProbes, read_layer_weights
 from conversation_emotion.tasks.task import Scores
 from conversation_emotion.tracker import PREDICTIONS, ParentTracker, Tracker
 from conversation_emotion.training.cross_validation import evaluate, train_fold
@@ -38,7 +33,8 @@ def probe_layers(task: LayerProbes, tracker: ParentTracker) -> pd.DataFrame:
     if SUM in tables:
         weights = tracker.read_finished(SUM, _WEIGHTS)
         assert weights is not None, "the run of the sum keeps its weights"
-        task.weights = average_layer_weights(weights)
+        means = weights.groupby("layer")["weight"].mean()
+        task.weights = {int(layer): float(mean) for layer, mean in means.items()}  # type: ignore[call-overload]
     numbered = {name: table for name, table in tables.items() if name.isdecimal()}
     if len(numbered) > 1:
         ordered = {name: numbered[name] for name in sorted(numbered, key=int)}
@@ -69,9 +65,8 @@ def score_layers(task: LayerProbes, predictions: pd.DataFrame, tracker: Tracker)
 def _probe(task: LayerProbes, name: str, tracker: ParentTracker) -> pd.DataFrame:
     """Trains one layer's probe on every fold with every seed, under a run of its own."""
     probe, tables, weights = task.for_layer(name), [], []
-    jobs = [(fold, s) for fold in task.dataset.split.folds for s in range(task.training.seeds)]
     with tracker.open_child(name, {"layer": name}) as run:
-        for fold, seed in tqdm(jobs, desc=f"layer {name}", unit="training", leave=False):
+        for fold, seed in tqdm(task.trainings(), f"layer {name}", unit="training", leave=False):
             trained = train_fold(probe, fold, seed)
             tables.append(trained.predictions)
             if name == SUM:

@@ -2,11 +2,12 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from typing import Literal, TypedDict
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from conversation_emotion.settings.training import (
     FineTuningSettings,
@@ -49,16 +50,10 @@ def parameter_groups(
     ]
 
 
-def _rmsprop(
-    parameters: Iterable[Tensor], *, lr: float, weight_decay: float
-) -> torch.optim.Optimizer:
-    return torch.optim.RMSprop(parameters, lr=lr, weight_decay=weight_decay, momentum=0.9)
-
-
 OPTIMIZERS: dict[OptimizerName, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "adam": torch.optim.Adam,
-    "rmsprop": _rmsprop,
+    "rmsprop": partial(torch.optim.RMSprop, momentum=0.9),
 }
 """Optimizers by name, made from parameters, ``lr`` and ``weight_decay``."""
 

@@ -20,9 +20,8 @@ REPRESENTATIONS = "representations.parquet"
 
 def represent(encoder: str, task: UtteranceEmotion, tracker: ParentTracker) -> Represented:
     """Trains each fold and seed to the stage, or reads the trainings of an interrupted run."""
-    jobs = [(fold, s) for fold in task.dataset.split.folds for s in range(task.training.seeds)]
     tables = {}
-    for fold, seed in tqdm(jobs, desc=encoder, unit="training", leave=False):
+    for fold, seed in tqdm(task.trainings(), encoder, unit="training", leave=False):
         name = training_name(fold.name, seed)
         table = tracker.read_finished(name, REPRESENTATIONS)
         if table is None:

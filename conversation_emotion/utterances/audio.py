@@ -69,7 +69,10 @@ def read_audio(
     """
     path = Path(path)
     _check_file(path)
-    _check_slice(path, offset, duration)
+    if offset is not None and not 0 <= offset < math.inf:
+        raise AudioError(f"{path}: offset is {offset} s, expected 0 s or more")
+    if duration is not None and not 0 < duration < math.inf:
+        raise AudioError(f"{path}: duration is {duration} s, expected more than 0 s")
     audio = _decode(path, offset or 0.0, duration)
     mono = _to_mono(path, audio.samples, channel)
     if (seconds := mono.size / audio.rate / speed) < MIN_SECONDS:
@@ -118,13 +121,6 @@ def _check_file(path: Path) -> None:
     if not path.is_file():
         kind = "is a folder" if path.is_dir() else "does not exist"
         raise AudioError(f"{path}: {kind}, expected an audio file; check the corpus folder")
-
-
-def _check_slice(path: Path, offset: float | None, duration: float | None) -> None:
-    if offset is not None and not 0 <= offset < math.inf:
-        raise AudioError(f"{path}: offset is {offset} s, expected 0 s or more")
-    if duration is not None and not 0 < duration < math.inf:
-        raise AudioError(f"{path}: duration is {duration} s, expected more than 0 s")
 
 
 def _decode(path: Path, offset: float, duration: float | None) -> _Audio:

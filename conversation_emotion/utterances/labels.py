@@ -70,14 +70,10 @@ def find_label_map(
     emotions: pd.Series,
     label_maps: Mapping[str, Mapping[str, str | None]] | None = None,
 ) -> LabelMap:
-    """Returns the map of a corpus onto a label set; ``all`` keeps every emotion by its own name.
+    """Returns the map of a corpus onto a label set, with classes in alphabetical order.
 
-    Args:
-        corpus: Name of the corpus.
-        label_set: ``all``, one of ``label_maps``, or ``4-class`` for a table that has its names.
-        emotions: Emotions as the corpus names them, from which ``all`` takes its classes.
-        label_maps: Class of each emotion by label set, None where it is dropped. Classes are in
-            alphabetical order.
+    ``all`` keeps every emotion by its own name; ``4-class`` also serves a table that has its names.
+    ``label_maps`` give the class of each emotion by label set, None where it is dropped.
 
     Raises:
         ValueError: The corpus has no such label set.
@@ -90,9 +86,11 @@ def find_label_map(
     elif label_set == "4-class" and set(emotions.dropna()) <= set(FOUR_CLASSES):
         maps.setdefault("4-class", own_names(FOUR_CLASSES))
     if label_set not in maps:
+        found = sorted(map(str, emotions.dropna().unique()))
         raise ValueError(
-            f"{corpus}: no map onto the label set {label_set!r}; known for this corpus are "
-            f"{', '.join([*maps, 'all'])}. {_own_labels_hint(emotions)}"
+            f"{corpus}: no map onto the label set {label_set!r}; this corpus has "
+            f"{', '.join([*maps, 'all'])}. The table names its emotions {found}; --labels all "
+            f"takes them as they are, and one with {', '.join(FOUR_CLASSES)} can use 4-class"
         )
     classes = {name: label for name, label in maps[label_set].items() if label is not None}
     return LabelMap(
@@ -125,12 +123,4 @@ def map_labels(emotions: pd.Series, label_map: LabelMap) -> Targets:
         classes,
         {str(name): int(count) for name, count in sorted(dropped.items())},
         int(emotions.isna().sum()),
-    )
-
-
-def _own_labels_hint(emotions: pd.Series) -> str:
-    found = sorted(map(str, emotions.dropna().unique()))
-    return (
-        f"The table names its emotions {found}; --labels all takes them as they are, "
-        f"and a table that names them {', '.join(FOUR_CLASSES)} can use 4-class"
     )

@@ -92,6 +92,6 @@ def test_tasks_of_other_packages_are_listed(site):
     write_package(site, "another", "[conversation_emotion.tasks]\ncount = collections:Counter\n")
     from collections import Counter
 
-    from conversation_emotion.tasks.plugins import find_tasks
+    from conversation_emotion.tasks.task import find_tasks
 
     assert find_tasks()["count"] is Counter
