@@ -8,23 +8,21 @@ import pytest
 from conversation_emotion.evaluation.metrics import score_predictions
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import EncoderSettings
+from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import choose, ser
 from experiments.choose import CHOSEN
 from experiments.tracking.finished import Systems, read_systems
 from tests.command_line import usage_error
 from tests.small_corpus import write_corpus
-from tests.tracked import find_runs
+from tests.tracked import find_runs, in_folder
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Two encoders on three folds of one corpus, and one encoder on another split of it."""
     folder = tmp_path_factory.mktemp("choose")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setenv("CONVERSATION_EMOTION_CACHE", str(folder / "cache"))
+    with in_folder(folder):
         write_corpus(folder)
         for num_folds, encoders in ((3, ("fbank", "mfcc")), (2, ("fbank",))):
             data = CorpusSettings(
@@ -34,8 +32,8 @@ def folder(tmp_path_factory):
                 num_folds=num_folds,
             )
             training = TrainingSettings(epochs=2, resamples=100)
-            ser.run(
-                ser.SERSettings(
+            ser.EXPERIMENT.run(
+                SERSettings(
                     data=data, features=EncoderSettings(speech_encoder=encoders), training=training
                 )
             )
@@ -48,7 +46,7 @@ def runs(folder, monkeypatch) -> dict[tuple[str, str], str]:
     monkeypatch.chdir(folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return {
-        (run.data.params["encoders"], run.data.params["num_folds"]): run.info.run_id
+        (run.data.params["speech_encoder"], run.data.params["num_folds"]): run.info.run_id
         for run in find_runs("ser").parents
     }
 
@@ -75,8 +73,8 @@ def test_each_fold_is_tested_by_who_was_better_on_its_valid(runs, folder, capsys
     assert parent.data.metrics["test/uar"] == pytest.approx(expected["uar"].score)
     printed = capsys.readouterr().out
     assert CHOSEN in printed
-    assert "encoders fbank" in printed
-    assert "encoders mfcc" in printed
+    assert "speech_encoder fbank" in printed
+    assert "speech_encoder mfcc" in printed
 
 
 def test_runs_of_other_folds_are_not_chosen_from(runs):

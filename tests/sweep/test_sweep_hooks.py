@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -18,6 +17,7 @@ from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import FitSettings, TrainingSettings
 from conversation_emotion.settings.tuning_experiments import MultitaskSettings
 from conversation_emotion.tasks import prepare
+from conversation_emotion.tasks.emotion import EmotionPrediction
 from conversation_emotion.tracker import Memory, Validation
 from experiments.dimensional import EXPERIMENT as DIMENSIONAL
 from experiments.epc import EXPERIMENT as EPC
@@ -59,16 +59,26 @@ def test_a_trial_of_epc_scores_on_valid_as_its_run_does(workplace):
     assert len(scores) == 2
 
 
-def test_a_trial_never_touches_the_test_part(workplace, monkeypatch):
-    def make_blind(data: CorpusSettings, max_folds: int | None):
-        dataset = make_dataset(data, max_folds)
-        nothing = np.array([], dtype=np.int64)
-        folds = tuple(dataclasses.replace(fold, test=nothing) for fold in dataset.split.folds)
-        return dataset._replace(split=dataclasses.replace(dataset.split, folds=folds))
+class Untouchable:
+    """Batches that must not be read."""
 
-    make_dataset = prepare.make_dataset
-    monkeypatch.setattr(prepare, "make_dataset", make_blind)
+    def __getattribute__(self, name: str) -> object:
+        raise AssertionError(f"{name} of the test part was read")
+
+    def __iter__(self) -> Iterator[object]:
+        raise AssertionError("the test part was read")
+
+
+def test_a_trial_never_touches_the_test_part(workplace, monkeypatch):
+    real = EmotionPrediction.batches
+    monkeypatch.setattr(
+        EmotionPrediction,
+        "batches",
+        lambda self, fold, seed: real(self, fold, seed)._replace(test=Untouchable()),
+    )
     assert next(iter(EPC.validate(SMALL, Memory()))).score > 0
+    with pytest.raises(AssertionError, match="of the test part was read"):
+        EPC.run(SMALL)
 
 
 def test_a_corpus_is_prepared_once_for_trials_that_share_it(workplace, monkeypatch):
