@@ -16,7 +16,6 @@ from sqlalchemy import Engine
 from experiments.experiment import Experiment
 from experiments.tracking.runs import tracking_uri
 
-
 _template = sqlite3.connect(":memory:", check_same_thread=False)
 _create_tables = utils._initialize_tables
 

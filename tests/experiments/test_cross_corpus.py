@@ -51,7 +51,9 @@ def test_each_corpus_is_tested_with_the_model_of_the_other(roots, capsys):
         "ravdess-emodb-fbank",
     }
     kept = {parent.data.tags["command"] for parent in parents}
-    assert kept == {f"python -m experiments.cross_corpus {shlex.join(command)}" for command in commands}
+    assert kept == {
+        f"python -m experiments.cross_corpus {shlex.join(command)}" for command in commands
+    }
 
 
 def test_a_list_names_the_targets_and_shipped_weights_their_pre_training(roots, capsys, tmp_path):
@@ -67,7 +69,9 @@ def test_a_list_names_the_targets_and_shipped_weights_their_pre_training(roots, 
     assert "ravdess: 2 of 3 listed utterances are there; 0 names fit several" in printed
     assert "n: ravdess 2" in printed
     assert "ravdess: targets by its list; " in squeeze(printed)
-    assert "emotion2vec-mini was pre-trained on ravdess: its 720 clips of actors 01" in squeeze(printed)
+    assert "emotion2vec-mini was pre-trained on ravdess: its 720 clips of actors 01" in squeeze(
+        printed
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +97,17 @@ def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
 def test_pooled_corpora_are_one_row_and_what_is_not_trained_on_is_tested():
     config = commandline.parse(
         CrossCorpusSettings,
-        ["--roots", *ROOTS, "tess=T", "--train", "emodb", "ravdess", "--speech-encoder", "mfcc", "x"],
+        [
+            "--roots",
+            *ROOTS,
+            "tess=T",
+            "--train",
+            "emodb",
+            "ravdess",
+            "--speech-encoder",
+            "mfcc",
+            "x",
+        ],
     )
     rows = [(row.features.speech_encoder, row.train, row.test) for row in config.rows()]
     assert rows == [

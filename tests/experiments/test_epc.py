@@ -249,7 +249,9 @@ def test_a_wrong_root_says_what_was_looked_for_and_where(workplace):
 def test_what_the_user_can_mend_ends_with_a_message(workplace, monkeypatch, capsys):
     flags = ["epc", "--corpus", "meld", "--root", str(workplace)]
     monkeypatch.setattr("sys.argv", flags)
-    with pytest.raises(SystemExit, match=r"error: .*train_sent_emo.*\n\(CONVERSATION_EMOTION_DEBUG=1"):
+    with pytest.raises(
+        SystemExit, match=r"error: .*train_sent_emo.*\n\(CONVERSATION_EMOTION_DEBUG=1"
+    ):
         main()
     monkeypatch.setenv("CONVERSATION_EMOTION_DEBUG", "1")
     with pytest.raises(FileNotFoundError, match="train_sent_emo"):

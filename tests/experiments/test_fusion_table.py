@@ -45,7 +45,9 @@ def test_a_row_that_is_not_averaged_takes_the_best_checkpoint_alone():
 
 def test_search_chooses_among_the_rows_asked_for():
     proposed = {"rows": "13", "aggregator_size": 32, "dropout": 0.1, "learning_rate": 1e-3}
-    config = EXPERIMENT.search_space(optuna.trial.FixedTrial(proposed), FusionSettings(rows="11-14"))
+    config = EXPERIMENT.search_space(
+        optuna.trial.FixedTrial(proposed), FusionSettings(rows="11-14")
+    )
     assert (config.rows, config.aggregator_size, config.dropout) == ("13", 32, 0.1)
     with pytest.raises(ValueError, match="--rows 19 fuses decisions"):
         EXPERIMENT.search_space(optuna.trial.FixedTrial(proposed), FusionSettings(rows="19"))
@@ -79,7 +81,9 @@ def corpus(tmp_path) -> CorpusSettings:
 
 def test_the_table_compares_fusions_each_with_a_run_of_its_own(workplace, corpus, capsys):
     training = TrainingSettings(epochs=2, resamples=50, average_best=2)
-    EXPERIMENT.run(FusionSettings(data=corpus, rows="9-14,19", aggregator_size=8, training=training))
+    EXPERIMENT.run(
+        FusionSettings(data=corpus, rows="9-14,19", aggregator_size=8, training=training)
+    )
     printed = capsys.readouterr().out
     for number in (*range(9, 15), 19):
         title = re.escape(ROWS[number].title)

@@ -14,15 +14,15 @@ from conversation_emotion.features.extract import Features
 from conversation_emotion.features.sources import list_sources
 from conversation_emotion.models.build import fit_standardisations
 from conversation_emotion.settings.corpus import CorpusSettings
-from conversation_emotion.settings.features import EncoderSettings, FeatureSettings, split_encoder
-from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.settings.dimensional import DimensionalSettings
+from conversation_emotion.settings.features import EncoderSettings, FeatureSettings, split_encoder
 from conversation_emotion.settings.fusion import FusionSettings
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
 from conversation_emotion.settings.prediction import EPCSettings
 from conversation_emotion.settings.probes import LayersSettings
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.sentiment import ModalitySettings, SentimentSettings
+from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.tracker import Memory
 from experiments import epc, sentiment, ser
 from experiments.tracking.runs import tracking_uri
@@ -45,7 +45,9 @@ def test_a_plus_separates_names_but_not_the_folder_that_has_one(tmp_path):
 
 @pytest.mark.parametrize("name", ["fbank+", "+fbank", "fbank+fbank"])
 def test_an_encoder_next_to_nothing_or_itself_is_refused(name, capsys):
-    assert "must be named and differ" in usage_error(SERSettings, ["--speech-encoder", name], capsys)
+    assert "must be named and differ" in usage_error(
+        SERSettings, ["--speech-encoder", name], capsys
+    )
 
 
 @pytest.mark.parametrize(

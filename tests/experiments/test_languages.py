@@ -39,9 +39,14 @@ def test_the_table_has_the_corpora_that_are_given_and_their_published_rows(workp
     assert published.name == "urdu (Urdu): published: emotion2vec"
     assert published.values == pytest.approx({"wa": 0.815, "uar": 0.8187, "weighted_f1": 0.816})
     assert re.search(r"emodb \(German\): fbank +100\.0 ", printed)
-    assert re.search(r"urdu: classes: anger, happiness, neutral, sadness; other emotions, not predicted: none", squeeze(printed))
+    assert re.search(
+        r"urdu: classes: anger, happiness, neutral, sadness; other emotions, not predicted: none",
+        squeeze(printed),
+    )
     assert "emodb: protocol leave-one-speaker-out" in printed
-    assert "no --roots were given for aesdd, cafe, resd, emovo, m3ed, subesco, shemo" in squeeze(printed)
+    assert "no --roots were given for aesdd, cafe, resd, emovo, m3ed, subesco, shemo" in squeeze(
+        printed
+    )
     commands = read_commands(printed, "languages")
     parsed = [commandline.parse(LanguagesSettings, command) for command in commands]
     assert parsed == [config.for_corpus("emodb"), config.for_corpus("urdu")]
@@ -60,8 +65,13 @@ def test_song_has_folds_of_actors_of_which_one_further_selects(workplace, capsys
     assert model.metrics["wa"].score > 0.9
     assert published.values == pytest.approx({"wa": 0.85, "uar": 0.852, "weighted_f1": 0.848})
     assert re.search(r"5 folds x 1 seed .*n = 60", squeeze(printed))
-    assert "protocol speaker-k-fold; valid: one further fold, the next after the tested" in squeeze(printed)
-    assert "classes: anger, calm, fear, happiness, neutral, sadness; other emotions, not predicted: none" in squeeze(printed)
+    assert "protocol speaker-k-fold; valid: one further fold, the next after the tested" in squeeze(
+        printed
+    )
+    assert (
+        "classes: anger, calm, fear, happiness, neutral, sadness; other emotions, not predicted: none"
+        in squeeze(printed)
+    )
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,9 @@ def test_a_protocol_fixes_what_was_published():
 
 
 def test_the_name_of_a_split_fixes_the_split_alone():
-    config = SERSettings(model=UtteranceModelSettings(hidden_size=7), protocol="leave-one-speaker-out")
+    config = SERSettings(
+        model=UtteranceModelSettings(hidden_size=7), protocol="leave-one-speaker-out"
+    )
     split = dataclasses.replace(config.data, split="leave-one-speaker-out")
     assert resolve(config) == dataclasses.replace(config, data=split)
 
@@ -31,7 +33,10 @@ def test_the_name_of_a_split_fixes_the_split_alone():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"model": UtteranceModelSettings(hidden_size=64)}, "--protocol emobox sets --hidden-size to 128, got 64"),
+        (
+            {"model": UtteranceModelSettings(hidden_size=64)},
+            "--protocol emobox sets --hidden-size to 128, got 64",
+        ),
         ({"data": CorpusSettings(split="official")}, "sets --split to emobox, got official"),
         ({"data": CorpusSettings(speeds=(0.9,))}, "recordings alone, not on --speeds"),
     ],

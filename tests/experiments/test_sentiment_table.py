@@ -66,7 +66,9 @@ def test_modalities_are_rows_of_one_table_without_neutral(corpus, capsys):
 
 
 def test_the_command_below_the_table_gives_its_row_again(corpus, capsys):
-    EXPERIMENT.run(configure(corpus, "--modality", "speech", "--speech-encoder", "fbank", "--patience", "3"))
+    EXPERIMENT.run(
+        configure(corpus, "--modality", "speech", "--speech-encoder", "fbank", "--patience", "3")
+    )
     printed = capsys.readouterr().out
     [command] = read_commands(printed, "sentiment")
     assert commandline.parse(SentimentSettings, command) == configure(

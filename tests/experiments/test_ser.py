@@ -62,7 +62,10 @@ def test_flags_reach_the_config():
         (["--head", "gru", "--speech-pooling", "mean"], "--head gru needs --speech-pooling frames"),
         (["--aggregator-size", "8"], "--aggregator-size is for ecapa and attention, not for mean"),
         (["--aggregator", "ecapa", "--aggregator-size", "9"], "ecapa must be a multiple of 8: 9"),
-        (["--speech-encoder", "mfcc", "fbank", "mfcc"], "--speech-encoder names mfcc more than once"),
+        (
+            ["--speech-encoder", "mfcc", "fbank", "mfcc"],
+            "--speech-encoder names mfcc more than once",
+        ),
         (["--corpus", "emodb"], "--corpus emodb needs --root"),
         (["--speech-components", "0"], "--speech-components must be 1 or more, got 0"),
         (
@@ -82,7 +85,12 @@ def test_the_choices_on_the_command_line_are_those_that_exist():
     assert choices(EncoderSettings, "layer_mixture") == set(perception.LAYER_MIXTURES)
     assert choices(EncoderSettings, "aggregator") == set(perception.AGGREGATORS)
     assert choices(EncoderSettings, "speech_pooling") == {"auto", *get_args(key.Pooling)}
-    assert choices(UtteranceModelSettings, "head") == {"superb", "linear", "lda", *perception.FRAME_MAPS}
+    assert choices(UtteranceModelSettings, "head") == {
+        "superb",
+        "linear",
+        "lda",
+        *perception.FRAME_MAPS,
+    }
     assert choices(SERSettings, "protocol") == {"auto", *PROTOCOLS, *SPLITS}
     assert choices(TrainingSettings, "optimizer") == set(optimisation.OPTIMIZERS)
     assert choices(TrainingSettings, "schedule") == set(get_args(Schedule))
@@ -101,17 +109,15 @@ def test_every_setting_of_an_encoder_reaches_its_features():
         "speech_components": None,
     }
     assert set(changed) == set(get_type_hints(EncoderSettings)) - {"speech_encoder"}
-    assert EncoderSettings(speech_encoder=("x", "y"), **changed).for_encoder("y") == FeatureSettings(
-        modality="speech", speech_encoder="y", **changed
-    )
+    assert EncoderSettings(speech_encoder=("x", "y"), **changed).for_encoder(
+        "y"
+    ) == FeatureSettings(modality="speech", speech_encoder="y", **changed)
 
 
 def test_search_leaves_the_rest_of_the_config_alone():
     training = {"learning_rate": 1e-3, "weight_decay": 0.1, "optimizer": "rmsprop"}
     proposed = {"hidden_size": 64, "dropout": 0.25, "aggregator": "attention", **training}
-    found = EXPERIMENT.search_space(
-        optuna.trial.FixedTrial(proposed), SERSettings(training=QUICK)
-    )
+    found = EXPERIMENT.search_space(optuna.trial.FixedTrial(proposed), SERSettings(training=QUICK))
     assert found == SERSettings(
         features=EncoderSettings(aggregator="attention"),
         model=UtteranceModelSettings(hidden_size=64, dropout=0.25),
@@ -189,7 +195,9 @@ def test_a_recording_on_both_sides_of_a_split_is_noted(workplace, emodb, capsys)
 )
 def test_heads_and_aggregators_are_trained_on_the_frames(workplace, emodb, capsys, flags, said):
     short = ["--corpus", "emodb", "--root", str(emodb.root), "--epochs", "1", "--resamples", "10"]
-    EXPERIMENT.run(commandline.parse(SERSettings, [*short, "--protocol", "leave-one-speaker-out", *flags]))
+    EXPERIMENT.run(
+        commandline.parse(SERSettings, [*short, "--protocol", "leave-one-speaker-out", *flags])
+    )
     printed = capsys.readouterr().out
     assert said in printed
     assert "frames kept" in printed
@@ -213,7 +221,9 @@ def test_a_published_protocol_says_what_is_wrong_with_it(workplace, emodb, capsy
     assert "where EmoBox ignores speakers" in printed
 
 
-def test_an_utterance_of_a_conversation_is_predicted_from_itself_alone(workplace, emodb, monkeypatch):
+def test_an_utterance_of_a_conversation_is_predicted_from_itself_alone(
+    workplace, emodb, monkeypatch
+):
     assert emodb.root is not None
     clips = sorted((emodb.root / "wav").glob("[01]*.wav"))
     rows = [

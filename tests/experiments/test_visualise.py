@@ -12,8 +12,7 @@ from hums import write_emodb_hums
 
 from conversation_emotion.evaluation import separation as embedding
 from conversation_emotion.settings.corpus import CorpusSettings
-from experiments import _plane_report, _stages
-from experiments import commandline
+from experiments import _plane_report, _stages, commandline
 from experiments.visualise import PictureSettings, StageSettings, VisualiseSettings, main, run
 from tests.command_line import usage_error
 from tests.tracked import find_runs
@@ -171,7 +170,17 @@ def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
 
 
 def test_flags_reach_the_config():
-    flags = ["--speech-encoder", "a/b", "mfcc", "--epochs", "7", "--fold", "Ses05", "--audio-mib", "0"]
+    flags = [
+        "--speech-encoder",
+        "a/b",
+        "mfcc",
+        "--epochs",
+        "7",
+        "--fold",
+        "Ses05",
+        "--audio-mib",
+        "0",
+    ]
     assert commandline.parse(VisualiseSettings, flags) == VisualiseSettings(
         stage=StageSettings(encoders=("a/b", "mfcc"), epochs=7),
         picture=PictureSettings(fold="Ses05", audio_mib=0),

@@ -108,9 +108,7 @@ def test_a_memory_forgets_what_was_not_used_for_longest():
 
 
 def test_a_trial_of_ser_and_of_dimensional_yields_each_fold(workplace):
-    probe = SERSettings(
-        data=TWO_FOLDS, training=QUICK, model=UtteranceModelSettings(hidden_size=8)
-    )
+    probe = SERSettings(data=TWO_FOLDS, training=QUICK, model=UtteranceModelSettings(hidden_size=8))
     found = list(SER.validate(probe, Memory()))
     assert len({one.name for one in found}) == 2
     assert all(0 < one.score <= 1 for one in found)
