@@ -32,7 +32,7 @@ _HUB_SECONDS = 4.0
 
 
 def find_checkpoint(name: str) -> Path:
-    """Finds the folder with a checkpoint's files, downloading them only if nothing local has them.
+    """Returns the folder with a checkpoint's files, downloaded only if nothing local has them.
 
     Args:
         name: Local folder or Hugging Face hub id.

@@ -34,7 +34,7 @@ _HUB_SECONDS = 4.0
 
 
 def find_checkpoint(name: str) -> Path:
-    """Finds the folder with a checkpoint's files, downloading them only if nothing local has them.
+    """Returns the folder with a checkpoint's files, downloaded only if nothing local has them.
 
     Searches a local folder, the hub's cache, the hub, then a pip package with the same weights.
 

@@ -64,7 +64,7 @@ def bootstrap(
 
 
 def interval_bounds(means: Numbers) -> Numbers:
-    """Finds the bounds of the 95 % interval, percentiles of resampled means: (R,) -> (2,)."""
+    """Returns the bounds of the 95 % interval, percentiles of resampled means: (R,) -> (2,)."""
     return np.percentile(means, [2.5, 97.5])
 
 
@@ -72,7 +72,7 @@ def sum_by_dialogue(part: pd.DataFrame, terms: Numbers, num_dialogues: int) -> N
     """Adds up the terms of each dialogue's rows: (N, ...) -> (dialogues, ...).
 
     Args:
-        part: Rows that `bootstrap` hands to its statistics (N).
+        part: Rows that `bootstrap` gives to its statistics (N).
         terms: Of each row, (N, ...).
         num_dialogues: Dialogues of the fold.
     """

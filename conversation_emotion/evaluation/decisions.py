@@ -135,10 +135,10 @@ def fit_weights(
 def choose_by_valid(
     systems: Mapping[str, pd.DataFrame], *, metric: str = "uar"
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Takes, in each fold and seed, the system that is best on valid, the first of equals.
+    """Returns the predictions of the system that is best on valid, for each fold and seed.
 
-    Nothing of a fold but its valid part takes part, so that the score of the choice on test is that
-    of a selection nested in the folds.
+    Of equals the first is chosen. Only the valid part of a fold is used, so that the score of the
+    choice on test is that of a selection nested in the folds.
 
     Args:
         systems: Predictions on valid and test by name, with the columns ``fold``, ``seed``,

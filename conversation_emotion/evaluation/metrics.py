@@ -228,7 +228,7 @@ def count_targets(predictions: pd.DataFrame) -> int:
 
 
 def summarise(resamples: Resamples, counts: dict[str, int]) -> dict[str, Interval]:
-    """Makes the interval of each score.
+    """Returns the interval of each score.
 
     Args:
         resamples: M scores.

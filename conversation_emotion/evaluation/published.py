@@ -18,7 +18,7 @@ FILE = Path(__file__).with_name("published.toml")
 
 
 def find_published(task: str, **keys: object) -> list[RowResult]:
-    """Finds published figures, in the order of the papers.
+    """Returns the published figures of a task, in the order of the papers.
 
     Args:
         task: One of the tasks of ``published.toml``, such as ``epc``.
@@ -33,14 +33,19 @@ def find_published(task: str, **keys: object) -> list[RowResult]:
     """
     rows = [row for row in read_figures() if row.task == task]
     if not rows:
-        known = ", ".join(sorted({row.task for row in read_figures()}))
-        raise ValueError(f"no published figures of task {task!r}; choose from {known}")
+        tasks = ", ".join(sorted({row.task for row in read_figures()}))
+        raise ValueError(f"no published figures of task {task!r}; choose from {tasks}")
     wanted = {name: str(value) for name, value in keys.items()}
-    return [row for row in rows if wanted.items() <= _keys(row).items()]
+    data = ("corpus", "label_set", "modality")
+    return [
+        row
+        for row in rows
+        if wanted.items() <= {**row.settings, **{name: getattr(row, name) for name in data}}.items()
+    ]
 
 
 def find_pretraining(encoder: str, corpora: Iterable[str]) -> dict[str, str]:
-    """Finds which corpora an encoder was pre-trained on, as far as it is known.
+    """Returns on which corpora an encoder was pre-trained, as far as published.
 
     Args:
         encoder: Name of one encoder, or a path that ends in it.
@@ -123,15 +128,9 @@ def _make_row(table: _Table, figure: _Figure, sources: Mapping[str, str]) -> Row
         label_set=table.label_set,
         modality=table.modality,
         settings=figure.settings,
-        values={name: _as_share(number, name) for name, number in figure.metrics.items()},
+        values={
+            name: number / 100 if describe_metric(name).is_percent else number
+            for name, number in figure.metrics.items()
+        },
         source=sources[source],
     )
-
-
-def _as_share(number: float, metric: str) -> float:
-    return number / 100 if describe_metric(metric).is_percent else number
-
-
-def _keys(row: RowResult) -> dict[str, str]:
-    data = {"corpus": row.corpus, "label_set": row.label_set, "modality": row.modality}
-    return {**row.settings, **data}

@@ -186,30 +186,30 @@ class ResultsTable:
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """Lays out all numbers, a row for each row of the table and each of its metrics.
+        """Returns all numbers, a row for each row of the table and each of its metrics.
 
         Returns:
             Columns ``metric``, ``score``, ``low``, ``high``, ``deviation`` and ``n``, the last
             four missing where a number has no interval; before them the fields of `RowResult`,
             settings and scores of classes as JSON.
         """
-        records = []
-        for row in self.rows:
-            known = json.loads(_ROW.dump_json(row))
-            fixed = {
-                name: json.dumps(value) if isinstance(value, dict) else value
-                for name, value in known.items()
-                if name not in ("metrics", "values", "n")
-            }
-            intervals = {name: found._asdict() for name, found in row.metrics.items()}
-            plain = {
-                name: {"score": value, "n": row.n or None} for name, value in row.values.items()
-            }
-            for metric, numbers in {**intervals, **plain}.items():
-                records.append({**fixed, "metric": metric, **numbers})
         order = [
             one.name for one in fields(RowResult) if one.name not in ("metrics", "values", "n")
         ]
+        records = []
+        for row in self.rows:
+            written = json.loads(_ROW.dump_json(row))
+            fixed = {
+                name: json.dumps(written[name])
+                if isinstance(written[name], dict)
+                else written[name]
+                for name in order
+            }
+            numbers = {name: found._asdict() for name, found in row.metrics.items()}
+            numbers |= {
+                name: {"score": one, "n": row.n or None} for name, one in row.values.items()
+            }
+            records += [{**fixed, "metric": name, **found} for name, found in numbers.items()]
         frame = pd.DataFrame(records, columns=[*order, "metric", *Interval._fields])
         return frame.astype({**dict.fromkeys(Interval._fields[:4], "float64"), "n": "Int64"})
 
@@ -260,7 +260,7 @@ _TABLE = TypeAdapter(ResultsTable)
 
 
 def name_metrics(part: str, scores: Mapping[str, Interval]) -> dict[str, float]:
-    """Names scores as the tracking keeps them, such as ``test/uar`` and ``test/uar_ci_low``."""
+    """Returns scores by their names in the tracking: ``test/uar``, ``test/uar_ci_low``."""
     named = {
         f"{part}/{name}{suffix}": value
         for name, interval in scores.items()
@@ -288,7 +288,9 @@ def describe_protocol(
         num_seeds: Trainings of each fold.
         n: Target utterances, or those of each part by its name.
     """
-    counts = f" = {n:,}" if isinstance(n, int) else ": " + _join_counts(n)
+    parts = {} if isinstance(n, int) else n
+    counts = ": " + ", ".join(f"{name} {count:,}" for name, count in parts.items())
+    counts = f" = {n:,}" if isinstance(n, int) else counts
     trainings = f"{_count(num_folds, 'fold')} x {_count(num_seeds, 'seed')}"
     mean = "score of" if num_folds * num_seeds == 1 else "mean ± deviation over"
     yield f"{mean} {trainings} [95 % bootstrap interval over dialogues], n{counts}"
@@ -325,10 +327,6 @@ def describe_sources(rows: Iterable[RowResult]) -> Iterator[str]:
     """Names the sources of the published figures among the rows, each once."""
     if sources := sorted({row.source for row in rows if row.kind == "published"}):
         yield "published: " + "; ".join(sources)
-
-
-def _join_counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
 def _count(number: int, noun: str) -> str:

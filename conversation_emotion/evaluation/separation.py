@@ -1,4 +1,4 @@
-"""How representations of utterances lie: on a plane by UMAP, and how well they part the classes."""
+"""How representations of utterances lie: on a plane by UMAP, and how well they separate classes."""
 
 import warnings
 from importlib.util import find_spec
@@ -14,23 +14,23 @@ MIN_UTTERANCES = 5
 
 
 class Separation(NamedTuple):
-    """How well representations part their classes.
+    """How well representations separate their classes.
 
     Attributes:
         silhouette: Mean silhouette (Rousseeuw, 1987), -1 to 1, higher is better.
         compactness: Mean distance between centres of classes over the mean distance of an utterance
             from the centre of its class: 0 and more, higher is better. Above 1, classes lie farther
             apart than they are wide.
-        num_judged: Utterances that have a class.
+        num_labelled: Utterances that have a class.
     """
 
     silhouette: float
     compactness: float
-    num_judged: int
+    num_labelled: int
 
 
 def check_umap() -> None:
-    """Looks for UMAP without loading it, which compiles for some seconds.
+    """Checks that UMAP is installed without loading it, which takes seconds to compile.
 
     Raises:
         ModuleNotFoundError: umap-learn is not installed.

@@ -21,6 +21,7 @@ CHARACTERS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQ
 """By index; the first is CTC's blank."""
 
 _INDEX = {character: index for index, character in enumerate(CHARACTERS)}
+_INDEX[" "] = _INDEX["|"]
 _UNKNOWN, _BORDER = _INDEX["<unk>"], _INDEX["|"]
 _EVENT = re.compile(r"\[[^\]]*\]|<[^>]*>|\([^)]*\)")
 
@@ -67,7 +68,7 @@ def spell(utterances: pd.DataFrame) -> Spellings:
     texts, indices, unknown = [], [], 0
     for utterance_id, text in zip(utterances["utterance_id"], utterances["text"], strict=True):
         written = normalise(text) if isinstance(text, str) else ""
-        spelt = np.array([_index(sign) for sign in written], dtype=np.int64)
+        spelt = np.array([_INDEX.get(sign, _UNKNOWN) for sign in written], dtype=np.int64)
         num_unknown = int((spelt == _UNKNOWN).sum())
         if len(spelt) and num_unknown == int((spelt != _BORDER).sum()):
             raise ValueError(
@@ -124,10 +125,6 @@ def score_word_errors(spelt: pd.DataFrame, *, num_resamples: int = 2000, seed: i
 
     resamples = bootstrap(spelt, add_up, score, num_resamples=num_resamples, seed=seed)
     return summarise(resamples, {"wer": count_targets(spelt)})["wer"]
-
-
-def _index(sign: str) -> int:
-    return _BORDER if sign == " " else _INDEX.get(sign, _UNKNOWN)
 
 
 def count_without_words(texts: Iterable[str]) -> int:

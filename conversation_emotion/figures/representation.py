@@ -95,7 +95,7 @@ class Represented:
             for what, separation in self.separate(folds[name], seed).items():
                 numbers[f"silhouette_{what}"] = separation.silhouette
                 numbers[f"compactness_{what}"] = separation.compactness
-                numbers[f"num_{what}"] = separation.num_judged
+                numbers[f"num_{what}"] = separation.num_labelled
             measured.append(numbers)
         return pd.DataFrame(measured)
 

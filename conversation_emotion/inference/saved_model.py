@@ -104,7 +104,8 @@ def load_model(folder: Path) -> SavedModel:
         num_emotions=len(card.emotions),
     )
     model.load_state_dict(weights)
-    shapes = {name: _shape(standardisation) for name, standardisation in found.items()}
+    sizes = {name: standardisation.centre.shape for name, standardisation in found.items()}
+    shapes = {name: (num_layers, size) for name, (num_layers, size) in sizes.items()}
     return SavedModel(card, model.eval(), shapes)
 
 
@@ -154,11 +155,6 @@ def _find_standardisation(weights: dict[str, Tensor], source: str) -> Standardis
     return Standardisation(
         weights[f"{place}.centre"], weights.get(f"{place}.components"), weights[f"{place}.scale"]
     )
-
-
-def _shape(standardisation: Standardisation) -> tuple[int, int]:
-    num_layers, size = standardisation.centre.shape
-    return num_layers, size
 
 
 def _read(kind: type[Value], written: object, file: Path) -> Value:

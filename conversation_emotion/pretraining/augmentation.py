@@ -24,12 +24,13 @@ def augment(waveform: Tensor, settings: AudioSettings, rng: np.random.Generator)
     leaves the random numbers of the decisions before it as they are.
     """
     if rng.random() < settings.speed:
-        waveform = _change_speed(waveform, _choose(_RATIOS, rng))
+        waveform = resample(waveform, *_choose(_RATIOS, rng))
     if rng.random() < settings.pitch:
         waveform = _change_pitch(waveform, _choose(_RATIOS, rng))
     if rng.random() < settings.gain:
         # A constant gain would change nothing for encoders that normalise clips.
-        waveform = waveform * _glide(len(waveform), rng)
+        first, last = rng.uniform(-6, 6, size=2)
+        waveform = waveform * 10 ** (torch.linspace(first, last, len(waveform)) / 20)
     if rng.random() < settings.noise:
         waveform = _add_noise(waveform, rng)
     return waveform
@@ -39,11 +40,6 @@ def _choose(choices: tuple[Choice, ...], rng: np.random.Generator) -> Choice:
     return choices[int(rng.integers(len(choices)))]
 
 
-def _change_speed(waveform: Tensor, ratio: tuple[int, int]) -> Tensor:
-    """Plays a clip slower or faster: (S,) -> (S * second / first,)."""
-    return resample(waveform, *ratio)
-
-
 def _change_pitch(waveform: Tensor, ratio: tuple[int, int]) -> Tensor:
     """Shifts the pitch and keeps the tempo: stretches by a phase vocoder, then plays faster."""
     window = torch.hann_window(_FFT)
@@ -51,11 +47,6 @@ def _change_pitch(waveform: Tensor, ratio: tuple[int, int]) -> Tensor:
     advance = torch.linspace(0, math.pi * _HOP, spectrum.size(0))[:, None]
     stretched = phase_vocoder(spectrum, ratio[1] / ratio[0], advance)
     return resample(torch.istft(stretched, _FFT, _HOP, window=window), ratio[0], ratio[1])
-
-
-def _glide(num_samples: int, rng: np.random.Generator) -> Tensor:
-    first, last = rng.uniform(-6, 6, size=2)
-    return 10 ** (torch.linspace(first, last, num_samples) / 20)
 
 
 def _add_noise(waveform: Tensor, rng: np.random.Generator) -> Tensor:

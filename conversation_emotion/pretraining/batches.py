@@ -94,13 +94,16 @@ class ClipStream:
         """Divides the clips of an epoch into batches, as many for every process."""
         clips = choose_clips(self.sources, self.settings.weights, self.seed, self.epoch)
         crop = self.settings.crop_seconds
+        usual = 1_000_000 if torch.accelerator.is_available() else 320_000
+        longest = round(SAMPLE_RATE * self.settings.longest_seconds)
+        most_samples = self.settings.batch_samples or max(usual, longest)
         cuts = CutSet.from_cuts(
             MonoCut(id=str(number), start=0.0, duration=crop or clip.seconds, channel=0)
             for number, clip in enumerate(clips)
         )
         sampler = BucketingSampler(
             cuts,
-            max_duration=_batch_samples(self.settings) / SAMPLE_RATE,
+            max_duration=most_samples / SAMPLE_RATE,
             num_buckets=1 if crop else max(1, min(_NUM_BUCKETS, len(clips) // 8)),
             shuffle=True,
             seed=self.seed,
@@ -128,12 +131,6 @@ def choose_clips(
         drawn = np.concatenate([rng.permutation(len(source.clips)) for _ in range(repeats)] or [[]])
         chosen += [source.clips[int(number)] for number in drawn[:count]]
     return chosen
-
-
-def _batch_samples(settings: AudioSettings) -> int:
-    """Samples of a batch at most: as set, or what suits the device and holds the longest clip."""
-    usual = 1_000_000 if torch.accelerator.is_available() else 320_000
-    return settings.batch_samples or max(usual, round(SAMPLE_RATE * settings.longest_seconds))
 
 
 class _Batches(Dataset[ClipBatch]):
@@ -168,7 +165,8 @@ class _Batches(Dataset[ClipBatch]):
             )
         crop = self.settings.crop_seconds
         size = round(crop * SAMPLE_RATE) if crop else min(map(len, waveforms))
-        cropped = [_crop(waveform, size, rng) for waveform in waveforms]
+        starts = [int(rng.integers(len(waveform) - size + 1)) for waveform in waveforms]
+        cropped = [one[start : start + size] for one, start in zip(waveforms, starts, strict=True)]
         return ClipBatch(torch.stack(cropped), int(rng.integers(2**31)), broken)
 
     def _repeat(self, waveform: Tensor) -> Tensor:
@@ -188,8 +186,3 @@ def _read(clip: Clip) -> Tensor:
             channel=clip.channel,
         )
     )
-
-
-def _crop(waveform: Tensor, size: int, rng: np.random.Generator) -> Tensor:
-    start = int(rng.integers(len(waveform) - size + 1))
-    return waveform[start : start + size]

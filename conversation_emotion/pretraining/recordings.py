@@ -52,7 +52,7 @@ class Recordings(NamedTuple):
 
 
 def find_sources(settings: AudioSettings) -> list[Recordings]:
-    """Finds the clips of every source; errors as of `find_recordings`."""
+    """Returns the clips of every source; errors as of `find_recordings`."""
     return [
         find_recordings(root, min_seconds=settings.min_seconds, max_seconds=settings.max_seconds)
         for root in settings.root
@@ -60,7 +60,7 @@ def find_sources(settings: AudioSettings) -> list[Recordings]:
 
 
 def find_recordings(source: str, *, min_seconds: float, max_seconds: float) -> Recordings:
-    """Finds all clips of a source and measures them by their headers.
+    """Returns all clips of a source, measured by their headers.
 
     Args:
         source: A folder, searched with all its subfolders; or ``NAME=ROOT`` with a name in

@@ -104,7 +104,8 @@ class _Reporter:
         """Moves the bar and logs every tenth point of the curves."""
         if self.run is None:
             return
-        step, share = report.progress.step, self._share_of_peak(report)
+        step, flops = report.progress.step, report.progress.flops_per_audio_second
+        share = report.audio_per_second * flops / self.peak
         if self.first is None:
             self.bar.reset(report.progress.num_steps)
             self.bar.initial = self.bar.n = step - 1
@@ -152,6 +153,3 @@ class _Reporter:
                 "mean_share_of_peak": share,
             }
         )
-
-    def _share_of_peak(self, report: StepReport) -> float:
-        return report.audio_per_second * report.progress.flops_per_audio_second / self.peak

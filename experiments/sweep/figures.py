@@ -117,7 +117,7 @@ def draw_search(study: SweepStudy, spec: SweepSpec) -> Iterator[Drawing]:
 
 
 def _varied(trials: Sequence[FrozenTrial]) -> list[str]:
-    """Names the parameters that took more than one value."""
+    """Returns the parameters that took more than one value."""
     values: dict[str, set[str]] = {}
     for trial in trials:
         for name, value in trial.params.items():
@@ -247,7 +247,7 @@ def _fixed_settings(attributes: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _strategy(trial: FrozenTrial) -> str | None:
-    """Names the fusion strategy and modality of a trial; None for one without modalities."""
+    """Returns the fusion strategy and modality of a trial; None for one without modalities."""
     settings = json.loads(trial.user_attrs.get("config", "{}"))
     modality = settings.get("modality")
     if modality is None or "fusion" not in settings:

@@ -61,7 +61,7 @@ def read_tested(study: SweepStudy) -> Tested:
 
 
 def tabulate(trials: list[FrozenTrial]) -> pd.DataFrame:
-    """Lays out all trials, a row each."""
+    """Returns a table of all trials, a row each."""
     return pd.DataFrame(
         {
             "trial": trial.number,

@@ -169,7 +169,7 @@ class SweepStudy:
 
 
 def classify(trial: FrozenTrial) -> str | None:
-    """Names the outcome of a trial by the fields of `TrialCounts`; None for a surplus one."""
+    """Returns the outcome of a trial by the fields of `TrialCounts`; None for a surplus one."""
     attributes = trial.user_attrs
     if "surplus" in attributes:
         return None

@@ -23,7 +23,7 @@ class WorkerPool:
     Args:
         work: What a worker does, given its number; a function of a module, or a `partial` of one.
         num_workers: How many processes.
-        devices: GPUs to hand out, in turn; none on a machine without.
+        devices: GPUs to assign, in turn; none on a machine without.
         logs: Folder of what they print.
     """
 

@@ -175,7 +175,7 @@ def _signature(card: Card) -> ModelSignature:
 
 
 def find_model(name: str) -> Path:
-    """Finds the folder of a saved model.
+    """Returns the folder of a saved model.
 
     Args:
         name: That folder; or a registered model, ``NAME`` for its latest version, ``NAME/VERSION``

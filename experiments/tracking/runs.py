@@ -198,7 +198,7 @@ def find_experiment(client: MlflowClient, name: str) -> str:
 
 
 def _find_interrupted(client: MlflowClient, experiment_id: str, digest: str) -> Run | None:
-    """Finds the latest run of the same identity that was killed, failed, or died unnoticed."""
+    """Returns the latest run of the same identity that was killed, failed, or died unnoticed."""
     found = client.search_runs(
         [experiment_id],
         filter_string=f"tags.fingerprint = '{digest}' and attributes.status != 'FINISHED'",
@@ -231,7 +231,7 @@ def _end_dead_children(client: MlflowClient, experiment_id: str, run_id: str) ->
 
 
 def find_children(client: MlflowClient, experiment_id: str, run_id: str) -> list[Run]:
-    """Finds the runs opened under a parent, however many there are."""
+    """Returns the runs opened under a parent, however many there are."""
     wanted = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
     page = client.search_runs([experiment_id], wanted, max_results=50_000)
     return list(page)

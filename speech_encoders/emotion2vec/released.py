@@ -102,7 +102,7 @@ def _load(path: Path) -> Mapping[str, object]:
 
 
 def _unwrap(content: Mapping[str, object]) -> tuple[Mapping[str, object], list[str]]:
-    """Finds the weights in a file: -> weights by name, and the other entries."""
+    """Returns the weights in a file: -> weights by name, and the other entries."""
     left_out: list[str] = []
     for wrapper in _WRAPPERS:
         inner = content.get(wrapper)

@@ -20,7 +20,7 @@ def test_separation_is_that_worked_out_by_hand():
     # The inner two are 2 from their like and 9 from the others, the outer two 2 and 11.
     assert separation.silhouette == pytest.approx(((9 - 2) / 9 + (11 - 2) / 11) / 2)
     assert separation.compactness == pytest.approx(10 / 1)
-    assert separation.num_judged == 4
+    assert separation.num_labelled == 4
 
 
 def test_separation_does_not_depend_on_scale():
