@@ -9,10 +9,13 @@ import pandas as pd
 from conversation_emotion.evaluation.metrics import count_confusions, unweighted_average_recall
 from conversation_emotion.figures.confusions import draw_confusions
 from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.models import Fusion
+from conversation_emotion.settings.prediction import EPCSettings
 from conversation_emotion.settings.training import TrainingSettings
-from experiments import _conversation, _folds
-from experiments.epc import EPCSettings
-from experiments.tracking import runs as _tracking
+from conversation_emotion.tracker import Memory
+from conversation_emotion.training.cross_validation import cross_validate
+from experiments import epc
+from experiments.tracking import runs
 from tests.small_corpus import write_corpus
 
 EXPERIMENT = "sweeps"
@@ -21,7 +24,7 @@ EXPERIMENT = "sweeps"
 class Setting(NamedTuple):
     """What the trials vary."""
 
-    fusion: str
+    fusion: Fusion
     hidden_size: int
     dropout: float
 
@@ -41,21 +44,18 @@ def track_trials(folder: Path) -> None:
         data=CorpusSettings(corpus="manifest", root=folder / "manifest.csv"),
         training=TrainingSettings(epochs=8),
     )
-    prepared = _conversation.prepare(config)
-    with _tracking.open_run(EXPERIMENT, config, prepared.fingerprint) as parent:
+    memory = Memory()
+    task = epc.EXPERIMENT.task(config, memory)
+    with runs.open_run(EXPERIMENT, config, task.fingerprint) as parent:
         for number, setting in enumerate(TRIALS):
+            model = dataclasses.replace(config.model, **setting._asdict())
+            task = epc.EXPERIMENT.task(dataclasses.replace(config, model=model), memory)
             with parent.open_child(f"trial-{number}", setting._asdict()) as trial:
-                _train(dataclasses.replace(config, **setting._asdict()), prepared, trial)
+                folds = runs.ParentRun(trial.client, trial.run_id, trial.experiment_id)
+                _keep(cross_validate(task, folds), task.labels, trial)
 
 
-def _train(config: EPCSettings, prepared: _folds.Prepared, trial: _tracking.TrackedRun) -> None:
-    """Trains the trial's folds under its run, and keeps how they did on valid."""
-    folds = _tracking.ParentRun(trial.client, trial.run_id, trial.experiment_id)
-    recipe = _conversation.make_recipe(config, prepared)
-    _keep(_folds.run_folds(prepared, recipe, folds), prepared.corpus.label_map.labels, trial)
-
-
-def _keep(predictions: pd.DataFrame, labels: tuple[str, ...], trial: _tracking.TrackedRun) -> None:
+def _keep(predictions: pd.DataFrame, labels: tuple[str, ...], trial: runs.TrackedRun) -> None:
     valid = predictions[predictions["part"] == "valid"]
     confusions = count_confusions(
         valid["target"].to_numpy(), valid["predicted"].to_numpy(), len(labels)

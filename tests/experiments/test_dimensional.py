@@ -8,12 +8,20 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from experiments._rating_inputs import pretrain_mini
 
+from conversation_emotion.evaluation.published import find_published
+from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.dimensional import (
+    DimensionalSettings,
+    MiniSettings,
+    RatingSettings,
+)
+from conversation_emotion.training import cross_validation
 from experiments import commandline
-from experiments.dimensional import DimensionalSettings, MiniSettings, RatingSettings, run
+from experiments.dimensional import EXPERIMENT
+from experiments.pretraining.rating_inputs import pretrain_mini
 from speech_encoders import load_speech_encoder
-from tests.command_line import usage_error
+from tests.command_line import squeeze, usage_error
 from tests.tracked import find_runs
 
 QUICK = ["--epochs=2", "--resamples=50", "--stride=8", "--mini-steps=2", "--mini-clips=2"]
@@ -54,12 +62,13 @@ def configure(corpus: Path, *flags: str) -> DimensionalSettings:
 
 
 def test_every_kind_of_row_stands_in_the_table(corpus, capsys):
-    run(configure(corpus, "--speech-encoder", "mfcc", "end-to-end", "mini-cpc", "--seeds", "2"))
-    told = capsys.readouterr().out
-    for row in ("mfcc", "end-to-end", "mini-cpc"):
-        assert re.search(rf"^ *{row} +-?0\.\d+ ± 0\.\d+ \[", told, re.MULTILINE)
-    assert "2 fold(s) x 2 seed(s)" in told
-    assert "n: activation 25, valence 32, dominance 32" in " ".join(told.split())
+    encoders = ("mfcc", "end-to-end", "mini-cpc")
+    EXPERIMENT.run(configure(corpus, "--speech-encoder", *encoders, "--seeds", "2"))
+    printed = capsys.readouterr().out
+    for row in encoders:
+        assert re.search(rf"^ *{row} +-?0\.\d+ ± 0\.\d+ \[", printed, re.MULTILINE)
+    assert "2 folds x 2 seeds" in squeeze(printed)
+    assert "n: arousal 25, valence 32, dominance 32" in squeeze(printed)
     tracked = find_runs("dimensional")
     assert len(tracked.parents) == 3
     assert len(tracked.children) == 3 * 2 * 2
@@ -71,14 +80,16 @@ def test_every_kind_of_row_stands_in_the_table(corpus, capsys):
 
 
 def test_loudness_that_was_planted_is_found(corpus, capsys):
-    run(configure(corpus, "--speech-encoder", "mfcc", "--epochs", "30", "--learning-rate", "0.002"))
+    EXPERIMENT.run(
+        configure(corpus, "--speech-encoder", "mfcc", "--epochs", "30", "--learning-rate", "0.002")
+    )
     capsys.readouterr()
     (parent,) = find_runs("dimensional").parents
     assert parent.data.metrics["test/ccc_arousal"] > 0.7
     assert parent.data.metrics["test/ccc_valence"] < 0.4
 
 
-def test_mini_cpc_hears_the_train_part_alone_and_only_once(corpus, capsys):
+def test_mini_cpc_reads_the_train_part_alone_and_only_once(corpus, capsys):
     manifest = pd.read_csv(corpus / "manifest.csv")
     columns = {"offset": np.nan, "duration": np.nan, "channel": np.nan}
     table = manifest.assign(audio=[str(corpus / name) for name in manifest["audio"]], **columns)
@@ -94,44 +105,37 @@ def test_mini_cpc_hears_the_train_part_alone_and_only_once(corpus, capsys):
 
 
 def test_an_interrupted_command_reads_back_what_it_had_finished(corpus, capsys, monkeypatch):
-    from experiments import _ratings
-
     trained = []
-    whole = _ratings._run_fold
+    real = cross_validation.train_fold
 
-    def interrupt(settings, rated, inputs, heard, fold, seed, child):
+    def interrupt(task, fold, *given, **named):
         if len(trained) == 1:
             trained.append("interrupted")
             raise KeyboardInterrupt
         trained.append(fold.name)
-        return whole(settings, rated, inputs, heard, fold, seed, child)
+        return real(task, fold, *given, **named)
 
-    monkeypatch.setattr(_ratings, "_run_fold", interrupt)
+    monkeypatch.setattr(cross_validation, "train_fold", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        run(configure(corpus))
-    run(configure(corpus))
+        EXPERIMENT.run(configure(corpus))
+    EXPERIMENT.run(configure(corpus))
     assert "resuming run" in capsys.readouterr().out
     assert trained == ["1", "interrupted", "2"]
 
 
-def test_published_figures_stand_beside_ours():
-    from experiments._published import DIMENSIONAL
-    from experiments._rating_report import _rows
-
-    from conversation_emotion.evaluation.metrics import Interval
-
+def test_published_figures_stand_beside_ours(corpus):
     names = ("ccc_mean", "ccc_arousal", "ccc_valence", "ccc_dominance")
-    ours = {name: Interval(0.5, 0.4, 0.6, 0.0, 9) for name in names}
-    rows = list(_rows({"mfcc": ours}, DIMENSIONAL["iemocap"]))
-    assert rows[0].cells[0] == "0.500 ± 0.000 [0.400, 0.600]"
-    assert rows[1].cells == ("0.731", "0.752", "0.752", "0.691")
+    figures = find_published("dimensional", corpus="iemocap")
+    assert tuple(figures[0].values[name] for name in names) == (0.731, 0.752, 0.752, 0.691)
+    iemocap = DimensionalSettings(data=CorpusSettings(corpus="iemocap", root=corpus))
+    assert EXPERIMENT.published(iemocap, []) == figures
 
 
 def test_a_corpus_without_dimensions_is_refused(corpus):
     table = pd.read_csv(corpus / "manifest.csv")
     table.drop(columns=["dominance"]).to_csv(corpus / "manifest.csv", index=False)
     with pytest.raises(ValueError, match="manifest: no utterance has a rating of dominance"):
-        run(configure(corpus))
+        EXPERIMENT.run(configure(corpus))
 
 
 def test_a_part_without_ratings_is_refused(corpus):
@@ -140,7 +144,7 @@ def test_a_part_without_ratings_is_refused(corpus):
     table.loc[table["speaker"].isin(["s0", "s1", "s2"]), names] = np.nan
     table.to_csv(corpus / "manifest.csv", index=False)
     with pytest.raises(ValueError, match="speaker-k-fold: nothing is rated in the .* part of fold"):
-        run(configure(corpus))
+        EXPERIMENT.run(configure(corpus))
 
 
 def test_samples_are_given_back_as_they_are():
@@ -157,8 +161,8 @@ def test_samples_are_given_back_as_they_are():
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--speech-encoder"], "--encoders needs one encoder or more"),
-        (["--speech-encoder", "mfcc", "mfcc"], "--encoders names mfcc more than once"),
+        (["--speech-encoder"], "--speech-encoder needs one encoder or more"),
+        (["--speech-encoder", "mfcc", "mfcc"], "--speech-encoder names mfcc more than once"),
         (["--stride", "0"], "--stride must be 1 or more, got 0"),
         (["--dropout", "1"], r"--dropout must lie in \[0, 1\), got 1.0"),
         (["--learning-rate", "0"], r"--learning-rate must lie in \(0, 1\), got 0.0"),
@@ -172,5 +176,9 @@ def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
 
 
 def test_each_row_has_a_run_of_its_own_settings():
-    config = DimensionalSettings(ratings=RatingSettings(encoders=("a", "b"), seeds=3))
-    assert config.of_encoder("b").ratings == RatingSettings(encoders=("b",), seeds=3)
+    settings = commandline.parse(
+        DimensionalSettings, ["--speech-encoder", "a", "mini-cpc", "--mini-steps", "9"]
+    )
+    rows = EXPERIMENT.rows(settings)
+    assert rows["a"] == DimensionalSettings(features=RatingSettings(speech_encoder=("a",)))
+    assert rows["mini-cpc"].mini == MiniSettings(mini_steps=9)

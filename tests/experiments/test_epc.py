@@ -26,7 +26,7 @@ from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.splits.protocols import SPLITS
 from conversation_emotion.training import cross_validation
 from experiments import commandline
-from experiments.epc import EXPERIMENT, main
+from experiments.epc import EXPERIMENT
 from tests.command_line import choices, usage_error
 from tests.tracked import FinishedRun, find_runs, run_once
 
@@ -252,10 +252,10 @@ def test_what_the_user_can_mend_ends_with_a_message(workplace, monkeypatch, caps
     with pytest.raises(
         SystemExit, match=r"error: .*train_sent_emo.*\n\(CONVERSATION_EMOTION_DEBUG=1"
     ):
-        main()
+        EXPERIMENT.main()
     monkeypatch.setenv("CONVERSATION_EMOTION_DEBUG", "1")
     with pytest.raises(FileNotFoundError, match="train_sent_emo"):
-        main()
+        EXPERIMENT.main()
 
 
 def test_an_interrupt_ends_with_its_own_status(monkeypatch, capsys):

@@ -25,7 +25,7 @@ from conversation_emotion.settings.training import Schedule, TrainingSettings
 from conversation_emotion.splits.protocols import SPLITS, SplitOptions
 from conversation_emotion.training import cross_validation, optimisation
 from experiments import commandline
-from experiments.ser import EXPERIMENT, main
+from experiments.ser import EXPERIMENT
 from tests.command_line import choices, squeeze, usage_error
 from tests.layouts import write_emodb
 from tests.tracked import find_runs
@@ -295,7 +295,7 @@ def test_a_missing_package_ends_with_the_remedy(workplace, emodb, monkeypatch):
     monkeypatch.setattr("sys.argv", ["ser", *flags])
     monkeypatch.setitem(sys.modules, "opensmile", None)
     with pytest.raises(SystemExit, match=r"error: egemaps: .*'conversation-emotion\[egemaps\]'"):
-        main()
+        EXPERIMENT.main()
 
 
 def test_an_encoder_that_cannot_be_had_ends_before_anything_is_trained(workplace, emodb):

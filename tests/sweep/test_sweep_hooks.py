@@ -17,7 +17,7 @@ from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import FitSettings, TrainingSettings
 from conversation_emotion.settings.tuning_experiments import MultitaskSettings
 from conversation_emotion.tasks import prepare
-from conversation_emotion.tasks.emotion import EmotionPrediction
+from conversation_emotion.tasks.emotion import TurnEmotion
 from conversation_emotion.tracker import Memory, Validation
 from experiments.dimensional import EXPERIMENT as DIMENSIONAL
 from experiments.epc import EXPERIMENT as EPC
@@ -70,9 +70,9 @@ class Untouchable:
 
 
 def test_a_trial_never_touches_the_test_part(workplace, monkeypatch):
-    real = EmotionPrediction.batches
+    real = TurnEmotion.batches
     monkeypatch.setattr(
-        EmotionPrediction,
+        TurnEmotion,
         "batches",
         lambda self, fold, seed: real(self, fold, seed)._replace(test=Untouchable()),
     )
