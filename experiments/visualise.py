@@ -68,6 +68,13 @@ class Visualise(Experiment[VisualiseSettings]):
         """Names the corpus."""
         return f"How the first linear layer separates held-out utterances; {settings.data.corpus}"
 
+    def protocol(self, settings: VisualiseSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+        """Describes the spread over trainings, which is no interval of confidence."""
+        from conversation_emotion.training.report import describe_protocol
+
+        n = runs[0].scores["model"]["uar"].n
+        yield from describe_protocol(runs[0].task, n, bounds="lowest, highest")
+
     def notes(self, settings: VisualiseSettings, runs: Sequence[RowRun]) -> Iterator[str]:
         """Describes the stage, the fold of the picture, the measures and the arousal."""
         from conversation_emotion.evaluation.published import describe_pretraining
@@ -76,10 +83,7 @@ class Visualise(Experiment[VisualiseSettings]):
 
         fold = runs[0].task.dataset.split.fold(settings.picture.fold)
         _, by_what = find_arousal_levels(runs[0].task.dataset.utterances, fold.train)
-        yield (
-            f"in brackets the lowest and highest of folds and seeds, not an interval; every probe "
-            f"after {settings.stage.epochs} epochs on train, none selected"
-        )
+        yield f"every probe after {settings.stage.epochs} epochs on train, none selected"
         yield f"the picture is of fold {fold.name}, seed 0"
         yield MEASURES
         yield f"arousal: {by_what}"

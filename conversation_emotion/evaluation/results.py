@@ -269,6 +269,10 @@ def name_metrics(part: str, scores: Mapping[str, Interval]) -> dict[str, float]:
     return {**named, f"{part}/num_targets": next(iter(scores.values())).n}
 
 
+BOOTSTRAP = "95 % bootstrap interval over dialogues"
+"""What the bounds of a score are, if nothing else is given."""
+
+
 def describe_protocol(
     protocol: str,
     validation: str,
@@ -277,6 +281,7 @@ def describe_protocol(
     num_folds: int,
     num_seeds: int,
     n: int | Mapping[str, int],
+    bounds: str = BOOTSTRAP,
 ) -> Iterator[str]:
     """Describes how scores came about.
 
@@ -287,13 +292,14 @@ def describe_protocol(
         num_folds: Folds that were trained.
         num_seeds: Trainings of each fold.
         n: Target utterances, or those of each part by its name.
+        bounds: What the numbers in brackets are.
     """
     parts = {} if isinstance(n, int) else n
     counts = ": " + ", ".join(f"{name} {count:,}" for name, count in parts.items())
     counts = f" = {n:,}" if isinstance(n, int) else counts
     trainings = f"{_count(num_folds, 'fold')} x {_count(num_seeds, 'seed')}"
     mean = "score of" if num_folds * num_seeds == 1 else "mean ± deviation over"
-    yield f"{mean} {trainings} [95 % bootstrap interval over dialogues], n{counts}"
+    yield f"{mean} {trainings} [{bounds}], n{counts}"
     yield f"protocol {protocol}; valid: {validation}"
     yield from (f"note: {note}" for note in notes)
 

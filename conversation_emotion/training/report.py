@@ -44,7 +44,9 @@ def record_row(
     return RowResult(**{**own, **fields})
 
 
-def describe_protocol(task: Task, n: int | Mapping[str, int]) -> Iterator[str]:
+def describe_protocol(
+    task: Task, n: int | Mapping[str, int], bounds: str = results.BOOTSTRAP
+) -> Iterator[str]:
     """Describes how the scores of a task came about, and its classes if it has any."""
     split, targets = task.dataset.split, task.dataset.targets
     yield from results.describe_protocol(
@@ -54,6 +56,7 @@ def describe_protocol(task: Task, n: int | Mapping[str, int]) -> Iterator[str]:
         num_folds=len(split.folds),
         num_seeds=task.training.seeds,
         n=n,
+        bounds=bounds,
     )
     if task.labels:
         yield results.describe_classes(task.labels, targets.num_dropped, targets.num_unlabelled)
