@@ -68,7 +68,7 @@ def test_every_kind_of_row_stands_in_the_table(corpus, capsys):
     for row in encoders:
         assert re.search(rf"^ *{row} +-?0\.\d+ ± 0\.\d+", printed, re.MULTILINE)
     assert "2 folds x 2 seeds" in squeeze(printed)
-    assert "n: arousal 25, valence 32, dominance 32" in squeeze(printed)
+    assert "n: activation 25, valence 32, dominance 32" in squeeze(printed)
     tracked = find_runs("dimensional")
     assert len(tracked.parents) == 3
     assert len(tracked.children) == 3 * 2 * 2
