@@ -13,6 +13,7 @@ as PNG and page, and mlruns/. The demo corpus takes about three minutes.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,9 +53,8 @@ class LayersTable(Experiment[LayersSettings]):
 
     def title(self, settings: LayersSettings) -> str:
         """Names the corpus."""
-        return (
-            f"Which layer carries emotion: linear probe of frozen encoders; {settings.data.corpus}"
-        )
+        corpus = settings.data.corpus
+        return f"Which layer carries emotion: linear probe of frozen encoders; {corpus}"
 
     def show(self, settings: LayersSettings, runs: Sequence[RowRun]) -> "ResultsTable":
         """Shows a table for each corpus, then the curves."""
@@ -89,9 +89,8 @@ class LayersTable(Experiment[LayersSettings]):
             chosen = run.task.chosen.items()
             if counts := ", ".join(f"{layer} ({n})" for layer, n in chosen if n):
                 yield f"{run.settings.encoder}: layers that valid chose, and how often: {counts}"
-        yield from describe_pretraining(
-            [run.settings.encoder for run in runs], [settings.data.corpus]
-        )
+        encoders = [run.settings.encoder for run in runs]
+        yield from describe_pretraining(encoders, [settings.data.corpus])
         yield "layer 0 is what enters the first Transformer block; frames to their mean"
 
     def _draw(
@@ -109,9 +108,8 @@ class LayersTable(Experiment[LayersSettings]):
             for group, table in zip(groups, tables, strict=True)
         ]
         files = write_layer_curves(folder, panels, tables)
-        for run in [run for group in groups for run in group]:
-            for file in files:
-                run.run.log_file(file)
+        for run, file in product(chain(*groups), files):
+            run.run.log_file(file)
         print(f"curves: {', '.join(map(str, files))}")
 
 
