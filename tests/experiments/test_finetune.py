@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -158,11 +159,11 @@ def test_a_head_without_its_label_map_is_an_error(workplace, config, family):
     del settings["tuned_on"]["labels"]
     (folder / "config.json").write_text(json.dumps(settings))
     with pytest.raises(ValueError, match="03: the record .* lacks its label map; tune it again"):
-        read_tuned(folder, load_tunable)
+        read_tuned(folder, cast(Any, load_tunable))
     with pytest.raises(ValueError, match="lacks its label map"):
         probe(config, folder)
     with pytest.raises(ValueError, match="encoder: the checkpoint has no label map"):
-        read_tuned(Path(config.tuned.speech_encoder), load_tunable)
+        read_tuned(Path(config.tuned.speech_encoder), cast(Any, load_tunable))
 
 
 def test_a_command_that_was_killed_goes_on_within_the_fold(workplace, config, monkeypatch, capsys):

@@ -23,6 +23,7 @@ from conversation_emotion.settings.probes import LayersSettings
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.sentiment import ModalitySettings, SentimentSettings
 from conversation_emotion.settings.training import TrainingSettings
+from conversation_emotion.tasks.task import WindowTask
 from conversation_emotion.tracker import Memory
 from experiments import epc, sentiment, ser
 from experiments.tracking.runs import tracking_uri
@@ -142,5 +143,6 @@ def test_a_conversation_is_encoded_by_both_and_the_text_encoder(data, fusion_of)
 def test_sentiment_takes_both_next_to_the_text(data):
     features = ModalitySettings(modality=("speech+text",), speech_encoder=("fbank+mfcc",))
     task = sentiment.EXPERIMENT.task(SentimentSettings(data=data, features=features), Memory())
+    assert isinstance(task, WindowTask)
     [arrays] = task.inputs.arrays.values()
     assert list(arrays) == ["speech", "speech2", "text"]

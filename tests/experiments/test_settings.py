@@ -262,8 +262,9 @@ def test_a_sweep_of_pretrainings_reads_the_settings_of_its_probe(place, read, na
 
 
 def test_a_choice_reads_every_setting(place, read):
-    _, run = find_command("ser")
-    table = run(parse(SERSettings, [*MANIFEST, *QUICK, "--speech-encoder", "fbank", "mfcc"]))
+    table = ser.EXPERIMENT.run(
+        parse(SERSettings, [*MANIFEST, *QUICK, "--speech-encoder", "fbank", "mfcc"])
+    )
     read.clear()
     settings = ChooseSettings(runs=tuple(row.run_id for row in table.rows if row.kind == "model"))
     choose.run(settings)
@@ -392,7 +393,7 @@ def test_a_choice_follows_the_metric_that_selected_where_a_task_has_its_own(plac
 def test_fused_decisions_are_weighed_by_the_metric_that_selects(place, monkeypatch):
     asked = []
 
-    def pool(*given: object, metric: str) -> object:
+    def pool(*given: Any, metric: str) -> object:
         asked.append(metric)
         return real(*given, metric=metric)
 

@@ -23,7 +23,7 @@ from tests.tiny_experiment import EXPERIMENT, TinyConfig
 
 
 def load(name):
-    experiment = load_experiment(f"experiments.{name}")
+    experiment: Any = load_experiment(f"experiments.{name}")
     return experiment.search_space, experiment.settings()
 
 
