@@ -120,7 +120,8 @@ def read_runs(folder: Path) -> dict[str, object]:
                 text = Path(path).read_text("utf-8").splitlines()
                 ruled = next(n for n, line in enumerate(text) if line.strip().startswith("─"))
                 heads.append(text[ruled - 1].split())
-        record[str(run.info.run_name)] = {"metrics": dict(run.data.metrics), "heads": heads}
+        metrics = {name: x for name, x in run.data.metrics.items() if not name.endswith("seconds")}
+        record[str(run.info.run_name)] = {"metrics": metrics, "heads": heads}
     return record
 
 
