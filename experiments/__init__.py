@@ -1,1 +1,29 @@
 """Experiments: each file is one command; `python -m experiments` lists them."""
+
+import ast
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+"""The folder of the commands."""
+
+
+class Command(NamedTuple):
+    """A module that can be run, and what it is for."""
+
+    module: str
+    purpose: str
+
+
+def find_commands() -> dict[str, Command]:
+    """Returns the commands by name: the modules that define ``main``, none of them imported."""
+    commands = {}
+    for path in sorted(HERE.rglob("*.py")):
+        parts = path.relative_to(HERE).with_suffix("").parts
+        text = path.read_text("utf-8")
+        if re.search(r"^(def main\(|EXPERIMENT = )", text, re.MULTILINE) and parts != ("__main__",):
+            name = " ".join(part for part in parts if part != "__main__").replace("_", "-")
+            purpose = " ".join((ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].split())
+            commands[name] = Command(".".join(("experiments", *parts)), purpose)
+    return commands

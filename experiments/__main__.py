@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-from experiments.commandline import HERE, find_commands
+from experiments import HERE, find_commands
 
 
 def list_commands(program: str) -> str:

@@ -1,10 +1,8 @@
 """The command line from settings: flags, choices, help, and errors fit to read."""
 
-import ast
 import dataclasses
 import inspect
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +10,7 @@ from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple, NoReturn, TypeVar, get_type_hints
+from typing import NoReturn, TypeVar, get_type_hints
 
 import tyro
 
@@ -22,6 +20,7 @@ from conversation_emotion.settings.corpus import (
     find_corpus,
     list_corpora,
 )
+from experiments import find_commands
 
 Settings = TypeVar("Settings")
 
@@ -30,9 +29,6 @@ DEBUG = "CONVERSATION_EMOTION_DEBUG"
 
 HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 """PyTorch's own; it has to be set before the first tensor, and child processes inherit it."""
-
-HERE = Path(__file__).resolve().parent
-"""The folder of the commands."""
 
 INPUTS = {
     "root": "a folder of recordings or a table",
@@ -44,26 +40,6 @@ INPUTS = {
     "emobox_folds": "EmoBox's folder data/CORPUS",
 }
 """What the settings that name files or folders to read expect, unless a corpus describes it."""
-
-
-class Command(NamedTuple):
-    """A module that can be run, and what it is for."""
-
-    module: str
-    purpose: str
-
-
-def find_commands() -> dict[str, Command]:
-    """Returns the commands by name: the modules that define ``main``, none of them imported."""
-    commands = {}
-    for path in sorted(HERE.rglob("*.py")):
-        parts = path.relative_to(HERE).with_suffix("").parts
-        text = path.read_text("utf-8")
-        if re.search(r"^(def main\(|EXPERIMENT = )", text, re.MULTILINE) and parts != ("__main__",):
-            name = " ".join(part for part in parts if part != "__main__").replace("_", "-")
-            purpose = " ".join((ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].split())
-            commands[name] = Command(".".join(("experiments", *parts)), purpose)
-    return commands
 
 
 def parse(

@@ -44,6 +44,7 @@ class TinyConfig:
 class TinyExperiment:
     """How high is a parabola?"""
 
+    name = "tiny_experiment"
     settings = TinyConfig
 
     def search_space(self, trial: "optuna.trial.BaseTrial", settings: TinyConfig) -> TinyConfig:

@@ -76,7 +76,7 @@ def test_the_command_trains_reports_and_keeps_an_encoder(recordings, tmp_path, c
 
 def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(recordings, tmp_path):
     script = tmp_path / "command.py"
-    script.write_text("from experiments.pretrain_cpc import main\nmain()\n")
+    script.write_text("from experiments.pretrain_cpc import EXPERIMENT\nEXPERIMENT.main()\n")
     steps = ["--steps", "12", "--checkpoint-minutes", "0.0001"]
     command = [sys.executable, str(script), "--root", str(recordings), *ARGUMENTS, *steps]
     environment = {**os.environ, **ENVIRONMENT}

@@ -26,9 +26,9 @@ from conversation_emotion.tasks.emotion import UtteranceEmotion
 from conversation_emotion.tasks.sentiment import prepare_sentiment
 from conversation_emotion.tracker import Memory
 from conversation_emotion.training.cross_validation import train_fold, validate
-from experiments import choose, fusion, sentiment, ser
+from experiments import choose, find_commands, fusion, sentiment, ser
 from experiments.choose import ChooseSettings
-from experiments.commandline import find_commands, parse
+from experiments.commandline import parse
 from experiments.encoders import prepare_fine_tuning
 from experiments.sweep import __main__ as sweep
 from experiments.sweep.settings import SweepSettings

@@ -57,7 +57,7 @@ def postgres(tmp_path_factory) -> Iterator[str]:
     user: dict[str, str] = {}
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         user = {"user": "postgres"}
-        for part in (folder, *folder.parents[:2]):
+        for part in (folder, *folder.parents[:3]):
             part.chmod(0o755)
         shutil.chown(folder, "postgres")
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
