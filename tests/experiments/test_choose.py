@@ -118,7 +118,7 @@ def test_runs_of_different_metrics_need_a_flag():
 def test_the_metric_that_an_older_run_recorded_is_read(runs, recorded, metric):
     ids = (runs["fbank", "3"], runs["mfcc", "3"])
     client = find_runs("ser").client
-    folder = client.get_run(ids[0]).info.artifact_uri.removeprefix("file://")
+    folder = str(client.get_run(ids[0]).info.artifact_uri).removeprefix("file://")
     labels = Path(folder) / "label_map.json"
     kept = json.loads(labels.read_text("utf-8"))
     labels.write_text(json.dumps({key: kept[key] for key in kept if key != "select_by"}), "utf-8")
