@@ -86,7 +86,8 @@ def test_an_interrupted_training_continues_to_bit_equal_weights(tmp_path, last, 
     assert resumed.num_updates == whole.num_updates == 6 * -(-6 // accumulate)
     for name, tensor in expected.model.state_dict().items():
         assert torch.equal(tensor, fitted.model.state_dict()[name]), name
-    states = [torch.load(tmp_path / name / "state.pt")["model"] for name in ("whole", "cut")]
+    files = [tmp_path / name / "state.pt" for name in ("whole", "cut")]
+    states = [torch.load(file, weights_only=True)["model"] for file in files]
     for name, tensor in states[0].items():
         assert torch.equal(tensor, states[1][name]), f"{name} after the last epoch"
 
