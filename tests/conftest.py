@@ -11,6 +11,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads this once, at its i
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes beside each other share the cores
 
 
+def pytest_runtest_setup() -> None:
+    """Shares the tables of tracking stores, once MLflow was imported by a test."""
+    if "mlflow.store.db.utils" in sys.modules:
+        from tests.tracked import share_tables
+
+        share_tables()
+
+
 @pytest.fixture(autouse=True)
 def forget_the_accelerator() -> Iterator[None]:
     """Lets every test choose its own precision; accelerate keeps the first for the process."""

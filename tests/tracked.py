@@ -31,6 +31,11 @@ def _copy_tables(engine: Engine) -> None:
         _template.backup(sqlite3.connect(place))
 
 
+def share_tables() -> None:
+    """Lets every new store of this process take its tables from the first one."""
+    utils._initialize_tables = _copy_tables
+
+
 class Tracked(NamedTuple):
     """The client of the store, the runs of commands, and those of their trainings."""
 
@@ -64,7 +69,6 @@ def in_folder(folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONVERSATION_EMOTION_CACHE", str(folder.parent / "shared-cache"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(utils, "_initialize_tables", _copy_tables)
         patch.chdir(folder)
         yield
 
