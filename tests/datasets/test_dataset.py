@@ -18,6 +18,7 @@ from conversation_emotion.tasks.prepare import prepare_prediction, prepare_recog
 from conversation_emotion.tracker import Memory
 from conversation_emotion.utterances.table import validate_utterances
 from experiments.ser import EXPERIMENT
+from tests.small_corpus import write_corpus
 
 SPEEDS = (0.9, 1.1)
 
@@ -85,12 +86,14 @@ def test_what_is_in_no_train_part_is_not_copied(tmp_path):
 
 
 def test_the_features_of_each_copy_are_those_of_its_speed(workplace):
-    task = prepare_recognition(SERSettings(data=CorpusSettings(speeds=SPEEDS)), Memory())
-    table = task.dataset.utterances
-    same = np.flatnonzero(table["utterance_id"].str.split("@").str[0] == table["utterance_id"][0])
+    write_corpus(workplace, num_train=1)
+    data = CorpusSettings(corpus="manifest", root=workplace, speeds=SPEEDS)
+    task = prepare_recognition(SERSettings(data=data), Memory())
+    table, (fold,) = task.dataset.utterances, task.dataset.split.folds
+    names = table["utterance_id"].str.split("@").str[0]
+    same = np.flatnonzero(names == names[fold.train[0]])
     assert table["speed"][same].tolist() == [1, 0.9, 1.1]
-    arrays = task.inputs.arrays[task.dataset.split.folds[0].name]["speech"]
-    states, _ = arrays.gather(torch.from_numpy(same))
+    states, _ = task.inputs.arrays[fold.name]["speech"].gather(torch.from_numpy(same))
     for one, other in combinations(states, 2):
         assert not torch.allclose(one, other, rtol=1e-2)
 
@@ -111,8 +114,10 @@ def test_a_conversation_is_copied_whole():
 
 
 def test_the_table_reports_that_train_holds_copies(workplace, capsys):
-    training = TrainingSettings(epochs=1, resamples=10)
-    EXPERIMENT.run(SERSettings(data=CorpusSettings(speeds=(1.1,)), training=training))
+    table = write_corpus(workplace, num_train=1)
+    data = CorpusSettings(corpus="manifest", root=workplace, speeds=(1.1,))
+    EXPERIMENT.run(SERSettings(data=data, training=TrainingSettings(epochs=1, resamples=10)))
     printed = capsys.readouterr().out
     assert "note: train also holds copies at speeds 1.1" in printed
-    assert "1,105 utterances read" in printed
+    count = len(table) + (table["split"] == "train").sum()
+    assert f"{count} of {count} utterances have it" in printed

@@ -9,24 +9,28 @@ import time
 import torch
 from safetensors.torch import load_file
 
+from experiments import commandline
+from experiments.finetune import EXPERIMENT
 from tests.experiments.test_finetune import write_corpus, write_encoder
 
 
-def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(tmp_path):
+def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(tmp_path, monkeypatch, capsys):
     root = tmp_path / "EmoDB"
     write_corpus(root)
-    command = [
-        *(sys.executable, "-m", "experiments.finetune", "--corpus", "emodb", "--root", str(root)),
+    flags = [
+        *("--corpus", "emodb", "--root", str(root)),
         *("--speech-encoder", write_encoder(tmp_path / "encoder"), "--max-folds", "1"),
         *("--epochs", "6", "--patience", "6", "--resamples", "50"),
     ]
     places = {name: tmp_path / name for name in ("killed", "whole")}
     for place in places.values():
         place.mkdir()
-    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}
-    environment.pop("MLFLOW_TRACKING_URI", None)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("PYTHONPATH", os.getcwd())
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
-    process = subprocess.Popen(command, cwd=places["killed"], env=environment)
+    command = [sys.executable, "-m", "experiments.finetune", *flags]
+    process = subprocess.Popen(command, cwd=places["killed"])
     while not (states := list(places["killed"].glob("mlruns/finetuning/*/seed0/*/state.pt"))):
         assert process.poll() is None
         time.sleep(0.01)
@@ -36,11 +40,9 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(tmp_path):
     assert 1 <= done < 6
 
     for place in places.values():
-        ended = subprocess.run(
-            command, cwd=place, env=environment, capture_output=True, text=True, check=False
-        )
-        assert ended.returncode == 0, ended.stderr
-        assert ("resuming run" in ended.stdout) == (place == places["killed"])
+        monkeypatch.chdir(place)
+        EXPERIMENT.run(commandline.parse(EXPERIMENT.settings, flags))
+        assert ("resuming run" in capsys.readouterr().out) == (place == places["killed"])
     resumed, whole = (
         load_file(next(place.glob("mlruns/finetuning/*/encoders/03/model.safetensors")))
         for place in places.values()

@@ -74,13 +74,12 @@ def test_the_command_trains_reports_and_keeps_an_encoder(recordings, tmp_path, c
     assert [point.step for point in curve] == [1, 10]
 
 
-def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(recordings, tmp_path):
+def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(recordings, tmp_path, capsys):
     script = tmp_path / "command.py"
     script.write_text("from experiments.pretrain_cpc import EXPERIMENT\nEXPERIMENT.main()\n")
     steps = ["--steps", "12", "--checkpoint-minutes", "0.0001"]
     command = [sys.executable, str(script), "--root", str(recordings), *ARGUMENTS, *steps]
-    environment = {**os.environ, **ENVIRONMENT}
-    process = subprocess.Popen(command, env=environment)
+    process = subprocess.Popen(command, env={**os.environ, **ENVIRONMENT})
     while not (checkpoints := list(tmp_path.glob("mlruns/pretraining/*/checkpoint.pt"))):
         assert process.poll() is None
         time.sleep(0.02)
@@ -88,13 +87,12 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(recordings, tmp
     process.wait()
     assert torch.load(checkpoints[0], weights_only=True)["progress"]["step"] < 12
 
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert "12 of 12 updates" in ended.stdout, ended.stderr
+    EXPERIMENT.run(configure(recordings, *steps))
+    assert "12 of 12 updates" in capsys.readouterr().out
     (found,) = find_runs(tmp_path)
     assert found.info.status == "FINISHED"
     resumed = load_speech_encoder(str(checkpoints[0].parent / "encoder"))
-    whole = [*command, "--output", str(tmp_path / "whole")]
-    subprocess.run(whole, env=environment, capture_output=True, check=True)
+    EXPERIMENT.run(configure(recordings, *steps, "--output", str(tmp_path / "whole")))
     assert load_speech_encoder(str(tmp_path / "whole")).identity == resumed.identity
 
 

@@ -112,7 +112,9 @@ def command(recordings, tmp_path) -> list[str]:
     return [str(script), "--root", str(recordings), *ARGUMENTS]
 
 
-def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(command, tmp_path):
+def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(
+    command, recordings, tmp_path, capsys
+):
     steps = ["--steps", "60", "--checkpoint-minutes", "0.0001"]
     process = subprocess.Popen(
         [sys.executable, *command, *steps], env={**os.environ, **ENVIRONMENT}
@@ -125,13 +127,14 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(command, tmp_pa
     state = torch.load(checkpoints[0], weights_only=True)
     assert state["progress"]["step"] < 60
 
-    printed = start(sys.executable, *command, *steps)
+    EXPERIMENT.run(configure(recordings, *steps))
+    printed = capsys.readouterr().out
     assert "resuming run" in printed
     assert "60 of 60 updates" in printed
     (found,) = find_runs(tmp_path)
     assert found.info.status == "FINISHED"
     resumed = load_speech_encoder(str(checkpoints[0].parent / "encoder"))
-    start(sys.executable, *command, *steps, "--output", str(tmp_path / "whole"))
+    EXPERIMENT.run(configure(recordings, *steps, "--output", str(tmp_path / "whole")))
     assert load_speech_encoder(str(tmp_path / "whole")).identity == resumed.identity
 
 
