@@ -13,12 +13,7 @@ from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter
 from pydantic.dataclasses import dataclass
 from rich.console import Console
 
-from conversation_emotion.evaluation.metrics import (
-    ClassScore,
-    Interval,
-    count_targets,
-    describe_metric,
-)
+from conversation_emotion.evaluation.metrics import ClassScore, Interval, describe_metric
 from conversation_emotion.evaluation.rendering import (
     Cell,
     Line,
@@ -200,10 +195,8 @@ class ResultsTable:
         for row in self.rows:
             written = json.loads(_ROW.dump_json(row))
             fixed = {
-                name: json.dumps(written[name])
-                if isinstance(written[name], dict)
-                else written[name]
-                for name in order
+                name: json.dumps(value) if isinstance(value, dict) else value
+                for name, value in written.items()
             }
             numbers = {name: found._asdict() for name, found in row.metrics.items()}
             numbers |= {
@@ -352,18 +345,16 @@ def compare_rows(
     tested = {name: table[table["part"] == "test"] for name, table in tables.items()}
     rows = []
     for one, other in combinations(tested, 2):
-        found = compare_predictions(
+        difference, p_value = compare_predictions(
             tested[one], tested[other], len(labels), num_resamples=num_resamples
         )
-        n = count_targets(tested[one])
-        difference = Interval(found.score, found.low, found.high, 0.0, n)
         rows.append(
             RowResult(
                 name=f"{one} - {other}",
                 kind="reference",
                 metrics={"difference": difference},
-                values={"p_value": found.p_value},
-                n=n,
+                values={"p_value": p_value},
+                n=difference.n,
             )
         )
     return ResultsTable(
