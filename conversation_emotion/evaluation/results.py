@@ -40,9 +40,8 @@ def _read_number(value: object) -> object:
 
 
 def _read_record(value: object) -> object:
-    if not isinstance(value, dict):
-        return value
-    return {name: _read_number(number) for name, number in value.items()}
+    is_record = isinstance(value, dict)
+    return {name: _read_number(one) for name, one in value.items()} if is_record else value
 
 
 _AS_RECORD = (BeforeValidator(_read_record), PlainSerializer(lambda record: record._asdict()))
@@ -287,9 +286,10 @@ def describe_protocol(
         n: Target utterances, or those of each part by its name.
         bounds: What the numbers in brackets are.
     """
-    parts = {} if isinstance(n, int) else n
-    counts = ": " + ", ".join(f"{name} {count:,}" for name, count in parts.items())
-    counts = f" = {n:,}" if isinstance(n, int) else counts
+    if isinstance(n, int):
+        counts = f" = {n:,}"
+    else:
+        counts = ": " + ", ".join(f"{name} {count:,}" for name, count in n.items())
     trainings = f"{_count(num_folds, 'fold')} x {_count(num_seeds, 'seed')}"
     mean = "score of" if num_folds * num_seeds == 1 else "mean ± deviation over"
     yield f"{mean} {trainings} [{bounds}], n{counts}"
@@ -300,10 +300,7 @@ def describe_protocol(
 def describe_classes(labels: Sequence[str], dropped: Mapping[str, int], num_unlabelled: int) -> str:
     """Describes the classes, and the utterances that are no targets.
 
-    Args:
-        labels: Names of the classes.
-        dropped: Utterances of emotions that belong to no class, by emotion.
-        num_unlabelled: Utterances without an emotion.
+    ``dropped`` counts the utterances of emotions that belong to no class, by emotion.
     """
     left_out = ", ".join(f"{count:,} {name}" for name, count in dropped.items()) or "none"
     return (
