@@ -71,19 +71,13 @@ class RowResult:
     """Raised whenever scores of a task are no longer comparable."""
 
     protocol: str = ""
-    """Name of the split."""
-
     corpus: str = ""
-    """Corpus that is tested on."""
-
     label_set: str = ""
-    """Name of the label map."""
+    """Names of the split, of the corpus that is tested on, and of the label map."""
 
     modality: str = ""
-    """Modalities of the input."""
-
     encoder: str = ""
-    """Encoder, or encoders, of the input."""
+    """Modalities and encoders of the input."""
 
     settings: dict[str, str] = field(default_factory=dict)
     """Every setting by its name, written as on the command line."""
@@ -98,22 +92,16 @@ class RowResult:
     """Recall and F1 of each class by its label."""
 
     num_folds: int = 0
-    """Folds that were trained."""
-
     num_seeds: int = 0
-    """Trainings of each fold."""
+    """Folds that were trained, and trainings of each."""
 
     n: int = 0
     """Target utterances, each counted once."""
 
     command: str = ""
-    """Shell command that gives the row."""
-
     commit: str = ""
-    """Commit of the code."""
-
     run_id: str = ""
-    """Run in the tracking."""
+    """Shell command that gives the row, commit of the code, and run in the tracking."""
 
     source: str = ""
     """Where a published figure comes from."""
