@@ -1,12 +1,11 @@
 """The public API: corpora, features, tasks, cross-validation and predictions in a few lines."""
 
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from conversation_emotion.datasets.dataset import Dataset, assemble_dataset, choose_split
+from conversation_emotion.datasets.dataset import Dataset, split_dataset
 from conversation_emotion.datasets.windows import single_utterances
 from conversation_emotion.evaluation.metrics import METRICS
 from conversation_emotion.evaluation.results import ResultsTable
@@ -22,7 +21,7 @@ from conversation_emotion.settings.flags import format_settings
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
 from conversation_emotion.settings.recognition import probe_training
 from conversation_emotion.settings.training import TrainingSettings
-from conversation_emotion.tasks.emotion import Classification, TurnEmotion, UtteranceEmotion
+from conversation_emotion.tasks.emotion import TurnEmotion, UtteranceEmotion
 from conversation_emotion.tasks.prepare import find_windows, join_features
 from conversation_emotion.tasks.task import MODEL
 from conversation_emotion.tracker import MemoryTracker, ParentTracker
@@ -55,10 +54,9 @@ def make_dataset(
     name = name if name in list_corpora() else "manifest"
     source = find_corpus(name)
     settings = CorpusSettings(corpus=name, root=Path(), split=split or "auto")
-    wanted = labels or source.labels
-    label_map = find_label_map(name, wanted, corpus["emotion"], source.label_maps)
-    dataset = assemble_dataset(corpus, label_map, partial(choose_split, settings=settings))
-    return dataset.first(max_folds)
+    label_set = labels or source.labels
+    label_map = find_label_map(name, label_set, corpus["emotion"], source.label_maps)
+    return split_dataset(corpus, label_map, settings, max_folds)
 
 
 @dataclass(frozen=True)
@@ -133,23 +131,20 @@ def cross_validate(
     Returns:
         A row for the model and one for each baseline, with intervals.
     """
-    prepared: Classification = task.prepare(split)
+    prepared = task.prepare(split)
+    features = prepared.features
     tracker = tracker or MemoryTracker()
     predictions = train_folds(prepared, tracker)
     scores = evaluate(prepared, predictions, tracker)
-    if isinstance(task, EmotionRecognition):
-        encoder, modality = task.encoder, "speech"
-    else:
-        encoder, modality = task.features.speech_encoder, task.features.modality
     rows = [
         record_row(
             prepared,
             predictions,
             metrics,
             system=system,
-            name=encoder if system == MODEL else system,
-            modality=modality,
-            encoder=encoder,
+            name=features.speech_encoder if system == MODEL else system,
+            modality=features.modality,
+            encoder=features.speech_encoder,
             settings={**format_settings(task.model), **format_settings(task.training)},
             run_id=tracker.run_id,
         )

@@ -180,12 +180,13 @@ class Experiment(ABC, Generic[Settings]):
 
     def train(self, job: Job, before: Sequence[RowRun]) -> RowRun:
         """Trains each fold and seed of a row and scores it; ``before`` are the rows above it."""
+        from conversation_emotion.inference.best_model import KeepBest
         from conversation_emotion.training.cross_validation import cross_validate, evaluate
 
         del before
         task, parent = job.task, job.run
         register = getattr(job.settings, "register", None)
-        keep = _keep_best(task) if register is not None else None
+        keep = KeepBest(task) if register is not None else None
         predictions = cross_validate(
             task,
             parent,
@@ -302,26 +303,3 @@ def show_table(table: "ResultsTable", runs: "Sequence[ParentRun]", name: str | N
 def training_folder(parent: "ParentRun") -> Path:
     """Returns the folder of a run's training states and encoders, below ``mlruns``."""
     return Path.cwd() / "mlruns" / "finetuning" / parent.run_id
-
-
-def _keep_best(task: "Task") -> Any:
-    """Returns what keeps each model that is better on valid than all before it."""
-    from conversation_emotion.datasets.encoder_families import find_family
-    from conversation_emotion.features.sources import list_sources
-    from conversation_emotion.inference.best_model import KeepBest
-    from conversation_emotion.tasks.emotion import TurnEmotion, UtteranceEmotion
-
-    assert isinstance(task, TurnEmotion | UtteranceEmotion)
-    names = [source.encoder for source in list_sources(task.features).values()]
-    families = {name: find_family(name, task.dataset) for name in names}
-    keep = KeepBest(
-        model=task.model,
-        features=task.features,
-        label_map=task.dataset.label_map,
-        emotions=task.dataset.emotion_labels,
-        split=task.dataset.split,
-        num_trainings=len(task.dataset.split.folds) * task.training.seeds,
-        select_by=task.select_by,
-        families={name: family for name, family in families.items() if family},
-    )
-    return lambda trained, run: keep(run, trained.model, trained.predictions)

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from conversation_emotion.evaluation.bootstrap import Numbers, bootstrap, sum_by_dialogue
+from conversation_emotion.evaluation.bootstrap import Numbers, bootstrap
 from conversation_emotion.evaluation.metrics import Interval, count_targets, summarise
 
 DIMENSIONS = ("arousal", "valence", "dominance")
@@ -57,12 +57,7 @@ def concordance_loss(predictions: Tensor, ratings: Tensor, weights: Tensor) -> T
 
 
 def score_regression(
-    predictions: pd.DataFrame,
-    target: str,
-    predicted: str,
-    *,
-    num_resamples: int = 2000,
-    seed: int = 0,
+    predictions: pd.DataFrame, target: str, predicted: str, *, num_resamples: int = 2000
 ) -> dict[str, Interval]:
     """Scores predicted numbers by all `REGRESSION_METRICS`, with 95 % intervals over dialogues.
 
@@ -75,14 +70,11 @@ def score_regression(
         target: Column of the true numbers, missing where there is none.
         predicted: Column of the predicted ones.
         num_resamples: Bootstrap resamples.
-        seed: Seed of the resampling.
     """
-
-    def add_up(part: pd.DataFrame, num_dialogues: int) -> Numbers:
-        return _sum_moments(part, target, predicted, num_dialogues)
-
     known = predictions[predictions[target].notna()]
-    resamples = bootstrap(predictions, add_up, _agree, num_resamples=num_resamples, seed=seed)
+    resamples = bootstrap(
+        predictions, lambda part: _find_moments(part, target, predicted), _agree, num_resamples
+    )
     return summarise(resamples, dict.fromkeys(REGRESSION_METRICS, count_targets(known)))
 
 
@@ -91,29 +83,23 @@ def score_ratings(
     dimensions: Sequence[str] = DIMENSIONS,
     *,
     num_resamples: int = 2000,
-    seed: int = 0,
 ) -> dict[str, Interval]:
-    """Scores predicted ratings by their CCC, with 95 % intervals over dialogues.
-
-    The CCC of a fold and seed is that of all its utterances at once.
+    """Scores predicted ratings by their CCC as `score_regression` does.
 
     Args:
         predictions: Columns ``fold``, ``seed``, ``dialogue_id`` and ``utterance_id``; for each
             dimension ``NAME`` with the ratings, missing where there is none, and
             ``predicted_NAME``.
-        dimensions: Names of the dimensions.
+        dimensions: Names of the dimensions (D).
         num_resamples: Bootstrap resamples.
-        seed: Seed of the resampling.
 
     Returns:
         An interval ``ccc_NAME`` for each dimension, and for their mean ``ccc_mean``.
     """
 
-    def add_up(part: pd.DataFrame, num_dialogues: int) -> Numbers:
-        moments = [
-            _sum_moments(part, name, f"predicted_{name}", num_dialogues) for name in dimensions
-        ]
-        return np.stack(moments, axis=1)
+    def find_moments(part: pd.DataFrame) -> Numbers:
+        found = [_find_moments(part, name, f"predicted_{name}") for name in dimensions]
+        return np.stack(found, axis=1)  # (N, D, 7)
 
     def score(moments: Numbers) -> Numbers:
         scores = _agree(moments)[REGRESSION_METRICS.index("ccc")]
@@ -122,20 +108,20 @@ def score_ratings(
     counts = {
         f"ccc_{name}": count_targets(predictions[predictions[name].notna()]) for name in dimensions
     }
-    resamples = bootstrap(predictions, add_up, score, num_resamples=num_resamples, seed=seed)
+    resamples = bootstrap(predictions, find_moments, score, num_resamples)
     return summarise(resamples, {**counts, "ccc_mean": count_targets(predictions)})
 
 
-def _sum_moments(part: pd.DataFrame, target: str, predicted: str, num_dialogues: int) -> Numbers:
-    """Sums 1, x, y, x², y², xy and |x - y| over the targets of each dialogue -> (dialogues, 7)."""
-    known = part[part[target].notna()]
-    x, y = known[predicted].to_numpy(np.float64), known[target].to_numpy(np.float64)
+def _find_moments(part: pd.DataFrame, target: str, predicted: str) -> Numbers:
+    """Returns 1, x, y, x², y², xy and |x - y| of each row, zeros without a target: (N, 7)."""
+    is_known = part[target].notna().to_numpy()
+    x, y = part[predicted].to_numpy(np.float64), part[target].to_numpy(np.float64)
     error = abs(x - y)
     # No score changes if both are moved; small numbers keep the sums of squares exact.
-    origin = y.mean() if len(y) else 0.0
+    origin = y[is_known].mean() if is_known.any() else 0.0
     x, y = x - origin, y - origin
-    terms = np.stack([np.ones_like(x), x, y, x**2, y**2, x * y, error], axis=1)
-    return sum_by_dialogue(known, terms, num_dialogues)
+    moments = np.stack([np.ones_like(x), x, y, x**2, y**2, x * y, error], axis=1)
+    return np.where(is_known[:, np.newaxis], moments, 0.0)
 
 
 def _agree(moments: Numbers) -> Numbers:

@@ -48,12 +48,9 @@ def resolve_metric(select_by: str) -> str:
 
 
 def score_part(predictions: pd.DataFrame, part: str, metric: str) -> float:
-    """Scores one part of predictions.
+    """Scores the part ``valid`` or ``test`` by one of `metrics.METRICS`, larger is better.
 
-    Args:
-        predictions: Columns ``part``, ``target`` and ``predicted``.
-        part: ``valid`` or ``test``.
-        metric: One of `conversation_emotion.evaluation.metrics.METRICS`; larger is better.
+    The predictions have the columns ``part``, ``target`` and ``predicted``.
     """
     rows = predictions[predictions["part"] == part]
     targets, predicted = rows["target"].to_numpy(), rows["predicted"].to_numpy()

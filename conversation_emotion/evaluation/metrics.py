@@ -4,7 +4,7 @@ A confusion matrix counts targets in rows and predictions in columns. Metrics of
 1 and are vectorised over leading axes: (..., C, C) -> (...).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -54,52 +54,44 @@ class MetricDescription:
     """What a metric is called and how its numbers are written.
 
     Attributes:
-        name: Its one name, in settings, tracking and results alike.
         title: Head of its column.
         is_percent: Whether a share is written in percent.
         digits: Digits behind the point.
-        higher_is_better: None where a number is neither good nor bad.
         is_signed: Whether a plus is written, as for differences.
     """
 
-    name: str
     title: str
     is_percent: bool = True
     digits: int = 1
-    higher_is_better: bool | None = True
     is_signed: bool = False
 
 
-def _number(name: str, title: str, digits: int = 3) -> MetricDescription:
-    return MetricDescription(name=name, title=title, is_percent=False, digits=digits)
+def _number(title: str, digits: int = 3) -> MetricDescription:
+    return MetricDescription(title=title, is_percent=False, digits=digits)
 
 
-_DESCRIPTIONS = (
-    MetricDescription(name="uar", title="UAR"),
-    MetricDescription(name="macro_f1", title="macro F1"),
-    MetricDescription(name="wa", title="WA"),
-    MetricDescription(name="weighted_f1", title="weighted F1"),
-    _number("pearson", "Pearson r"),
-    MetricDescription(
-        name="mae", title="absolute error", is_percent=False, digits=3, higher_is_better=False
-    ),
-    _number("ccc", "CCC"),
-    _number("ccc_mean", "mean CCC"),
-    _number("ccc_arousal", "activation"),
-    _number("ccc_valence", "valence"),
-    _number("ccc_dominance", "dominance"),
-    MetricDescription(name="wer", title="WER", higher_is_better=False),
-    _number("silhouette_arousal", "silhouette, arousal", 2),
-    _number("compactness_arousal", "compactness, arousal", 2),
-    _number("silhouette_emotion", "silhouette, emotion", 2),
-    _number("compactness_emotion", "compactness, emotion", 2),
-    MetricDescription(name="weight_in_sum", title="weight in the sum", higher_is_better=None),
-    MetricDescription(name="difference", title="difference", is_signed=True, higher_is_better=None),
-    MetricDescription(name="p_value", title="p", is_percent=False, digits=3, higher_is_better=None),
-)
-
-METRIC_DESCRIPTIONS = {description.name: description for description in _DESCRIPTIONS}
-"""Every metric of a results table by its name."""
+METRIC_DESCRIPTIONS = {
+    "uar": MetricDescription(title="UAR"),
+    "macro_f1": MetricDescription(title="macro F1"),
+    "wa": MetricDescription(title="WA"),
+    "weighted_f1": MetricDescription(title="weighted F1"),
+    "pearson": _number("Pearson r"),
+    "mae": _number("absolute error"),
+    "ccc": _number("CCC"),
+    "ccc_mean": _number("mean CCC"),
+    "ccc_arousal": _number("activation"),
+    "ccc_valence": _number("valence"),
+    "ccc_dominance": _number("dominance"),
+    "wer": MetricDescription(title="WER"),
+    "silhouette_arousal": _number("silhouette, arousal", 2),
+    "compactness_arousal": _number("compactness, arousal", 2),
+    "silhouette_emotion": _number("silhouette, emotion", 2),
+    "compactness_emotion": _number("compactness, emotion", 2),
+    "weight_in_sum": MetricDescription(title="weight in the sum"),
+    "difference": MetricDescription(title="difference", is_signed=True),
+    "p_value": _number("p"),
+}
+"""Every metric by its one name, in settings, tracking and results alike."""
 
 
 def describe_metric(name: str) -> MetricDescription:
@@ -159,7 +151,7 @@ METRICS: dict[str, Callable[[Counts], Numbers]] = {
 
 
 def score_predictions(
-    predictions: pd.DataFrame, num_classes: int, *, num_resamples: int = 2000, seed: int = 0
+    predictions: pd.DataFrame, num_classes: int, *, num_resamples: int = 2000
 ) -> dict[str, Interval]:
     """Scores predicted classes by all `METRICS`, with 95 % intervals over dialogues.
 
@@ -168,35 +160,25 @@ def score_predictions(
             ``predicted``.
         num_classes: Number of classes (C).
         num_resamples: Bootstrap resamples.
-        seed: Seed of the resampling.
     """
-    resamples = bootstrap_classes(
-        predictions, num_classes, METRICS, num_resamples=num_resamples, seed=seed
-    )
+    resamples = bootstrap_classes(predictions, num_classes, METRICS, num_resamples)
     return summarise(resamples, dict.fromkeys(METRICS, count_targets(predictions)))
 
 
 def bootstrap_classes(
-    predictions: pd.DataFrame,
-    num_classes: int,
-    metrics: Iterable[str],
-    *,
-    num_resamples: int,
-    seed: int,
+    predictions: pd.DataFrame, num_classes: int, metrics: Collection[str], num_resamples: int
 ) -> Resamples:
     """Resamples some of `METRICS`; `score_predictions` explains the arguments."""
-    chosen = [METRICS[name] for name in metrics]
 
-    def count(part: pd.DataFrame, num_dialogues: int) -> Numbers:
-        counts = np.zeros((num_dialogues, num_classes, num_classes))
-        np.add.at(counts, (part["dialogue"], part["target"], part["predicted"]), 1)
-        return counts.reshape(num_dialogues, -1)
+    def count(part: pd.DataFrame) -> Numbers:
+        cells = part["target"].to_numpy() * num_classes + part["predicted"].to_numpy()
+        return np.eye(num_classes**2)[cells]
 
     def score(counts: Numbers) -> Numbers:
         confusions = counts.reshape(*counts.shape[:-1], num_classes, num_classes)
-        return np.stack([metric(confusions) for metric in chosen])
+        return np.stack([METRICS[name](confusions) for name in metrics])
 
-    return bootstrap(predictions, count, score, num_resamples=num_resamples, seed=seed)
+    return bootstrap(predictions, count, score, num_resamples)
 
 
 def score_classes(predictions: pd.DataFrame, labels: Sequence[str]) -> dict[str, ClassScore]:
@@ -209,17 +191,13 @@ def score_classes(predictions: pd.DataFrame, labels: Sequence[str]) -> dict[str,
     confusions = count_confusions(
         predictions["target"].to_numpy(), predictions["predicted"].to_numpy(), len(labels)
     )
-    once = predictions.drop_duplicates(["fold", "utterance_id"])["target"]
-    support = np.bincount(once.to_numpy(), minlength=len(labels))
     hits, targets, predicted = np.diag(confusions), confusions.sum(axis=1), confusions.sum(axis=0)
-    return {
-        label: ClassScore(
-            _ratio(hits[number], targets[number]),
-            _ratio(2 * hits[number], targets[number] + predicted[number]),
-            int(support[number]),
-        )
-        for number, label in enumerate(labels)
-    }
+    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of a class that does not occur
+        recalls, f1_scores = hits / targets, 2 * hits / (targets + predicted)
+    once = predictions.drop_duplicates(["fold", "utterance_id"])["target"]
+    supports = np.bincount(once.to_numpy(), minlength=len(labels))
+    found = zip(recalls.tolist(), f1_scores.tolist(), supports.tolist(), strict=True)
+    return dict(zip(labels, map(ClassScore._make, found), strict=True))
 
 
 def count_targets(predictions: pd.DataFrame) -> int:
@@ -246,7 +224,3 @@ def summarise(resamples: Resamples, counts: dict[str, int]) -> dict[str, Interva
 
 def _diagonal(confusions: Counts) -> Numbers:
     return np.diagonal(confusions, axis1=-2, axis2=-1).astype(np.float64)
-
-
-def _ratio(part: int, whole: int) -> float:
-    return float(part / whole) if whole else float("nan")

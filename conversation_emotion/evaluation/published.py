@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import field
 from functools import cache
 from pathlib import Path
@@ -31,39 +31,32 @@ def find_published(task: str, **keys: object) -> list[RowResult]:
     Raises:
         ValueError: No figures are published for the task.
     """
-    rows = [row for row in read_figures() if row.task == task]
-    if not rows:
-        tasks = ", ".join(sorted({row.task for row in read_figures()}))
-        raise ValueError(f"no published figures of task {task!r}; choose from {tasks}")
-    wanted = {name: str(value) for name, value in keys.items()}
-    data = ("corpus", "label_set", "modality")
+    figures = read_figures()
+    tasks = {row.task for row in figures}
+    if task not in tasks:
+        raise ValueError(
+            f"no published figures of task {task!r}; choose from {', '.join(sorted(tasks))}"
+        )
+    wanted = {"task": task, **{name: str(value) for name, value in keys.items()}}
+    data = ("task", "corpus", "label_set", "modality")
     return [
         row
-        for row in rows
+        for row in figures
         if wanted.items() <= {**row.settings, **{name: getattr(row, name) for name in data}}.items()
     ]
 
 
-def find_pretraining(encoder: str, corpora: Iterable[str]) -> dict[str, str]:
-    """Returns on which corpora an encoder was pre-trained, as far as published.
+def describe_pretraining(encoders: Iterable[str], corpora: Collection[str]) -> Iterator[str]:
+    """Describes which of the corpora each encoder was pre-trained on, as far as published.
 
-    Args:
-        encoder: Name of one encoder, or a path that ends in it.
-        corpora: Names to look for.
-
-    Returns:
-        What it was given of each such corpus.
+    Every encoder, a name or a path that ends in it, is described once.
     """
-    given = _read(FILE).pretraining.get(Path(encoder).name, {})
-    return {corpus: given[corpus] for corpus in corpora if corpus in given}
-
-
-def describe_pretraining(encoders: Iterable[str], corpora: Iterable[str]) -> Iterator[str]:
-    """Describes which of the corpora each encoder was pre-trained on, an encoder once."""
-    corpora = list(corpora)
+    pretraining = _read(FILE).pretraining
     for encoder in dict.fromkeys(part for name in encoders for part in split_encoder(name)):
-        for corpus, what in find_pretraining(encoder, corpora).items():
-            yield f"{encoder} was pre-trained on {corpus}: {what}"
+        given = pretraining.get(Path(encoder).name, {})
+        for corpus in corpora:
+            if corpus in given:
+                yield f"{encoder} was pre-trained on {corpus}: {given[corpus]}"
 
 
 @cache

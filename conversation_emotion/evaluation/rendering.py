@@ -100,40 +100,26 @@ def render_table(
         width: Columns of the text, `MIN_WIDTH` at least.
     """
     width = max(width, MIN_WIDTH)
+    names = [corner, *(line.name for line in lines)]
+    space = width - _least_name_width(names, width)
+    rows, widths = [], []
+    for separator in (" ", "\n"):
+        rows = [[separator.join(cell).rstrip() for cell in line.cells] for line in lines]
+        widths = [_number_width(head, [row[n] for row in rows]) for n, head in enumerate(heads)]
+        if sum(columns + _GAP for columns in widths) <= space:
+            break
     file = io.StringIO()
     console = Console(file=file, width=width, color_system=None, force_jupyter=False)
     console.print(_plain(title))
-    names = [corner, *(line.name for line in lines)]
-    stacked, blocks = _lay_out(names, heads, lines, width)
-    for block in blocks:
+    for block in _split_into_blocks(widths, space):
         console.print()
-        console.print(_draw(corner, heads, lines, block, width, is_stacked=stacked))
+        console.print(_draw(names, heads, rows, {n: widths[n] for n in block}, width))
     console.print()
     for note in notes:
         console.print(_plain(note))
     for command in commands:
         file.write("\n".join(_wrap_command(command, width)) + "\n")
     return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
-
-
-def _lay_out(
-    names: Sequence[str], heads: Sequence[str], lines: Sequence[Line], width: int
-) -> tuple[bool, list[list[int]]]:
-    """Decides whether cells are stacked, and which columns each block has."""
-    space = width - _least_name_width(names, width)
-    everything = list(range(len(heads)))
-    if sum(_cell_width(heads, lines, n, False) + _GAP for n in everything) <= space:
-        return False, [everything]
-    blocks: list[list[int]] = []
-    left = 0
-    for number in everything:
-        needed = _cell_width(heads, lines, number, True) + _GAP
-        if needed > left:
-            blocks.append([])
-            left = space
-        blocks[-1].append(number)
-        left -= needed
-    return True, blocks
 
 
 def _least_name_width(names: Sequence[str], width: int) -> int:
@@ -143,44 +129,44 @@ def _least_name_width(names: Sequence[str], width: int) -> int:
     return min(longest, max(_NAME_WIDTH, min(word, 3 * width // 10)))
 
 
-def _cell_width(heads: Sequence[str], lines: Sequence[Line], number: int, stacked: bool) -> int:
-    """Returns the columns that the numbers of a column need; its head wraps at words."""
-    texts = [text for line in lines for text in _split(line.cells[number], stacked)]
-    return max(map(cell_len, [*texts, *heads[number].split()]))
+def _number_width(head: str, texts: Iterable[str]) -> int:
+    """Returns the columns that the numbers below a head need; the head wraps at words."""
+    lines = (line for text in texts for line in text.splitlines())
+    return max(map(cell_len, [*lines, *head.split()]))
 
 
-def _split(cell: Cell, stacked: bool) -> list[str]:
-    return [*cell] if stacked else [" ".join(cell).rstrip()]
+def _split_into_blocks(widths: Sequence[int], space: int) -> list[list[int]]:
+    """Returns the numbers of each block's columns: as many as fit, but one at least."""
+    blocks: list[list[int]] = [[]]
+    for number in range(len(widths)):
+        wider = [*blocks[-1], number]
+        if len(wider) > 1 and sum(widths[n] + _GAP for n in wider) > space:
+            blocks.append([])
+        blocks[-1].append(number)
+    return blocks
 
 
 def _draw(
-    corner: str,
+    names: Sequence[str],
     heads: Sequence[str],
-    lines: Sequence[Line],
-    block: Sequence[int],
+    rows: Sequence[Sequence[str]],
+    widths: dict[int, int],
     width: int,
-    *,
-    is_stacked: bool,
 ) -> Table:
     """Draws the columns of one block; names have what the numbers leave, heads what both leave."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    widths = [_cell_width(heads, lines, number, is_stacked) for number in block]
-    longest = max(cell_len(name) for name in (corner, *(line.name for line in lines)))
-    spare = width - longest - sum(widths) - _GAP * len(widths)
-    for place, number in enumerate(block):
-        wider = max(cell_len(heads[number]) - widths[place], 0)
+    longest = max(map(cell_len, names))
+    spare = width - longest - sum(widths.values()) - _GAP * len(widths)
+    for number, columns in widths.items():
+        wider = max(cell_len(heads[number]) - columns, 0)
         if wider <= spare:
-            widths[place] += wider
+            widths[number] += wider
             spare -= wider
-    name_width = longest + min(spare, 0)
-    table.add_column(_plain(corner), min_width=name_width, max_width=name_width)
-    for number, columns in zip(block, widths, strict=True):
-        table.add_column(
-            _plain(heads[number]), justify="right", min_width=columns, max_width=columns
-        )
-    for line in lines:
-        cells = (_plain("\n".join(_split(line.cells[n], is_stacked)).rstrip()) for n in block)
-        table.add_row(_plain(line.name), *cells)
+    table.add_column(_plain(names[0]), width=longest + min(spare, 0))
+    for number, columns in widths.items():
+        table.add_column(_plain(heads[number]), justify="right", width=columns)
+    for name, row in zip(names[1:], rows, strict=True):
+        table.add_row(_plain(name), *(_plain(row[number]) for number in widths))
     return table
 
 

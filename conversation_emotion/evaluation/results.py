@@ -13,12 +13,7 @@ from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter
 from pydantic.dataclasses import dataclass
 from rich.console import Console
 
-from conversation_emotion.evaluation.metrics import (
-    ClassScore,
-    Interval,
-    count_targets,
-    describe_metric,
-)
+from conversation_emotion.evaluation.metrics import ClassScore, Interval, describe_metric
 from conversation_emotion.evaluation.rendering import (
     Cell,
     Line,
@@ -45,9 +40,8 @@ def _read_number(value: object) -> object:
 
 
 def _read_record(value: object) -> object:
-    if not isinstance(value, dict):
-        return value
-    return {name: _read_number(number) for name, number in value.items()}
+    is_record = isinstance(value, dict)
+    return {name: _read_number(one) for name, one in value.items()} if is_record else value
 
 
 _AS_RECORD = (BeforeValidator(_read_record), PlainSerializer(lambda record: record._asdict()))
@@ -77,19 +71,13 @@ class RowResult:
     """Raised whenever scores of a task are no longer comparable."""
 
     protocol: str = ""
-    """Name of the split."""
-
     corpus: str = ""
-    """Corpus that is tested on."""
-
     label_set: str = ""
-    """Name of the label map."""
+    """Names of the split, of the corpus that is tested on, and of the label map."""
 
     modality: str = ""
-    """Modalities of the input."""
-
     encoder: str = ""
-    """Encoder, or encoders, of the input."""
+    """Modalities and encoders of the input."""
 
     settings: dict[str, str] = field(default_factory=dict)
     """Every setting by its name, written as on the command line."""
@@ -104,22 +92,16 @@ class RowResult:
     """Recall and F1 of each class by its label."""
 
     num_folds: int = 0
-    """Folds that were trained."""
-
     num_seeds: int = 0
-    """Trainings of each fold."""
+    """Folds that were trained, and trainings of each."""
 
     n: int = 0
     """Target utterances, each counted once."""
 
     command: str = ""
-    """Shell command that gives the row."""
-
     commit: str = ""
-    """Commit of the code."""
-
     run_id: str = ""
-    """Run in the tracking."""
+    """Shell command that gives the row, commit of the code, and run in the tracking."""
 
     source: str = ""
     """Where a published figure comes from."""
@@ -200,10 +182,8 @@ class ResultsTable:
         for row in self.rows:
             written = json.loads(_ROW.dump_json(row))
             fixed = {
-                name: json.dumps(written[name])
-                if isinstance(written[name], dict)
-                else written[name]
-                for name in order
+                name: json.dumps(value) if isinstance(value, dict) else value
+                for name, value in written.items()
             }
             numbers = {name: found._asdict() for name, found in row.metrics.items()}
             numbers |= {
@@ -294,9 +274,10 @@ def describe_protocol(
         n: Target utterances, or those of each part by its name.
         bounds: What the numbers in brackets are.
     """
-    parts = {} if isinstance(n, int) else n
-    counts = ": " + ", ".join(f"{name} {count:,}" for name, count in parts.items())
-    counts = f" = {n:,}" if isinstance(n, int) else counts
+    if isinstance(n, int):
+        counts = f" = {n:,}"
+    else:
+        counts = ": " + ", ".join(f"{name} {count:,}" for name, count in n.items())
     trainings = f"{_count(num_folds, 'fold')} x {_count(num_seeds, 'seed')}"
     mean = "score of" if num_folds * num_seeds == 1 else "mean ± deviation over"
     yield f"{mean} {trainings} [{bounds}], n{counts}"
@@ -307,10 +288,7 @@ def describe_protocol(
 def describe_classes(labels: Sequence[str], dropped: Mapping[str, int], num_unlabelled: int) -> str:
     """Describes the classes, and the utterances that are no targets.
 
-    Args:
-        labels: Names of the classes.
-        dropped: Utterances of emotions that belong to no class, by emotion.
-        num_unlabelled: Utterances without an emotion.
+    ``dropped`` counts the utterances of emotions that belong to no class, by emotion.
     """
     left_out = ", ".join(f"{count:,} {name}" for name, count in dropped.items()) or "none"
     return (
@@ -352,18 +330,16 @@ def compare_rows(
     tested = {name: table[table["part"] == "test"] for name, table in tables.items()}
     rows = []
     for one, other in combinations(tested, 2):
-        found = compare_predictions(
+        difference, p_value = compare_predictions(
             tested[one], tested[other], len(labels), num_resamples=num_resamples
         )
-        n = count_targets(tested[one])
-        difference = Interval(found.score, found.low, found.high, 0.0, n)
         rows.append(
             RowResult(
                 name=f"{one} - {other}",
                 kind="reference",
                 metrics={"difference": difference},
-                values={"p_value": found.p_value},
-                n=n,
+                values={"p_value": p_value},
+                n=difference.n,
             )
         )
     return ResultsTable(

@@ -1,51 +1,29 @@
 """Significance: is one system better than another on the same utterances?"""
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 
 from conversation_emotion.evaluation.bootstrap import interval_bounds
-from conversation_emotion.evaluation.metrics import bootstrap_classes
-
-
-class Difference(NamedTuple):
-    """How much better one system is than another, as a share.
-
-    Attributes:
-        score: Mean difference over folds and seeds.
-        low: 2.5th percentile of the resampled differences.
-        high: 97.5th percentile of the resampled differences.
-        p_value: Two-sided, of no difference.
-    """
-
-    score: float
-    low: float
-    high: float
-    p_value: float
+from conversation_emotion.evaluation.metrics import Interval, bootstrap_classes, count_targets
 
 
 def compare_predictions(
-    one: pd.DataFrame,
-    other: pd.DataFrame,
-    num_classes: int,
-    *,
-    metric: str = "uar",
-    num_resamples: int = 2000,
-    seed: int = 0,
-) -> Difference:
-    """Compares two systems by a paired bootstrap over dialogues (Efron and Tibshirani, 1993).
+    one: pd.DataFrame, other: pd.DataFrame, num_classes: int, *, num_resamples: int = 2000
+) -> tuple[Interval, float]:
+    """Compares the UAR of two systems by a paired bootstrap (Efron and Tibshirani, 1993).
 
-    Both are scored on the same resamples; the p-value is twice the share of resamples on the other
-    side of zero, no less than one resample would give.
+    Both are scored on the same resamples of dialogues.
 
     Args:
         one: Predictions as `metrics.score_predictions` takes them.
         other: Predictions of the same folds, seeds and utterances.
         num_classes: Number of classes (C).
-        metric: One of `metrics.METRICS`.
         num_resamples: Bootstrap resamples.
-        seed: Seed of the resampling.
+
+    Returns:
+        How much better the first is, without a deviation, and the two-sided p-value of no
+        difference: twice the share of resamples on the other side of zero, no less than one
+        resample would give.
 
     Raises:
         ValueError: The two predict different utterances.
@@ -58,15 +36,14 @@ def compare_predictions(
             f"{len(other)} predictions; score both on the same folds and seeds"
         )
     first, second = (
-        bootstrap_classes(table, num_classes, [metric], num_resamples=num_resamples, seed=seed)
-        for table in ordered
+        bootstrap_classes(table, num_classes, ["uar"], num_resamples) for table in ordered
     )
     differences = first.means[0] - second.means[0]
     low, high = interval_bounds(differences).tolist()
     beyond = min((differences <= 0).mean(), (differences >= 0).mean())
     p_value = min(1.0, max(2 * float(beyond), 1 / num_resamples))
     score = float(first.points[:, 0].mean()) - float(second.points[:, 0].mean())
-    return Difference(score, low, high, p_value)
+    return Interval(score, low, high, 0.0, count_targets(one)), p_value
 
 
 def permutation_p(differences: np.ndarray) -> float:

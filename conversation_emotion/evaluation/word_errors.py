@@ -6,7 +6,7 @@ of which the first is the blank, the border between words, the letters of Englis
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jiwer
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conversation_emotion.evaluation.bootstrap import Numbers, bootstrap, sum_by_dialogue
+from conversation_emotion.evaluation.bootstrap import Numbers, bootstrap
 from conversation_emotion.evaluation.metrics import Interval, count_targets, summarise
 
 CHARACTERS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ")
@@ -107,26 +107,19 @@ def count_word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> N
     return np.array(counts, dtype=np.int64).reshape(-1, 2)
 
 
-def score_word_errors(spelt: pd.DataFrame, *, num_resamples: int = 2000, seed: int = 0) -> Interval:
+def score_word_errors(spelt: pd.DataFrame, *, num_resamples: int = 2000) -> Interval:
     """Scores the word error rate: errors over words of a fold and seed, with its 95 % interval.
 
     Args:
         spelt: Columns ``fold``, ``seed``, ``dialogue_id``, ``utterance_id``, ``errors`` and
             ``words``, a row per transcript.
         num_resamples: Bootstrap resamples.
-        seed: Seed of the resampling.
     """
-
-    def add_up(part: pd.DataFrame, num_dialogues: int) -> Numbers:
-        return sum_by_dialogue(part, part[["errors", "words"]].to_numpy(), num_dialogues)
 
     def score(sums: Numbers) -> Numbers:
         return (sums[..., 0] / np.maximum(sums[..., 1], 1))[np.newaxis]
 
-    resamples = bootstrap(spelt, add_up, score, num_resamples=num_resamples, seed=seed)
+    resamples = bootstrap(
+        spelt, lambda part: part[["errors", "words"]].to_numpy(), score, num_resamples
+    )
     return summarise(resamples, {"wer": count_targets(spelt)})["wer"]
-
-
-def count_without_words(texts: Iterable[str]) -> int:
-    """Counts the transcripts that are empty."""
-    return sum(not text for text in texts)

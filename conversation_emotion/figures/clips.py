@@ -45,10 +45,10 @@ def encode_clips(utterances: pd.DataFrame, rows: NDArray[np.int64], limit_bytes:
     failures: dict[str, str] = {}
     num_bytes = num_left_out = 0
     columns = ["utterance_id", "audio", "offset", "duration", "channel"]
-    for row in utterances.iloc[rows][columns].itertuples(index=False):
-        utterance_id, audio, *place = row
-        if num_left_out or pd.isna(audio):
-            num_left_out += int(not pd.isna(audio))
+    recorded = utterances.iloc[rows][columns].dropna(subset="audio")
+    for utterance_id, audio, *place in recorded.itertuples(index=False):
+        if num_left_out:
+            num_left_out += 1
             continue
         offset, duration, channel = (None if pd.isna(value) else value for value in place)
         number = None if channel is None else int(channel)
@@ -58,7 +58,7 @@ def encode_clips(utterances: pd.DataFrame, rows: NDArray[np.int64], limit_bytes:
             failures[str(utterance_id)] = str(error)
             continue
         if num_bytes + len(sound) > limit_bytes:
-            num_left_out += 1
+            num_left_out = 1
             continue
         sounds[str(utterance_id)] = sound
         num_bytes += len(sound)

@@ -15,6 +15,7 @@ from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
 from conversation_emotion.evaluation.metrics import Interval, describe_metric
+from conversation_emotion.evaluation.rendering import format_interval
 from conversation_emotion.evaluation.results import ResultsTable
 from conversation_emotion.figures.layer_curves import (
     LINE_STYLES,
@@ -134,7 +135,7 @@ def write_layer_curves(
     folder.mkdir(parents=True, exist_ok=True)
     table, picture, page = (folder / f"layers.{suffix}" for suffix in ("csv", "png", "html"))
     pd.concat([table.to_frame() for table in tables]).to_csv(table, index=False)
-    drawn = [make_panel(title, encoders, chance) for title, encoders, chance in panels]
+    drawn = [make_panel(*panel) for panel in panels]
     metric = describe_metric("uar").title
     draw_layer_curves(drawn, metric).savefig(picture, dpi=150)
     notes = ["Points and bars: mean over folds and seeds with its 95 % bootstrap interval."]
@@ -234,5 +235,4 @@ def _as_script(data: object) -> str:
 
 
 def _cell(interval: Interval) -> str:
-    score, low, high = (100 * value for value in interval[:3])
-    return f"{score:.1f} [{low:.1f}, {high:.1f}]"
+    return format_interval(interval, "uar", has_deviation=False)

@@ -16,6 +16,7 @@ from conversation_emotion.evaluation.metrics import (
     describe_metric,
     unweighted_average_recall,
 )
+from conversation_emotion.evaluation.rendering import format_interval
 from conversation_emotion.evaluation.separation import (
     Separation,
     measure_separation,
@@ -33,11 +34,8 @@ EMOTION, AROUSAL = "emotion", "arousal"
 
 COLUMNS = (
     "uar",
-    *(
-        f"{measure}_{what}"
-        for what in (AROUSAL, EMOTION)
-        for measure in ("silhouette", "compactness")
-    ),
+    *("silhouette_arousal", "compactness_arousal"),
+    *("silhouette_emotion", "compactness_emotion"),
 )
 """Metrics of a representation."""
 
@@ -74,11 +72,10 @@ class Represented:
         tables = []
         for (fold, seed), table in self.tables.items():
             rows = table["row"].to_numpy()
-            utterances = self.dataset.utterances.iloc[rows]
-            kept = utterances[["utterance_id", "dialogue_id"]].reset_index(drop=True)
-            classes = self.dataset.classes()[rows]
-            kept = kept.assign(target=classes, predicted=table["predicted"].to_numpy())
-            tables.append(kept.assign(fold=fold, seed=seed, part="test"))
+            utterances = self.dataset.utterances.iloc[rows][["utterance_id", "dialogue_id"]]
+            classes, predicted = self.dataset.classes()[rows], table["predicted"].to_numpy()
+            outputs = utterances.reset_index(drop=True).assign(target=classes, predicted=predicted)
+            tables.append(outputs.assign(fold=fold, seed=seed, part="test"))
         return pd.concat(tables, ignore_index=True)
 
     def measure(self) -> pd.DataFrame:
@@ -187,14 +184,10 @@ def draw_representations(
 
 def describe_measures(encoder: str, measures: dict[str, Interval]) -> str:
     """Describes the measures of an encoder in a line of text."""
-    cells = []
-    for name, found in measures.items():
-        description = describe_metric(name)
-        scale = 100 if description.is_percent else 1
-        numbers = [f"{scale * number:.{description.digits}f}" for number in found[:4]]
-        cells.append(
-            f"{description.title} {numbers[0]} ± {numbers[3]} [{numbers[1]}, {numbers[2]}]"
-        )
+    cells = (
+        f"{describe_metric(name).title} {format_interval(found, name)}"
+        for name, found in measures.items()
+    )
     return f"{encoder}: {'; '.join(cells)}"
 
 

@@ -62,8 +62,8 @@ class Card:
     """What the model does, in words."""
 
     corpus: str
-
     label_set: str
+    """Names of the corpus and of the label map."""
 
     labels: tuple[str, ...]
     """Classes in the order of the outputs (C)."""

@@ -95,7 +95,12 @@ class Predictor:
         windows = self._find_windows(utterances)
         labels = self.saved.card.labels
         probabilities = np.full((len(utterances), len(labels)), np.nan)
-        problems = _explain_gaps(utterances, windows)
+        problems = np.full(
+            len(utterances),
+            "too few turns before it, or not the first utterance of its turn",
+            dtype=object,
+        )
+        problems[windows.target_rows] = ""
         with tempfile.TemporaryDirectory() as cache:
             features = encode(utterances, self.saved.card.features, self.encoders, Path(cache))
             usable = windows.select(windows.target_rows[_has_input(windows, features)])
@@ -144,8 +149,10 @@ class Predictor:
         settings, classes = self.saved.card.model, np.zeros(len(utterances), dtype=np.int64)
         if isinstance(settings, UtteranceModelSettings):
             return single_utterances(classes)
-        turns = _number_turns(utterances)
-        if turns.max() < settings.horizon:
+        speakers = utterances["speaker"].to_numpy()
+        dialogues = utterances.groupby("dialogue_id", sort=False).indices.values()
+        turns = [split_into_turns(np.asarray(rows), speakers) for rows in dialogues]
+        if max(map(len, turns)) <= settings.horizon:
             return single_utterances(classes).select(np.array([], dtype=np.int64))
         return build_windows(
             utterances, classes, history=settings.history, horizon=settings.horizon
@@ -194,24 +201,6 @@ def _rank(table: pd.DataFrame) -> pd.Series:
         row = int(repeated.argmax())
         raise ValueError(f"dialogue {keys[row]!r} has the order {orders[row]:g} twice (row {row})")
     return orders.groupby(keys).rank().astype(int) - 1
-
-
-def _number_turns(utterances: pd.DataFrame) -> NDArray[np.int64]:
-    """Numbers each utterance's turn within its dialogue, from 0: (rows,)."""
-    numbers = np.zeros(len(utterances), dtype=np.int64)
-    speakers = utterances["speaker"].to_numpy()
-    for rows in utterances.groupby("dialogue_id", sort=False).indices.values():
-        for number, turn in enumerate(split_into_turns(np.asarray(rows), speakers)):
-            numbers[turn] = number
-    return numbers
-
-
-def _explain_gaps(utterances: pd.DataFrame, windows: Windows) -> NDArray[np.object_]:
-    """Explains each row without a window; a model of single utterances has none: (rows,)."""
-    problems = np.full(len(utterances), "", dtype=object)
-    gaps = np.setdiff1d(np.arange(len(utterances)), windows.target_rows)
-    problems[gaps] = "too few turns before it, or not the first utterance of its turn"
-    return problems
 
 
 def _has_input(windows: Windows, features: Mapping[str, Features]) -> NDArray[np.bool_]:

@@ -21,9 +21,9 @@ def read_rows(root: Path, *, is_conversation: bool) -> pd.DataFrame:
     """
     if not root.exists():
         raise FileNotFoundError(f"--root: no file or folder {root}")
-    manifests = [root / f"manifest{suffix}" for suffix in (".csv", ".jsonl", ".parquet")]
-    is_recording = root.is_file() and root.suffix.lower() in SUFFIXES
-    if (root.is_file() and not is_recording) or any(manifest.is_file() for manifest in manifests):
+    is_manifest = root.is_file() and root.suffix.lower() not in SUFFIXES
+    names = [f"manifest{suffix}" for suffix in (".csv", ".jsonl", ".parquet")]
+    if is_manifest or any((root / name).is_file() for name in names):
         return load_manifest(root)
     if is_conversation:
         raise ValueError(

@@ -104,8 +104,7 @@ def load_model(folder: Path) -> SavedModel:
         num_emotions=len(card.emotions),
     )
     model.load_state_dict(weights)
-    sizes = {name: standardisation.centre.shape for name, standardisation in found.items()}
-    shapes = {name: (num_layers, size) for name, (num_layers, size) in sizes.items()}
+    shapes = {name: (len(one.centre), one.centre.shape[1]) for name, one in found.items()}
     return SavedModel(card, model.eval(), shapes)
 
 

@@ -329,7 +329,7 @@ class EmotionWithTranscript(FineTuning):
     def describe_transcripts(self) -> Iterator[str]:
         """Describes the transcripts, and the share of test sentences that train holds as well."""
         spellings, size = self.spellings, len(word_errors.CHARACTERS)
-        without_words = word_errors.count_without_words(spellings.texts)
+        without_words = spellings.texts.count("")
         yield (
             f"transcripts in {size} characters; {spellings.num_unknown:,} of "
             f"{spellings.num_characters:,} are unknown; {without_words} utterances have no words"

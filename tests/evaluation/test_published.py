@@ -7,7 +7,6 @@ import pytest
 from conversation_emotion.evaluation.published import (
     FILE,
     describe_pretraining,
-    find_pretraining,
     find_published,
     read_figures,
 )
@@ -76,8 +75,8 @@ def test_an_unknown_key_is_an_error(tmp_path, old, new, message):
 
 
 def test_pre_training_on_a_corpus_is_described_once_for_each_encoder():
-    found = find_pretraining("/models/emotion2vec_base", ["meld", "ravdess"])
-    assert found == {"meld": "without labels"}
+    (found,) = describe_pretraining(["/models/emotion2vec_base"], ["meld", "ravdess"])
+    assert found == "/models/emotion2vec_base was pre-trained on meld: without labels"
     encoders = ["mfcc+emotion2vec-mini", "emotion2vec-mini"]
     assert list(describe_pretraining(encoders, ["ravdess", "emodb"])) == [
         "emotion2vec-mini was pre-trained on ravdess: its 720 clips of actors 01 to 12, without "

@@ -1,7 +1,10 @@
 """Which models are kept: those better on valid, by the metric that selects."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -9,11 +12,15 @@ from conversation_emotion.inference.best_model import FOLDER, KeepBest, locate_e
 from conversation_emotion.inference.saved_model import load_model
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import UtteranceModelSettings
-from conversation_emotion.splits.folds import Split
+from conversation_emotion.settings.training import TrainingSettings
+from conversation_emotion.splits.folds import Fold, Split
+from conversation_emotion.tasks.emotion import UtteranceEmotion
 from conversation_emotion.tracker import MemoryTracker
+from conversation_emotion.training.cross_validation import Trained
 from conversation_emotion.utterances.labels import LabelMap
 from tests.saved_models import LABELS, save_untrained
 
+FOLD = Fold(name="one", train=np.arange(2), valid=np.arange(2), test=np.arange(2))
 FEATURES = FeatureSettings(modality="speech", speech_pooling="mean", layer_mixture="sum")
 
 
@@ -32,24 +39,24 @@ RARE = predictions(1, [0, 0, 0, 1], [0, 1, 1, 1])  # UAR 67 %, WA 50 %
 def test_the_metric_that_selects_decides_which_model_is_the_best(tmp_path, select_by, best, score):
     settings = UtteranceModelSettings(hidden_size=4)
     model = load_model(save_untrained(tmp_path / "any", settings, FEATURES)).model
-    keep = KeepBest(
+    named = {name: name for name in LABELS}
+    dataset = SimpleNamespace(
+        label_map=LabelMap(corpus="demo", label_set="4-class", labels=LABELS, classes=named),
+        emotion_labels=LABELS,
+        split=Split(name="official", folds=(FOLD,), validation="as published"),
+    )
+    task = SimpleNamespace(
         model=settings,
         features=FEATURES,
-        label_map=LabelMap(
-            corpus="demo",
-            label_set="4-class",
-            labels=LABELS,
-            classes={name: name for name in LABELS},
-        ),
-        emotions=LABELS,
-        split=Split(name="official", folds=(), validation="as published"),
-        num_trainings=3,
+        dataset=dataset,
+        training=TrainingSettings(seeds=3),
         select_by=select_by,
     )
+    keep = KeepBest(cast(UtteranceEmotion, task))
     parent = MemoryTracker()
     for number, table in enumerate((COMMON, RARE, RARE)):
         with parent.open_child(str(number), {}) as run:
-            keep(run, model, table)
+            keep(Trained(model, table, 0.0), run)
     kept = [
         name for name, run in parent.children.items() if f"{FOLDER}/config.json" in run.artifacts
     ]
