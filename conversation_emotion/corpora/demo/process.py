@@ -52,11 +52,9 @@ class EmotionProcess:
                 )
 
     def transition(self, own: str | None, partner: str | None) -> NDArray[np.float64]:
-        """Distribution of a turn's emotion given the two turns before it: (C,).
+        """Distribution of a turn's emotion given the last ones of its speaker and partner: (C,).
 
-        Args:
-            own: Emotion of the speaker's last turn, `None` where it is unknown or absent.
-            partner: Emotion of the partner's last turn, `None` likewise.
+        An emotion is `None` where it is unknown or absent.
         """
         base = np.array(self.base)
         stay = base if own is None else np.array([float(own == name) for name in EMOTIONS])
