@@ -12,13 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conversation_emotion.settings.corpus import find_corpus
-from conversation_emotion.splits.protocols import Fold, Rows, Split, audit_fold
+from conversation_emotion.splits.protocols import Fold, Rows, Split, audit_fold, draw_fifth
 from conversation_emotion.utterances.labels import (
     FOUR_CLASSES,
     IGNORED,
     LabelMap,
     find_label_map,
     map_labels,
+    own_names,
 )
 
 SAME_PEOPLE = {"ravdess-song": "ravdess"}
@@ -28,7 +29,7 @@ POOLED_MAP = LabelMap(
     corpus="pooled",
     label_set="4-class",
     labels=FOUR_CLASSES,
-    classes={name: name for name in FOUR_CLASSES},
+    classes=own_names(FOUR_CLASSES),
 )
 """The classes of a pooled table."""
 
@@ -114,8 +115,4 @@ def _draw_valid(
     """Marks whole speakers or dialogues of a corpus until they hold a fifth of its targets."""
     alone = corpus.groupby("dialogue_id")["speaker"].nunique().max() == 1
     column = "speaker" if alone and corpus["speaker"].nunique() >= 3 else "dialogue_id"
-    sizes = corpus.loc[is_target, column].value_counts(sort=False).sort_index()
-    order = generator.permutation(len(sizes))
-    before = sizes.iloc[order].cumsum() - sizes.iloc[order]
-    chosen = sizes.index[order][before.to_numpy() < 0.2 * is_target.sum()]
-    return corpus[column].isin(chosen).to_numpy()
+    return corpus[column].isin(draw_fifth(corpus.loc[is_target, column], generator)).to_numpy()
