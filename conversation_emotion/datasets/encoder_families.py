@@ -1,14 +1,14 @@
 """Fine-tuned encoders: one for each fold, the record of their training, the refusal of leaks."""
 
-import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote
 
 import pandas as pd
+from pydantic import TypeAdapter
 
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.splits.folds import Fold, LeakageError, Split
@@ -51,20 +51,16 @@ class TuningRecord:
         Raises:
             ValueError: The record lacks its label map or another field.
         """
-        found = config.get(FIELD)
-        if found is None:
+        if config.get(FIELD) is None:
             return None
-        fields = cast(dict[str, object], found)
+        fields = cast(dict[str, object], config[FIELD])
         if absent := [field for field in cls.__dataclass_fields__ if not fields.get(field)]:
             what = "label map" if "labels" in absent else f"field {absent[0]!r}"
             raise ValueError(
                 f"{name}: the record of what the encoder was tuned on lacks its {what}; tune it "
                 "again with 'python -m experiments.finetune'"
             )
-        lists = ("speakers", "labels")
-        texts = {name: str(fields[name]) for name in cls.__dataclass_fields__ if name not in lists}
-        speakers, labels = (tuple(map(str, cast(list[object], fields[name]))) for name in lists)
-        return cls(**texts, speakers=speakers, labels=labels)
+        return TypeAdapter(cls).validate_python(fields)
 
 
 def make_record(
@@ -154,7 +150,7 @@ def find_family(name: str, dataset: Dataset) -> dict[str, Path]:
                 f"{member}: was tuned on corpus, split and fold {' '.join(map(repr, given))}, "
                 f"expected {' '.join(map(repr, wanted))}; features of another fold may leak"
             )
-        own = dataclasses.replace(dataset.split, folds=(fold,))
+        own = replace(dataset.split, folds=(fold,))
         refuse_known_speakers(record, str(member), dataset.utterances, own)
         family[fold.name] = member
     return family

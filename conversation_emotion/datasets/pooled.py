@@ -15,7 +15,6 @@ from conversation_emotion.settings.corpus import find_corpus
 from conversation_emotion.splits.protocols import Fold, Rows, Split, audit_fold, draw_fifth
 from conversation_emotion.utterances.labels import (
     FOUR_CLASSES,
-    IGNORED,
     LabelMap,
     find_label_map,
     map_labels,
@@ -60,8 +59,6 @@ def pool_corpora(tables: Mapping[str, pd.DataFrame]) -> Pooled:
     for name, table in tables.items():
         label_map = find_label_map(name, "4-class", table["emotion"], find_corpus(name).label_maps)
         targets = map_labels(table["emotion"], label_map)
-        labels = np.array([*FOUR_CLASSES, None], dtype=object)
-        classes = targets.classes.to_numpy()
         ids = ("utterance_id", "dialogue_id")
         columns = {column: f"{name}:" + table[column].astype(str) for column in ids}
         joined.append(
@@ -69,7 +66,7 @@ def pool_corpora(tables: Mapping[str, pd.DataFrame]) -> Pooled:
                 **columns,
                 corpus=name,
                 speaker=f"{SAME_PEOPLE.get(name, name)}:" + table["speaker"].astype(str),
-                emotion=labels[np.where(classes == IGNORED, len(FOUR_CLASSES), classes)],
+                emotion=table["emotion"].map(label_map.classes),
             )
         )
         maps[name], dropped[name] = label_map, targets.num_dropped

@@ -11,15 +11,17 @@ import pytest
 import soundfile
 
 from conversation_emotion.corpora.demo import DATA, load_demo, make
-from conversation_emotion.corpora.demo.ceiling import (
+from conversation_emotion.corpora.demo.make import record, resample
+from conversation_emotion.corpora.demo.plan import SESSIONS, plan_session, read_sentences
+from conversation_emotion.corpora.demo.process import (
     CEILING_UAR,
+    EMOTIONS,
+    PROCESS,
+    EmotionProcess,
     bayes_rule,
     expected_targets,
     rule_uar,
 )
-from conversation_emotion.corpora.demo.make import record, resample
-from conversation_emotion.corpora.demo.plan import SESSIONS, plan_session, read_sentences
-from conversation_emotion.corpora.demo.process import EMOTIONS, PROCESS, EmotionProcess
 from conversation_emotion.corpora.demo.process import TURNS_PER_DIALOGUE as TURNS
 from conversation_emotion.utterances.labels import find_label_map, map_labels
 

@@ -65,11 +65,8 @@ _HIGHEST = np.array([245.0, 95.0, 220.0, 135.0])
 class Prosody(NamedTuple):
     """The settings of one utterance, in the units of espeak-ng.
 
-    Attributes:
-        rate: Words per minute.
-        pitch: Base pitch, 0 to 99.
-        pitch_range: Range of the pitch in percent of the voice's own.
-        loudness: Amplitude, 0 to 200; the voices clip from about 135.
+    ``rate`` is in words per minute, ``pitch`` from 0 to 99, ``pitch_range`` in percent of the
+    voice's own, ``loudness`` from 0 to 200; the voices clip from about 135.
     """
 
     rate: int
@@ -222,10 +219,7 @@ def _draw_ratings(
 
 
 def _draw_prosody(
-    speaker: Speaker,
-    emotion: str,
-    deviations: NDArray[np.float64],
-    generator: np.random.Generator,
+    speaker: Speaker, emotion: str, deviations: NDArray[np.float64], generator: np.random.Generator
 ) -> Prosody:
     """Draws how a speaker says an utterance, given its deviations of arousal and dominance."""
     arousal, dominance = deviations
