@@ -90,8 +90,7 @@ class ModalityArrays:
             return self._dense[rows], frames
         states = torch.zeros(len(rows), self.num_layers, width, self.size)
         for place, row in enumerate(rows.tolist()):
-            found = self._states[row]
-            if found is not None:
+            if (found := self._states[row]) is not None:
                 states[place, :, : found.shape[1]] = torch.from_numpy(found.astype(np.float32))
         return states, frames
 

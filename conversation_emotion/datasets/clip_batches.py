@@ -19,7 +19,6 @@ from conversation_emotion.datasets.encoder_families import refuse_leak
 from conversation_emotion.datasets.inputs import extract_source, make_fingerprint
 from conversation_emotion.features.encoders import Encoder
 from conversation_emotion.features.sources import Source
-from conversation_emotion.utterances.labels import IGNORED
 from conversation_emotion.utterances.table import has_text
 
 _BATCHES_SORTED_TOGETHER = 16  # long enough to pad little, short enough to keep the order random
@@ -216,7 +215,7 @@ def _check_folds(inputs: ClipInputs) -> None:
             if not len(clips.usable(getattr(fold, part))):
                 raise ValueError(f"{name}: nothing usable with a class in the {part} part")
         found = clips.classes[clips.usable(fold.train)]
-        counts = np.bincount(found[found != IGNORED], minlength=len(dataset.labels))
+        counts = np.bincount(found, minlength=len(dataset.labels))
         if absent := [x for x, n in zip(dataset.labels, counts, strict=True) if n == 0]:
             raise ValueError(
                 f"{name}: the train part has no example of {', '.join(absent)}; choose other "

@@ -1,10 +1,8 @@
 """Fine-tuned encoders: one for each fold, the record of their training, the refusal of leaks."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import cast
 from urllib.parse import quote
 
 import pandas as pd
@@ -43,24 +41,6 @@ class TuningRecord:
             "id2label": dict(enumerate(self.labels)),
             "label2id": {label: number for number, label in enumerate(self.labels)},
         }
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, object], name: str) -> "TuningRecord | None":
-        """Reads the record of an encoder, None if it was never tuned.
-
-        Raises:
-            ValueError: The record lacks its label map or another field.
-        """
-        if config.get(FIELD) is None:
-            return None
-        fields = cast(dict[str, object], config[FIELD])
-        if absent := [field for field in cls.__dataclass_fields__ if not fields.get(field)]:
-            what = "label map" if "labels" in absent else f"field {absent[0]!r}"
-            raise ValueError(
-                f"{name}: the record of what the encoder was tuned on lacks its {what}; tune it "
-                "again with 'python -m experiments.finetune'"
-            )
-        return TypeAdapter(cls).validate_python(fields)
 
 
 def make_record(
@@ -114,13 +94,19 @@ def read_record(name: str) -> TuningRecord | None:
     """Reads the record of an encoder; None if it was not tuned, or is not a folder.
 
     Raises:
-        ValueError: The record is incomplete.
+        ValueError: The record lacks its label map or another field.
     """
     folder = Path(name.removeprefix("tokens:").removeprefix("emotion2vec:")).expanduser()
     config = folder / "config.json"
-    if not config.is_file():
+    if not config.is_file() or (record := json.loads(config.read_text()).get(FIELD)) is None:
         return None
-    return TuningRecord.from_config(json.loads(config.read_text()), name)
+    if absent := [field.name for field in fields(TuningRecord) if not record.get(field.name)]:
+        what = "label map" if "labels" in absent else f"field {absent[0]!r}"
+        raise ValueError(
+            f"{name}: the record of what the encoder was tuned on lacks its {what}; tune it "
+            "again with 'python -m experiments.finetune'"
+        )
+    return TypeAdapter(TuningRecord).validate_python(record)
 
 
 def find_family(name: str, dataset: Dataset) -> dict[str, Path]:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import pandas as pd
@@ -65,19 +66,13 @@ def _lay_out(
     dataset: Dataset, features: Mapping[str, Features], *, normalise_clips: bool
 ) -> dict[str, dict[str, ModalityArrays]]:
     """Lays out the hidden states of each fold; what all folds share is laid out once."""
-    common = {
-        name: ModalityArrays(found, name, normalise_clips=normalise_clips)
-        for name, found in features.items()
-        if not found.folds
-    }
-    return {
-        fold.name: {
-            name: common.get(name)
-            or ModalityArrays(found.of_fold(fold.name), name, normalise_clips=normalise_clips)
-            for name, found in features.items()
-        }
-        for fold in dataset.split.folds
-    }
+    arrange = partial(ModalityArrays, normalise_clips=normalise_clips)
+    arrays: dict[str, dict[str, ModalityArrays]] = {fold.name: {} for fold in dataset.split.folds}
+    for name, found in features.items():
+        common = None if found.folds else arrange(found, name)
+        for fold, sources in arrays.items():
+            sources[name] = common or arrange(found.folds[fold], name)
+    return arrays
 
 
 def make_fingerprint(

@@ -53,10 +53,6 @@ class Features(NamedTuple):
     folds: Mapping[str, "Features"] = {}
     recordings: Sequence[str | None] = ()
 
-    def of_fold(self, fold: str) -> "Features":
-        """Returns the features of a fold."""
-        return self.folds[fold] if self.folds else self
-
     def is_present(self) -> NDArray[np.bool_]:
         """Marks the utterances that have the modality: (rows,)."""
         return np.array([states is not None for states in self.states])

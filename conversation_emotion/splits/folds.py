@@ -20,8 +20,7 @@ class LeakageError(ValueError):
 class Fold:
     """Rows whose emotion is trained on, selected by and tested on.
 
-    An utterance outside a part may still be in the context of one that is inside, within the
-    same dialogue; the audit therefore looks at whole dialogues.
+    Other utterances of their dialogues may be context; the audit therefore looks at dialogues.
     """
 
     name: str

@@ -44,7 +44,7 @@ def read_audio(
     channel: int | None = None,
     speed: float = 1.0,
 ) -> NDArray[np.float32]:
-    """Reads a file, or a slice of it, as mono 16 kHz.
+    """Reads a file, or a slice of it, as a mono 16 kHz waveform of shape (S,).
 
     libsndfile decodes the usual audio formats, FFmpeg (PyAV) everything else. Integer samples are
     scaled to [-1, 1]; of several audio streams the first counts.
@@ -55,9 +55,6 @@ def read_audio(
         duration: Seconds to read at most, less where the file ends before; None for all.
         channel: Channel to take, counted from 0; None for the mean of all.
         speed: Factor of the playback speed, to whole percent; the pitch changes with it.
-
-    Returns:
-        Waveform of shape (S,).
 
     Raises:
         AudioError: The file is missing, does not decode or has no audio; the slice or the channel

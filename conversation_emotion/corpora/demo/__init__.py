@@ -24,10 +24,7 @@ TABLE = "utterances.csv"
 
 
 def load_demo(root: Path | None = None) -> Utterances:
-    """Reads the demo corpus into the utterance table.
-
-    Args:
-        root: A folder that `make` has written; the shipped data if omitted.
+    """Reads the demo corpus from a folder that `make` has written, or the shipped one.
 
     Raises:
         FileNotFoundError: The folder lacks the table or a recording that the table names.
