@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import cast
 
-from conversation_emotion.datasets.clip_inputs import ClipInputs, prepare_clips
+from conversation_emotion.datasets.clip_batches import ClipInputs, prepare_clips
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.evaluation.word_errors import Spellings, spell
 from conversation_emotion.models.fine_tuned import Encoding

@@ -92,7 +92,7 @@ class EPC(Experiment[EPCSettings]):
 
 def _ceiling(corpus: str) -> "Iterator[RowResult]":
     """Yields what the process that made the demo corpus allows at most."""
-    from conversation_emotion.corpora.demo.ceiling import CEILING_UAR
+    from conversation_emotion.corpora.demo.process import CEILING_UAR
     from conversation_emotion.evaluation.results import RowResult
 
     if corpus == "demo":

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from conversation_emotion.datasets.batches import ModalityArrays
-from conversation_emotion.datasets.clip_batches import Clips
-from conversation_emotion.datasets.clip_inputs import ClipInputs
+from conversation_emotion.datasets.clip_batches import ClipInputs, Clips
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.inputs import Inputs
 from conversation_emotion.datasets.windows import Windows, single_utterances

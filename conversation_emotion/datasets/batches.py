@@ -1,6 +1,6 @@
 """Batches: the utterances of some windows, and the features of those that are real."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -90,8 +90,7 @@ class ModalityArrays:
             return self._dense[rows], frames
         states = torch.zeros(len(rows), self.num_layers, width, self.size)
         for place, row in enumerate(rows.tolist()):
-            found = self._states[row]
-            if found is not None:
+            if (found := self._states[row]) is not None:
                 states[place, :, : found.shape[1]] = torch.from_numpy(found.astype(np.float32))
         return states, frames
 
@@ -123,17 +122,12 @@ def make_loader(
 
     ``classes`` are those of every row of the table, `IGNORED` where there is none.
     """
-
-    def collate(numbers: Sequence[int]) -> Batch:
-        return gather_batch(windows, arrays, classes, np.asarray(numbers))
-
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
     return DataLoader(
         range(len(windows)),  # type: ignore[arg-type]
         batch_size=batch_size,
         shuffle=seed is not None,
-        generator=generator,
-        collate_fn=collate,
+        generator=None if seed is None else torch.Generator().manual_seed(seed),
+        collate_fn=lambda numbers: gather_batch(windows, arrays, classes, np.asarray(numbers)),
     )
 
 

@@ -1,4 +1,7 @@
-"""Batches of whole clips of similar length, in an order that seed and epoch alone decide."""
+"""Whole clips as the input of an encoder that is trained: checked by fold, in batches.
+
+A batch has clips of similar length, in an order that seed and epoch alone decide.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +13,13 @@ from accelerate.utils import set_seed
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+
+from conversation_emotion.datasets.dataset import Dataset
+from conversation_emotion.datasets.encoder_families import refuse_leak
+from conversation_emotion.datasets.inputs import extract_source, make_fingerprint
+from conversation_emotion.features.encoders import Encoder
+from conversation_emotion.features.sources import Source
+from conversation_emotion.utterances.table import has_text
 
 _BATCHES_SORTED_TOGETHER = 16  # long enough to pad little, short enough to keep the order random
 
@@ -85,7 +95,8 @@ class ClipLoader:
 
     A training that was killed can therefore continue at any epoch: the order of the clips and all
     chance of the forward pass (dropout, masks) are those that it would have had. Without a seed,
-    clips are sorted by length and chance is left alone. Sizes are limits as in `plan_batches`.
+    clips are sorted by length and chance is left alone. A batch has at most ``batch_size`` clips
+    and ``batch_seconds`` of audio, padding included; a longer clip is alone.
     """
 
     def __init__(
@@ -103,59 +114,110 @@ class ClipLoader:
         self.epoch = 0
 
     def __len__(self) -> int:
-        return len(self._plan())
+        return len(self.plan())
 
     def __iter__(self) -> Iterator[ClipBatch]:
-        plan = self._plan()
+        plan = self.plan()
         if self.seed is not None:
             set_seed(self.seed * 10_000 + self.epoch)
             self.epoch += 1
         for rows in plan:
             yield self.clips.gather(rows).to(self.device)
 
-    def _plan(self) -> list[NDArray[np.int64]]:
-        seed = None if self.seed is None else [self.seed, self.epoch]
-        limits = {"batch_size": self.batch_size, "batch_seconds": self.batch_seconds}
-        return list(plan_batches(self.clips, self.rows, seed=seed, **limits))
+    def plan(self) -> list[NDArray[np.int64]]:
+        """Divides the rows, every one once, into the batches of the epoch to come."""
+        lengths = np.array([self.clips.length(row) for row in self.rows])
+        if self.seed is None:
+            return list(self._cut(np.argsort(-lengths, kind="stable"), lengths))
+        generator = np.random.default_rng([self.seed, self.epoch])
+        order = generator.permutation(len(self.rows))
+        size = self.batch_size * _BATCHES_SORTED_TOGETHER
+        batches: list[NDArray[np.int64]] = []
+        for first in range(0, len(order), size):
+            some = order[first : first + size]
+            batches += self._cut(some[np.argsort(-lengths[some], kind="stable")], lengths)
+        return [batches[number] for number in generator.permutation(len(batches))]
+
+    def _cut(
+        self, order: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> Iterator[NDArray[np.int64]]:
+        """Cuts rows sorted from long to short, so that the first of a batch is its longest."""
+        most = self.batch_seconds * self.clips.rate
+        first = 0
+        while first < len(order):
+            fitting = min(self.batch_size, most / max(1, lengths[order[first]]))
+            last = first + max(1, int(fitting))
+            yield self.rows[order[first:last]]
+            first = last
 
 
-def plan_batches(
-    clips: Clips,
-    rows: NDArray[np.int64],
-    *,
-    batch_size: int,
-    batch_seconds: float,
-    seed: Sequence[int] | None = None,
-) -> Iterator[NDArray[np.int64]]:
-    """Divides rows, every one once, into batches with little padding.
+class ClipInputs(NamedTuple):
+    """A dataset with the encoder's input for each utterance.
 
-    A batch has at most ``batch_size`` clips and ``batch_seconds`` of audio, padding included; a
-    longer clip is alone. The seed, such as that of a training and its epoch, decides the order;
-    None sorts by length.
+    Why a clip could not be used is in ``failures`` by utterance id; ``fingerprint`` is a digest of
+    utterances, clips and the encoder's weights.
     """
-    lengths = np.array([clips.length(row) for row in rows])
-    if seed is None:
-        order = np.argsort(-lengths, kind="stable")
-        yield from _cut(rows[order], lengths[order], batch_size, batch_seconds * clips.rate)
-        return
-    generator = np.random.default_rng(seed)
-    order = generator.permutation(len(rows))
-    size = batch_size * _BATCHES_SORTED_TOGETHER
-    batches: list[NDArray[np.int64]] = []
-    for first in range(0, len(order), size):
-        some = order[first : first + size]
-        some = some[np.argsort(-lengths[some], kind="stable")]
-        batches += _cut(rows[some], lengths[some], batch_size, batch_seconds * clips.rate)
-    yield from (batches[number] for number in generator.permutation(len(batches)))
+
+    dataset: Dataset
+    clips: Clips
+    failures: dict[str, str]
+    fingerprint: str
 
 
-def _cut(
-    rows: NDArray[np.int64], lengths: NDArray[np.int64], batch_size: int, most: float
-) -> Iterator[NDArray[np.int64]]:
-    """Cuts rows sorted from long to short, so that the first of a batch is its longest."""
-    first = 0
-    while first < len(rows):
-        fitting = min(batch_size, most / max(1, lengths[first]))
-        last = first + max(1, int(fitting))
-        yield rows[first:last]
-        first = last
+def prepare_clips(
+    dataset: Dataset,
+    reader: Encoder,
+    *,
+    name: str,
+    identity: str,
+    modality: str,
+    strict: bool,
+    needs_text: bool,
+) -> ClipInputs:
+    """Computes the input of a trained encoder for every utterance, and checks every fold.
+
+    ``identity`` identifies the weights of the encoder, whose input ``reader`` computes; with
+    ``strict`` a clip that cannot be used is an error.
+
+    Raises:
+        LeakageError: The encoder was tuned on people whom the split tests.
+        ValueError: Labels, texts, or the examples of a class in a fold are missing.
+    """
+    utterances, corpus = dataset.utterances, dataset.label_map.corpus
+    if (needs_text or modality == "text") and not has_text(utterances).any():
+        raise ValueError(f"{corpus}: no utterance has a text, which this experiment needs")
+    if not (dataset.classes() >= 0).any():
+        raise ValueError(
+            f"{corpus}: no utterance has one of the classes {', '.join(dataset.labels)}; choose "
+            "other --labels"
+        )
+    refuse_leak(name, dataset)
+    source = Source(modality, f"input of {name}", "last", "frames", half_precision=False)
+    found = extract_source(utterances, source, reader, strict=strict)
+    rate = float(getattr(reader, "frame_rate", np.inf))
+    keys = {"inputs": found.key, "weights": identity}
+    inputs = ClipInputs(
+        dataset,
+        Clips(inputs=found.states, classes=dataset.classes(), rate=rate),
+        found.failures,
+        make_fingerprint(utterances, found.failures, keys),
+    )
+    _check_folds(inputs)
+    return inputs
+
+
+def _check_folds(inputs: ClipInputs) -> None:
+    """Refuses a fold with an empty part, or with a class that train has no example of."""
+    dataset, clips = inputs.dataset, inputs.clips
+    for fold in dataset.split.folds:
+        name = f"{dataset.split.name}, fold {fold.name!r}"
+        for part in ("train", "valid", "test"):
+            if not len(clips.usable(getattr(fold, part))):
+                raise ValueError(f"{name}: nothing usable with a class in the {part} part")
+        found = clips.classes[clips.usable(fold.train)]
+        counts = np.bincount(found, minlength=len(dataset.labels))
+        if absent := [x for x, n in zip(dataset.labels, counts, strict=True) if n == 0]:
+            raise ValueError(
+                f"{name}: the train part has no example of {', '.join(absent)}; choose other "
+                "--labels or another --split"
+            )

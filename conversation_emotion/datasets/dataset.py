@@ -51,7 +51,7 @@ class Dataset(NamedTuple):
         if num_folds is None or num_folds >= len(folds):
             return self
         note = f"only the first {num_folds} of {len(folds)} folds"
-        split = replace(self.split.first(num_folds), notes=(*self.split.notes, note))
+        split = replace(self.split, folds=folds[:num_folds], notes=(*self.split.notes, note))
         return self._replace(split=split)
 
 

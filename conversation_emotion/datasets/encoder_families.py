@@ -1,14 +1,12 @@
 """Fine-tuned encoders: one for each fold, the record of their training, the refusal of leaks."""
 
-import dataclasses
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import cast
 from urllib.parse import quote
 
 import pandas as pd
+from pydantic import TypeAdapter
 
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.splits.folds import Fold, LeakageError, Split
@@ -43,28 +41,6 @@ class TuningRecord:
             "id2label": dict(enumerate(self.labels)),
             "label2id": {label: number for number, label in enumerate(self.labels)},
         }
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, object], name: str) -> "TuningRecord | None":
-        """Reads the record of an encoder, None if it was never tuned.
-
-        Raises:
-            ValueError: The record lacks its label map or another field.
-        """
-        found = config.get(FIELD)
-        if found is None:
-            return None
-        fields = cast(dict[str, object], found)
-        if absent := [field for field in cls.__dataclass_fields__ if not fields.get(field)]:
-            what = "label map" if "labels" in absent else f"field {absent[0]!r}"
-            raise ValueError(
-                f"{name}: the record of what the encoder was tuned on lacks its {what}; tune it "
-                "again with 'python -m experiments.finetune'"
-            )
-        lists = ("speakers", "labels")
-        texts = {name: str(fields[name]) for name in cls.__dataclass_fields__ if name not in lists}
-        speakers, labels = (tuple(map(str, cast(list[object], fields[name]))) for name in lists)
-        return cls(**texts, speakers=speakers, labels=labels)
 
 
 def make_record(
@@ -118,13 +94,19 @@ def read_record(name: str) -> TuningRecord | None:
     """Reads the record of an encoder; None if it was not tuned, or is not a folder.
 
     Raises:
-        ValueError: The record is incomplete.
+        ValueError: The record lacks its label map or another field.
     """
     folder = Path(name.removeprefix("tokens:").removeprefix("emotion2vec:")).expanduser()
     config = folder / "config.json"
-    if not config.is_file():
+    if not config.is_file() or (record := json.loads(config.read_text()).get(FIELD)) is None:
         return None
-    return TuningRecord.from_config(json.loads(config.read_text()), name)
+    if absent := [field.name for field in fields(TuningRecord) if not record.get(field.name)]:
+        what = "label map" if "labels" in absent else f"field {absent[0]!r}"
+        raise ValueError(
+            f"{name}: the record of what the encoder was tuned on lacks its {what}; tune it "
+            "again with 'python -m experiments.finetune'"
+        )
+    return TypeAdapter(TuningRecord).validate_python(record)
 
 
 def find_family(name: str, dataset: Dataset) -> dict[str, Path]:
@@ -154,7 +136,7 @@ def find_family(name: str, dataset: Dataset) -> dict[str, Path]:
                 f"{member}: was tuned on corpus, split and fold {' '.join(map(repr, given))}, "
                 f"expected {' '.join(map(repr, wanted))}; features of another fold may leak"
             )
-        own = dataclasses.replace(dataset.split, folds=(fold,))
+        own = replace(dataset.split, folds=(fold,))
         refuse_known_speakers(record, str(member), dataset.utterances, own)
         family[fold.name] = member
     return family

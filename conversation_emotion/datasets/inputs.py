@@ -1,8 +1,9 @@
 """Inputs: the windows of a dataset with the features of every utterance, ready for training."""
 
-import dataclasses
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import pandas as pd
@@ -12,9 +13,8 @@ from conversation_emotion.datasets.batches import ModalityArrays, make_loader
 from conversation_emotion.datasets.dataset import Dataset, note_shared_recordings
 from conversation_emotion.datasets.encoder_families import find_family
 from conversation_emotion.datasets.windows import Windows
-from conversation_emotion.features.encoders import Encoder
+from conversation_emotion.features.encoders import Encoder, load_encoder
 from conversation_emotion.features.extract import Features
-from conversation_emotion.features.loading import load_encoder
 from conversation_emotion.features.sources import Source, encode_source, list_sources
 from conversation_emotion.settings.cache import cache_folder
 from conversation_emotion.settings.features import FeatureSettings
@@ -66,19 +66,13 @@ def _lay_out(
     dataset: Dataset, features: Mapping[str, Features], *, normalise_clips: bool
 ) -> dict[str, dict[str, ModalityArrays]]:
     """Lays out the hidden states of each fold; what all folds share is laid out once."""
-    common = {
-        name: ModalityArrays(found, name, normalise_clips=normalise_clips)
-        for name, found in features.items()
-        if not found.folds
-    }
-    return {
-        fold.name: {
-            name: common.get(name)
-            or ModalityArrays(found.of_fold(fold.name), name, normalise_clips=normalise_clips)
-            for name, found in features.items()
-        }
-        for fold in dataset.split.folds
-    }
+    arrange = partial(ModalityArrays, normalise_clips=normalise_clips)
+    arrays: dict[str, dict[str, ModalityArrays]] = {fold.name: {} for fold in dataset.split.folds}
+    for name, found in features.items():
+        common = None if found.folds else arrange(found, name)
+        for fold, sources in arrays.items():
+            sources[name] = common or arrange(found.folds[fold], name)
+    return arrays
 
 
 def make_fingerprint(
@@ -140,11 +134,12 @@ def extract_features(
     for name, source in list_sources(settings).items():
         family = find_family(source.encoder, dataset)
         if not family:
-            found[name] = _extract(dataset.utterances, source, strict=strict)
+            found[name] = extract_source(dataset.utterances, source, strict=strict)
             continue
+        own = {fold: source._replace(encoder=str(folder)) for fold, folder in family.items()}
         folds = {
-            fold: _extract(dataset.utterances, source._replace(encoder=str(folder)), strict=strict)
-            for fold, folder in family.items()
+            fold: extract_source(dataset.utterances, one, strict=strict)
+            for fold, one in own.items()
         }
         failures = {key: why for part in folds.values() for key, why in part.failures.items()}
         keys = " ".join(part.key for part in folds.values())
@@ -153,15 +148,14 @@ def extract_features(
     return found
 
 
-def _extract(utterances: pd.DataFrame, source: Source, *, strict: bool) -> Features:
-    encoder = load_encoder(source.modality, source.encoder)
-    return extract_source(utterances, source, encoder, strict=strict)
-
-
 def extract_source(
-    utterances: pd.DataFrame, source: Source, encoder: Encoder, *, strict: bool
+    utterances: pd.DataFrame, source: Source, encoder: Encoder | None = None, *, strict: bool
 ) -> Features:
-    """Extracts a source of every utterance, prints how many have it, and names failing clips."""
+    """Extracts a source of every utterance, prints how many have it, and names failing clips.
+
+    The encoder is loaded by its name where none is given.
+    """
+    encoder = encoder or load_encoder(source.modality, source.encoder)
     features = encode_source(utterances, source, encoder, cache_folder(), strict=strict)
     for utterance_id, why in features.failures.items():
         print(f"  clip of {utterance_id} cannot be used, its utterance stays: {why}")
@@ -173,6 +167,6 @@ def extract_source(
 
 def as_extracted(settings: FeatureSettings) -> FeatureSettings:
     """Returns the settings that extraction depends on; those of the model alone are unset."""
-    unset, names = FeatureSettings(), ("speech_components", "text_components", "layer_mixture")
-    names = (*names, "aggregator", "aggregator_size")
-    return dataclasses.replace(settings, **{name: getattr(unset, name) for name in names})
+    unset, components = FeatureSettings(), ("speech_components", "text_components")
+    names = (*components, "layer_mixture", "aggregator", "aggregator_size")
+    return replace(settings, **{name: getattr(unset, name) for name in names})

@@ -12,13 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conversation_emotion.settings.corpus import find_corpus
-from conversation_emotion.splits.protocols import Fold, Rows, Split, audit_fold
+from conversation_emotion.splits.protocols import Fold, Rows, Split, audit_fold, draw_fifth
 from conversation_emotion.utterances.labels import (
     FOUR_CLASSES,
-    IGNORED,
     LabelMap,
     find_label_map,
     map_labels,
+    own_names,
 )
 
 SAME_PEOPLE = {"ravdess-song": "ravdess"}
@@ -28,7 +28,7 @@ POOLED_MAP = LabelMap(
     corpus="pooled",
     label_set="4-class",
     labels=FOUR_CLASSES,
-    classes={name: name for name in FOUR_CLASSES},
+    classes=own_names(FOUR_CLASSES),
 )
 """The classes of a pooled table."""
 
@@ -59,8 +59,6 @@ def pool_corpora(tables: Mapping[str, pd.DataFrame]) -> Pooled:
     for name, table in tables.items():
         label_map = find_label_map(name, "4-class", table["emotion"], find_corpus(name).label_maps)
         targets = map_labels(table["emotion"], label_map)
-        labels = np.array([*FOUR_CLASSES, None], dtype=object)
-        classes = targets.classes.to_numpy()
         ids = ("utterance_id", "dialogue_id")
         columns = {column: f"{name}:" + table[column].astype(str) for column in ids}
         joined.append(
@@ -68,7 +66,7 @@ def pool_corpora(tables: Mapping[str, pd.DataFrame]) -> Pooled:
                 **columns,
                 corpus=name,
                 speaker=f"{SAME_PEOPLE.get(name, name)}:" + table["speaker"].astype(str),
-                emotion=labels[np.where(classes == IGNORED, len(FOUR_CLASSES), classes)],
+                emotion=table["emotion"].map(label_map.classes),
             )
         )
         maps[name], dropped[name] = label_map, targets.num_dropped
@@ -114,8 +112,4 @@ def _draw_valid(
     """Marks whole speakers or dialogues of a corpus until they hold a fifth of its targets."""
     alone = corpus.groupby("dialogue_id")["speaker"].nunique().max() == 1
     column = "speaker" if alone and corpus["speaker"].nunique() >= 3 else "dialogue_id"
-    sizes = corpus.loc[is_target, column].value_counts(sort=False).sort_index()
-    order = generator.permutation(len(sizes))
-    before = sizes.iloc[order].cumsum() - sizes.iloc[order]
-    chosen = sizes.index[order][before.to_numpy() < 0.2 * is_target.sum()]
-    return corpus[column].isin(chosen).to_numpy()
+    return corpus[column].isin(draw_fifth(corpus.loc[is_target, column], generator)).to_numpy()

@@ -10,10 +10,8 @@ For prediction, the emotion of a turn is that of its first utterance. A window n
 anything of the target turn but the name of its speaker, nor anything after it.
 """
 
-import dataclasses
 from collections import Counter
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -78,13 +76,11 @@ def build_training_windows(
     windows = build_windows(
         utterances, emotions, history=history, horizon=horizon, every_utterance=True
     )
-    return dataclasses.replace(windows, targets=classes[windows.target_rows])
+    return replace(windows, targets=classes[windows.target_rows])
 
 
-class _Window(NamedTuple):
-    target: int
-    context: list[int]
-    turns: list[int]
+_Window = tuple[int, list[tuple[int, int]]]
+"""Row of a target; row and turns back of each utterance of its context."""
 
 
 def build_windows(
@@ -112,7 +108,7 @@ def build_windows(
         rows = np.asarray(indices, dtype=np.int64)
         turns = split_into_turns(rows, speakers)
         windows += _build(turns, history, horizon, every_utterance)
-    windows = [window for window in windows if classes[window.target] != IGNORED]
+    windows = [(target, context) for target, context in windows if classes[target] != IGNORED]
     if not windows:
         raise ValueError(
             f"no labelled utterance has a turn {horizon} before it in its dialogue; lower "
@@ -161,23 +157,21 @@ def _build(
             # Recognition has the target itself in its context, prediction what precedes it.
             own = turn[: place + (horizon == 0)] if horizon <= 1 else turn[:0]
             if context := before + [(int(earlier), 0) for earlier in own]:
-                windows.append(_Window(int(row), *map(list, zip(*context, strict=True))))
+                windows.append((int(row), context))
     return windows
 
 
 def _pack(
     windows: list[_Window], speakers: NDArray[np.object_], classes: NDArray[np.int64]
 ) -> Windows:
-    shape = len(windows), max(len(window.context) for window in windows)
+    shape = len(windows), max(len(context) for _, context in windows)
     rows, roles, turns_back = (np.full(shape, PADDING, dtype=np.int64) for _ in range(3))
-    for number, window in enumerate(windows):
-        length = len(window.context)
-        rows[number, :length] = window.context
-        turns_back[number, :length] = window.turns
-        roles[number, :length] = assign_roles(
-            list(speakers[window.context]), str(speakers[window.target])
-        )
-    targets = np.array([window.target for window in windows], dtype=np.int64)
+    for number, (target, context) in enumerate(windows):
+        length = len(context)
+        rows[number, :length], turns_back[number, :length] = zip(*context, strict=True)
+        names = list(speakers[rows[number, :length]])
+        roles[number, :length] = assign_roles(names, str(speakers[target]))
+    targets = np.array([target for target, _ in windows], dtype=np.int64)
     return Windows(
         rows=rows, roles=roles, turns_back=turns_back, target_rows=targets, targets=classes[targets]
     )

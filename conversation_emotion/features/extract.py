@@ -28,6 +28,9 @@ CLIPS_AT_ONCE = 64
 BATCH_SECONDS = 60.0
 """Audio in one batch of the encoder, padding included."""
 
+BAR = {"delay": 3, "leave": False}
+"""A progress bar is shown once the work has gone on for a few seconds."""
+
 ASSUMED_SECONDS = 4.0
 """Length of an utterance in the size estimate where the corpus has none."""
 
@@ -50,10 +53,6 @@ class Features(NamedTuple):
     folds: Mapping[str, "Features"] = {}
     recordings: Sequence[str | None] = ()
 
-    def of_fold(self, fold: str) -> "Features":
-        """Returns the features of a fold."""
-        return self.folds[fold] if self.folds else self
-
     def is_present(self) -> NDArray[np.bool_]:
         """Marks the utterances that have the modality: (rows,)."""
         return np.array([states is not None for states in self.states])
@@ -64,6 +63,9 @@ class _Clip(NamedTuple):
     content: str
     path: Path
     place: dict[str, Any]
+
+
+_Decoded = tuple[_Clip, NDArray[np.float32]]
 
 
 def extract_speech(
@@ -118,7 +120,7 @@ def extract_text(utterances: pd.DataFrame, encoder: TextEncoder, store: FeatureS
     if new:
         _announce(store, len(new), sum(len(text) // 4 + 2 for text in new), encoder)
         try:
-            for some in _progress(_chunks(new, 256), len(new), "texts"):
+            for some in _chunks(new, 256, "texts"):
                 states, lengths = encoder(some)
                 for text, kept in zip(some, _keep(states, lengths, store), strict=True):
                     store.add(text_digest(text), kept)
@@ -171,9 +173,8 @@ def _list_clips(
     if "speed" not in utterances:
         utterances = utterances.assign(speed=1.0)
     named = utterances.loc[utterances["audio"].notna(), columns]
-    rows = _progress(([row] for row in named.itertuples(index=False)), len(named), "files")
-    for (row,) in rows:
-        utterance_id, audio, speed, *place = row
+    rows = named.itertuples(index=False)
+    for utterance_id, audio, speed, *place in tqdm(rows, total=len(named), unit=" files", **BAR):
         offset, duration, channel = (None if pd.isna(value) else value for value in place)
         try:
             content = f"{digests.digest(Path(audio))}-{offset}-{duration}-{channel}"
@@ -182,12 +183,8 @@ def _list_clips(
             continue
         if speed != 1:
             content += f" at {speed:g}"
-        place = {
-            "offset": offset,
-            "duration": duration,
-            "channel": None if channel is None else int(channel),
-            "speed": speed,
-        }
+        channel = None if channel is None else int(channel)
+        place = {"offset": offset, "duration": duration, "channel": channel, "speed": speed}
         yield _Clip(utterance_id, text_digest(content), Path(audio), place)
     digests.save()
 
@@ -210,7 +207,7 @@ def _encode_clips(
         return waveform
 
     with ThreadPoolExecutor(2) as readers:
-        for some in _progress(_chunks(clips, CLIPS_AT_ONCE), len(clips), "clips"):
+        for some in _chunks(clips, CLIPS_AT_ONCE, "clips"):
             decoded = zip(some, readers.map(read, some), strict=True)
             readable = [(clip, waveform) for clip, waveform in decoded if waveform is not None]
             readable.sort(key=lambda pair: len(pair[1]))
@@ -227,11 +224,9 @@ def _keep(states: Tensor, lengths: Tensor, store: FeatureStore) -> list[NDArray[
     return [kept.cpu().numpy() for kept in pool_frames(chosen, lengths, store.key.pooling)]
 
 
-def _batches_of_equal_cost(
-    clips: list[tuple[Item, NDArray[np.float32]]],
-) -> Iterator[list[tuple[Item, NDArray[np.float32]]]]:
+def _batches_of_equal_cost(clips: list[_Decoded]) -> Iterator[list[_Decoded]]:
     """Cuts clips sorted by length so that no padded batch exceeds the seconds allowed."""
-    batch: list[tuple[Item, NDArray[np.float32]]] = []
+    batch: list[_Decoded] = []
     for clip in clips:
         if batch and (len(batch) + 1) * len(clip[1]) > BATCH_SECONDS * SAMPLE_RATE:
             yield batch
@@ -276,14 +271,9 @@ def _announce(store: FeatureStore, num_new: int, num_frames: int, encoder: Encod
         )
 
 
-def _chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    for first in range(0, len(items), size):
-        yield items[first : first + size]
-
-
-def _progress(chunks: Iterator[Sequence[Item]], total: int, unit: str) -> Iterator[Sequence[Item]]:
-    """Shows a bar once the work has gone on for a few seconds."""
-    with tqdm(total=total, unit=f" {unit}", delay=3, leave=False) as bar:
-        for some in chunks:
+def _chunks(items: Sequence[Item], size: int, unit: str) -> Iterator[Sequence[Item]]:
+    with tqdm(total=len(items), unit=f" {unit}", **BAR) as bar:
+        for first in range(0, len(items), size):
+            some = items[first : first + size]
             yield some
             bar.update(len(some))

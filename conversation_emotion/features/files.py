@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conversation_emotion.features.loading import load_encoder
+from conversation_emotion.features.encoders import load_encoder
 from conversation_emotion.features.sources import Source, encode_source
 from conversation_emotion.settings.cache import cache_folder
 from conversation_emotion.settings.features import Layers, Pooling
@@ -37,8 +37,7 @@ class ExtractedFeatures:
         for name, states, times in zip(self.names, self.states, self.times, strict=True):
             for layer, frames in enumerate(() if states is None else states):
                 table = pd.DataFrame(frames, columns=[f"f{n}" for n in range(frames.shape[1])])
-                seconds = times if len(times) else np.full(len(frames), np.nan)
-                table.insert(0, "time", seconds)
+                table.insert(0, "time", times if len(times) else np.nan)
                 table.insert(0, "layer", layer)
                 table.insert(0, "name", name)
                 tables.append(table)
@@ -70,7 +69,7 @@ def extract(
     """Extracts the hidden states of recordings; they are kept in the cache of features.
 
     Args:
-        recordings: Paths.
+        recordings: Paths of audio or video files.
         encoder: Name, hub id or folder of a speech encoder.
         layers: ``last``, ``last-4``, ``all`` or a number.
         pooling: ``frames`` keeps all, ``mean`` and ``statistics`` pool them.
@@ -82,11 +81,9 @@ def extract(
     if not recordings:
         raise ValueError("no recording was given; pass one path or more")
     names = tuple(str(path) for path in recordings)
-    table = pd.DataFrame({"utterance_id": range(len(names)), "audio": names}).astype(
-        {"utterance_id": str}
-    )
-    for column in ("offset", "duration", "channel", "start", "end"):
-        table[column] = np.nan
+    unknown = dict.fromkeys(("offset", "duration", "channel", "start", "end"), np.nan)
+    ids = [str(number) for number in range(len(names))]
+    table = pd.DataFrame({"utterance_id": ids, "audio": names, **unknown})
     loaded = load_encoder("speech", encoder, device)
     source = Source("speech", encoder, layers, pooling, half_precision=False)
     found = encode_source(table, source, loaded, cache_folder())

@@ -1,11 +1,10 @@
 """The key of a stored feature: all that it depends on, so that nothing stale is ever read."""
 
-import dataclasses
 import hashlib
 import json
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from conversation_emotion.settings.features import Layers, Pooling
@@ -28,7 +27,7 @@ class FeatureKey:
 
     def describe(self) -> str:
         """Returns the key as JSON with sorted names, the text that its digest is taken of."""
-        return json.dumps({**dataclasses.asdict(self), "format": FORMAT}, sort_keys=True)
+        return json.dumps({**asdict(self), "format": FORMAT}, sort_keys=True)
 
     def digest(self) -> str:
         """Returns the name of the store's folder: 32 hexadecimal digits."""

@@ -6,10 +6,9 @@ from typing import NamedTuple, cast
 
 import pandas as pd
 
-from conversation_emotion.features.encoders import Encoder, SpeechEncoder, TextEncoder
+from conversation_emotion.features.encoders import Encoder, SpeechEncoder, TextEncoder, load_encoder
 from conversation_emotion.features.extract import Features, extract_speech, extract_text
 from conversation_emotion.features.key import FeatureKey, FileDigests, Layers, Pooling
-from conversation_emotion.features.loading import load_encoder
 from conversation_emotion.features.store import FeatureStore
 from conversation_emotion.settings.features import (
     ONE_LAYER,
@@ -28,15 +27,6 @@ class Source(NamedTuple):
     pooling: Pooling
     half_precision: bool
 
-    def key(self, encoder: Encoder) -> FeatureKey:
-        """Returns everything that the features of the loaded encoder depend on."""
-        return FeatureKey(
-            encoder=encoder.identity,
-            layers=self.layers,
-            pooling=self.pooling,
-            half_precision=self.half_precision,
-        )
-
 
 def list_sources(settings: FeatureSettings) -> dict[str, Source]:
     """Lists the sources of the settings by name: ``speech``, ``text``, and ``speech2`` on.
@@ -50,15 +40,14 @@ def list_sources(settings: FeatureSettings) -> dict[str, Source]:
             getattr(settings, f"{modality}_{name}") for name in ("encoder", "layers", "pooling")
         )
         names = split_encoder(encoder) if modality == "speech" else (encoder,)
+        are_several = len(names) > 1
         for number, name in enumerate(names, 1):
-            is_one_of_several = len(names) > 1
+            is_pooled = are_several and name in ONE_VECTOR and pooling != "frames"
             sources[modality if number == 1 else f"{modality}{number}"] = Source(
                 modality,
                 name,
-                "last" if is_one_of_several and name in ONE_LAYER else layers,
-                "mean"
-                if is_one_of_several and name in ONE_VECTOR and pooling != "frames"
-                else pooling,
+                "last" if are_several and name in ONE_LAYER else layers,
+                "mean" if is_pooled else pooling,
                 settings.half_precision,
             )
     return sources
@@ -92,7 +81,13 @@ def encode_source(
 
     ``cache`` is the folder of the stored features; ``strict`` raises at clips that cannot be used.
     """
-    store = FeatureStore(source.key(encoder), cache)
+    key = FeatureKey(
+        encoder=encoder.identity,
+        layers=source.layers,
+        pooling=source.pooling,
+        half_precision=source.half_precision,
+    )
+    store = FeatureStore(key, cache)
     if source.modality == "text":
         return extract_text(utterances, cast(TextEncoder, encoder), store)
     digests = FileDigests(cache / "digests.db")

@@ -21,7 +21,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conversation_emotion.features.key import FeatureKey
-from conversation_emotion.settings.cache import cache_folder
 
 SHARD_BYTES = 64 * 2**20
 """Size at which a shard is written; an interruption loses no more than this."""
@@ -32,17 +31,11 @@ class StoreFullError(OSError):
 
 
 class FeatureStore:
-    """Hidden states of utterances by content, of one key, in a cache folder.
+    """Hidden states of utterances by content, of one key, in a cache folder."""
 
-    A shard is written when it has ``shard_bytes``.
-    """
-
-    def __init__(
-        self, key: FeatureKey, cache: Path | None = None, shard_bytes: int = SHARD_BYTES
-    ) -> None:
+    def __init__(self, key: FeatureKey, cache: Path) -> None:
         self.key = key
-        self.folder = (cache or cache_folder()) / "features" / key.digest()
-        self.shard_bytes = shard_bytes
+        self.folder = cache / "features" / key.digest()
         self._places: dict[str, tuple[str, int, int]] = {}
         self._arrays: dict[str, NDArray[np.floating]] = {}
         self._pending: dict[str, NDArray[np.floating]] = {}
@@ -86,7 +79,7 @@ class FeatureStore:
             )
         self._pending[content] = frames
         self._pending_bytes += frames.nbytes
-        if self._pending_bytes >= self.shard_bytes:
+        if self._pending_bytes >= SHARD_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -116,18 +109,14 @@ class FeatureStore:
 
     def _write_shard(self, shard: str, frames: NDArray[np.floating], index: pd.DataFrame) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / "key.json").exists():
-            _write_whole(
-                self.folder / "key.json", lambda path: path.write_text(self.key.describe())
-            )
+        if not (key := self.folder / "key.json").exists():
+            _write_whole(key, lambda path: path.write_text(self.key.describe()))
         _write_whole(self.folder / f"{shard}.npy", lambda path: _save_array(path, frames))
-        _write_whole(
-            self.folder / f"{shard}.parquet", lambda path: index.to_parquet(path, index=False)
-        )
+        place = self.folder / f"{shard}.parquet"
+        _write_whole(place, lambda path: index.to_parquet(path, index=False))
 
     def _read_index(self, index: Path) -> None:
-        rows = pd.read_parquet(index).itertuples(index=False)
-        for content, first, num_frames in rows:
+        for content, first, num_frames in pd.read_parquet(index).itertuples(index=False):
             self._places[str(content)] = (index.stem, int(first), int(num_frames))
 
 

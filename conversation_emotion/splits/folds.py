@@ -1,6 +1,6 @@
 """Folds: the rows that train, select and test, and what has to be reported about them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,7 @@ class LeakageError(ValueError):
 class Fold:
     """Rows whose emotion is trained on, selected by and tested on.
 
-    An utterance outside a part may still be in the context of one that is inside, within the
-    same dialogue; the audit therefore looks at whole dialogues.
+    Other utterances of their dialogues may be context; the audit therefore looks at dialogues.
     """
 
     name: str
@@ -32,10 +31,7 @@ class Fold:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The folds of one protocol and what has to be reported with a result, in words.
-
-    That is how the valid part was drawn, and what train and test share, if anything.
-    """
+    """The folds of one protocol, and in words how valid was drawn and what train and test share."""
 
     name: str
     folds: tuple[Fold, ...]
@@ -54,10 +50,6 @@ class Split:
         names = ", ".join(fold.name for fold in self.folds)
         raise ValueError(f"--fold {name}: {self.name} has the folds {names}")
 
-    def first(self, num_folds: int) -> "Split":
-        """Returns the split with its first folds alone."""
-        return replace(self, folds=self.folds[:num_folds])
-
 
 @dataclass(frozen=True, kw_only=True)
 class SplitOptions:
@@ -65,9 +57,8 @@ class SplitOptions:
 
     Args:
         num_folds: Folds of ``speaker-k-fold``.
-        valid: What selects the epoch where a split leaves it open: a ``share`` of the train
-            dialogues, all those of one train ``speaker``, or the test part of the next ``fold``.
-        valid_share: Share of the train dialogues that select the epoch.
+        valid: What selects the epoch where a split leaves it open: a fifth of the train dialogues
+            (``share``), all those of one ``speaker``, or the test part of the next ``fold``.
         seed: Seed of the draw of validation dialogues and speaker groups.
         superb_folds: s3prl's ``meta_data`` folder with ``Session*/{train,test}_meta_data.json``.
         emobox_folds: EmoBox's folder of the corpus, with ``fold_*/*_{train,test}_fold_*.jsonl``.
@@ -76,7 +67,6 @@ class SplitOptions:
 
     num_folds: int = NUM_FOLDS
     valid: ValidPart = "share"
-    valid_share: float = 0.2
     seed: int = 0
     superb_folds: Path | None = None
     emobox_folds: Path | None = None

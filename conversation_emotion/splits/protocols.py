@@ -108,33 +108,22 @@ def _official(utterances: pd.DataFrame, options: SplitOptions) -> Split:
 
 def _leave_one_session_out(utterances: pd.DataFrame, options: SplitOptions) -> Split:
     published_splits.check_sessions("leave-one-session-out", utterances["session"])
-    return _leave_one_out("leave-one-session-out", utterances, utterances["session"], options)
+    return _leave_out("leave-one-session-out", utterances, utterances["session"], options)
 
 
 def _leave_one_speaker_out(utterances: pd.DataFrame, options: SplitOptions) -> Split:
     if utterances["speaker"].nunique() < 2:
         raise ValueError("leave-one-speaker-out: needs two speakers or more, got 1")
-    return _leave_one_out("leave-one-speaker-out", utterances, utterances["speaker"], options)
-
-
-def _leave_one_out(
-    name: str, utterances: pd.DataFrame, groups: pd.Series, options: SplitOptions
-) -> Split:
-    folds = [
-        _fold(utterances, str(group), _rows(groups == group), options)
-        for group in sorted(groups.unique())
-    ]
-    return _with_hold_out(name, utterances, folds, options)
+    return _leave_out("leave-one-speaker-out", utterances, utterances["speaker"], options)
 
 
 def _speaker_k_fold(utterances: pd.DataFrame, options: SplitOptions) -> Split:
     groups = _speaker_groups(utterances, options.num_folds)
     splitter = GroupKFold(options.num_folds, shuffle=True, random_state=options.seed)
-    folds = [
-        _fold(utterances, f"{number}", test.astype(np.int64), options)
-        for number, (_, test) in enumerate(splitter.split(groups, groups=groups), start=1)
-    ]
-    return _with_hold_out("speaker-k-fold", utterances, folds, options)
+    fold_of = pd.Series(0, index=utterances.index)
+    for number, (_, test) in enumerate(splitter.split(groups, groups=groups), start=1):
+        fold_of.iloc[test] = number
+    return _leave_out("speaker-k-fold", utterances, fold_of, options)
 
 
 def _recording_prefix(utterances: pd.DataFrame, options: SplitOptions) -> Split:
@@ -149,12 +138,7 @@ def _recording_prefix(utterances: pd.DataFrame, options: SplitOptions) -> Split:
             "recording-prefix: needs dialogues named as IEMOCAP's, such as 'Ses01F_impro01', with "
             f"two prefixes or more, got {ids[prefixes.isna()].head(1).tolist() or [*set(prefixes)]}"
         )
-    folds = []
-    for prefix in sorted(prefixes.unique()):
-        test, rest = _rows(prefixes == prefix), _rows(prefixes != prefix)
-        train, valid = _hold_out(utterances, rest, test, options)
-        folds.append(Fold(name=prefix, train=train, valid=valid, test=test))
-    return _with_hold_out("recording-prefix", utterances, folds, options)
+    return _leave_out("recording-prefix", utterances, prefixes, options)
 
 
 SPLITS: dict[SplitName, Callable[[pd.DataFrame, SplitOptions], Split]] = {
@@ -174,21 +158,33 @@ def _rows(marked: pd.Series) -> Rows:
     return np.flatnonzero(marked.to_numpy()).astype(np.int64)
 
 
-def _fold(utterances: pd.DataFrame, name: str, test: Rows, options: SplitOptions) -> Fold:
-    """Makes the fold that trains on dialogues without a test speaker, not even as a partner."""
-    touched = utterances["speaker"].isin(utterances["speaker"].iloc[test].unique())
-    dialogues = utterances.loc[touched, "dialogue_id"].unique()
-    learning = _rows(~utterances["dialogue_id"].isin(dialogues))
-    if not len(learning):
-        raise ValueError(f"fold {name!r}: every dialogue has a speaker of the test part")
-    train, valid = _hold_out(utterances, learning, test, options)
-    return Fold(name=name, train=train, valid=valid, test=test)
+def _leave_out(
+    name: str, utterances: pd.DataFrame, groups: pd.Series, options: SplitOptions
+) -> Split:
+    """Tests each group of utterances, and trains on the rest.
+
+    Unless the split shares speakers, it trains on dialogues without a test speaker, not even as a
+    partner.
+    """
+    speakers, dialogues = utterances["speaker"], utterances["dialogue_id"]
+    folds = []
+    for group in sorted(groups.unique()):
+        is_test = groups == group
+        near = is_test if name in SHARED_SPEAKERS else speakers.isin(speakers[is_test])
+        test, learning = _rows(is_test), _rows(~dialogues.isin(dialogues[near]))
+        if not len(learning):
+            raise ValueError(f"fold {str(group)!r}: every dialogue has a speaker of the test part")
+        train, valid = _hold_out(utterances, learning, test, options)
+        folds.append(Fold(name=str(group), train=train, valid=valid, test=test))
+    if options.valid == "fold":
+        folds = _validate_on_next(name, dialogues, folds)
+    return Split(name=name, folds=tuple(folds), validation=_describe_hold_out(options))
 
 
 def _hold_out(
     utterances: pd.DataFrame, learning: Rows, test: Rows, options: SplitOptions
 ) -> tuple[Rows, Rows]:
-    """Divides rows into train and valid by dialogues: a share, or those of the next speaker."""
+    """Divides rows into train and valid by dialogues: a fifth, or those of the next speaker."""
     dialogues = utterances["dialogue_id"].iloc[learning]
     if options.valid == "speaker":
         speakers = utterances["speaker"].iloc[learning].astype(str)
@@ -196,25 +192,17 @@ def _hold_out(
         speaker = min(speakers[speakers > last], default=min(speakers))
         chosen = dialogues[speakers == speaker]
     else:
-        chosen = _draw_share(dialogues, options)
+        chosen = draw_fifth(dialogues, np.random.default_rng(options.seed))
     is_valid = dialogues.isin(chosen).to_numpy()
     return learning[~is_valid], learning[is_valid]
 
 
-def _draw_share(dialogues: pd.Series, options: SplitOptions) -> pd.Index:
-    """Draws dialogues until they hold the share of utterances that is to validate."""
-    sizes = dialogues.value_counts(sort=False).sort_index()
-    order = np.random.default_rng(options.seed).permutation(len(sizes))
+def draw_fifth(groups: pd.Series, generator: np.random.Generator) -> pd.Index:
+    """Draws groups of utterances, such as dialogues, until they hold a fifth of all."""
+    sizes = groups.value_counts(sort=False).sort_index()
+    order = generator.permutation(len(sizes))
     filled = sizes.iloc[order].cumsum() - sizes.iloc[order]
-    return sizes.index[order][filled.to_numpy() < options.valid_share * len(dialogues)]
-
-
-def _with_hold_out(
-    name: str, utterances: pd.DataFrame, folds: list[Fold], options: SplitOptions
-) -> Split:
-    if options.valid == "fold":
-        folds = _validate_on_next(name, utterances["dialogue_id"], folds)
-    return Split(name=name, folds=tuple(folds), validation=_describe_hold_out(options))
+    return sizes.index[order][filled.to_numpy() < 0.2 * len(groups)]
 
 
 def _validate_on_next(name: str, dialogues: pd.Series, folds: list[Fold]) -> list[Fold]:
@@ -234,11 +222,11 @@ def _validate_on_next(name: str, dialogues: pd.Series, folds: list[Fold]) -> lis
 
 
 def _describe_hold_out(options: SplitOptions) -> str:
-    if options.valid == "fold":
-        return "one further fold, the next after the tested"
-    if options.valid == "speaker":
-        return "the dialogues of one train speaker, the next after the tested"
-    return f"{options.valid_share:.0%} of the train dialogues, seed {options.seed}"
+    return {
+        "fold": "one further fold, the next after the tested",
+        "speaker": "the dialogues of one train speaker, the next after the tested",
+        "share": f"20% of the train dialogues, seed {options.seed}",
+    }[options.valid]
 
 
 def _speaker_groups(utterances: pd.DataFrame, num_folds: int) -> NDArray[np.int64]:

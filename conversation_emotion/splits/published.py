@@ -147,30 +147,29 @@ def _emobox_files(folder: Path, utterances: pd.DataFrame) -> list[_Drawn]:
             "EmoBox's data"
         )
     names = utterances["audio"].map(lambda path: Path(path).stem, na_action="ignore")
-    row_of = _row_of(names.where(names.notna(), utterances["utterance_id"]))
-    drawn = []
-    for file in files:
-        learning = file.with_name(file.name.replace("_test_", "_train_"))
-        parts = [_find(_emobox_stems(one), row_of, "emobox", one) for one in (learning, file)]
-        drawn.append((file.parent.name, *parts))
-    return drawn
+    names = names.where(names.notna(), utterances["utterance_id"])
 
+    def read_rows(file: Path) -> Rows:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        wavs = [json.loads(line)["wav"] for line in lines if line.strip()]
+        return _find(wavs, names, "emobox", file)
 
-def _emobox_stems(file: Path) -> list[str]:
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return [Path(json.loads(line)["wav"]).stem for line in lines if line.strip()]
+    trains = [file.with_name(file.name.replace("_test_", "_train_")) for file in files]
+    return [
+        (test.parent.name, read_rows(train), read_rows(test))
+        for train, test in zip(trains, files, strict=True)
+    ]
 
 
 def _superb_rows(file: Path, utterances: pd.DataFrame) -> Rows:
-    ids = [Path(entry["path"]).stem for entry in json.loads(file.read_text())["meta_data"]]
-    return _find(ids, _row_of(utterances["utterance_id"]), "superb", file)
+    paths = [entry["path"] for entry in json.loads(file.read_text())["meta_data"]]
+    return _find(paths, utterances["utterance_id"], "superb", file)
 
 
-def _row_of(names: pd.Series) -> pd.Series:
-    return pd.Series(np.arange(len(names)), index=names.to_numpy())
-
-
-def _find(ids: list[str], row_of: pd.Series, split: str, file: Path) -> Rows:
+def _find(paths: list[str], names: pd.Series, split: str, file: Path) -> Rows:
+    """Returns the rows whose names are the stems of paths that a file lists, in its order."""
+    ids = [Path(path).stem for path in paths]
+    row_of = pd.Series(np.arange(len(names)), index=names.to_numpy())
     if missing := [name for name in ids if name not in row_of.index]:
         raise ValueError(
             f"{split}: {file} lists {len(missing)} utterances that the corpus lacks, "

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from conversation_emotion.datasets.clip_batches import ClipBatch, ClipLoader
-from conversation_emotion.datasets.clip_inputs import ClipInputs
+from conversation_emotion.datasets.clip_batches import ClipBatch, ClipInputs, ClipLoader
 from conversation_emotion.datasets.encoder_families import fold_folder, make_record
 from conversation_emotion.evaluation import word_errors
 from conversation_emotion.evaluation.metrics import METRICS, count_confusions

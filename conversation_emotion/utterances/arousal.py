@@ -42,10 +42,8 @@ def find_arousal_levels(
         levels[~np.isfinite(ratings)] = IGNORED
         return levels, f"high is rated above {middle:g}, the median of train"
     nouns = utterances["emotion"].map(lambda name: _NOUNS.get(name, name), na_action="ignore")
-    levels = np.full(len(nouns), IGNORED, dtype=np.int64)
-    sources = []
-    for number, level in enumerate(LEVELS):
-        names = [noun for noun, its_level in AROUSAL_OF_EMOTION.items() if its_level == level]
-        levels[nouns.isin(names).to_numpy()] = number
-        sources.append(f"{level}: {', '.join(sorted(set(nouns) & set(names))) or 'none'}")
-    return levels, "no ratings, by emotion; " + "; ".join(sources)
+    names = nouns.map(AROUSAL_OF_EMOTION)
+    levels = np.select([names == level for level in LEVELS], range(len(LEVELS)), IGNORED)
+    found = {level: ", ".join(sorted(set(nouns[names == level]))) or "none" for level in LEVELS}
+    sources = "; ".join(f"{level}: {emotions}" for level, emotions in found.items())
+    return levels, f"no ratings, by emotion; {sources}"

@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 import numpy as np
@@ -33,11 +32,8 @@ class AudioError(ValueError):
     """A file or a slice of it that does not give a usable waveform."""
 
 
-class _Audio(NamedTuple):
-    """Decoded samples (channels, S), and how many per second, before they become mono 16 kHz."""
-
-    samples: NDArray[np.float32]
-    rate: int
+_Decoded = tuple[NDArray[np.float32], int]
+"""Samples (channels, S), and how many per second, before they become mono 16 kHz."""
 
 
 def read_audio(
@@ -48,7 +44,7 @@ def read_audio(
     channel: int | None = None,
     speed: float = 1.0,
 ) -> NDArray[np.float32]:
-    """Reads a file, or a slice of it, as mono 16 kHz.
+    """Reads a file, or a slice of it, as a mono 16 kHz waveform of shape (S,).
 
     libsndfile decodes the usual audio formats, FFmpeg (PyAV) everything else. Integer samples are
     scaled to [-1, 1]; of several audio streams the first counts.
@@ -60,22 +56,18 @@ def read_audio(
         channel: Channel to take, counted from 0; None for the mean of all.
         speed: Factor of the playback speed, to whole percent; the pitch changes with it.
 
-    Returns:
-        Waveform of shape (S,).
-
     Raises:
         AudioError: The file is missing, does not decode or has no audio; the slice or the channel
             lies outside it; samples are not finite; less than 25 ms are left.
     """
-    path = Path(path)
-    _check_file(path)
+    path = _check_file(path)
     if offset is not None and not 0 <= offset < math.inf:
         raise AudioError(f"{path}: offset is {offset} s, expected 0 s or more")
     if duration is not None and not 0 < duration < math.inf:
         raise AudioError(f"{path}: duration is {duration} s, expected more than 0 s")
-    audio = _decode(path, offset or 0.0, duration)
-    mono = _to_mono(path, audio.samples, channel)
-    if (seconds := mono.size / audio.rate / speed) < MIN_SECONDS:
+    samples, rate = _decode(path, offset or 0.0, duration)
+    mono = _to_mono(path, samples, channel)
+    if (seconds := mono.size / rate / speed) < MIN_SECONDS:
         raise AudioError(
             f"{path}: {1000 * seconds:.1f} ms of audio{_place(offset, duration)}, expected "
             f"{1000 * MIN_SECONDS:.0f} ms or more; leave the clip out or give it a longer slice"
@@ -86,7 +78,7 @@ def read_audio(
             f"{path}: sample {position} is {mono[position]}, expected finite numbers; "
             "write the file again"
         )
-    return _resample(_resample(mono, audio.rate), round(SAMPLE_RATE * speed))
+    return _resample(_resample(mono, rate), round(SAMPLE_RATE * speed))
 
 
 def measure_seconds(path: str | Path) -> float:
@@ -95,8 +87,7 @@ def measure_seconds(path: str | Path) -> float:
     Raises:
         AudioError: The file is missing, does not open as audio or has no audio.
     """
-    path = Path(path)
-    _check_file(path)
+    path = _check_file(path)
     if path.suffix.lower() in _SOUNDFILE_SUFFIXES:
         try:
             return float(soundfile.info(str(path)).duration)
@@ -113,17 +104,19 @@ def measure_seconds(path: str | Path) -> float:
             f"{path}: does not open as audio ({error.strerror}, {path.stat().st_size} bytes); "
             "fetch the file again or leave the clip out"
         ) from error
-    audio = _decode(path, 0.0, None)
-    return audio.samples.shape[1] / audio.rate
+    samples, rate = _decode(path, 0.0, None)
+    return samples.shape[1] / rate
 
 
-def _check_file(path: Path) -> None:
+def _check_file(place: str | Path) -> Path:
+    path = Path(place)
     if not path.is_file():
         kind = "is a folder" if path.is_dir() else "does not exist"
         raise AudioError(f"{path}: {kind}, expected an audio file; check the corpus folder")
+    return path
 
 
-def _decode(path: Path, offset: float, duration: float | None) -> _Audio:
+def _decode(path: Path, offset: float, duration: float | None) -> _Decoded:
     if path.suffix.lower() in _SOUNDFILE_SUFFIXES:
         try:
             return _decode_with_soundfile(path, offset, duration)
@@ -138,7 +131,7 @@ def _decode(path: Path, offset: float, duration: float | None) -> _Audio:
         ) from error
 
 
-def _decode_with_soundfile(path: Path, offset: float, duration: float | None) -> _Audio:
+def _decode_with_soundfile(path: Path, offset: float, duration: float | None) -> _Decoded:
     with soundfile.SoundFile(path) as file:
         rate = file.samplerate
         first = round(offset * rate)
@@ -147,10 +140,10 @@ def _decode_with_soundfile(path: Path, offset: float, duration: float | None) ->
             file.seek(first)
         num_samples = -1 if duration is None else round(duration * rate)
         samples = file.read(num_samples, dtype="float32", always_2d=True)
-    return _Audio(np.asarray(samples, dtype=np.float32).T, rate)
+    return np.asarray(samples, dtype=np.float32).T, rate
 
 
-def _decode_with_av(path: Path, offset: float, duration: float | None) -> _Audio:
+def _decode_with_av(path: Path, offset: float, duration: float | None) -> _Decoded:
     with av.open(str(path), metadata_errors="ignore") as container:
         if not container.streams.audio:
             kinds = ", ".join(stream.type for stream in container.streams) or "none"
@@ -161,17 +154,17 @@ def _decode_with_av(path: Path, offset: float, duration: float | None) -> _Audio
         if is_sought and stream.time_base:  # which a promise implies
             ticks = int((offset - _PREROLL_SECONDS) / stream.time_base)
             container.seek(ticks + (stream.start_time or 0), stream=stream)
-        audio, skipped = _collect(container, stream, offset, duration, is_sought=is_sought)
-    seconds = (skipped + audio.samples.shape[1]) / audio.rate
+        samples, rate, skipped = _collect(container, stream, offset, duration, is_sought=is_sought)
+    seconds = (skipped + samples.shape[1]) / rate
     if duration is None and promised is not None and seconds < _MIN_DECODED_SHARE * promised:
         raise AudioError(
             f"{path}: breaks off after {seconds:.2f} s, expected {promised:.2f} s; "
             "fetch the file again or leave the clip out"
         )
-    first = round(offset * audio.rate)
-    _check_offset(path, first, skipped + audio.samples.shape[1], audio.rate)
-    last = None if duration is None else first - skipped + round(duration * audio.rate)
-    return audio._replace(samples=audio.samples[:, first - skipped : last])
+    first = round(offset * rate)
+    _check_offset(path, first, skipped + samples.shape[1], rate)
+    last = None if duration is None else first - skipped + round(duration * rate)
+    return samples[:, first - skipped : last], rate
 
 
 def _promised_seconds(container: InputContainer, stream: av.AudioStream) -> float | None:
@@ -189,8 +182,8 @@ def _collect(
     duration: float | None,
     *,
     is_sought: bool,
-) -> tuple[_Audio, int]:
-    """Decodes until the slice is complete -> samples, and how many of the stream lie before."""
+) -> tuple[NDArray[np.float32], int, int]:
+    """Decodes until the slice is complete -> samples, rate, and how many samples lie before."""
     to_float = av.AudioResampler(format="fltp")
     blocks: list[NDArray[np.float32]] = []
     rate, skipped, num_samples = stream.rate or SAMPLE_RATE, 0, 0
@@ -206,7 +199,7 @@ def _collect(
         if duration is not None and skipped + num_samples >= (offset + duration) * rate + 1:
             break
     empty = np.zeros((1, 0), dtype=np.float32)
-    return _Audio(np.concatenate(blocks, axis=1) if blocks else empty, rate), skipped
+    return (np.concatenate(blocks, axis=1) if blocks else empty), rate, skipped
 
 
 def _check_offset(path: Path, first: int, num_samples: int, rate: int) -> None:

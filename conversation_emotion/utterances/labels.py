@@ -15,14 +15,11 @@ IGNORED = -100
 
 @dataclass(frozen=True, kw_only=True)
 class LabelMap:
-    """The classes of one corpus' emotions in one label set.
+    """The classes of one corpus' emotions in one label set, such as ``4-class``.
 
-    Args:
-        corpus: Name of the corpus whose labels are mapped.
-        label_set: Name of the label set, for instance ``4-class``.
-        labels: The classes in the order of the model's outputs.
-        classes: Class of each emotion that is kept, as the corpus names it.
-        dropped: Emotions of the corpus that no class takes; such turns stay as context.
+    ``labels`` are the classes in the order of the model's outputs, ``classes`` the class of each
+    emotion that is kept, as the corpus names it. No class takes the ``dropped`` emotions; their
+    turns stay as context.
     """
 
     corpus: str

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conversation_emotion.utterances.labels import SENTIMENTS, LabelMap
+from conversation_emotion.utterances.labels import SENTIMENTS, LabelMap, own_names
 
 POLARITIES = ("negative", "positive")
 """The classes where neutral utterances are left out (Lian et al., 2023)."""
@@ -60,6 +60,6 @@ def polarity_map(corpus: str, *, with_neutral: bool) -> LabelMap:
         corpus=corpus,
         label_set="three polarities" if with_neutral else "two polarities",
         labels=labels,
-        classes={name: name for name in labels},
+        classes=own_names(labels),
         dropped=tuple(name for name in SENTIMENTS if name not in labels),
     )

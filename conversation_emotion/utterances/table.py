@@ -1,6 +1,5 @@
 """The utterance table: one row per utterance of any corpus, with a checked contract."""
 
-import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -81,11 +80,17 @@ def validate_utterances(utterances: Utterances, corpus: str) -> Utterances:
                 f"{corpus}: {len(absent)} rows have no {column}, first row {absent[0]}; "
                 f"{column} is {COLUMNS[column]}"
             )
-    _check_ids_are_unique(utterances, corpus)
-    _check_order(utterances, corpus)
-    _check_choices(utterances, corpus, "split", SPLITS)
-    _check_choices(utterances, corpus, "gender", GENDERS)
-    _check_times(utterances, corpus)
+    ids = utterances["utterance_id"]
+    if repeated := ids[ids.duplicated()].tolist():
+        raise ValueError(f"{corpus}: {len(repeated)} utterance ids repeat, first {repeated[0]!r}")
+    for column, allowed in (("split", SPLITS), ("gender", GENDERS)):
+        given = utterances[column].dropna()
+        if wrong := given[~given.isin(allowed)].tolist():
+            raise ValueError(
+                f"{corpus}: {len(wrong)} rows have an unknown {column}, first {wrong[0]!r}; "
+                f"allowed are {', '.join(allowed)} or nothing"
+            )
+    _check_dialogues(utterances, corpus)
     return utterances
 
 
@@ -94,38 +99,16 @@ def has_text(utterances: Utterances) -> "pd.Series":
     return utterances["text"].map(lambda text: isinstance(text, str) and bool(text.strip()))
 
 
-def _check_ids_are_unique(utterances: Utterances, corpus: str) -> None:
-    ids = utterances["utterance_id"]
-    if repeated := ids[ids.duplicated()].tolist():
-        raise ValueError(f"{corpus}: {len(repeated)} utterance ids repeat, first {repeated[0]!r}")
-
-
-def _check_order(utterances: Utterances, corpus: str) -> None:
+def _check_dialogues(utterances: Utterances, corpus: str) -> None:
     for dialogue_id, orders in utterances.groupby("dialogue_id", sort=False)["order"]:
         if sorted(orders) != list(range(len(orders))):
             raise ValueError(
                 f"{corpus}: dialogue {dialogue_id!r} has orders {sorted(orders)}, "
                 f"expected 0 to {len(orders) - 1} without gaps"
             )
-
-
-def _check_choices(
-    utterances: Utterances, corpus: str, column: str, allowed: tuple[str, ...]
-) -> None:
-    given = utterances[column].dropna()
-    if wrong := given[~given.isin(allowed)].tolist():
+    if (is_wrong := utterances["end"] < utterances["start"]).any():  # false where one is missing
+        first = utterances[is_wrong].iloc[0]
         raise ValueError(
-            f"{corpus}: {len(wrong)} rows have an unknown {column}, first {wrong[0]!r}; "
-            f"allowed are {', '.join(allowed)} or nothing"
+            f"{corpus}: utterance {first['utterance_id']!r} ends at {first['end']} s, "
+            f"before it starts at {first['start']} s"
         )
-
-
-def _check_times(utterances: Utterances, corpus: str) -> None:
-    for utterance_id, start, end in zip(
-        utterances["utterance_id"], utterances["start"], utterances["end"], strict=True
-    ):
-        if math.isfinite(start) and math.isfinite(end) and end < start:
-            raise ValueError(
-                f"{corpus}: utterance {utterance_id!r} ends at {end} s, "
-                f"before it starts at {start} s"
-            )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from conversation_emotion.datasets.clip_batches import ClipLoader, Clips, plan_batches
+from conversation_emotion.datasets.clip_batches import ClipLoader, Clips
 from tests.small_tasks import make_clips
 
 
@@ -13,15 +13,19 @@ def clips() -> Clips:
     return make_clips()
 
 
+def make_loader(clips: Clips, num_rows: int, **options) -> ClipLoader:
+    rows = clips.usable(np.arange(num_rows))
+    return ClipLoader(clips, rows, device=torch.device("cpu"), **options)
+
+
 def test_an_epoch_has_every_clip_once_in_batches_that_fit(clips):
-    rows = clips.usable(np.arange(40))
     clips = Clips(inputs=clips.inputs, classes=clips.classes, rate=1.0)
-    plans = [
-        list(plan_batches(clips, rows, batch_size=6, batch_seconds=20, seed=[seed, epoch]))
-        for seed, epoch in ((0, 0), (0, 0), (0, 1))
-    ]
+    loader = make_loader(clips, 40, batch_size=6, batch_seconds=20, seed=0)
+    plans = [loader.plan(), loader.plan()]
+    loader.epoch = 1
+    plans.append(loader.plan())
     for plan in plans:
-        assert sorted(np.concatenate(plan)) == sorted(rows)
+        assert sorted(np.concatenate(plan)) == sorted(loader.rows)
         for batch in plan:
             assert len(batch) <= 6
             assert len(batch) * max(clips.length(row) for row in batch) <= 20
@@ -30,21 +34,13 @@ def test_an_epoch_has_every_clip_once_in_batches_that_fit(clips):
 
 
 def test_a_clip_longer_than_a_batch_is_alone(clips):
-    rows = clips.usable(np.arange(8))
-    plan = list(plan_batches(clips, rows, batch_size=6, batch_seconds=1e-6, seed=[0]))
+    plan = make_loader(clips, 8, batch_size=6, batch_seconds=1e-6, seed=0).plan()
     assert [len(batch) for batch in plan] == [1] * 8
 
 
 def test_an_epoch_depends_on_its_number_alone(clips):
     def load(first_epoch: int) -> tuple[list[list[int]], list[float]]:
-        loader = ClipLoader(
-            clips,
-            clips.usable(np.arange(40)),
-            batch_size=4,
-            batch_seconds=60,
-            device=torch.device("cpu"),
-            seed=3,
-        )
+        loader = make_loader(clips, 40, batch_size=4, batch_seconds=60, seed=3)
         loader.epoch = first_epoch
         orders: list[list[int]] = []
         chances: list[float] = []

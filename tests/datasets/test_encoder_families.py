@@ -1,11 +1,15 @@
 """Encoders that were tuned on people, and the refusal to test them on those."""
 
+import json
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from conversation_emotion.datasets.encoder_families import (
     TuningRecord,
     make_record,
+    read_record,
     refuse_known_speakers,
 )
 from conversation_emotion.splits.folds import LeakageError, Split
@@ -67,20 +71,27 @@ def test_a_split_that_shares_people_by_nature_takes_its_own_encoder_alone(people
         refuse_known_speakers(record, "tuned", official, by_speaker)
 
 
-def test_a_record_survives_a_configuration(people):
+def write_config(folder: Path, config: dict[str, object]) -> str:
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+def test_a_record_survives_a_configuration(people, tmp_path):
     record = tune_on(people, 0)
     config = record.to_config()
     assert config["id2label"] == {0: "angry", 1: "sad"}
     assert config["label2id"] == {"angry": 0, "sad": 1}
-    assert TuningRecord.from_config(config, "tuned") == record
-    assert TuningRecord.from_config({}, "untuned") is None
+    assert read_record(write_config(tmp_path, config)) == record
+    assert read_record(write_config(tmp_path, {})) is None
+    assert read_record("untuned") is None
 
 
 @pytest.mark.parametrize(
     ("field", "message"), [("labels", "lacks its label map"), ("fold", "lacks its field 'fold'")]
 )
-def test_an_incomplete_record_is_an_error(people, field, message):
+def test_an_incomplete_record_is_an_error(people, tmp_path, field, message):
     config = tune_on(people, 0).to_config()
     del config["tuned_on"][field]  # type: ignore[attr-defined]
-    with pytest.raises(ValueError, match=f"tuned: the record .* {message}; tune it again"):
-        TuningRecord.from_config(config, "tuned")
+    name = write_config(tmp_path, config)
+    with pytest.raises(ValueError, match=f"{name}: the record .* {message}; tune it again"):
+        read_record(name)

@@ -238,8 +238,9 @@ def test_what_cannot_fit_is_refused_before_it_starts(tmp_path, clips, digests, m
     assert encoder.num_clips == 0
 
 
-def test_shards_are_cut_by_size_and_read_back(tmp_path):
-    store = FeatureStore(KEY, tmp_path, shard_bytes=64)
+def test_shards_are_cut_by_size_and_read_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "SHARD_BYTES", 64)
+    store = FeatureStore(KEY, tmp_path)
     arrays = {f"c{n}": np.random.default_rng(n).normal(size=(2, n + 1, 3)) for n in range(6)}
     for content, states in arrays.items():
         store.add(content, states)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conversation_emotion.features.loading import load_encoder
+from conversation_emotion.features.encoders import load_encoder
 from conversation_emotion.settings.corpus import CorpusSettings, find_corpus, list_corpora
 
 ENTRY_POINTS = """\
@@ -83,7 +83,7 @@ def test_an_encoder_named_as_a_built_in_one_is_an_error_that_names_both(site):
 
 
 def test_without_entry_points_the_remedy_is_to_install(monkeypatch):
-    monkeypatch.setattr("conversation_emotion.features.loading.entry_points", lambda group: ())
+    monkeypatch.setattr("conversation_emotion.features.encoders.entry_points", lambda group: ())
     with pytest.raises(ModuleNotFoundError, match="no package brings text encoders .* pip install"):
         load_encoder("text", "all-MiniLM-L6-v2")
 

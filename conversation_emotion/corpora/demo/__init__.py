@@ -3,7 +3,7 @@
 Ten speakers in five sessions, speech by espeak-ng in which rate, pitch, range and loudness follow
 the emotion, our own sentences, and emotions that follow a documented process (`process`): a
 speaker's inertia and contagion by the partner. Predicting the emotion of the first utterance of
-the next turn, nobody can expect more than `ceiling.CEILING_UAR` (72.3 %), not even with the true
+the next turn, nobody can expect more than `process.CEILING_UAR` (72.3 %), not even with the true
 emotions of all turns before; on the shipped table that best rule reaches 72.7 %. Naming the emotion
 of the last turn reaches 40.7 % in expectation and 37.2 % on the shipped table.
 
@@ -24,10 +24,7 @@ TABLE = "utterances.csv"
 
 
 def load_demo(root: Path | None = None) -> Utterances:
-    """Reads the demo corpus into the utterance table.
-
-    Args:
-        root: A folder that `make` has written; the shipped data if omitted.
+    """Reads the demo corpus from a folder that `make` has written, or the shipped one.
 
     Raises:
         FileNotFoundError: The folder lacks the table or a recording that the table names.
