@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from conversation_emotion.corpora.annotations import read_optional
 from conversation_emotion.corpora.computational_sequences import (
     Segment,
     SegmentFiles,
@@ -58,10 +59,8 @@ def _describe_video(raw: Path, video: str, segments: list[Segment]) -> Iterator[
 
 def _read_texts(path: Path) -> dict[tuple[float, float], str]:
     """Words of each segment by its begin and end; lines of another shape have none."""
-    if not path.is_file():
-        return {}
     texts = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_optional(path).splitlines():
         cells = line.split("___", maxsplit=4)
         try:
             texts[_place(float(cells[2]), float(cells[3]))] = cells[4].strip()

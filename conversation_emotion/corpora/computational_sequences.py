@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from conversation_emotion.corpora.annotations import find_first
+from conversation_emotion.corpora.annotations import find_files
 from conversation_emotion.utterances.table import Utterances, build_utterances
 
 FOLDS = {
@@ -56,11 +56,9 @@ def load_segments(root: Path, files: SegmentFiles, describe: Describe) -> Uttera
         ModuleNotFoundError: The package h5py is not installed.
         ValueError: The label file or the lists of the split are not what they should be.
     """
-    root, corpus = root.resolve(), files.corpus
-    places = [files.labels, f"labels/{files.labels}"]
-    labels = find_first(
-        root, places, corpus, "the folder into which the CMU Multimodal SDK fetches it"
-    )
+    corpus, places = files.corpus, [files.labels, f"labels/{files.labels}"]
+    wanted = "the folder into which the CMU Multimodal SDK fetches it"
+    labels = find_files(root, places, corpus, wanted)[0]
     segments = _read_segments(labels, files.sequence, corpus)
     splits = _read_folds(root / files.folds, corpus)
     return build_utterances(

@@ -12,8 +12,7 @@ emotions are primary (``PRIMARY``), five secondary.
 A column behind the contract: ``sentence``.
 """
 
-from pathlib import Path
-
+from conversation_emotion.corpora.annotations import read_optional
 from conversation_emotion.corpora.recordings import Layout
 from conversation_emotion.utterances.labels import own_names
 
@@ -32,12 +31,6 @@ EMOTIONS = {
     "encouraging": "encouragement",
 }
 
-
-def _read_text(recording: Path) -> str | None:
-    path = recording.with_suffix(".txt")
-    return path.read_text("utf-8", errors="replace").strip() if path.is_file() else None
-
-
 CORPUS = Layout(
     corpus="jl-corpus",
     root="the JL-Corpus folder, the one that holds 'Raw JL corpus (unchecked and unannotated)'",
@@ -46,7 +39,7 @@ CORPUS = Layout(
     example="male2_concerned_6b_1",
     language="en-NZ",
     emotions=EMOTIONS,
-    describe=lambda _, path: {"text": _read_text(path)},
+    describe=lambda _, path: {"text": read_optional(path.with_suffix(".txt")).strip() or None},
 ).source(
     labels="5-class",
     split="leave-one-speaker-out",

@@ -18,7 +18,7 @@ A column behind the contract: ``series``.
 from collections.abc import Iterator
 from pathlib import Path
 
-from conversation_emotion.corpora.annotations import choose, find_first, read_json
+from conversation_emotion.corpora.annotations import choose, find_files, read_json
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes
 from conversation_emotion.utterances.table import Utterances, build_utterances
@@ -36,16 +36,12 @@ _GENDERS = {"female": "female", "male": "male", "女": "female", "男": "male"}
 def load_m3ed(root: Path) -> Utterances:
     """Reads the annotation into the utterance table.
 
-    Args:
-        root: The folder that holds ``annotation.json``.
-
     Raises:
         FileNotFoundError: The annotation or a list of the split is missing.
         ValueError: The annotation is no JSON, lacks a field, or names a label that is none; or a
             series is in no part of the split.
     """
-    root = root.resolve()
-    annotation = find_first(root, ["annotation.json"], "m3ed", _ROOT)
+    annotation = find_files(root, ["annotation.json"], "m3ed", _ROOT)[0]
     clips = root / "modality_speech"
     series = read_json(annotation, "m3ed")
     rows = _read_series(series, _read_splits(root), clips if clips.is_dir() else None)
