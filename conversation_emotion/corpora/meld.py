@@ -23,8 +23,6 @@ What the adapter changes, and nothing else:
   in their order.
 """
 
-import csv
-import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -32,6 +30,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from conversation_emotion.corpora.annotations import find_files, read_csv
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes, own_names
 from conversation_emotion.utterances.table import Utterances, build_utterances
@@ -46,13 +45,6 @@ class _Split(NamedTuple):
     folder: str
 
 
-class _Times(NamedTuple):
-    """When an utterance begins and ends, in seconds; missing together."""
-
-    start: float | None
-    end: float | None
-
-
 class _Line(NamedTuple):
     """One row of the annotation with its ids as numbers, in the order in which rows are sorted."""
 
@@ -63,6 +55,7 @@ class _Line(NamedTuple):
 
 EMOTIONS = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 
+_ROOT = "the MELD.Raw folder, or one with its three CSV files"
 _SPLITS = (
     _Split("train", "train_sent_emo.csv", "train_splits", "train"),
     _Split("valid", "dev_sent_emo.csv", "dev_splits_complete", "dev"),
@@ -72,7 +65,6 @@ _COLUMNS = (
     "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID",
     "Season", "Episode", "StartTime", "EndTime",
 )  # fmt: skip
-_UNKNOWN = _Times(None, None)
 _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d),(\d{3})")
 _CURLY = {
     code: bytes([code]).decode("cp1252")
@@ -84,14 +76,11 @@ _CURLY = {
 def load_meld(root: Path) -> Utterances:
     """Reads the three splits into the utterance table, with columns ``season`` and ``episode``.
 
-    Args:
-        root: The ``MELD.Raw`` folder, or any folder with the three CSV files.
-
     Raises:
         FileNotFoundError: A CSV file is in neither of its places.
         ValueError: A file lacks a column, repeats an utterance, or has an id that is no number.
     """
-    rows = [row for split in _SPLITS for row in _read_split(root.resolve(), split)]
+    rows = [row for split in _SPLITS for row in _read_split(root, split)]
     spellings = _choose_spellings([str(row["speaker"]) for row in rows if row["speaker"]])
     for row in rows:
         if row["speaker"]:
@@ -100,13 +89,8 @@ def load_meld(root: Path) -> Utterances:
 
 
 def _read_split(root: Path, split: _Split) -> Iterator[dict[str, object]]:
-    places = [root / split.annotation, root / split.folder / split.annotation]
-    annotation = next((place for place in places if place.is_file()), None)
-    if annotation is None:
-        raise FileNotFoundError(
-            f"meld: no {split.annotation} in {root} or {places[1].parent}; "
-            "pass the MELD.Raw folder with its three CSV files"
-        )
+    places = (split.annotation, f"{split.folder}/{split.annotation}")
+    annotation = find_files(root, places, "meld", _ROOT)[0]
     folders = [root / split.clips, root / split.folder / split.clips]
     clips = next((folder for folder in folders if folder.is_dir()), None)
     dialogues = defaultdict(list)
@@ -114,7 +98,9 @@ def _read_split(root: Path, split: _Split) -> Iterator[dict[str, object]]:
         dialogues[line.dialogue].append(line)
     for lines in dialogues.values():
         for order, (line, times) in enumerate(zip(lines, _time_dialogue(lines), strict=True)):
-            yield {"order": order, **times._asdict(), **_describe_line(line, split, clips)}
+            start, end = times or (None, None)
+            row = _describe_line(line, split, clips)
+            yield {"order": order, "start": start, "end": end, **row}
 
 
 def _describe_line(line: _Line, split: _Split, clips: Path | None) -> dict[str, object]:
@@ -135,16 +121,15 @@ def _describe_line(line: _Line, split: _Split, clips: Path | None) -> dict[str, 
 
 
 def _read_annotation(path: Path) -> list[_Line]:
-    text = _decode(path.read_bytes()).translate(_CURLY)
-    reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
-    columns = list(reader.fieldnames or [])
-    if missing := [column for column in _COLUMNS if column not in columns]:
-        raise ValueError(f"meld: {path} lacks the columns {missing}, it has {columns}")
-    lines = []
-    for row, cells in enumerate(reader, start=1):
-        place = f"{path} row {row}"
-        dialogue = _read_id(cells, "Dialogue_ID", place)
-        lines.append(_Line(dialogue, _read_id(cells, "Utterance_ID", place), cells))
+    encoded = path.read_bytes()
+    try:
+        text = encoded.decode("utf-8-sig")
+    except UnicodeDecodeError:  # in Latin-1 control characters show what Windows had written
+        text = encoded.decode("latin-1")
+    lines = [
+        _Line(_read_id(cells, "Dialogue_ID", place), _read_id(cells, "Utterance_ID", place), cells)
+        for place, cells in read_csv(path, "meld", _COLUMNS, text.translate(_CURLY)).items()
+    ]
     counts = Counter((line.dialogue, line.utterance) for line in lines)
     if repeated := [ids for ids, count in counts.items() if count > 1]:
         raise ValueError(
@@ -154,41 +139,28 @@ def _read_annotation(path: Path) -> list[_Line]:
     return lines
 
 
-def _decode(encoded: bytes) -> str:
-    """Reads UTF-8, or Latin-1, whose control characters then show what Windows had written."""
-    try:
-        return encoded.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return encoded.decode("latin-1")
-
-
 def _read_id(cells: dict[str, str], column: str, place: str) -> int:
     if not re.fullmatch(r"\s*\d+\s*", cells[column]):
         raise ValueError(f"meld: {place} has {column} {cells[column]!r}, expected a whole number")
     return int(cells[column])
 
 
-def _time_dialogue(lines: list[_Line]) -> list[_Times]:
+def _time_dialogue(lines: list[_Line]) -> list[tuple[float, float] | None]:
     """Times in seconds from the first utterance, or none if the dialogue's clock is broken."""
     times = [_read_times(line.cells) for line in lines]
-    beginning = times[0].start
-    starts = [time.start for time in times if time.start is not None]
-    if beginning is None or any(later < earlier for earlier, later in pairwise(starts)):
-        return [_UNKNOWN] * len(times)
+    known = [time for time in times if time]
+    if times[0] is None or any(later[0] < earlier[0] for earlier, later in pairwise(known)):
+        return [None] * len(times)
+    beginning = times[0][0]
     return [
-        _UNKNOWN
-        if time.start is None or time.end is None
-        else _Times(round(time.start - beginning, 3), round(time.end - beginning, 3))
-        for time in times
+        time and (round(time[0] - beginning, 3), round(time[1] - beginning, 3)) for time in times
     ]
 
 
-def _read_times(cells: dict[str, str]) -> _Times:
-    """Seconds into the episode; a row that ends before it starts has neither."""
+def _read_times(cells: dict[str, str]) -> tuple[float, float] | None:
+    """Begin and end in seconds into the episode, None if one is unknown or the end is first."""
     start, end = _read_clock(cells["StartTime"]), _read_clock(cells["EndTime"])
-    if start is None or end is None or end < start:
-        return _UNKNOWN
-    return _Times(start, end)
+    return None if start is None or end is None or end < start else (start, end)
 
 
 def _read_clock(clock: str) -> float | None:
@@ -213,7 +185,7 @@ def _speaker_key(speaker: str) -> str:
 
 CORPUS = CorpusSource(
     load=load_meld,
-    root="the MELD.Raw folder, or one with its three CSV files",
+    root=_ROOT,
     labels="4-class",
     split="official",
     label_maps={
