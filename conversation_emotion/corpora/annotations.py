@@ -9,6 +9,12 @@ from typing import TypeVar
 
 Value = TypeVar("Value")
 
+SPLIT_NAMES = {
+    "train": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid",
+    "test": "test",
+}  # fmt: skip
+"""Part of the split by the names that it has in corpora."""
+
 
 def find_files(root: Path, patterns: Sequence[str], corpus: str, wanted: str) -> list[Path]:
     """Returns the files or folders of one pattern, sorted, without macOS' litter.

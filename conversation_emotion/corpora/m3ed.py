@@ -18,7 +18,7 @@ A column behind the contract: ``series``.
 from collections.abc import Iterator
 from pathlib import Path
 
-from conversation_emotion.corpora.annotations import choose, find_files, read_json
+from conversation_emotion.corpora.annotations import SPLIT_NAMES, choose, find_files, read_json
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes
 from conversation_emotion.utterances.table import Utterances, build_utterances
@@ -29,7 +29,6 @@ EMOTIONS = {
 }  # fmt: skip
 
 _ROOT = "the M3ED folder, the one that holds annotation.json and splitInfo"
-_SPLITS = {"train": "train", "val": "valid", "test": "test"}
 _GENDERS = {"female": "female", "male": "male", "女": "female", "男": "male"}
 
 
@@ -51,12 +50,12 @@ def load_m3ed(root: Path) -> Utterances:
 def _read_splits(root: Path) -> dict[str, str]:
     """Split of each series."""
     splits = {}
-    for part, split in _SPLITS.items():
+    for part in ("train", "val", "test"):
         path = root / "splitInfo" / f"movie_list_{part}.txt"
         if not path.is_file():
             raise FileNotFoundError(f"m3ed: no {path}; fetch splitInfo of the release")
         names = path.read_text(encoding="utf-8-sig").split("\n")
-        splits |= {name.strip(): split for name in names if name.strip()}
+        splits |= {name.strip(): SPLIT_NAMES[part] for name in names if name.strip()}
     return splits
 
 
