@@ -30,25 +30,22 @@ class Segment(NamedTuple):
     labels: tuple[float, ...]
 
 
-class SegmentFiles(NamedTuple):
-    """A corpus, its label file, the sequence in it, and its file of folds."""
-
-    corpus: str
-    labels: str
-    sequence: str
-    folds: str
+Describe = Callable[[Path, str, list[Segment]], Iterable[tuple[Segment, dict[str, object]]]]
+"""From the folder Raw, a video and its segments to these in their order, each with the columns that
+the label file does not give."""
 
 
-Describe = Callable[[Path, str, list[Segment]], Iterable[dict[str, object]]]
-"""From the folder Raw, a video and its segments to the columns of each."""
-
-
-def load_segments(root: Path, files: SegmentFiles, describe: Describe) -> Utterances:
+def load_segments(
+    root: Path, *, corpus: str, labels: str, sequence: str, folds: str, describe: Describe
+) -> Utterances:
     """Reads the labelled segments under ``root`` into the utterance table.
 
     Args:
         root: The folder that holds ``Raw`` and the label file, or the latter's folder ``labels``.
-        files: Where the labels and the folds are.
+        corpus: Name of the corpus.
+        labels: Name of the label file.
+        sequence: The sequence in it; the first label of a segment is its sentiment.
+        folds: Name of the file of folds.
         describe: Columns of each segment of a video.
 
     Raises:
@@ -56,23 +53,26 @@ def load_segments(root: Path, files: SegmentFiles, describe: Describe) -> Uttera
         ModuleNotFoundError: The package h5py is not installed.
         ValueError: The label file or the lists of the split are not what they should be.
     """
-    corpus, places = files.corpus, [files.labels, f"labels/{files.labels}"]
     wanted = "the folder into which the CMU Multimodal SDK fetches it"
-    labels = find_files(root, places, corpus, wanted)[0]
-    segments = _read_segments(labels, files.sequence, corpus)
-    splits = _read_folds(root / files.folds, corpus)
+    path = find_files(root, [labels, f"labels/{labels}"], corpus, wanted)[0]
+    segments = _read_segments(path, sequence, corpus)
+    splits = _read_folds(root / folds, corpus)
     return build_utterances(
         (
             {
-                "utterance_id": f"{video}_{row['order']}",
+                "utterance_id": f"{video}_{order}",
                 "dialogue_id": video,
+                "order": order,
+                "start": segment.start,
+                "end": segment.end,
                 "speaker": video,
                 "language": "en",
-                **row,
+                "sentiment": f"{segment.labels[0]:.4g}",
                 "split": splits.get(video),
+                **columns,
             }
             for video, entries in segments.items()
-            for row in describe(root / "Raw", video, entries)
+            for order, (segment, columns) in enumerate(describe(root / "Raw", video, entries))
         ),
         corpus,
     )
@@ -94,10 +94,14 @@ def _read_segments(path: Path, name: str, corpus: str) -> dict[str, list[Segment
             if not isinstance(videos, h5py.Group):
                 raise KeyError(f"{name}/data is no group")
             return {
-                str(video): _join(
-                    np.asarray(videos[f"{video}/intervals"]),
-                    np.asarray(videos[f"{video}/features"]),
-                )
+                str(video): [
+                    Segment(round(float(start), 3), round(float(end), 3), tuple(map(float, row)))
+                    for (start, end), row in zip(
+                        np.asarray(videos[f"{video}/intervals"]),
+                        np.asarray(videos[f"{video}/features"]),
+                        strict=True,
+                    )
+                ]
                 for video in videos
             }
     except OSError as error:
@@ -122,11 +126,3 @@ def _read_folds(path: Path, corpus: str) -> dict[str, str]:
             if splits.setdefault(str(video), split) != split:
                 raise ValueError(f"{corpus}: {path} has {video!r} in {splits[video]} and {split}")
     return splits
-
-
-def _join(intervals: Iterable[Iterable[float]], labels: Iterable[Iterable[float]]) -> list[Segment]:
-    """Puts each segment's times and labels together: (N, 2), (N, L) -> N segments."""
-    return [
-        Segment(round(float(start), 3), round(float(end), 3), tuple(map(float, row)))
-        for (start, end), row in zip(intervals, labels, strict=True)
-    ]

@@ -44,26 +44,23 @@ def load_resd(root: Path) -> Utterances:
 def _read_split(root: Path, split: str) -> Iterator[dict[str, object]]:
     table = find_files(root, [f"{split}.csv"], "resd", _ROOT)[0]
     for place, cells in read_csv(table, "resd", ("path", "emotion")).items():
-        yield {"split": split, **_describe(cells, place, root / split)}
-
-
-def _describe(cells: dict[str, str], place: str, folder: Path) -> dict[str, object]:
-    path = folder / cells["path"]
-    match = _NAME.fullmatch(path.stem)
-    if not match:
-        raise ValueError(
-            f"resd: {place} has path {cells['path']!r}, expected a name such as "
-            "32_happiness_enthusiasm_h_120.wav"
-        )
-    return {
-        "utterance_id": path.stem,
-        "speaker": f"{match['scene']}_{match['side']}",
-        "language": "ru",
-        "text": cells.get("text") or None,
-        "audio": str(path),
-        "emotion": choose(EMOTIONS, cells["emotion"], f"resd: {place} has emotion"),
-        "scene": match["scene"],
-    }
+        path = root / split / cells["path"]
+        match = _NAME.fullmatch(path.stem)
+        if not match:
+            raise ValueError(
+                f"resd: {place} has path {cells['path']!r}, expected a name such as "
+                "32_happiness_enthusiasm_h_120.wav"
+            )
+        yield {
+            "utterance_id": path.stem,
+            "speaker": f"{match['scene']}_{match['side']}",
+            "language": "ru",
+            "text": cells.get("text") or None,
+            "audio": str(path),
+            "emotion": choose(EMOTIONS, cells["emotion"], f"resd: {place} has emotion"),
+            "split": split,
+            "scene": match["scene"],
+        }
 
 
 CORPUS = CorpusSource(
