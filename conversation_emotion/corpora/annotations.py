@@ -39,11 +39,7 @@ def read_csv(
 ) -> dict[str, dict[str, str]]:
     """Returns the rows of a table that has these columns, each by its place, for errors.
 
-    Args:
-        path: The table, in UTF-8 unless its ``text`` is given.
-        corpus: Name of the corpus, which begins the error.
-        columns: The columns that it must have.
-        text: What the table holds, where it is in another encoding.
+    The table is in UTF-8; of one in another encoding ``text`` is what it holds.
 
     Raises:
         ValueError: A column is missing.
@@ -74,12 +70,7 @@ def read_optional(path: Path) -> str:
 
 
 def choose(choices: Mapping[str, Value], cell: str, place: str) -> Value:
-    """Returns the value of a cell.
-
-    Args:
-        choices: Value of each cell that may occur.
-        cell: The cell.
-        place: Corpus, place and column, which begin the error.
+    """Returns the value of a cell; ``place``, its corpus, row and column, begins the error.
 
     Raises:
         ValueError: The cell is none of the choices.

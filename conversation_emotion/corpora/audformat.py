@@ -11,6 +11,7 @@ database's, if it has one.
 Needs the package audformat.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -69,18 +70,33 @@ def load_audformat(root: Path) -> Utterances:
             "pip install 'conversation-emotion[audformat]'"
         ) from None
     database = audformat.Database.load(str(root))
-    labels = _read_labels(database)
+    return build_utterances(_read_rows(root, database), "audformat")
+
+
+def _read_rows(root: Path, database: "audformat.Database") -> Iterator[dict[str, object]]:
     columns = {column: _read_column(database, names) for column, names in COLUMNS.items()}
     language = database.languages[0] if len(database.languages) == 1 else None
-    rows = []
-    for place, label in labels.items():
-        row = {
+    for place, label in _read_labels(database).items():
+        given = {
             column: cells.get(place, cells.get(Place(place.file)))
             for column, cells in columns.items()
         }
-        row["language"] = _shorten(row["language"] or language)
-        rows.append(_describe(root / place.file, place, label, row))
-    return build_utterances(rows, "audformat")
+        utterance_id = str(Path(place.file).with_suffix(""))
+        if place != Place(place.file):
+            utterance_id += f"_{place.start:g}_{'' if place.end is None else f'{place.end:g}'}"
+        gender = str(given["gender"]).lower()
+        yield {
+            **given,
+            "utterance_id": utterance_id,
+            "speaker": utterance_id if given["speaker"] is None else str(given["speaker"]),
+            "gender": gender if gender in GENDERS else None,
+            "language": _shorten(given["language"] or language),
+            "audio": str(root / place.file),
+            "offset": place.start or None,
+            "duration": None if place.end is None else place.end - place.start,
+            "emotion": label.emotion,
+            "split": label.split,
+        }
 
 
 def _read_labels(database: "audformat.Database") -> dict[Place, _Label]:
@@ -134,26 +150,6 @@ def _list_cells(cells: "pd.Series") -> dict[Place, object]:
         for file, start, end in segments  # pyright: ignore[reportGeneralTypeIssues]
     ]
     return dict(zip(places, cells.where(cells.notna(), None), strict=True))
-
-
-def _describe(
-    audio: Path, place: Place, label: _Label, row: dict[str, object]
-) -> dict[str, object]:
-    utterance_id = str(Path(place.file).with_suffix(""))
-    if place != Place(place.file):
-        utterance_id += f"_{place.start:g}_{'' if place.end is None else f'{place.end:g}'}"
-    gender = str(row["gender"]).lower()
-    return {
-        **row,
-        "utterance_id": utterance_id,
-        "speaker": utterance_id if row["speaker"] is None else str(row["speaker"]),
-        "gender": gender if gender in GENDERS else None,
-        "audio": str(audio),
-        "offset": place.start or None,
-        "duration": None if place.end is None else place.end - place.start,
-        "emotion": label.emotion,
-        "split": label.split,
-    }
 
 
 def _shorten(language: object) -> str | None:

@@ -24,7 +24,6 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 from zipfile import BadZipFile
 
 from conversation_emotion.settings.corpus import CorpusSource
@@ -44,18 +43,12 @@ EMOTIONS = {
 """Emotions and mental states of each part; the first has the code 1."""
 
 
-class _Part(NamedTuple):
-    """One part of the release: its style, its table, and the names that its folder has."""
+_FOLDERS = {
+    "acted": ("BAUM1a_MP4_all", "BAUM1a_MP4 - All"),
+    "spontaneous": ("BAUM1s_MP4 - All", "BAUM1s_MP4_all"),
+}
+"""Names that the folder of each part has."""
 
-    style: str
-    annotations: str
-    folders: tuple[str, ...]
-
-
-_PARTS = (
-    _Part("acted", "Annotations_BAUM1a.xlsx", ("BAUM1a_MP4_all", "BAUM1a_MP4 - All")),
-    _Part("spontaneous", "Annotations_BAUM1s.xlsx", ("BAUM1s_MP4 - All", "BAUM1s_MP4_all")),
-)
 _AMBIGUOUS = ("spontaneous", "S015_007")
 _ALIKE = ("concentrating", "contempt")
 _GENDERS = {"f": "female", "female": "female", "m": "male", "male": "male", "": None}
@@ -71,27 +64,26 @@ def load_baum_1(root: Path) -> Utterances:
         ValueError: A table lacks a column, or a row's clip, code, emotion or gender is none.
     """
     found = {
-        part: folder
-        for part in _PARTS
-        if (folder := next(filter(Path.is_dir, map(root.joinpath, part.folders)), None))
+        style: folder
+        for style, names in _FOLDERS.items()
+        if (folder := next(filter(Path.is_dir, map(root.joinpath, names)), None))
     }
     if not found:
         raise FileNotFoundError(
-            f"baum-1: neither {' nor '.join(part.folders[0] for part in _PARTS)} in {root}; "
+            f"baum-1: neither {' nor '.join(names[0] for names in _FOLDERS.values())} in {root}; "
             "pass the folder that holds one of them, and its table"
         )
-    return build_utterances(
-        (row for part, folder in found.items() for row in _read_part(root, part, folder)), "baum-1"
-    )
+    rows = (row for style, folder in found.items() for row in _read_part(style, folder))
+    return build_utterances(rows, "baum-1")
 
 
-def _read_part(root: Path, part: _Part, folder: Path) -> Iterator[dict[str, object]]:
+def _read_part(style: str, folder: Path) -> Iterator[dict[str, object]]:
     """Yields the rows of the table, then the clips that it does not list."""
-    table = root / part.annotations
+    table = folder.with_name(f"Annotations_{folder.name.partition('_')[0]}.xlsx")
     if not table.is_file():
         raise FileNotFoundError(
-            f"baum-1: {folder.name} has no {table.name} next to it in {root}; put it there, or "
-            "move the folder away to read the other part alone"
+            f"baum-1: {folder.name} has no {table.name} next to it in {folder.parent}; put it "
+            "there, or move the folder away to read the other part alone"
         )
     clips = {
         path.stem.upper(): path
@@ -106,14 +98,19 @@ def _read_part(root: Path, part: _Part, folder: Path) -> Iterator[dict[str, obje
             name = clip["name"]
             listed.add(name)
             path = clips.get(name, folder / clip["speaker"].lower() / f"{name}.mp4")
+            gender = cells["gender"].casefold()
+            if gender not in _GENDERS:
+                raise ValueError(
+                    f"baum-1: {place} has the gender {cells['gender']!r}, expected female or male"
+                )
             yield {
-                **_describe(clip, part, path),
-                "gender": _read_gender(cells["gender"], place),
-                "emotion": _read_emotion(name, cells, part, place),
+                **_describe(clip, style, path),
+                "gender": _GENDERS[gender],
+                "emotion": _read_emotion(name, cells, style, place),
             }
     for name, path in clips.items():
         if name not in listed:
-            yield _describe(_match_clip(name, str(path)), part, path)
+            yield _describe(_match_clip(name, str(path)), style, path)
 
 
 def _read_table(table: Path) -> list[dict[str, str]]:
@@ -163,37 +160,30 @@ def _match_clip(cell: str, place: str) -> re.Match[str]:
     return match
 
 
-def _describe(clip: re.Match[str], part: _Part, path: Path) -> dict[str, object]:
-    utterance_id = f"{part.style}_{clip['name']}"
+def _describe(clip: re.Match[str], style: str, path: Path) -> dict[str, object]:
     return {
-        "utterance_id": utterance_id,
+        "utterance_id": f"{style}_{clip['name']}",
         "speaker": clip["speaker"],
         "language": "tr",
         "audio": str(path),
-        "style": part.style,
+        "style": style,
     }
 
 
-def _read_emotion(name: str, cells: dict[str, str], part: _Part, place: str) -> str | None:
+def _read_emotion(name: str, cells: dict[str, str], style: str, place: str) -> str | None:
     """Returns the emotion on which code and name agree, or none if both are empty."""
-    emotions = {str(code): name for code, name in enumerate(EMOTIONS[part.style], start=1)}
+    emotions = {str(code): name for code, name in enumerate(EMOTIONS[style], start=1)}
     given, code = cells["emotion"], cells["code"]
     emotion = emotions.get(code)
     if emotion and given.casefold().startswith(emotion[: 4 if emotion in _ALIKE else 3]):
         return emotion
-    if (part.style, name) == _AMBIGUOUS or not (code or given):
+    if (style, name) == _AMBIGUOUS or not (code or given):
         return None
     raise ValueError(
         f"baum-1: {place} has the emotion {given!r} with the code {code!r}, expected "
         f"{', '.join(f'{code} {name}' for code, name in emotions.items())}; correct the table, or "
         "empty both cells to leave the clip unlabelled"
     )
-
-
-def _read_gender(cell: str, place: str) -> str | None:
-    if cell.casefold() not in _GENDERS:
-        raise ValueError(f"baum-1: {place} has the gender {cell!r}, expected female or male")
-    return _GENDERS[cell.casefold()]
 
 
 CORPUS = CorpusSource(

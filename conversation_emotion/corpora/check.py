@@ -59,7 +59,6 @@ class Findings:
     """All that a check finds out about a copy.
 
     Attributes:
-        corpus: Name of the corpus.
         root: Folder of the copy.
         counts: Utterances and speakers.
         emotions: Utterances of each emotion.
@@ -69,7 +68,6 @@ class Findings:
         num_unlabelled: Utterances without an emotion.
         num_with_text: Utterances with words.
         balance: Utterances of each emotion of each speaker.
-        recordings: What the recordings are like.
     """
 
     corpus: str

@@ -114,10 +114,11 @@ def _read_folds(path: Path, corpus: str) -> dict[str, str]:
     """Reads the split of each video, nothing where the file is missing."""
     if not path.is_file():
         return {}
-    lists = {}
-    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            lists[statement.targets[0].id] = statement.value
+    lists = {
+        statement.targets[0].id: statement.value
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
+    }
     if missing := [name for name in FOLDS if name not in lists]:
         raise ValueError(f"{corpus}: {path} lacks the lists {missing}, it has {sorted(lists)}")
     splits: dict[str, str] = {}

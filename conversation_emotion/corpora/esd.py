@@ -16,12 +16,9 @@ women is not in the files; ``gender`` is missing.
 import codecs
 from pathlib import Path
 
-from conversation_emotion.corpora.recordings import Describe, Layout
+from conversation_emotion.corpora.recordings import Describe, Layout, name_emotions
 
-EMOTIONS = {
-    "Angry": "anger", "Happy": "happiness", "Neutral": "neutral",
-    "Sad": "sadness", "Surprise": "surprise",
-}  # fmt: skip
+EMOTIONS = name_emotions("Angry", "Happy", "Neutral", "Sad", "Surprise")
 
 
 def _read_tables(root: Path) -> Describe:

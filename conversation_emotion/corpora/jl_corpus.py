@@ -13,23 +13,14 @@ A column behind the contract: ``sentence``.
 """
 
 from conversation_emotion.corpora.annotations import read_optional
-from conversation_emotion.corpora.recordings import Layout
+from conversation_emotion.corpora.recordings import Layout, name_emotions
 from conversation_emotion.utterances.labels import own_names
 
-PRIMARY = {
-    "angry": "anger", "excited": "excitement", "happy": "happiness",
-    "neutral": "neutral", "sad": "sadness",
-}  # fmt: skip
+PRIMARY = name_emotions("angry", "excited", "happy", "neutral", "sad")
 """Primary emotion of each code."""
 
-EMOTIONS = {
-    **PRIMARY,
-    "anxious": "anxiety",
-    "apologetic": "apology",
-    "assertive": "assertiveness",
-    "concerned": "concern",
-    "encouraging": "encouragement",
-}
+SECONDARY = name_emotions("anxious", "apologetic", "assertive", "concerned", "encouraging")
+EMOTIONS = {**PRIMARY, **SECONDARY}
 
 CORPUS = Layout(
     corpus="jl-corpus",

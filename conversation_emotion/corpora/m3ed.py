@@ -51,9 +51,7 @@ def _read_splits(root: Path) -> dict[str, str]:
     """Split of each series."""
     splits = {}
     for part in ("train", "val", "test"):
-        path = root / "splitInfo" / f"movie_list_{part}.txt"
-        if not path.is_file():
-            raise FileNotFoundError(f"m3ed: no {path}; fetch splitInfo of the release")
+        path = find_files(root, [f"splitInfo/movie_list_{part}.txt"], "m3ed", _ROOT)[0]
         names = path.read_text(encoding="utf-8-sig").split("\n")
         splits |= {name.strip(): SPLIT_NAMES[part] for name in names if name.strip()}
     return splits

@@ -57,6 +57,8 @@ def load_manifest(path: Path) -> Utterances:
     has_order = any(cells.get("order") is not None for cells in rows.values())
     num_turns = Counter()
     for place, cells in rows.items():
+        if cells.get("utterance_id") is None:
+            raise ValueError(f"manifest: {place} has no utterance_id")
         dialogue_id = cells.get("dialogue_id") or cells["utterance_id"]
         split = cells.get("split")
         cells["dialogue_id"] = dialogue_id
@@ -152,9 +154,6 @@ def _check_columns(rows: dict[str, Cells], file: Path) -> None:
         raise ValueError(f"manifest: {file} lacks the column utterance_id, it has {columns}")
     if not {"text", "audio"} & set(columns):
         raise ValueError(f"manifest: {file} needs a column text or audio, it has {columns}")
-    for place, cells in rows.items():
-        if cells.get("utterance_id") is None:
-            raise ValueError(f"manifest: {place} has no utterance_id")
 
 
 def _clean_cell(cell: object, column: str, place: str) -> object:

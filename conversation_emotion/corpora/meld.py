@@ -24,43 +24,25 @@ What the adapter changes, and nothing else:
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
-from typing import NamedTuple
 
-from conversation_emotion.corpora.annotations import find_files, read_csv
+from conversation_emotion.corpora.annotations import SPLIT_NAMES, find_files, read_csv
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes, own_names
 from conversation_emotion.utterances.table import Utterances, build_utterances
 
-
-class _Split(NamedTuple):
-    """One official split: its name in the table, its files, and the archive's folder."""
-
-    name: str
-    annotation: str
-    clips: str
-    folder: str
-
-
-class _Line(NamedTuple):
-    """One row of the annotation with its ids as numbers, in the order in which rows are sorted."""
-
-    dialogue: int
-    utterance: int
-    cells: dict[str, str]
-
-
 EMOTIONS = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 
 _ROOT = "the MELD.Raw folder, or one with its three CSV files"
-_SPLITS = (
-    _Split("train", "train_sent_emo.csv", "train_splits", "train"),
-    _Split("valid", "dev_sent_emo.csv", "dev_splits_complete", "dev"),
-    _Split("test", "test_sent_emo.csv", "output_repeated_splits_test", "test"),
-)
+_CLIPS = {
+    "train": "train_splits",
+    "dev": "dev_splits_complete",
+    "test": "output_repeated_splits_test",
+}
+"""Folder of the clips of each part, which is also how its archive and its annotation are named."""
 _COLUMNS = (
     "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID",
     "Season", "Episode", "StartTime", "EndTime",
@@ -80,7 +62,7 @@ def load_meld(root: Path) -> Utterances:
         FileNotFoundError: A CSV file is in neither of its places.
         ValueError: A file lacks a column, repeats an utterance, or has an id that is no number.
     """
-    rows = [row for split in _SPLITS for row in _read_split(root, split)]
+    rows = [row for part in _CLIPS for row in _read_part(root, part)]
     spellings = _choose_spellings([str(row["speaker"]) for row in rows if row["speaker"]])
     for row in rows:
         if row["speaker"]:
@@ -88,55 +70,55 @@ def load_meld(root: Path) -> Utterances:
     return build_utterances(rows, "meld")
 
 
-def _read_split(root: Path, split: _Split) -> Iterator[dict[str, object]]:
-    places = (split.annotation, f"{split.folder}/{split.annotation}")
-    annotation = find_files(root, places, "meld", _ROOT)[0]
-    folders = [root / split.clips, root / split.folder / split.clips]
+def _read_part(root: Path, part: str) -> Iterator[dict[str, object]]:
+    name = f"{part}_sent_emo.csv"
+    annotation = find_files(root, (name, f"{part}/{name}"), "meld", _ROOT)[0]
+    folders = [root / _CLIPS[part], root / part / _CLIPS[part]]
     clips = next((folder for folder in folders if folder.is_dir()), None)
-    dialogues = defaultdict(list)
-    for line in sorted(_read_annotation(annotation), key=lambda line: line[:2]):
-        dialogues[line.dialogue].append(line)
-    for lines in dialogues.values():
-        for order, (line, times) in enumerate(zip(lines, _time_dialogue(lines), strict=True)):
-            start, end = times or (None, None)
-            row = _describe_line(line, split, clips)
-            yield {"order": order, "start": start, "end": end, **row}
+    split = SPLIT_NAMES[part]
+    lines = sorted(_read_annotation(annotation).items())
+    for dialogue, turns in groupby(lines, key=lambda line: line[0][0]):
+        rows = {utterance: cells for (_, utterance), cells in turns}
+        times = _time_dialogue([*rows.values()])
+        for order, (utterance, cells) in enumerate(rows.items()):
+            clip = f"dia{dialogue}_utt{utterance}"
+            start, end = times[order] or (None, None)
+            yield {
+                "utterance_id": f"{split}_{clip}",
+                "dialogue_id": f"{split}_dia{dialogue}",
+                "order": order,
+                "start": start,
+                "end": end,
+                "speaker": " ".join(cells["Speaker"].split()) or None,
+                "language": "en",
+                "text": cells["Utterance"],
+                "audio": str(clips / f"{clip}.mp4") if clips else None,
+                "emotion": cells["Emotion"].strip() or None,
+                "sentiment": cells["Sentiment"].strip() or None,
+                "split": split,
+                "season": cells["Season"].strip(),
+                "episode": cells["Episode"].strip(),
+            }
 
 
-def _describe_line(line: _Line, split: _Split, clips: Path | None) -> dict[str, object]:
-    clip = f"dia{line.dialogue}_utt{line.utterance}"
-    return {
-        "utterance_id": f"{split.name}_{clip}",
-        "dialogue_id": f"{split.name}_dia{line.dialogue}",
-        "speaker": " ".join(line.cells["Speaker"].split()) or None,
-        "language": "en",
-        "text": line.cells["Utterance"],
-        "audio": str(clips / f"{clip}.mp4") if clips else None,
-        "emotion": line.cells["Emotion"].strip() or None,
-        "sentiment": line.cells["Sentiment"].strip() or None,
-        "split": split.name,
-        "season": line.cells["Season"].strip(),
-        "episode": line.cells["Episode"].strip(),
-    }
-
-
-def _read_annotation(path: Path) -> list[_Line]:
+def _read_annotation(path: Path) -> dict[tuple[int, int], dict[str, str]]:
+    """Returns the rows of a part by Dialogue_ID and Utterance_ID."""
     encoded = path.read_bytes()
     try:
         text = encoded.decode("utf-8-sig")
     except UnicodeDecodeError:  # in Latin-1 control characters show what Windows had written
         text = encoded.decode("latin-1")
-    lines = [
-        _Line(_read_id(cells, "Dialogue_ID", place), _read_id(cells, "Utterance_ID", place), cells)
-        for place, cells in read_csv(path, "meld", _COLUMNS, text.translate(_CURLY)).items()
+    rows = read_csv(path, "meld", _COLUMNS, text.translate(_CURLY))
+    ids = [
+        (_read_id(cells, "Dialogue_ID", place), _read_id(cells, "Utterance_ID", place))
+        for place, cells in rows.items()
     ]
-    counts = Counter((line.dialogue, line.utterance) for line in lines)
-    if repeated := [ids for ids, count in counts.items() if count > 1]:
+    if repeated := [pair for pair, count in Counter(ids).items() if count > 1]:
         raise ValueError(
             f"meld: {path} repeats {len(repeated)} utterances, first Dialogue_ID "
             f"{repeated[0][0]} with Utterance_ID {repeated[0][1]}"
         )
-    return lines
+    return dict(zip(ids, rows.values(), strict=True))
 
 
 def _read_id(cells: dict[str, str], column: str, place: str) -> int:
@@ -145,9 +127,9 @@ def _read_id(cells: dict[str, str], column: str, place: str) -> int:
     return int(cells[column])
 
 
-def _time_dialogue(lines: list[_Line]) -> list[tuple[float, float] | None]:
+def _time_dialogue(rows: list[dict[str, str]]) -> list[tuple[float, float] | None]:
     """Times in seconds from the first utterance, or none if the dialogue's clock is broken."""
-    times = [_read_times(line.cells) for line in lines]
+    times = [_read_times(cells) for cells in rows]
     known = [time for time in times if time]
     if times[0] is None or any(later[0] < earlier[0] for earlier, later in pairwise(known)):
         return [None] * len(times)

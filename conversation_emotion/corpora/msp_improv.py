@@ -65,30 +65,26 @@ def _read_lines(labels: Path, audio: Path) -> Iterator[dict[str, object]]:
                 f"'UTD-IMPROV-S01A-F01-P-FM01.avi; A; A:3.0; V:2.1;' with an emotion "
                 f"({', '.join(EMOTIONS)})"
             )
-        yield _describe(match, audio)
-
-
-def _describe(line: re.Match[str], audio: Path) -> dict[str, object]:
-    utterance_id = f"MSP-IMPROV-{line['name']}"
-    session = f"session{line['session']}"
-    folder = audio / session / f"{line['scene']}{line['target']}" / line["condition"]
-    ratings = {rating.upper(): float(number) for rating, number in _RATING.findall(line["ratings"])}
-    return {
-        "utterance_id": utterance_id,
-        "speaker": line["speaker"],
-        "gender": "female" if line["speaker"].startswith("F") else "male",
-        "language": "en",
-        "audio": str(folder / f"{utterance_id}.wav"),
-        "emotion": EMOTIONS[line["emotion"]],
-        "valence": ratings.get("V"),
-        "arousal": ratings.get("A"),
-        "dominance": ratings.get("D"),
-        "session": session,
-        "scene": line["scene"],
-        "target": EMOTIONS[line["target"]],
-        "condition": line["condition"],
-        "naturalness": ratings.get("N", math.nan),
-    }
+        utterance_id = f"MSP-IMPROV-{match['name']}"
+        session = f"session{match['session']}"
+        folder = audio / session / f"{match['scene']}{match['target']}" / match["condition"]
+        ratings = {name.upper(): float(cell) for name, cell in _RATING.findall(match["ratings"])}
+        yield {
+            "utterance_id": utterance_id,
+            "speaker": match["speaker"],
+            "gender": "female" if match["speaker"].startswith("F") else "male",
+            "language": "en",
+            "audio": str(folder / f"{utterance_id}.wav"),
+            "emotion": EMOTIONS[match["emotion"]],
+            "valence": ratings.get("V"),
+            "arousal": ratings.get("A"),
+            "dominance": ratings.get("D"),
+            "session": session,
+            "scene": match["scene"],
+            "target": EMOTIONS[match["target"]],
+            "condition": match["condition"],
+            "naturalness": ratings.get("N", math.nan),
+        }
 
 
 CORPUS = CorpusSource(

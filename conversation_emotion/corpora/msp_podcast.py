@@ -53,15 +53,10 @@ def load_msp_podcast(root: Path) -> Utterances:
     labels = find_files(root, _LABELS, "msp-podcast", _ROOT)[0]
     audio = find_files(root, ("Audios", "Audio"), "msp-podcast", _ROOT)[0]
     rows = read_csv(labels, "msp-podcast", _COLUMNS).items()
-    return build_utterances(
-        (_describe(cells, place, audio, root / "Transcripts") for place, cells in rows),
-        "msp-podcast",
-    )
+    return build_utterances((_describe(*row, audio) for row in rows), "msp-podcast")
 
 
-def _describe(
-    cells: dict[str, str], place: str, audio: Path, transcripts: Path
-) -> dict[str, object]:
+def _describe(place: str, cells: dict[str, str], audio: Path) -> dict[str, object]:
     match = _FILE.fullmatch(cells["FileName"])
     if not match:
         raise ValueError(
@@ -69,6 +64,7 @@ def _describe(
             "MSP-PODCAST_0023_0045.wav"
         )
     utterance_id = cells["FileName"].removesuffix(".wav")
+    transcript = audio.with_name("Transcripts") / f"{utterance_id}.txt"
     known = cells["SpkrID"].strip().lower() not in ("", "unknown")
     gender = cells["Gender"].strip().lower()
     return {
@@ -76,7 +72,7 @@ def _describe(
         "speaker": cells["SpkrID"].strip() if known else f"unknown in {utterance_id}",
         "gender": gender if gender in ("female", "male") else None,
         "language": "en",
-        "text": read_optional(transcripts / f"{utterance_id}.txt").strip() or None,
+        "text": read_optional(transcript).strip() or None,
         "audio": str(audio / cells["FileName"]),
         "emotion": choose(EMOTIONS, cells["EmoClass"], f"msp-podcast: {place} has EmoClass"),
         "valence": _read_number(cells["EmoVal"], "EmoVal", place),

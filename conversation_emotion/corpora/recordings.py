@@ -17,7 +17,18 @@ Describe = Callable[[re.Match[str], Path], Mapping[str, object] | None]
 """From a recording's name and path to columns that the groups of the name do not give, or None if
 the recording is of another corpus that shares the folder."""
 
+_NOUNS = {
+    "angry": "anger", "anxious": "anxiety", "apologetic": "apology",
+    "assertive": "assertiveness", "concerned": "concern", "disgusted": "disgust",
+    "encouraging": "encouragement", "excited": "excitement", "happy": "happiness",
+    "sad": "sadness", "surprised": "surprise",
+}  # fmt: skip
 _GENDERS = {"F": "female", "f": "female", "W": "female", "M": "male", "m": "male"}
+
+
+def name_emotions(*codes: str) -> dict[str, str]:
+    """Returns the emotion of each code that is an English word: Angry is anger, FEAR is fear."""
+    return {code: _NOUNS.get(code.lower(), code.lower()) for code in codes}
 
 
 @dataclass(frozen=True, kw_only=True)
