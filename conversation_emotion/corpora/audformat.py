@@ -46,13 +46,6 @@ class Place(NamedTuple):
     end: float | None = None
 
 
-class _Label(NamedTuple):
-    """The emotion of a place, and the part of the split that holds it."""
-
-    emotion: str | None
-    split: str | None
-
-
 def load_audformat(root: Path) -> Utterances:
     """Reads the labelled recordings or segments into the utterance table.
 
@@ -76,7 +69,7 @@ def load_audformat(root: Path) -> Utterances:
 def _read_rows(root: Path, database: "audformat.Database") -> Iterator[dict[str, object]]:
     columns = {column: _read_column(database, names) for column, names in COLUMNS.items()}
     language = database.languages[0] if len(database.languages) == 1 else None
-    for place, label in _read_labels(database).items():
+    for place, (emotion, split) in _read_labels(database).items():
         given = {
             column: cells.get(place, cells.get(Place(place.file)))
             for column, cells in columns.items()
@@ -94,13 +87,13 @@ def _read_rows(root: Path, database: "audformat.Database") -> Iterator[dict[str,
             "audio": str(root / place.file),
             "offset": place.start or None,
             "duration": None if place.end is None else place.end - place.start,
-            "emotion": label.emotion,
-            "split": label.split,
+            "emotion": emotion,
+            "split": split,
         }
 
 
-def _read_labels(database: "audformat.Database") -> dict[Place, _Label]:
-    """The emotion of each place, from the parts of a split if there are any."""
+def _read_labels(database: "audformat.Database") -> dict[Place, tuple[str | None, str | None]]:
+    """The emotion and the split of each place, from the parts of a split if there are any."""
     rated = {name: table for name, table in database.tables.items() if "emotion" in table.columns}
     if not rated:
         columns = {name: list(table.columns) for name, table in database.tables.items()}
@@ -110,10 +103,10 @@ def _read_labels(database: "audformat.Database") -> dict[Place, _Label]:
     splits = {name: _find_split(database, name) for name in rated}
     if any(splits.values()):
         rated = {name: table for name, table in rated.items() if splits[name]}
-    labels: dict[Place, _Label] = {}
+    labels: dict[Place, tuple[str | None, str | None]] = {}
     for name, table in rated.items():
         for place, emotion in _list_cells(table["emotion"].get()).items():
-            label = _Label(None if emotion is None else str(emotion), splits[name])
+            label = (None if emotion is None else str(emotion), splits[name])
             if labels.setdefault(place, label) != label:
                 raise ValueError(
                     f"audformat: {place} is {labels[place]} in one table and {label} in {name!r}"

@@ -12,14 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from conversation_emotion.corpora.annotations import find_files
-from conversation_emotion.utterances.table import Utterances, build_utterances
-
-FOLDS = {
-    "standard_train_fold": "train",
-    "standard_valid_fold": "valid",
-    "standard_test_fold": "test",
-}
-"""Split of each list in a file of folds."""
+from conversation_emotion.utterances.table import SPLITS, Utterances, build_utterances
 
 
 class Segment(NamedTuple):
@@ -119,10 +112,11 @@ def _read_folds(path: Path, corpus: str) -> dict[str, str]:
         for statement in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
     }
-    if missing := [name for name in FOLDS if name not in lists]:
+    names = {f"standard_{split}_fold": split for split in SPLITS}
+    if missing := [name for name in names if name not in lists]:
         raise ValueError(f"{corpus}: {path} lacks the lists {missing}, it has {sorted(lists)}")
     splits: dict[str, str] = {}
-    for name, split in FOLDS.items():
+    for name, split in names.items():
         for video in ast.literal_eval(lists[name]):
             if splits.setdefault(str(video), split) != split:
                 raise ValueError(f"{corpus}: {path} has {video!r} in {splits[video]} and {split}")

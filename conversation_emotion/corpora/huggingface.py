@@ -112,13 +112,12 @@ def _read_shard(shard: Path) -> Iterator[dict[str, object]]:
             labels = _read_class_labels(file.schema_arrow.metadata or {})
             batches = (batch.to_pylist() for batch in file.iter_batches(batch_size=_BATCH_ROWS))
             for number, cells in enumerate(chain.from_iterable(batches)):
-                utterance_id = f"{shard.stem}-{number}"
                 for column, names in labels.items():
                     label = cells.get(column)  # -1 is how a dataset writes that there is none
                     is_class = isinstance(label, int) and label >= 0
                     cells[column] = names[label] if is_class else None
                 audio = _unpack(cells, folder / f"{number}", f"{shard} row {number}")
-                yield _describe(utterance_id, str(audio), split, cells)
+                yield _describe(f"{shard.stem}-{number}", str(audio), split, cells)
     except pyarrow.ArrowInvalid as error:
         raise ValueError(f"huggingface: {shard} is no Parquet file: {error}") from error
 

@@ -100,7 +100,6 @@ def _read_dialogue(evaluation_file: Path) -> Iterator[dict[str, object]]:
     session = evaluation_file.parents[2]
     evaluations = _read_evaluations(evaluation_file)
     turns = _read_transcript(session / "dialog" / "transcriptions" / evaluation_file.name)
-    recordings = session / "sentences" / "wav" / evaluation_file.stem
     for utterance_id, evaluation in evaluations.items():
         given = evaluation.columns
         if utterance_id not in turns:
@@ -117,8 +116,7 @@ def _read_dialogue(evaluation_file: Path) -> Iterator[dict[str, object]]:
         turns[utterance_id] = evaluation._replace(columns=columns)
     for order, turn in enumerate(sorted(turns.values())):
         recording, dialogue, *_, last = turn.utterance_id.split("_")
-        wav = recordings / f"{turn.utterance_id}.wav"
-        is_evaluated = turn.utterance_id in evaluations
+        wav = session / "sentences" / "wav" / evaluation_file.stem / f"{turn.utterance_id}.wav"
         yield {
             "utterance_id": turn.utterance_id,
             "dialogue_id": evaluation_file.stem,
@@ -130,7 +128,7 @@ def _read_dialogue(evaluation_file: Path) -> Iterator[dict[str, object]]:
             "session": session.name,
             "language": "en",
             # Sentences were cut for evaluation, so only an evaluated turn must have a recording.
-            "audio": str(wav) if is_evaluated or wav.exists() else None,
+            "audio": str(wav) if turn.utterance_id in evaluations or wav.exists() else None,
             "scenario": "improvised" if dialogue.startswith("impro") else "scripted",
             **turn.columns,
         }
@@ -184,14 +182,11 @@ def _read_transcript(path: Path) -> dict[str, _Turn]:
     for line in _read_lines(path):
         match = _TRANSCRIPT.fullmatch(line)
         if match and match["utterance_id"] not in turns:
+            utterance_id, text = match["utterance_id"], match["text"].strip()
             start, end = float(match["start"]), float(match["end"])
             # A turn outside the evaluation may be timed carelessly; its beginning still orders it.
-            turns[match["utterance_id"]] = _Turn(
-                start,
-                match["utterance_id"],
-                end if end >= start else None,
-                {"text": match["text"].strip()},
-            )
+            known_end = end if end >= start else None
+            turns[utterance_id] = _Turn(start, utterance_id, known_end, {"text": text})
         elif line:
             ignored.append(line)
     if ignored:

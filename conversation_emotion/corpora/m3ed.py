@@ -19,14 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from conversation_emotion.corpora.annotations import SPLIT_NAMES, choose, find_files, read_json
+from conversation_emotion.corpora.recordings import name_emotions
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes
 from conversation_emotion.utterances.table import Utterances, build_utterances
 
-EMOTIONS = {
-    "Anger": "anger", "Disgust": "disgust", "Fear": "fear", "Happy": "happiness",
-    "Neutral": "neutral", "Sad": "sadness", "Surprise": "surprise",
-}  # fmt: skip
+EMOTIONS = name_emotions("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
 
 _ROOT = "the M3ED folder, the one that holds annotation.json and splitInfo"
 _GENDERS = {"female": "female", "male": "male", "女": "female", "男": "male"}
@@ -79,7 +77,8 @@ def _read_dialogue(
         people = dialogue["SpeakerInfo"]
         utterances = sorted(dialogue["Dialog"].items(), key=lambda item: _number(item[0]))
         for order, (utterance_id, utterance) in enumerate(utterances):
-            role = utterance["Speaker"]
+            role, emotion = utterance["Speaker"], utterance["EmoAnnotation"]["final_main_emo"]
+            place = f"m3ed: utterance {utterance_id!r} has final_main_emo"
             yield {
                 "utterance_id": utterance_id,
                 "dialogue_id": dialogue_id,
@@ -89,11 +88,7 @@ def _read_dialogue(
                 "language": "zh",
                 "text": utterance["Text"],
                 "audio": str(clips / f"{role}_{utterance_id}.wav") if clips else None,
-                "emotion": choose(
-                    EMOTIONS,
-                    utterance["EmoAnnotation"]["final_main_emo"],
-                    f"m3ed: utterance {utterance_id!r} has final_main_emo",
-                ),
+                "emotion": choose(EMOTIONS, emotion, place),
             }
     except KeyError as error:
         raise ValueError(f"m3ed: dialogue {dialogue_id!r} lacks the field {error}") from None

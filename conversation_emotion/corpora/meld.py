@@ -128,8 +128,15 @@ def _read_id(cells: dict[str, str], column: str, place: str) -> int:
 
 
 def _time_dialogue(rows: list[dict[str, str]]) -> list[tuple[float, float] | None]:
-    """Times in seconds from the first utterance, or none if the dialogue's clock is broken."""
-    times = [_read_times(cells) for cells in rows]
+    """Times in seconds from the first utterance, or none if the dialogue's clock is broken.
+
+    An utterance of which one time is unknown, or which ends before it starts, has none either.
+    """
+    clocks = [(_read_clock(row["StartTime"]), _read_clock(row["EndTime"])) for row in rows]
+    times = [
+        None if start is None or end is None or end < start else (start, end)
+        for start, end in clocks
+    ]
     known = [time for time in times if time]
     if times[0] is None or any(later[0] < earlier[0] for earlier, later in pairwise(known)):
         return [None] * len(times)
@@ -137,12 +144,6 @@ def _time_dialogue(rows: list[dict[str, str]]) -> list[tuple[float, float] | Non
     return [
         time and (round(time[0] - beginning, 3), round(time[1] - beginning, 3)) for time in times
     ]
-
-
-def _read_times(cells: dict[str, str]) -> tuple[float, float] | None:
-    """Begin and end in seconds into the episode, None if one is unknown or the end is first."""
-    start, end = _read_clock(cells["StartTime"]), _read_clock(cells["EndTime"])
-    return None if start is None or end is None or end < start else (start, end)
 
 
 def _read_clock(clock: str) -> float | None:

@@ -61,12 +61,8 @@ def summarise(findings: Findings, facts: Facts | None) -> Iterator[str]:
 def describe(findings: Findings, facts: Facts | None) -> Iterator[str]:
     """Writes the report as Markdown, line by line."""
     recordings = findings.recordings
-    yield from (
-        f"# {facts.title if facts else findings.corpus}",
-        "",
-        f"Copy: `{findings.root}`",
-        "",
-    )
+    title = facts.title if facts else findings.corpus
+    yield from (f"# {title}", "", f"Copy: `{findings.root}`", "")
     yield from (f"- {line}" for line in summarise(findings, facts))
     if facts:
         yield f"- grade of the published counts: {facts.grade}"
