@@ -44,8 +44,8 @@ GENDERS = ("female", "male", "other")
 def build_utterances(rows: Iterable[dict[str, object]], corpus: str) -> Utterances:
     """Makes the utterance table from dictionaries with the columns that the corpus has.
 
-    Sorts by dialogue and order, gives absent columns missing values, and checks the contract. Without
-    ``dialogue_id`` each utterance is its own dialogue. The name of the corpus fills the column
+    Sorts by dialogue and order, gives absent columns missing values, and checks the contract. With
+    no ``dialogue_id`` each utterance is its own dialogue. The name of the corpus fills the column
     ``corpus`` and begins every error.
 
     Raises:
