@@ -1,6 +1,7 @@
-"""Label files of corpora, with errors that name the place and what was expected there."""
+"""Files of corpora, with errors that name the place and what was expected there."""
 
 import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,37 +9,47 @@ from typing import TypeVar
 
 Value = TypeVar("Value")
 
+SPLIT_NAMES = {
+    "train": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid",
+    "test": "test",
+}  # fmt: skip
+"""Part of the split by the names that it has in corpora."""
 
-def find_first(root: Path, names: Sequence[str], corpus: str, wanted: str) -> Path:
-    """Returns the first of some files or folders that exists.
+
+def find_files(root: Path, patterns: Sequence[str], corpus: str, wanted: str) -> list[Path]:
+    """Returns the files or folders of one pattern, sorted, without macOS' litter.
 
     Args:
         root: Folder of the corpus.
-        names: Their paths below it, the likeliest first.
+        patterns: Patterns of paths below it; the first that matches any is the one that counts.
         corpus: Name of the corpus, which begins the error.
         wanted: What the root is, in words.
 
     Raises:
-        FileNotFoundError: None exists.
+        FileNotFoundError: Nothing matches.
     """
-    found = next((root / name for name in names if (root / name).exists()), None)
-    if found is None:
-        raise FileNotFoundError(f"{corpus}: no {' or '.join(names)} under {root}; pass {wanted}")
-    return found
+    for pattern in patterns:
+        if found := sorted(path for path in root.glob(pattern) if not _is_litter(path, root)):
+            return found
+    raise FileNotFoundError(f"{corpus}: no {' or '.join(patterns)} under {root}; pass {wanted}")
 
 
-def read_csv(path: Path, corpus: str, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Returns the rows of a table in UTF-8 that has these columns.
+def read_csv(
+    path: Path, corpus: str, columns: Sequence[str], text: str | None = None
+) -> dict[str, dict[str, str]]:
+    """Returns the rows of a table that has these columns, each by its place, for errors.
+
+    The table is in UTF-8; of one in another encoding ``text`` is what it holds.
 
     Raises:
         ValueError: A column is missing.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        given = list(reader.fieldnames or [])
-        if missing := [column for column in columns if column not in given]:
-            raise ValueError(f"{corpus}: {path} lacks the columns {missing}, it has {given}")
-        return list(reader)
+    text = path.read_text(encoding="utf-8-sig") if text is None else text
+    reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
+    given = list(reader.fieldnames or [])
+    if missing := [column for column in columns if column not in given]:
+        raise ValueError(f"{corpus}: {path} lacks the columns {missing}, it has {given}")
+    return {f"{path} row {row}": cells for row, cells in enumerate(reader, start=1)}
 
 
 def read_json(path: Path, corpus: str) -> dict[str, dict]:
@@ -53,13 +64,13 @@ def read_json(path: Path, corpus: str) -> dict[str, dict]:
         raise ValueError(f"{corpus}: {path} is no JSON in UTF-8: {error}") from error
 
 
-def choose(choices: Mapping[str, Value], cell: str, place: str) -> Value:
-    """Returns the value of a cell.
+def read_optional(path: Path) -> str:
+    """Returns a text in UTF-8, '' where there is no such file."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
-    Args:
-        choices: Value of each cell that may occur.
-        cell: The cell.
-        place: Corpus, place and column, which begin the error.
+
+def choose(choices: Mapping[str, Value], cell: str, place: str) -> Value:
+    """Returns the value of a cell; ``place``, its corpus, row and column, begins the error.
 
     Raises:
         ValueError: The cell is none of the choices.
@@ -67,3 +78,8 @@ def choose(choices: Mapping[str, Value], cell: str, place: str) -> Value:
     if cell not in choices:
         raise ValueError(f"{place} {cell!r}, expected {', '.join(choices)}")
     return choices[cell]
+
+
+def _is_litter(path: Path, root: Path) -> bool:
+    parts = path.relative_to(root).parts
+    return "__MACOSX" in parts or any(part.startswith(".") for part in parts)

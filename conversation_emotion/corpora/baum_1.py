@@ -24,15 +24,11 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 from zipfile import BadZipFile
 
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes
 from conversation_emotion.utterances.table import Utterances, build_utterances
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EMOTIONS = {
     "acted": (
@@ -47,36 +43,12 @@ EMOTIONS = {
 """Emotions and mental states of each part; the first has the code 1."""
 
 
-class _Part(NamedTuple):
-    """One part of the release: its style, its table, and the names that its folder has."""
+_FOLDERS = {
+    "acted": ("BAUM1a_MP4_all", "BAUM1a_MP4 - All"),
+    "spontaneous": ("BAUM1s_MP4 - All", "BAUM1s_MP4_all"),
+}
+"""Names that the folder of each part has."""
 
-    style: str
-    annotations: str
-    folders: tuple[str, ...]
-
-
-class _Columns(NamedTuple):
-    """Headings of the columns that are read; the gender's may be absent."""
-
-    clip: str
-    emotion: str
-    code: str
-    gender: str | None
-
-
-class _Cells(NamedTuple):
-    """The cells of a row; '' where one is empty."""
-
-    clip: str
-    emotion: str
-    code: str
-    gender: str
-
-
-_PARTS = (
-    _Part("acted", "Annotations_BAUM1a.xlsx", ("BAUM1a_MP4_all", "BAUM1a_MP4 - All")),
-    _Part("spontaneous", "Annotations_BAUM1s.xlsx", ("BAUM1s_MP4 - All", "BAUM1s_MP4_all")),
-)
 _AMBIGUOUS = ("spontaneous", "S015_007")
 _ALIKE = ("concentrating", "contempt")
 _GENDERS = {"f": "female", "female": "female", "m": "male", "male": "male", "": None}
@@ -86,60 +58,63 @@ _CLIP = re.compile(r"(?P<name>(?P<speaker>S\d{3})_\d+)(?:\.MP4)?")
 def load_baum_1(root: Path) -> Utterances:
     """Reads the parts that are there into the utterance table.
 
-    Args:
-        root: The folder that holds the tables and the folders of clips.
-
     Raises:
         FileNotFoundError: No part has its folder, or one has no table.
         ModuleNotFoundError: The package openpyxl is not installed.
         ValueError: A table lacks a column, or a row's clip, code, emotion or gender is none.
     """
-    root = root.resolve()
     found = {
-        part: folder
-        for part in _PARTS
-        if (folder := next(filter(Path.is_dir, map(root.joinpath, part.folders)), None))
+        style: folder
+        for style, names in _FOLDERS.items()
+        if (folder := next(filter(Path.is_dir, map(root.joinpath, names)), None))
     }
     if not found:
         raise FileNotFoundError(
-            f"baum-1: neither {' nor '.join(part.folders[0] for part in _PARTS)} in {root}; "
+            f"baum-1: neither {' nor '.join(names[0] for names in _FOLDERS.values())} in {root}; "
             "pass the folder that holds one of them, and its table"
         )
-    return build_utterances(
-        (row for part, folder in found.items() for row in _read_part(root, part, folder)), "baum-1"
-    )
+    rows = (row for style, folder in found.items() for row in _read_part(style, folder))
+    return build_utterances(rows, "baum-1")
 
 
-def _read_part(root: Path, part: _Part, folder: Path) -> Iterator[dict[str, object]]:
+def _read_part(style: str, folder: Path) -> Iterator[dict[str, object]]:
     """Yields the rows of the table, then the clips that it does not list."""
-    table = root / part.annotations
+    table = folder.with_name(f"Annotations_{folder.name.partition('_')[0]}.xlsx")
     if not table.is_file():
         raise FileNotFoundError(
-            f"baum-1: {folder.name} has no {table.name} next to it in {root}; put it there, or "
-            "move the folder away to read the other part alone"
+            f"baum-1: {folder.name} has no {table.name} next to it in {folder.parent}; put it "
+            "there, or move the folder away to read the other part alone"
         )
-    cells = _read_table(table)
-    columns = _find_columns([str(heading) for heading in cells], table)
-    clips = _find_clips(folder)
-    for line, row in enumerate(cells.to_dict("records"), start=2):
-        cell = _Cells(*(row[column] if column else "" for column in columns))
-        if any(cell):
+    clips = {
+        path.stem.upper(): path
+        for path in sorted(folder.glob("*/*.*"))
+        if path.suffix.lower() == ".mp4" and not path.name.startswith(".")
+    }
+    listed = set()
+    for line, cells in enumerate(_read_table(table), start=2):
+        if any(cells.values()):
             place = f"{table} row {line}"
-            clip = _match_clip(cell.clip, place)
-            path = clips.get(clip["name"], folder / clip["speaker"].lower() / f"{clip['name']}.mp4")
+            clip = _match_clip(cells["clip"], place)
+            name = clip["name"]
+            listed.add(name)
+            path = clips.get(name, folder / clip["speaker"].lower() / f"{name}.mp4")
+            gender = cells["gender"].casefold()
+            if gender not in _GENDERS:
+                raise ValueError(
+                    f"baum-1: {place} has the gender {cells['gender']!r}, expected female or male"
+                )
             yield {
-                **_describe(clip, part, path),
-                "gender": _read_gender(cell.gender, place),
-                "emotion": _read_emotion(clip, cell, part, place),
+                **_describe(clip, style, path),
+                "gender": _GENDERS[gender],
+                "emotion": _read_emotion(name, cells, style, place),
             }
-    listed = {cell.upper().removesuffix(".MP4") for cell in cells[columns.clip]}
     for name, path in clips.items():
         if name not in listed:
-            yield _describe(_match_clip(name, str(path)), part, path)
+            yield _describe(_match_clip(name, str(path)), style, path)
 
 
-def _read_table(table: Path) -> "pd.DataFrame":
-    """Reads the first sheet as text without white space around it; an empty cell is ''."""
+def _read_table(table: Path) -> list[dict[str, str]]:
+    """Reads clip, emotion, code and gender of each row, without white space; '' if it is empty."""
     import pandas as pd
 
     try:
@@ -151,33 +126,28 @@ def _read_table(table: Path) -> "pd.DataFrame":
         ) from None
     except (BadZipFile, KeyError) as error:
         raise ValueError(f"baum-1: {table} is no Excel workbook (.xlsx): {error}") from None
-    return cells.rename(columns=str).fillna("").apply(lambda column: column.str.strip())
-
-
-def _find_columns(headings: list[str], table: Path) -> _Columns:
-    clip = _find_heading(headings, "clip name", "file name", "clip", "file")
-    emotion = _find_heading([name for name in headings if "code" not in name.casefold()], "emotion")
-    code = _find_heading(headings, "code")
-    if clip is None or emotion is None or code is None:
+    cells = cells.rename(columns=str).fillna("").apply(lambda column: column.str.strip())
+    headings = [str(heading) for heading in cells]
+    columns = {
+        "clip": _find_heading(headings, "clip name", "file name", "clip", "file"),
+        "emotion": _find_heading([h for h in headings if "code" not in h.casefold()], "emotion"),
+        "code": _find_heading(headings, "code"),
+    }
+    if None in columns.values():
         raise ValueError(
             f"baum-1: {table} has the columns {headings}, expected one whose heading contains "
             "'clip' or 'file', one with 'emotion' and one with 'code'; rename them"
         )
-    return _Columns(clip, emotion, code, _find_heading(headings, "gender", "sex"))
+    columns["gender"] = _find_heading(headings, "gender", "sex")
+    return [
+        {name: row.get(heading, "") for name, heading in columns.items()}
+        for row in cells.to_dict("records")
+    ]
 
 
 def _find_heading(headings: list[str], *words: str) -> str | None:
     """Finds the first heading that contains a word, of the first word that any contains."""
     return next((name for word in words for name in headings if word in name.casefold()), None)
-
-
-def _find_clips(folder: Path) -> dict[str, Path]:
-    """Finds the clips by their names in capitals, without macOS' litter."""
-    return {
-        path.stem.upper(): path
-        for path in sorted(folder.glob("*/*.*"))
-        if path.suffix.lower() == ".mp4" and not path.name.startswith(".")
-    }
 
 
 def _match_clip(cell: str, place: str) -> re.Match[str]:
@@ -190,40 +160,30 @@ def _match_clip(cell: str, place: str) -> re.Match[str]:
     return match
 
 
-def _describe(clip: re.Match[str], part: _Part, path: Path) -> dict[str, object]:
-    utterance_id = f"{part.style}_{clip['name']}"
+def _describe(clip: re.Match[str], style: str, path: Path) -> dict[str, object]:
     return {
-        "utterance_id": utterance_id,
-        "dialogue_id": utterance_id,
-        "order": 0,
+        "utterance_id": f"{style}_{clip['name']}",
         "speaker": clip["speaker"],
         "language": "tr",
         "audio": str(path),
-        "style": part.style,
+        "style": style,
     }
 
 
-def _read_emotion(clip: re.Match[str], cell: _Cells, part: _Part, place: str) -> str | None:
+def _read_emotion(name: str, cells: dict[str, str], style: str, place: str) -> str | None:
     """Returns the emotion on which code and name agree, or none if both are empty."""
-    emotions = {str(code): name for code, name in enumerate(EMOTIONS[part.style], start=1)}
-    emotion = emotions.get(cell.code)
-    if emotion:
-        stem = emotion[: 4 if emotion in _ALIKE else 3]
-        if cell.emotion.casefold().startswith(stem):
-            return emotion
-    if (part.style, clip["name"]) == _AMBIGUOUS or not (cell.code or cell.emotion):
+    emotions = {str(code): name for code, name in enumerate(EMOTIONS[style], start=1)}
+    given, code = cells["emotion"], cells["code"]
+    emotion = emotions.get(code)
+    if emotion and given.casefold().startswith(emotion[: 4 if emotion in _ALIKE else 3]):
+        return emotion
+    if (style, name) == _AMBIGUOUS or not (code or given):
         return None
     raise ValueError(
-        f"baum-1: {place} has the emotion {cell.emotion!r} with the code {cell.code!r}, expected "
+        f"baum-1: {place} has the emotion {given!r} with the code {code!r}, expected "
         f"{', '.join(f'{code} {name}' for code, name in emotions.items())}; correct the table, or "
         "empty both cells to leave the clip unlabelled"
     )
-
-
-def _read_gender(cell: str, place: str) -> str | None:
-    if cell.casefold() not in _GENDERS:
-        raise ValueError(f"baum-1: {place} has the gender {cell!r}, expected female or male")
-    return _GENDERS[cell.casefold()]
 
 
 CORPUS = CorpusSource(

@@ -10,12 +10,9 @@ gender nor words; ``gender`` and ``text`` are missing.
 A column behind the contract: ``sentence``.
 """
 
-from conversation_emotion.corpora.recordings import Layout
+from conversation_emotion.corpora.recordings import Layout, name_emotions
 
-EMOTIONS = {
-    "angry": "anger", "fear": "fear", "happy": "happiness",
-    "neutral": "neutral", "sad": "sadness", "surprise": "surprise",
-}  # fmt: skip
+EMOTIONS = name_emotions("angry", "fear", "happy", "neutral", "sad", "surprise")
 
 CORPUS = Layout(
     corpus="casia",

@@ -1,10 +1,8 @@
 """Checks a copy of a corpus: counts against the published ones, and every recording."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 from tqdm import tqdm
@@ -17,16 +15,6 @@ from conversation_emotion.utterances.audio import (
     read_audio,
 )
 from conversation_emotion.utterances.table import has_text
-
-
-class _Clip(NamedTuple):
-    """Where the speech of an utterance is; the names are columns of the utterance table."""
-
-    utterance_id: str
-    audio: str | None
-    offset: float | None
-    duration: float | None
-    channel: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +59,6 @@ class Findings:
     """All that a check finds out about a copy.
 
     Attributes:
-        corpus: Name of the corpus.
         root: Folder of the copy.
         counts: Utterances and speakers.
         emotions: Utterances of each emotion.
@@ -81,7 +68,6 @@ class Findings:
         num_unlabelled: Utterances without an emotion.
         num_with_text: Utterances with words.
         balance: Utterances of each emotion of each speaker.
-        recordings: What the recordings are like.
     """
 
     corpus: str
@@ -115,24 +101,26 @@ def check_copy(
         decode: Read every sample, not only the headers.
     """
     emotions, speakers = utterances["emotion"], utterances["speaker"].astype(str)
-    people = set(facts.people) if facts else set()
-    present = set(speakers)
+    published = facts or Facts(title=corpus, languages="", source="", grade="M", ask="")
+    people, present = set(published.people), set(speakers)
+    balance = pd.crosstab(speakers[emotions.notna()], emotions.dropna().astype(str))
     return Findings(
         corpus=corpus,
         root=root,
         counts={
-            "utterances": Count(
-                found=len(utterances), published=facts.utterances if facts else None
-            ),
-            "speakers": Count(found=len(present), published=facts.speakers if facts else None),
+            "utterances": Count(found=len(utterances), published=published.utterances),
+            "speakers": Count(found=len(present), published=published.speakers),
         },
-        emotions=_compare(emotions, facts.emotions if facts else {}),
-        splits=_compare(utterances["split"], facts.splits if facts else {}),
+        emotions=_compare(emotions, published.emotions),
+        splits=_compare(utterances["split"], published.splits),
         absent=sorted(people - present),
         unexpected=sorted(present - people) if people else [],
         num_unlabelled=int(emotions.isna().sum()),
         num_with_text=int(has_text(utterances).sum()),
-        balance=_balance(speakers, emotions),
+        balance={
+            str(speaker): {str(emotion): int(count) for emotion, count in row.items()}
+            for speaker, row in balance.iterrows()
+        },
         recordings=measure_recordings(utterances, decode=decode),
     )
 
@@ -140,45 +128,41 @@ def check_copy(
 def measure_recordings(utterances: pd.DataFrame, *, decode: bool) -> Recordings:
     """Reads the header of every recording, or all of its samples, under a progress bar."""
     found = Recordings(is_decoded=decode)
-    measure = _decode if decode else partial(_read_header, measure=cache(measure_seconds))
+    read_header = cache(measure_seconds)
+    columns = utterances[["utterance_id", "audio", "offset", "duration", "channel"]].astype(object)
+    clips = [*columns.where(columns.notna(), None).itertuples(index=False, name=None)]
     activity = "decoding recordings" if decode else "reading headers"
-    for clip in tqdm(_list_clips(utterances), desc=activity, unit="clip", leave=False):
-        if clip.audio is None:
-            found.silent.append(clip.utterance_id)
-        elif not Path(clip.audio).is_file():
-            found.missing.append(clip.utterance_id)
+    for name, audio, offset, duration, channel in tqdm(
+        clips, desc=activity, unit="clip", leave=False
+    ):
+        if audio is None:
+            found.silent.append(name)
+        elif not Path(audio).is_file():
+            found.missing.append(name)
         else:
             try:
-                found.seconds[clip.utterance_id] = measure(clip)
+                if decode:
+                    number = None if channel is None else int(channel)
+                    waveform = read_audio(audio, offset=offset, duration=duration, channel=number)
+                    found.seconds[name] = waveform.size / SAMPLE_RATE
+                else:
+                    seconds = read_header(audio)
+                    found.seconds[name] = _measure_slice(audio, seconds, offset, duration)
             except AudioError as error:
-                found.broken[clip.utterance_id] = str(error)
+                found.broken[name] = str(error)
     return found
 
 
-def _list_clips(utterances: pd.DataFrame) -> list[_Clip]:
-    columns = utterances[list(_Clip._fields)].astype(object)
-    given = columns.where(columns.notna(), None)
-    return [_Clip(*row) for row in given.itertuples(index=False)]
-
-
-def _read_header(clip: _Clip, measure: Callable[[str], float]) -> float:
+def _measure_slice(
+    audio: str, seconds: float, offset: float | None, duration: float | None
+) -> float:
     """Seconds of the utterance, by the length of its file."""
-    seconds = measure(str(clip.audio))
-    rest = seconds - (clip.offset or 0.0)
+    rest = seconds - (offset or 0.0)
     if rest <= 0:
         raise AudioError(
-            f"{clip.audio}: the utterance begins at {clip.offset} s, but the audio ends at "
-            f"{seconds:.3f} s"
+            f"{audio}: the utterance begins at {offset} s, but the audio ends at {seconds:.3f} s"
         )
-    return rest if clip.duration is None else min(rest, clip.duration)
-
-
-def _decode(clip: _Clip) -> float:
-    channel = None if clip.channel is None else int(clip.channel)
-    waveform = read_audio(
-        str(clip.audio), offset=clip.offset, duration=clip.duration, channel=channel
-    )
-    return waveform.size / SAMPLE_RATE
+    return rest if duration is None else min(rest, duration)
 
 
 def _compare(labels: pd.Series, published: dict[str, int]) -> dict[str, Count]:
@@ -187,12 +171,4 @@ def _compare(labels: pd.Series, published: dict[str, int]) -> dict[str, Count]:
     return {
         name: Count(found=int(found.get(name, 0)), published=published.get(name))
         for name in sorted({*found.index, *published})
-    }
-
-
-def _balance(speakers: pd.Series, emotions: pd.Series) -> dict[str, dict[str, int]]:
-    named = pd.crosstab(speakers[emotions.notna()], emotions.dropna().astype(str))
-    return {
-        str(speaker): {str(emotion): int(count) for emotion, count in row.items()}
-        for speaker, row in named.iterrows()
     }

@@ -20,48 +20,42 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from conversation_emotion.corpora.computational_sequences import (
-    Segment,
-    SegmentFiles,
-    load_segments,
-)
+from conversation_emotion.corpora.annotations import read_optional
+from conversation_emotion.corpora.computational_sequences import Segment, load_segments
 from conversation_emotion.settings.corpus import CorpusSource
 
 EMOTIONS = ("happiness", "sadness", "anger", "surprise", "disgust", "fear")
 """Emotions in the order of the label file, behind the sentiment."""
 
-_FILES = SegmentFiles("cmu-mosei", "CMU_MOSEI_Labels.csd", "All Labels", "cmu_mosei_std_folds.py")
 
-
-def _describe_video(raw: Path, video: str, segments: list[Segment]) -> Iterator[dict[str, object]]:
+def _describe_video(
+    raw: Path, video: str, segments: list[Segment]
+) -> Iterator[tuple[Segment, dict[str, object]]]:
     texts = _read_texts(raw / "Transcript" / "Segmented" / "Combined" / f"{video}.txt")
     audio = raw / "Audio" / "Full" / "WAV_16000"
     for order, segment in enumerate(sorted(segments)):
-        sentiment, *emotions = segment.labels
+        _, *emotions = segment.labels
         if len(emotions) != len(EMOTIONS):
             raise ValueError(
                 f"cmu-mosei: segment {order} of {video!r} has {len(segment.labels)} labels, "
                 f"expected the sentiment and {', '.join(EMOTIONS)}"
             )
-        yield {
-            "order": order,
-            "start": segment.start,
-            "end": segment.end,
-            "text": texts.get(_place(segment.start, segment.end)),
-            "audio": str(audio / f"{video}.wav") if audio.is_dir() else None,
-            "offset": max(segment.start, 0.0),
-            "duration": segment.end - max(segment.start, 0.0),
-            "sentiment": f"{sentiment:.4g}",
-            **dict(zip(EMOTIONS, emotions, strict=True)),
-        }
+        yield (
+            segment,
+            {
+                "text": texts.get(_place(segment.start, segment.end)),
+                "audio": str(audio / f"{video}.wav") if audio.is_dir() else None,
+                "offset": max(segment.start, 0.0),
+                "duration": segment.end - max(segment.start, 0.0),
+                **dict(zip(EMOTIONS, emotions, strict=True)),
+            },
+        )
 
 
 def _read_texts(path: Path) -> dict[tuple[float, float], str]:
     """Words of each segment by its begin and end; lines of another shape have none."""
-    if not path.is_file():
-        return {}
     texts = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_optional(path).splitlines():
         cells = line.split("___", maxsplit=4)
         try:
             texts[_place(float(cells[2]), float(cells[3]))] = cells[4].strip()
@@ -78,6 +72,13 @@ def _place(start: float, end: float) -> tuple[float, float]:
 
 
 CORPUS = CorpusSource(
-    load=partial(load_segments, files=_FILES, describe=_describe_video),
+    load=partial(
+        load_segments,
+        corpus="cmu-mosei",
+        labels="CMU_MOSEI_Labels.csd",
+        sequence="All Labels",
+        folds="cmu_mosei_std_folds.py",
+        describe=_describe_video,
+    ),
     root="the CMU-MOSEI folder, the one that holds Raw and CMU_MOSEI_Labels.csd",
 )

@@ -18,42 +18,38 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from conversation_emotion.corpora.computational_sequences import (
-    Segment,
-    SegmentFiles,
-    load_segments,
-)
+from conversation_emotion.corpora.annotations import read_optional
+from conversation_emotion.corpora.computational_sequences import Segment, load_segments
 from conversation_emotion.settings.corpus import CorpusSource
 
-_FILES = SegmentFiles(
-    "cmu-mosi", "CMU_MOSI_Opinion_Labels.csd", "Opinion Segment Labels", "cmu_mosi_std_folds.py"
-)
-_TRANSCRIPT = re.compile(r"^(?P<segment>\d+)_DELIM_(?P<text>.*)$", re.MULTILINE)
+_TRANSCRIPT = re.compile(r"^(\d+)_DELIM_(.*)$", re.MULTILINE)
 
 
-def _describe_video(raw: Path, video: str, segments: list[Segment]) -> Iterator[dict[str, object]]:
-    texts = _read_texts(raw / "Transcript" / "Segmented" / f"{video}.annotprocessed")
+def _describe_video(
+    raw: Path, video: str, segments: list[Segment]
+) -> Iterator[tuple[Segment, dict[str, object]]]:
+    transcript = read_optional(raw / "Transcript" / "Segmented" / f"{video}.annotprocessed")
+    texts = {int(number): words.strip() for number, words in _TRANSCRIPT.findall(transcript)}
     clips = raw / "Audio" / "WAV_16000" / "Segmented"
     for number, segment in enumerate(segments, start=1):
-        yield {
-            "utterance_id": f"{video}_{number}",
-            "order": number - 1,
-            "start": segment.start,
-            "end": segment.end,
-            "text": texts.get(number),
-            "audio": str(clips / f"{video}_{number}.wav") if clips.is_dir() else None,
-            "sentiment": f"{segment.labels[0]:.4g}",
-        }
-
-
-def _read_texts(path: Path) -> dict[int, str]:
-    if not path.is_file():
-        return {}
-    lines = _TRANSCRIPT.finditer(path.read_text(encoding="utf-8", errors="replace"))
-    return {int(line["segment"]): line["text"].strip() for line in lines}
+        yield (
+            segment,
+            {
+                "utterance_id": f"{video}_{number}",
+                "text": texts.get(number),
+                "audio": str(clips / f"{video}_{number}.wav") if clips.is_dir() else None,
+            },
+        )
 
 
 CORPUS = CorpusSource(
-    load=partial(load_segments, files=_FILES, describe=_describe_video),
+    load=partial(
+        load_segments,
+        corpus="cmu-mosi",
+        labels="CMU_MOSI_Opinion_Labels.csd",
+        sequence="Opinion Segment Labels",
+        folds="cmu_mosi_std_folds.py",
+        describe=_describe_video,
+    ),
     root="the CMU-MOSI folder, the one that holds Raw and CMU_MOSI_Opinion_Labels.csd",
 )

@@ -11,15 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from conversation_emotion.corpora.annotations import find_first
-from conversation_emotion.utterances.table import Utterances, build_utterances
-
-FOLDS = {
-    "standard_train_fold": "train",
-    "standard_valid_fold": "valid",
-    "standard_test_fold": "test",
-}
-"""Split of each list in a file of folds."""
+from conversation_emotion.corpora.annotations import find_files
+from conversation_emotion.utterances.table import SPLITS, Utterances, build_utterances
 
 
 class Segment(NamedTuple):
@@ -30,25 +23,22 @@ class Segment(NamedTuple):
     labels: tuple[float, ...]
 
 
-class SegmentFiles(NamedTuple):
-    """A corpus, its label file, the sequence in it, and its file of folds."""
-
-    corpus: str
-    labels: str
-    sequence: str
-    folds: str
+Describe = Callable[[Path, str, list[Segment]], Iterable[tuple[Segment, dict[str, object]]]]
+"""From the folder Raw, a video and its segments to these in their order, each with the columns that
+the label file does not give."""
 
 
-Describe = Callable[[Path, str, list[Segment]], Iterable[dict[str, object]]]
-"""From the folder Raw, a video and its segments to the columns of each."""
-
-
-def load_segments(root: Path, files: SegmentFiles, describe: Describe) -> Utterances:
+def load_segments(
+    root: Path, *, corpus: str, labels: str, sequence: str, folds: str, describe: Describe
+) -> Utterances:
     """Reads the labelled segments under ``root`` into the utterance table.
 
     Args:
         root: The folder that holds ``Raw`` and the label file, or the latter's folder ``labels``.
-        files: Where the labels and the folds are.
+        corpus: Name of the corpus.
+        labels: Name of the label file.
+        sequence: The sequence in it; the first label of a segment is its sentiment.
+        folds: Name of the file of folds.
         describe: Columns of each segment of a video.
 
     Raises:
@@ -56,25 +46,26 @@ def load_segments(root: Path, files: SegmentFiles, describe: Describe) -> Uttera
         ModuleNotFoundError: The package h5py is not installed.
         ValueError: The label file or the lists of the split are not what they should be.
     """
-    root, corpus = root.resolve(), files.corpus
-    places = [files.labels, f"labels/{files.labels}"]
-    labels = find_first(
-        root, places, corpus, "the folder into which the CMU Multimodal SDK fetches it"
-    )
-    segments = _read_segments(labels, files.sequence, corpus)
-    splits = _read_folds(root / files.folds, corpus)
+    wanted = "the folder into which the CMU Multimodal SDK fetches it"
+    path = find_files(root, [labels, f"labels/{labels}"], corpus, wanted)[0]
+    segments = _read_segments(path, sequence, corpus)
+    splits = _read_folds(root / folds, corpus)
     return build_utterances(
         (
             {
-                "utterance_id": f"{video}_{row['order']}",
+                "utterance_id": f"{video}_{order}",
                 "dialogue_id": video,
+                "order": order,
+                "start": segment.start,
+                "end": segment.end,
                 "speaker": video,
                 "language": "en",
-                **row,
+                "sentiment": f"{segment.labels[0]:.4g}",
                 "split": splits.get(video),
+                **columns,
             }
             for video, entries in segments.items()
-            for row in describe(root / "Raw", video, entries)
+            for order, (segment, columns) in enumerate(describe(root / "Raw", video, entries))
         ),
         corpus,
     )
@@ -96,10 +87,14 @@ def _read_segments(path: Path, name: str, corpus: str) -> dict[str, list[Segment
             if not isinstance(videos, h5py.Group):
                 raise KeyError(f"{name}/data is no group")
             return {
-                str(video): _join(
-                    np.asarray(videos[f"{video}/intervals"]),
-                    np.asarray(videos[f"{video}/features"]),
-                )
+                str(video): [
+                    Segment(round(float(start), 3), round(float(end), 3), tuple(map(float, row)))
+                    for (start, end), row in zip(
+                        np.asarray(videos[f"{video}/intervals"]),
+                        np.asarray(videos[f"{video}/features"]),
+                        strict=True,
+                    )
+                ]
                 for video in videos
             }
     except OSError as error:
@@ -112,23 +107,17 @@ def _read_folds(path: Path, corpus: str) -> dict[str, str]:
     """Reads the split of each video, nothing where the file is missing."""
     if not path.is_file():
         return {}
-    lists = {}
-    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            lists[statement.targets[0].id] = statement.value
-    if missing := [name for name in FOLDS if name not in lists]:
+    lists = {
+        statement.targets[0].id: statement.value
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
+    }
+    names = {f"standard_{split}_fold": split for split in SPLITS}
+    if missing := [name for name in names if name not in lists]:
         raise ValueError(f"{corpus}: {path} lacks the lists {missing}, it has {sorted(lists)}")
     splits: dict[str, str] = {}
-    for name, split in FOLDS.items():
+    for name, split in names.items():
         for video in ast.literal_eval(lists[name]):
             if splits.setdefault(str(video), split) != split:
                 raise ValueError(f"{corpus}: {path} has {video!r} in {splits[video]} and {split}")
     return splits
-
-
-def _join(intervals: Iterable[Iterable[float]], labels: Iterable[Iterable[float]]) -> list[Segment]:
-    """Puts each segment's times and labels together: (N, 2), (N, L) -> N segments."""
-    return [
-        Segment(round(float(start), 3), round(float(end), 3), tuple(map(float, row)))
-        for (start, end), row in zip(intervals, labels, strict=True)
-    ]

@@ -15,8 +15,7 @@ Columns behind the contract: ``level``, ``sentence``.
 from pathlib import Path
 
 from conversation_emotion.corpora.annotations import read_csv
-from conversation_emotion.corpora.recordings import Layout, load_recordings
-from conversation_emotion.utterances.table import Utterances
+from conversation_emotion.corpora.recordings import Describe, Layout
 
 EMOTIONS = {
     "ANG": "anger", "DIS": "disgust", "FEA": "fear",
@@ -38,7 +37,15 @@ SENTENCES = {
     "WSI": "We'll stop in a couple of minutes.",
 }
 
-LAYOUT = Layout(
+
+def _read_genders(root: Path) -> Describe:
+    table = root / "VideoDemographics.csv"
+    rows = read_csv(table, "crema-d", ("ActorID", "Sex")) if table.is_file() else {}
+    genders = {row["ActorID"].strip(): row["Sex"].strip().lower() for row in rows.values()}
+    return lambda name, _: {"gender": genders.get(name["speaker"])}
+
+
+CORPUS = Layout(
     corpus="crema-d",
     root="the CREMA-D folder, the one that holds AudioWAV",
     places=("AudioWAV/*.wav",),
@@ -48,21 +55,5 @@ LAYOUT = Layout(
     emotions=EMOTIONS,
     codes={"level": {"LO": "low", "MD": "medium", "HI": "high", "XX": None, "X": None}},
     texts=SENTENCES,
-)
-
-
-def load_crema_d(root: Path) -> Utterances:
-    """Reads the recordings under ``root``, and the actors' table if it is there.
-
-    Raises:
-        FileNotFoundError: ``root`` has no folder ``AudioWAV``, or it holds no recording.
-        ValueError: The name of a recording is not one of this corpus, or the actors' table lacks a
-            column.
-    """
-    table = root / "VideoDemographics.csv"
-    rows = read_csv(table, "crema-d", ("ActorID", "Sex")) if table.is_file() else []
-    genders = {row["ActorID"].strip(): row["Sex"].strip().lower() for row in rows}
-    return load_recordings(root, LAYOUT, lambda name, _: {"gender": genders.get(name["speaker"])})
-
-
-CORPUS = LAYOUT.source(load_crema_d)
+    read_tables=_read_genders,
+).source()

@@ -5,9 +5,8 @@ Reads the release as distributed, of which only the recordings are needed::
     wav/03a01Fa.wav
 
 The name holds all labels: speaker 03, sentence a01, emotion F, version a. The letters of the
-emotions are German: Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral. Each utterance is its
-own dialogue, for nobody answers. All sentences are spoken in all emotions, so the text carries no
-information on the emotion.
+emotions are German: Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral. All sentences are spoken
+in all emotions, so the text carries no information on the emotion.
 
 A column behind the contract: ``sentence``, its code.
 """

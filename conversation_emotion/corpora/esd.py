@@ -16,52 +16,23 @@ women is not in the files; ``gender`` is missing.
 import codecs
 from pathlib import Path
 
-from conversation_emotion.corpora.recordings import Layout, load_recordings
-from conversation_emotion.utterances.table import Utterances
+from conversation_emotion.corpora.recordings import Describe, Layout, name_emotions
 
-EMOTIONS = {
-    "Angry": "anger", "Happy": "happiness", "Neutral": "neutral",
-    "Sad": "sadness", "Surprise": "surprise",
-}  # fmt: skip
-
-LAYOUT = Layout(
-    corpus="esd",
-    root="the ESD folder, the one that holds 0001 to 0020",
-    places=("00[0-2][0-9]/*/**/*.wav", "*/00[0-2][0-9]/*/**/*.wav"),
-    name=r"<emotion>/(?:<split>/)?(?P<speaker>00[01]\d|0020)_\d{6}",
-    example="Angry/0011_000351",
-    language="en",
-    emotions=EMOTIONS,
-    codes={"split": {"train": "train", "evaluation": "valid", "test": "test"}},
-)
+EMOTIONS = name_emotions("Angry", "Happy", "Neutral", "Sad", "Surprise")
 
 
-def load_esd(root: Path) -> Utterances:
-    """Reads the recordings under ``root``, with the texts that are there.
-
-    Raises:
-        FileNotFoundError: There is no recording where one is expected.
-        ValueError: The name of a recording is not one of this corpus, or a text cannot be decoded.
-    """
+def _read_tables(root: Path) -> Describe:
+    """Returns the language and text of a recording; a line without tabs has no text."""
     texts = {}
     for pattern in ("00[0-2][0-9]/*.txt", "*/00[0-2][0-9]/*.txt"):
         for path in sorted(root.glob(pattern)):
             if path.stem == path.parent.name:
-                texts |= _read_texts(path)
-    return load_recordings(
-        root,
-        LAYOUT,
-        lambda name, path: {
-            "language": "zh" if int(name["speaker"]) <= 10 else "en",
-            "text": texts.get(path.stem),
-        },
-    )
-
-
-def _read_texts(path: Path) -> dict[str, str]:
-    """Text of each utterance; a line without tabs has none."""
-    lines = [line.strip().split("\t") for line in _decode(path).splitlines()]
-    return {cells[0].strip(): cells[1].strip() for cells in lines if len(cells) > 1}
+                lines = [line.strip().split("\t") for line in _decode(path).splitlines()]
+                texts |= {line[0].strip(): line[1].strip() for line in lines if len(line) > 1}
+    return lambda name, path: {
+        "language": "zh" if int(name["speaker"]) <= 10 else "en",
+        "text": texts.get(path.stem),
+    }
 
 
 def _decode(path: Path) -> str:
@@ -75,4 +46,14 @@ def _decode(path: Path) -> str:
     raise ValueError(f"esd: {path} is neither UTF-8, UTF-16 nor GB 18030; fetch it again")
 
 
-CORPUS = LAYOUT.source(load_esd, split="speaker-k-fold")
+CORPUS = Layout(
+    corpus="esd",
+    root="the ESD folder, the one that holds 0001 to 0020",
+    places=("00[0-2][0-9]/*/**/*.wav", "*/00[0-2][0-9]/*/**/*.wav"),
+    name=r"<emotion>/(?:<split>/)?(?P<speaker>00[01]\d|0020)_\d{6}",
+    example="Angry/0011_000351",
+    language="en",
+    emotions=EMOTIONS,
+    codes={"split": {"train": "train", "evaluation": "valid", "test": "test"}},
+    read_tables=_read_tables,
+).source(split="speaker-k-fold")

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
+from conversation_emotion.corpora.annotations import SPLIT_NAMES
 from conversation_emotion.settings.cache import cache_folder
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.table import GENDERS, Utterances, build_utterances
@@ -39,10 +40,6 @@ COLUMNS = {
 AUDIO = ("audio", "speech")
 """Columns that hold recordings in Parquet."""
 
-_SPLITS = {
-    "train": "train", "validation": "valid", "valid": "valid", "val": "valid", "dev": "valid",
-    "test": "test",
-}  # fmt: skip
 _METADATA = ("metadata.csv", "metadata.jsonl")
 _BATCH_ROWS = 64
 
@@ -50,15 +47,11 @@ _BATCH_ROWS = 64
 def load_huggingface(root: Path) -> Utterances:
     """Reads the dataset into the utterance table.
 
-    Args:
-        root: The folder of the dataset.
-
     Raises:
         FileNotFoundError: There is neither a file of metadata nor a shard.
         ValueError: A file cannot be read as its suffix demands, a row names no recording or one
             outside the folder, or a shard holds its recordings in another way.
     """
-    root = root.resolve()
     tables = sorted(
         path
         for folder in ("", "*/", "data/*/")
@@ -87,7 +80,7 @@ def _read_metadata(table: Path, root: Path) -> Iterator[dict[str, object]]:
                 f"stays in {root}"
             )
         inside = audio.relative_to(root)
-        split = next((_SPLITS[part] for part in inside.parts[:-1] if part in _SPLITS), None)
+        split = next((SPLIT_NAMES[part] for part in inside.parts[:-1] if part in SPLIT_NAMES), None)
         yield _describe(str(inside.with_suffix("")), str(audio), split, cells)
 
 
@@ -109,7 +102,7 @@ def _read_shard(shard: Path) -> Iterator[dict[str, object]]:
     import pyarrow
     from pyarrow import parquet
 
-    split = _SPLITS.get(shard.stem.split("-")[0])
+    split = SPLIT_NAMES.get(shard.stem.split("-")[0])
     status = shard.stat()
     version = f"{shard} {status.st_size} {status.st_mtime_ns}"
     digest = hashlib.sha256(version.encode()).hexdigest()[:32]
@@ -119,11 +112,12 @@ def _read_shard(shard: Path) -> Iterator[dict[str, object]]:
             labels = _read_class_labels(file.schema_arrow.metadata or {})
             batches = (batch.to_pylist() for batch in file.iter_batches(batch_size=_BATCH_ROWS))
             for number, cells in enumerate(chain.from_iterable(batches)):
-                utterance_id = f"{shard.stem}-{number}"
                 for column, names in labels.items():
-                    cells[column] = _name_class(cells.get(column), names)
+                    label = cells.get(column)  # -1 is how a dataset writes that there is none
+                    is_class = isinstance(label, int) and label >= 0
+                    cells[column] = names[label] if is_class else None
                 audio = _unpack(cells, folder / f"{number}", f"{shard} row {number}")
-                yield _describe(utterance_id, str(audio), split, cells)
+                yield _describe(f"{shard.stem}-{number}", str(audio), split, cells)
     except pyarrow.ArrowInvalid as error:
         raise ValueError(f"huggingface: {shard} is no Parquet file: {error}") from error
 
@@ -137,11 +131,6 @@ def _read_class_labels(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
         for column, feature in features.items()
         if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
     }
-
-
-def _name_class(number: object, names: list[str]) -> str | None:
-    """Name of a class; -1 is how a dataset writes that there is none."""
-    return names[number] if isinstance(number, int) and number >= 0 else None
 
 
 def _unpack(cells: dict[str, object], stem: Path, place: str) -> Path:
@@ -171,8 +160,6 @@ def _describe(
     return {
         **given,
         "utterance_id": utterance_id,
-        "dialogue_id": utterance_id,
-        "order": 0,
         "speaker": given["speaker"] or utterance_id,
         "gender": gender if gender in GENDERS else None,
         "audio": audio,

@@ -26,25 +26,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from conversation_emotion.corpora.annotations import find_files
 from conversation_emotion.settings.corpus import CorpusOptions, CorpusSource
 from conversation_emotion.utterances.table import Utterances, build_utterances
-
-PUBLISHED_COUNTS: dict[str, dict[str, int]] = {
-    "Session1": {"neutral": 384, "happy": 278, "angry": 229, "sad": 194},
-    "Session2": {"neutral": 362, "happy": 327, "angry": 137, "sad": 197},
-    "Session3": {"neutral": 320, "happy": 286, "angry": 240, "sad": 305},
-    "Session4": {"neutral": 258, "happy": 303, "angry": 327, "sad": 143},
-    "Session5": {"neutral": 384, "happy": 442, "angry": 170, "sad": 245},
-}
-"""Utterances of the 4-class set, excited counted as happy, in the fold lists of SUPERB's emotion
-recognition task (Yang et al., 2021; s3prl, ``downstream/emotion/meta_data``): 5,531 in all."""
 
 Scenario = Literal["all", "improvised", "scripted"]
 
 _LOGGER = logging.getLogger(__name__)
+_ROOT = "the IEMOCAP_full_release folder, the one that holds Session1 to Session5"
+_EVALUATIONS = "Session*/dialog/EmoEvaluation/Ses*.txt"
 _KEPT = {"ang": "angry", "exc": "happy", "hap": "happy", "neu": "neutral", "sad": "sad"}
 _FOUR_CLASSES = {**_KEPT, **dict.fromkeys(("dis", "fea", "fru", "oth", "sur"))}
-_NO_AGREEMENT = "xxx"
 _GENDERS = {"F": "female", "M": "male"}
 _ATTRIBUTES = {"valence": "val", "arousal": "act", "dominance": "dom"}
 _TURN = r"(?P<utterance_id>Ses\d\d[FM]_(?:impro|script)\w*_[FM](?:XX)?\d+)"
@@ -66,22 +58,12 @@ class IemocapOptions(CorpusOptions):
 
 
 class _Turn(NamedTuple):
-    """A turn of the transcript, in the order in which turns are sorted."""
+    """A turn in the order in which turns are sorted, with its columns that its id does not give."""
 
     start: float
     utterance_id: str
     end: float | None
-    text: str
-
-
-class _Evaluation(NamedTuple):
-    """The entry of one turn in the evaluation file; times and ratings as it writes them."""
-
-    start: float
-    end: float
-    emotion: str
-    ratings: dict[str, float]
-    evaluators: list[dict[str, object]]
+    columns: dict[str, object]
 
 
 def load_iemocap(root: Path, scenario: Scenario = "all") -> Utterances:
@@ -99,19 +81,9 @@ def load_iemocap(root: Path, scenario: Scenario = "all") -> Utterances:
         ValueError: A labelled utterance has no transcript, a line cannot be read, or no dialogue
             is of the scenario.
     """
-    pattern = "Session*/dialog/EmoEvaluation/Ses*.txt"
-    evaluations = sorted(root.glob(pattern))
-    if not evaluations:
-        raise FileNotFoundError(
-            f"iemocap: no {pattern} under {root}; pass the IEMOCAP_full_release folder, "
-            "the one that holds Session1 to Session5"
-        )
+    evaluations = find_files(root, [_EVALUATIONS], "iemocap", _ROOT)
     rows = (row for path in evaluations for row in _read_dialogue(path))
-    return _select_scenario(build_utterances(rows, "iemocap"), scenario)
-
-
-def _select_scenario(table: Utterances, scenario: Scenario) -> Utterances:
-    """Keeps the dialogues of one scenario, each as a whole."""
+    table = build_utterances(rows, "iemocap")
     if scenario == "all":
         return table
     selected = table[table["scenario"] == scenario].reset_index(drop=True)
@@ -126,57 +98,45 @@ def _select_scenario(table: Utterances, scenario: Scenario) -> Utterances:
 def _read_dialogue(evaluation_file: Path) -> Iterator[dict[str, object]]:
     """Yields the turns of one dialogue in the order of their beginnings."""
     session = evaluation_file.parents[2]
-    transcript_file = session / "dialog" / "transcriptions" / evaluation_file.name
     evaluations = _read_evaluations(evaluation_file)
-    turns = _read_transcript(transcript_file)
+    turns = _read_transcript(session / "dialog" / "transcriptions" / evaluation_file.name)
     for utterance_id, evaluation in evaluations.items():
+        given = evaluation.columns
         if utterance_id not in turns:
             raise ValueError(
-                f"iemocap: {transcript_file} has no line for {utterance_id!r}, "
-                f"which {evaluation_file} labels {evaluation.emotion!r}"
+                f"iemocap: {session}/dialog/transcriptions/{evaluation_file.name} has no line for "
+                f"{utterance_id!r}, which {evaluation_file} labels {given['emotion']!r}"
             )
-        times = {"start": evaluation.start, "end": evaluation.end}
-        turns[utterance_id] = turns[utterance_id]._replace(**times)
-    recordings = session.resolve() / "sentences" / "wav" / evaluation_file.stem
+        columns = {
+            **turns[utterance_id].columns,
+            **given,
+            "emotion": None if given["emotion"] == "xxx" else given["emotion"],
+            "evaluators": json.dumps(given["evaluators"], ensure_ascii=False),
+        }
+        turns[utterance_id] = evaluation._replace(columns=columns)
     for order, turn in enumerate(sorted(turns.values())):
-        wav = recordings / f"{turn.utterance_id}.wav"
-        evaluation = evaluations.get(turn.utterance_id)
+        recording, dialogue, *_, last = turn.utterance_id.split("_")
+        wav = session / "sentences" / "wav" / evaluation_file.stem / f"{turn.utterance_id}.wav"
         yield {
+            "utterance_id": turn.utterance_id,
             "dialogue_id": evaluation_file.stem,
             "order": order,
+            "start": turn.start,
+            "end": turn.end,
+            "speaker": f"{recording[:-1]}_{last[0]}",
+            "gender": _GENDERS[last[0]],
             "session": session.name,
             "language": "en",
             # Sentences were cut for evaluation, so only an evaluated turn must have a recording.
-            "audio": str(wav) if evaluation or wav.exists() else None,
-            **_describe_turn(turn),
-            **(_describe_evaluation(evaluation) if evaluation else {}),
+            "audio": str(wav) if turn.utterance_id in evaluations or wav.exists() else None,
+            "scenario": "improvised" if dialogue.startswith("impro") else "scripted",
+            **turn.columns,
         }
 
 
-def _describe_turn(turn: _Turn) -> dict[str, object]:
-    recording, dialogue, *_, last = turn.utterance_id.split("_")
-    return {
-        "utterance_id": turn.utterance_id,
-        "start": turn.start,
-        "end": turn.end,
-        "text": turn.text,
-        "speaker": f"{recording[:-1]}_{last[0]}",
-        "gender": _GENDERS[last[0]],
-        "scenario": "improvised" if dialogue.startswith("impro") else "scripted",
-    }
-
-
-def _describe_evaluation(evaluation: _Evaluation) -> dict[str, object]:
-    return {
-        "emotion": None if evaluation.emotion == _NO_AGREEMENT else evaluation.emotion,
-        "evaluators": json.dumps(evaluation.evaluators, ensure_ascii=False),
-        **evaluation.ratings,
-    }
-
-
-def _read_evaluations(path: Path) -> dict[str, _Evaluation]:
+def _read_evaluations(path: Path) -> dict[str, _Turn]:
     """Reads the blocks of an evaluation file: a bracketed line, then one line per evaluator."""
-    evaluations: dict[str, _Evaluation] = {}
+    evaluations: dict[str, _Turn] = {}
     opinions: list[dict[str, object]] = []
     for number, line in enumerate(_read_lines(path), start=1):
         if line.startswith("["):
@@ -188,12 +148,12 @@ def _read_evaluations(path: Path) -> dict[str, _Evaluation]:
                     "with a turn such as Ses01F_impro01_M000 that was not evaluated before"
                 )
             opinions = []
-            evaluations[match["utterance_id"]] = _Evaluation(
+            ratings = {rating: float(match[rating]) for rating in _ATTRIBUTES}
+            evaluations[match["utterance_id"]] = _Turn(
                 float(match["start"]),
+                match["utterance_id"],
                 float(match["end"]),
-                match["emotion"],
-                {rating: float(match[rating]) for rating in _ATTRIBUTES},
-                opinions,
+                {"emotion": match["emotion"], "evaluators": opinions, **ratings},
             )
         elif match := _OPINION.fullmatch(line):
             opinions.append(_read_opinion(match))
@@ -225,7 +185,8 @@ def _read_transcript(path: Path) -> dict[str, _Turn]:
             utterance_id, text = match["utterance_id"], match["text"].strip()
             start, end = float(match["start"]), float(match["end"])
             # A turn outside the evaluation may be timed carelessly; its beginning still orders it.
-            turns[utterance_id] = _Turn(start, utterance_id, end if end >= start else None, text)
+            known_end = end if end >= start else None
+            turns[utterance_id] = _Turn(start, utterance_id, known_end, {"text": text})
         elif line:
             ignored.append(line)
     if ignored:
@@ -247,7 +208,7 @@ def _read_lines(path: Path) -> list[str]:
 
 CORPUS = CorpusSource(
     load=load_iemocap,
-    root="the IEMOCAP_full_release folder",
+    root=_ROOT,
     labels="4-class",
     split="leave-one-speaker-out",
     label_maps={

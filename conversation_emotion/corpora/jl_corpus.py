@@ -12,31 +12,15 @@ emotions are primary (``PRIMARY``), five secondary.
 A column behind the contract: ``sentence``.
 """
 
-from pathlib import Path
-
-from conversation_emotion.corpora.recordings import Layout
+from conversation_emotion.corpora.annotations import read_optional
+from conversation_emotion.corpora.recordings import Layout, name_emotions
 from conversation_emotion.utterances.labels import own_names
 
-PRIMARY = {
-    "angry": "anger", "excited": "excitement", "happy": "happiness",
-    "neutral": "neutral", "sad": "sadness",
-}  # fmt: skip
+PRIMARY = name_emotions("angry", "excited", "happy", "neutral", "sad")
 """Primary emotion of each code."""
 
-EMOTIONS = {
-    **PRIMARY,
-    "anxious": "anxiety",
-    "apologetic": "apology",
-    "assertive": "assertiveness",
-    "concerned": "concern",
-    "encouraging": "encouragement",
-}
-
-
-def _read_text(recording: Path) -> str | None:
-    path = recording.with_suffix(".txt")
-    return path.read_text("utf-8", errors="replace").strip() if path.is_file() else None
-
+SECONDARY = name_emotions("anxious", "apologetic", "assertive", "concerned", "encouraging")
+EMOTIONS = {**PRIMARY, **SECONDARY}
 
 CORPUS = Layout(
     corpus="jl-corpus",
@@ -46,7 +30,7 @@ CORPUS = Layout(
     example="male2_concerned_6b_1",
     language="en-NZ",
     emotions=EMOTIONS,
-    describe=lambda _, path: {"text": _read_text(path)},
+    describe=lambda _, path: {"text": read_optional(path.with_suffix(".txt")).strip() or None},
 ).source(
     labels="5-class",
     split="leave-one-speaker-out",

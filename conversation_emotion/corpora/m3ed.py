@@ -18,34 +18,27 @@ A column behind the contract: ``series``.
 from collections.abc import Iterator
 from pathlib import Path
 
-from conversation_emotion.corpora.annotations import choose, find_first, read_json
+from conversation_emotion.corpora.annotations import SPLIT_NAMES, choose, find_files, read_json
+from conversation_emotion.corpora.recordings import name_emotions
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes
 from conversation_emotion.utterances.table import Utterances, build_utterances
 
-EMOTIONS = {
-    "Anger": "anger", "Disgust": "disgust", "Fear": "fear", "Happy": "happiness",
-    "Neutral": "neutral", "Sad": "sadness", "Surprise": "surprise",
-}  # fmt: skip
+EMOTIONS = name_emotions("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
 
 _ROOT = "the M3ED folder, the one that holds annotation.json and splitInfo"
-_SPLITS = {"train": "train", "val": "valid", "test": "test"}
 _GENDERS = {"female": "female", "male": "male", "女": "female", "男": "male"}
 
 
 def load_m3ed(root: Path) -> Utterances:
     """Reads the annotation into the utterance table.
 
-    Args:
-        root: The folder that holds ``annotation.json``.
-
     Raises:
         FileNotFoundError: The annotation or a list of the split is missing.
         ValueError: The annotation is no JSON, lacks a field, or names a label that is none; or a
             series is in no part of the split.
     """
-    root = root.resolve()
-    annotation = find_first(root, ["annotation.json"], "m3ed", _ROOT)
+    annotation = find_files(root, ["annotation.json"], "m3ed", _ROOT)[0]
     clips = root / "modality_speech"
     series = read_json(annotation, "m3ed")
     rows = _read_series(series, _read_splits(root), clips if clips.is_dir() else None)
@@ -55,12 +48,10 @@ def load_m3ed(root: Path) -> Utterances:
 def _read_splits(root: Path) -> dict[str, str]:
     """Split of each series."""
     splits = {}
-    for part, split in _SPLITS.items():
-        path = root / "splitInfo" / f"movie_list_{part}.txt"
-        if not path.is_file():
-            raise FileNotFoundError(f"m3ed: no {path}; fetch splitInfo of the release")
+    for part in ("train", "val", "test"):
+        path = find_files(root, [f"splitInfo/movie_list_{part}.txt"], "m3ed", _ROOT)[0]
         names = path.read_text(encoding="utf-8-sig").split("\n")
-        splits |= {name.strip(): split for name in names if name.strip()}
+        splits |= {name.strip(): SPLIT_NAMES[part] for name in names if name.strip()}
     return splits
 
 
@@ -86,7 +77,8 @@ def _read_dialogue(
         people = dialogue["SpeakerInfo"]
         utterances = sorted(dialogue["Dialog"].items(), key=lambda item: _number(item[0]))
         for order, (utterance_id, utterance) in enumerate(utterances):
-            role = utterance["Speaker"]
+            role, emotion = utterance["Speaker"], utterance["EmoAnnotation"]["final_main_emo"]
+            place = f"m3ed: utterance {utterance_id!r} has final_main_emo"
             yield {
                 "utterance_id": utterance_id,
                 "dialogue_id": dialogue_id,
@@ -96,11 +88,7 @@ def _read_dialogue(
                 "language": "zh",
                 "text": utterance["Text"],
                 "audio": str(clips / f"{role}_{utterance_id}.wav") if clips else None,
-                "emotion": choose(
-                    EMOTIONS,
-                    utterance["EmoAnnotation"]["final_main_emo"],
-                    f"m3ed: utterance {utterance_id!r} has final_main_emo",
-                ),
+                "emotion": choose(EMOTIONS, emotion, place),
             }
     except KeyError as error:
         raise ValueError(f"m3ed: dialogue {dialogue_id!r} lacks the field {error}") from None

@@ -19,24 +19,20 @@ import csv
 import io
 import json
 import math
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+from conversation_emotion.corpora.annotations import SPLIT_NAMES
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.table import COLUMNS, NUMBERS, Utterances, build_utterances
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
-_SPLIT_NAMES = {"dev": "valid", "val": "valid", "validation": "valid"}
 _NUMBERS = (*NUMBERS, "order")
-_TEXTS = tuple(column for column in COLUMNS if column not in _NUMBERS)
 
-
-class _Row(NamedTuple):
-    """A row of the manifest and its place there, for errors."""
-
-    place: str
-    cells: dict[str, object]
+Cells = dict[str, object]
+"""A row of the manifest, by the names of its columns."""
 
 
 def load_manifest(path: Path) -> Utterances:
@@ -53,20 +49,25 @@ def load_manifest(path: Path) -> Utterances:
     """
     file = _find_manifest(path)
     read = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}[file.suffix]
-    rows = [_Row(place, _clean_cells(cells, place)) for place, cells in read(file)]
+    rows = {
+        place: {column: _clean_cell(cell, column, place) for column, cell in cells.items()}
+        for place, cells in read(file)
+    }
     _check_columns(rows, file)
-    folder = file.parent.resolve()
-    has_order = any(row.cells.get("order") is not None for row in rows)
-    num_turns: dict[object, int] = {}
-    described = []
-    for row in rows:
-        cells = _fill_defaults(row)
-        cells["audio"] = _resolve_audio(cells.get("audio"), folder, row.place)
-        turn = num_turns.setdefault(cells["dialogue_id"], 0)
-        num_turns[cells["dialogue_id"]] += 1
-        cells["order"] = _read_order(row) if has_order else turn
-        described.append(cells)
-    return build_utterances(described, _name_corpus(rows, file))
+    has_order = any(cells.get("order") is not None for cells in rows.values())
+    num_turns = Counter()
+    for place, cells in rows.items():
+        if cells.get("utterance_id") is None:
+            raise ValueError(f"manifest: {place} has no utterance_id")
+        dialogue_id = cells.get("dialogue_id") or cells["utterance_id"]
+        split = cells.get("split")
+        cells["dialogue_id"] = dialogue_id
+        cells["speaker"] = cells.get("speaker") or dialogue_id
+        cells["split"] = SPLIT_NAMES.get(str(split), split)
+        cells["audio"] = _resolve_audio(cells.get("audio"), file.parent.resolve(), place)
+        cells["order"] = _read_order(cells, place) if has_order else num_turns[dialogue_id]
+        num_turns[dialogue_id] += 1
+    return build_utterances(rows.values(), _name_corpus(rows, file))
 
 
 def _find_manifest(path: Path) -> Path:
@@ -90,8 +91,7 @@ def _find_manifest(path: Path) -> Path:
     return path
 
 
-def _read_csv(path: Path) -> list[_Row]:
-    rows = []
+def _read_csv(path: Path) -> Iterator[tuple[str, Cells]]:
     reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -105,14 +105,12 @@ def _read_csv(path: Path) -> list[_Row]:
                     "put text with a comma into double quotes"
                 )
             if cells:
-                rows.append(_Row(place, dict(zip(header, cells, strict=True))))
+                yield place, dict(zip(header, cells, strict=True))
     except csv.Error as error:
         raise ValueError(f"manifest: {path.name} line {reader.line_num}: {error}") from error
-    return rows
 
 
-def _read_jsonl(path: Path) -> list[_Row]:
-    rows = []
+def _read_jsonl(path: Path) -> Iterator[tuple[str, Cells]]:
     for number, line in enumerate(_read_text(path).split("\n"), start=1):
         place = f"{path.name} line {number}"
         if not line.strip():
@@ -125,11 +123,10 @@ def _read_jsonl(path: Path) -> list[_Row]:
             raise ValueError(
                 f"manifest: {place} is a {type(cells).__name__}, expected an object in braces"
             )
-        rows.append(_Row(place, cells))
-    return rows
+        yield place, cells
 
 
-def _read_parquet(path: Path) -> list[_Row]:
+def _read_parquet(path: Path) -> Iterator[tuple[str, Cells]]:
     import pyarrow
     from pyarrow import parquet
 
@@ -138,7 +135,8 @@ def _read_parquet(path: Path) -> list[_Row]:
             records = file.read().to_pylist()
     except pyarrow.ArrowInvalid as error:
         raise ValueError(f"manifest: {path} is no Parquet file: {error}") from error
-    return [_Row(f"{path.name} row {row}", cells) for row, cells in enumerate(records, start=1)]
+    for row, cells in enumerate(records, start=1):
+        yield f"{path.name} row {row}", cells
 
 
 def _read_text(path: Path) -> str:
@@ -148,62 +146,33 @@ def _read_text(path: Path) -> str:
         raise ValueError(f"manifest: {path} is not UTF-8 ({error}); save it as UTF-8") from error
 
 
-def _check_columns(rows: list[_Row], file: Path) -> None:
+def _check_columns(rows: dict[str, Cells], file: Path) -> None:
     if not rows:
         raise ValueError(f"manifest: {file} holds no utterances")
-    columns = list(dict.fromkeys(column for row in rows for column in row.cells))
+    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
     if "utterance_id" not in columns:
         raise ValueError(f"manifest: {file} lacks the column utterance_id, it has {columns}")
     if not {"text", "audio"} & set(columns):
         raise ValueError(f"manifest: {file} needs a column text or audio, it has {columns}")
-    for row in rows:
-        if row.cells.get("utterance_id") is None:
-            raise ValueError(f"manifest: {row.place} has no utterance_id")
 
 
-def _clean_cells(cells: dict[str, object], place: str) -> dict[str, object]:
-    """Makes empty cells missing, texts text and numbers numbers; others stay as they are."""
-    cleaned = {column: None if _is_empty(cell) else cell for column, cell in cells.items()}
-    for column, cell in cleaned.items():
-        if cell is not None and column in _TEXTS:
-            cleaned[column] = _read_words(cell, column, place)
-        elif cell is not None and column in _NUMBERS:
-            cleaned[column] = _read_number(cell, column, place)
-    return cleaned
-
-
-def _is_empty(cell: object) -> bool:
-    if isinstance(cell, str):
-        return not cell.strip()
-    return cell is None or (isinstance(cell, float) and math.isnan(cell))
-
-
-def _read_words(cell: object, column: str, place: str) -> str:
-    if not isinstance(cell, str | int | float):
-        raise ValueError(f"manifest: {place} has {column} {cell!r}, expected text")
-    words = str(cell)
-    return words if column == "text" else words.strip()
-
-
-def _read_number(cell: object, column: str, place: str) -> float:
-    try:
-        number = float(cell) if isinstance(cell, str | int | float) else math.nan
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"manifest: {place} has {column} {cell!r}, expected a number")
-    return number
-
-
-def _fill_defaults(row: _Row) -> dict[str, object]:
-    cells = dict(row.cells)
-    if cells.get("dialogue_id") is None:
-        cells["dialogue_id"] = cells["utterance_id"]
-    if cells.get("speaker") is None:
-        cells["speaker"] = cells["dialogue_id"]
-    split = cells.get("split")
-    cells["split"] = _SPLIT_NAMES.get(str(split), split)
-    return cells
+def _clean_cell(cell: object, column: str, place: str) -> object:
+    """Makes an empty cell missing, texts text and numbers numbers; others stay as they are."""
+    if cell is None or not str(cell).strip() or (isinstance(cell, float) and math.isnan(cell)):
+        return None
+    if column in _NUMBERS:
+        try:
+            number = float(cell) if isinstance(cell, str | int | float) else math.nan
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise ValueError(f"manifest: {place} has {column} {cell!r}, expected a number")
+        return number
+    if column in COLUMNS:
+        if not isinstance(cell, str | int | float):
+            raise ValueError(f"manifest: {place} has {column} {cell!r}, expected text")
+        return str(cell) if column == "text" else str(cell).strip()
+    return cell
 
 
 def _resolve_audio(audio: object, folder: Path, place: str) -> str | None:
@@ -218,18 +187,18 @@ def _resolve_audio(audio: object, folder: Path, place: str) -> str | None:
     return str(path)
 
 
-def _read_order(row: _Row) -> int:
-    order = row.cells.get("order")
+def _read_order(cells: Cells, place: str) -> int:
+    order = cells.get("order")
     if not isinstance(order, float) or not order.is_integer():
         raise ValueError(
-            f"manifest: {row.place} has order {order!r}, expected 0, 1, 2, ... in every row, "
+            f"manifest: {place} has order {order!r}, expected 0, 1, 2, ... in every row, "
             "or no column order at all"
         )
     return int(order)
 
 
-def _name_corpus(rows: list[_Row], file: Path) -> str:
-    names = {row.cells.get("corpus") for row in rows}
+def _name_corpus(rows: dict[str, Cells], file: Path) -> str:
+    names = {cells.get("corpus") for cells in rows.values()}
     if len(names) > 1:
         raise ValueError(
             f"manifest: {file} names the corpora {sorted(map(str, names))}, expected one name"

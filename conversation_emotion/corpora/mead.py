@@ -11,12 +11,11 @@ recording within its folder; the words are not in the release, and ``text`` is m
 A column behind the contract: ``level``.
 """
 
-from conversation_emotion.corpora.recordings import Layout
+from conversation_emotion.corpora.recordings import Layout, name_emotions
 
-EMOTIONS = {
-    "angry": "anger", "contempt": "contempt", "disgusted": "disgust", "fear": "fear",
-    "happy": "happiness", "neutral": "neutral", "sad": "sadness", "surprised": "surprise",
-}  # fmt: skip
+EMOTIONS = name_emotions(
+    "angry", "contempt", "disgusted", "fear", "happy", "neutral", "sad", "surprised"
+)
 
 CORPUS = Layout(
     corpus="mead",

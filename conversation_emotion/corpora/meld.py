@@ -23,56 +23,30 @@ What the adapter changes, and nothing else:
   in their order.
 """
 
-import csv
-import io
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
-from typing import NamedTuple
 
+from conversation_emotion.corpora.annotations import SPLIT_NAMES, find_files, read_csv
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes, own_names
 from conversation_emotion.utterances.table import Utterances, build_utterances
 
-
-class _Split(NamedTuple):
-    """One official split: its name in the table, its files, and the archive's folder."""
-
-    name: str
-    annotation: str
-    clips: str
-    folder: str
-
-
-class _Times(NamedTuple):
-    """When an utterance begins and ends, in seconds; missing together."""
-
-    start: float | None
-    end: float | None
-
-
-class _Line(NamedTuple):
-    """One row of the annotation with its ids as numbers, in the order in which rows are sorted."""
-
-    dialogue: int
-    utterance: int
-    cells: dict[str, str]
-
-
 EMOTIONS = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 
-_SPLITS = (
-    _Split("train", "train_sent_emo.csv", "train_splits", "train"),
-    _Split("valid", "dev_sent_emo.csv", "dev_splits_complete", "dev"),
-    _Split("test", "test_sent_emo.csv", "output_repeated_splits_test", "test"),
-)
+_ROOT = "the MELD.Raw folder, or one with its three CSV files"
+_CLIPS = {
+    "train": "train_splits",
+    "dev": "dev_splits_complete",
+    "test": "output_repeated_splits_test",
+}
+"""Folder of the clips of each part, which is also how its archive and its annotation are named."""
 _COLUMNS = (
     "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID",
     "Season", "Episode", "StartTime", "EndTime",
 )  # fmt: skip
-_UNKNOWN = _Times(None, None)
 _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d),(\d{3})")
 _CURLY = {
     code: bytes([code]).decode("cp1252")
@@ -84,14 +58,11 @@ _CURLY = {
 def load_meld(root: Path) -> Utterances:
     """Reads the three splits into the utterance table, with columns ``season`` and ``episode``.
 
-    Args:
-        root: The ``MELD.Raw`` folder, or any folder with the three CSV files.
-
     Raises:
         FileNotFoundError: A CSV file is in neither of its places.
         ValueError: A file lacks a column, repeats an utterance, or has an id that is no number.
     """
-    rows = [row for split in _SPLITS for row in _read_split(root.resolve(), split)]
+    rows = [row for part in _CLIPS for row in _read_part(root, part)]
     spellings = _choose_spellings([str(row["speaker"]) for row in rows if row["speaker"]])
     for row in rows:
         if row["speaker"]:
@@ -99,67 +70,55 @@ def load_meld(root: Path) -> Utterances:
     return build_utterances(rows, "meld")
 
 
-def _read_split(root: Path, split: _Split) -> Iterator[dict[str, object]]:
-    places = [root / split.annotation, root / split.folder / split.annotation]
-    annotation = next((place for place in places if place.is_file()), None)
-    if annotation is None:
-        raise FileNotFoundError(
-            f"meld: no {split.annotation} in {root} or {places[1].parent}; "
-            "pass the MELD.Raw folder with its three CSV files"
-        )
-    folders = [root / split.clips, root / split.folder / split.clips]
+def _read_part(root: Path, part: str) -> Iterator[dict[str, object]]:
+    name = f"{part}_sent_emo.csv"
+    annotation = find_files(root, (name, f"{part}/{name}"), "meld", _ROOT)[0]
+    folders = [root / _CLIPS[part], root / part / _CLIPS[part]]
     clips = next((folder for folder in folders if folder.is_dir()), None)
-    dialogues = defaultdict(list)
-    for line in sorted(_read_annotation(annotation), key=lambda line: line[:2]):
-        dialogues[line.dialogue].append(line)
-    for lines in dialogues.values():
-        for order, (line, times) in enumerate(zip(lines, _time_dialogue(lines), strict=True)):
-            yield {"order": order, **times._asdict(), **_describe_line(line, split, clips)}
+    split = SPLIT_NAMES[part]
+    lines = sorted(_read_annotation(annotation).items())
+    for dialogue, turns in groupby(lines, key=lambda line: line[0][0]):
+        rows = {utterance: cells for (_, utterance), cells in turns}
+        times = _time_dialogue([*rows.values()])
+        for order, (utterance, cells) in enumerate(rows.items()):
+            clip = f"dia{dialogue}_utt{utterance}"
+            start, end = times[order] or (None, None)
+            yield {
+                "utterance_id": f"{split}_{clip}",
+                "dialogue_id": f"{split}_dia{dialogue}",
+                "order": order,
+                "start": start,
+                "end": end,
+                "speaker": " ".join(cells["Speaker"].split()) or None,
+                "language": "en",
+                "text": cells["Utterance"],
+                "audio": str(clips / f"{clip}.mp4") if clips else None,
+                "emotion": cells["Emotion"].strip() or None,
+                "sentiment": cells["Sentiment"].strip() or None,
+                "split": split,
+                "season": cells["Season"].strip(),
+                "episode": cells["Episode"].strip(),
+            }
 
 
-def _describe_line(line: _Line, split: _Split, clips: Path | None) -> dict[str, object]:
-    clip = f"dia{line.dialogue}_utt{line.utterance}"
-    return {
-        "utterance_id": f"{split.name}_{clip}",
-        "dialogue_id": f"{split.name}_dia{line.dialogue}",
-        "speaker": " ".join(line.cells["Speaker"].split()) or None,
-        "language": "en",
-        "text": line.cells["Utterance"],
-        "audio": str(clips / f"{clip}.mp4") if clips else None,
-        "emotion": line.cells["Emotion"].strip() or None,
-        "sentiment": line.cells["Sentiment"].strip() or None,
-        "split": split.name,
-        "season": line.cells["Season"].strip(),
-        "episode": line.cells["Episode"].strip(),
-    }
-
-
-def _read_annotation(path: Path) -> list[_Line]:
-    text = _decode(path.read_bytes()).translate(_CURLY)
-    reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
-    columns = list(reader.fieldnames or [])
-    if missing := [column for column in _COLUMNS if column not in columns]:
-        raise ValueError(f"meld: {path} lacks the columns {missing}, it has {columns}")
-    lines = []
-    for row, cells in enumerate(reader, start=1):
-        place = f"{path} row {row}"
-        dialogue = _read_id(cells, "Dialogue_ID", place)
-        lines.append(_Line(dialogue, _read_id(cells, "Utterance_ID", place), cells))
-    counts = Counter((line.dialogue, line.utterance) for line in lines)
-    if repeated := [ids for ids, count in counts.items() if count > 1]:
+def _read_annotation(path: Path) -> dict[tuple[int, int], dict[str, str]]:
+    """Returns the rows of a part by Dialogue_ID and Utterance_ID."""
+    encoded = path.read_bytes()
+    try:
+        text = encoded.decode("utf-8-sig")
+    except UnicodeDecodeError:  # in Latin-1 control characters show what Windows had written
+        text = encoded.decode("latin-1")
+    rows = read_csv(path, "meld", _COLUMNS, text.translate(_CURLY))
+    ids = [
+        (_read_id(cells, "Dialogue_ID", place), _read_id(cells, "Utterance_ID", place))
+        for place, cells in rows.items()
+    ]
+    if repeated := [pair for pair, count in Counter(ids).items() if count > 1]:
         raise ValueError(
             f"meld: {path} repeats {len(repeated)} utterances, first Dialogue_ID "
             f"{repeated[0][0]} with Utterance_ID {repeated[0][1]}"
         )
-    return lines
-
-
-def _decode(encoded: bytes) -> str:
-    """Reads UTF-8, or Latin-1, whose control characters then show what Windows had written."""
-    try:
-        return encoded.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return encoded.decode("latin-1")
+    return dict(zip(ids, rows.values(), strict=True))
 
 
 def _read_id(cells: dict[str, str], column: str, place: str) -> int:
@@ -168,27 +127,23 @@ def _read_id(cells: dict[str, str], column: str, place: str) -> int:
     return int(cells[column])
 
 
-def _time_dialogue(lines: list[_Line]) -> list[_Times]:
-    """Times in seconds from the first utterance, or none if the dialogue's clock is broken."""
-    times = [_read_times(line.cells) for line in lines]
-    beginning = times[0].start
-    starts = [time.start for time in times if time.start is not None]
-    if beginning is None or any(later < earlier for earlier, later in pairwise(starts)):
-        return [_UNKNOWN] * len(times)
-    return [
-        _UNKNOWN
-        if time.start is None or time.end is None
-        else _Times(round(time.start - beginning, 3), round(time.end - beginning, 3))
-        for time in times
+def _time_dialogue(rows: list[dict[str, str]]) -> list[tuple[float, float] | None]:
+    """Times in seconds from the first utterance, or none if the dialogue's clock is broken.
+
+    An utterance of which one time is unknown, or which ends before it starts, has none either.
+    """
+    clocks = [(_read_clock(row["StartTime"]), _read_clock(row["EndTime"])) for row in rows]
+    times = [
+        None if start is None or end is None or end < start else (start, end)
+        for start, end in clocks
     ]
-
-
-def _read_times(cells: dict[str, str]) -> _Times:
-    """Seconds into the episode; a row that ends before it starts has neither."""
-    start, end = _read_clock(cells["StartTime"]), _read_clock(cells["EndTime"])
-    if start is None or end is None or end < start:
-        return _UNKNOWN
-    return _Times(start, end)
+    known = [time for time in times if time]
+    if times[0] is None or any(later[0] < earlier[0] for earlier, later in pairwise(known)):
+        return [None] * len(times)
+    beginning = times[0][0]
+    return [
+        time and (round(time[0] - beginning, 3), round(time[1] - beginning, 3)) for time in times
+    ]
 
 
 def _read_clock(clock: str) -> float | None:
@@ -213,7 +168,7 @@ def _speaker_key(speaker: str) -> str:
 
 CORPUS = CorpusSource(
     load=load_meld,
-    root="the MELD.Raw folder, or one with its three CSV files",
+    root=_ROOT,
     labels="4-class",
     split="official",
     label_maps={

@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from conversation_emotion.corpora.annotations import find_first
+from conversation_emotion.corpora.annotations import find_files
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes
 from conversation_emotion.utterances.table import Utterances, build_utterances
@@ -34,28 +34,21 @@ EMOTIONS = {
 }  # fmt: skip
 
 _ROOT = "the MSP-IMPROV folder, the one that holds Evalution.txt"
-_LABELS = ("Evalution.txt", "Evaluation.txt")
-_TARGETS = {"A": "anger", "H": "happiness", "N": "neutral", "S": "sadness"}
-_NUMBER = r"\s*([-\d.]+|nan)\s*"
 _LINE = re.compile(
     r"UTD-IMPROV-(?P<name>(?P<scene>S\d\d)(?P<target>[AHNS])-(?P<speaker>[FM]0(?P<session>\d))-"
     r"(?P<condition>[PRST])-\w+)\.avi\s*;\s*(?P<emotion>[A-Z])\s*;(?P<ratings>.*)"
 )
-_RATING = re.compile(rf"(?P<rating>[AVDN])\s*:{_NUMBER}(?:;|$)", re.IGNORECASE)
+_RATING = re.compile(r"([AVDN])\s*:\s*([-\d.]+|nan)\s*(?:;|$)", re.IGNORECASE)
 
 
 def load_msp_improv(root: Path) -> Utterances:
     """Reads the consensus of the raters into the utterance table.
 
-    Args:
-        root: The folder of the release, the one that holds ``Evalution.txt``.
-
     Raises:
         FileNotFoundError: There is no label file.
         ValueError: A line that begins as one of the consensus is not one.
     """
-    root = root.resolve()
-    labels = find_first(root, _LABELS, "msp-improv", _ROOT)
+    labels = find_files(root, ("Evalution.txt", "Evaluation.txt"), "msp-improv", _ROOT)[0]
     audio = root / "Audio" if (root / "Audio").is_dir() else root
     return build_utterances(_read_lines(labels, audio), "msp-improv")
 
@@ -72,32 +65,26 @@ def _read_lines(labels: Path, audio: Path) -> Iterator[dict[str, object]]:
                 f"'UTD-IMPROV-S01A-F01-P-FM01.avi; A; A:3.0; V:2.1;' with an emotion "
                 f"({', '.join(EMOTIONS)})"
             )
-        yield _describe(match, audio)
-
-
-def _describe(line: re.Match[str], audio: Path) -> dict[str, object]:
-    utterance_id = f"MSP-IMPROV-{line['name']}"
-    session = f"session{line['session']}"
-    folder = audio / session / f"{line['scene']}{line['target']}" / line["condition"]
-    ratings = {rating.upper(): float(number) for rating, number in _RATING.findall(line["ratings"])}
-    return {
-        "utterance_id": utterance_id,
-        "dialogue_id": utterance_id,
-        "order": 0,
-        "speaker": line["speaker"],
-        "gender": "female" if line["speaker"].startswith("F") else "male",
-        "language": "en",
-        "audio": str(folder / f"{utterance_id}.wav"),
-        "emotion": EMOTIONS[line["emotion"]],
-        "valence": ratings.get("V"),
-        "arousal": ratings.get("A"),
-        "dominance": ratings.get("D"),
-        "session": session,
-        "scene": line["scene"],
-        "target": _TARGETS[line["target"]],
-        "condition": line["condition"],
-        "naturalness": ratings.get("N", math.nan),
-    }
+        utterance_id = f"MSP-IMPROV-{match['name']}"
+        session = f"session{match['session']}"
+        folder = audio / session / f"{match['scene']}{match['target']}" / match["condition"]
+        ratings = {name.upper(): float(cell) for name, cell in _RATING.findall(match["ratings"])}
+        yield {
+            "utterance_id": utterance_id,
+            "speaker": match["speaker"],
+            "gender": "female" if match["speaker"].startswith("F") else "male",
+            "language": "en",
+            "audio": str(folder / f"{utterance_id}.wav"),
+            "emotion": EMOTIONS[match["emotion"]],
+            "valence": ratings.get("V"),
+            "arousal": ratings.get("A"),
+            "dominance": ratings.get("D"),
+            "session": session,
+            "scene": match["scene"],
+            "target": EMOTIONS[match["target"]],
+            "condition": match["condition"],
+            "naturalness": ratings.get("N", math.nan),
+        }
 
 
 CORPUS = CorpusSource(

@@ -19,7 +19,7 @@ Columns behind the contract: ``part``, ``podcast``.
 import re
 from pathlib import Path
 
-from conversation_emotion.corpora.annotations import choose, find_first, read_csv
+from conversation_emotion.corpora.annotations import choose, find_files, read_csv, read_optional
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes, own_names
 from conversation_emotion.utterances.table import Utterances, build_utterances
@@ -37,7 +37,6 @@ PARTS = {
 
 _ROOT = "the folder of an MSP-Podcast release, the one that holds Labels"
 _LABELS = ("Labels/labels_consensus.csv", "Labels/labels_concensus.csv")
-_AUDIO = ("Audios", "Audio")
 _COLUMNS = (
     "FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Gender", "Split_Set",
 )  # fmt: skip
@@ -47,29 +46,17 @@ _FILE = re.compile(r"MSP-PODCAST_(?P<podcast>\d+)_.+\.wav")
 def load_msp_podcast(root: Path) -> Utterances:
     """Reads the consensus labels into the utterance table.
 
-    Args:
-        root: The folder of the release, the one that holds ``Labels``.
-
     Raises:
         FileNotFoundError: There are no consensus labels, or no folder of recordings.
         ValueError: A column is missing, or a row has an emotion, part or number that is none.
     """
-    root = root.resolve()
-    labels = find_first(root, _LABELS, "msp-podcast", _ROOT)
-    audio = find_first(root, _AUDIO, "msp-podcast", _ROOT)
-    rows = enumerate(read_csv(labels, "msp-podcast", _COLUMNS), start=1)
-    return build_utterances(
-        (
-            _describe(cells, f"{labels} row {row}", audio, root / "Transcripts")
-            for row, cells in rows
-        ),
-        "msp-podcast",
-    )
+    labels = find_files(root, _LABELS, "msp-podcast", _ROOT)[0]
+    audio = find_files(root, ("Audios", "Audio"), "msp-podcast", _ROOT)[0]
+    rows = read_csv(labels, "msp-podcast", _COLUMNS).items()
+    return build_utterances((_describe(*row, audio) for row in rows), "msp-podcast")
 
 
-def _describe(
-    cells: dict[str, str], place: str, audio: Path, transcripts: Path
-) -> dict[str, object]:
+def _describe(place: str, cells: dict[str, str], audio: Path) -> dict[str, object]:
     match = _FILE.fullmatch(cells["FileName"])
     if not match:
         raise ValueError(
@@ -77,17 +64,15 @@ def _describe(
             "MSP-PODCAST_0023_0045.wav"
         )
     utterance_id = cells["FileName"].removesuffix(".wav")
+    transcript = audio.with_name("Transcripts") / f"{utterance_id}.txt"
     known = cells["SpkrID"].strip().lower() not in ("", "unknown")
     gender = cells["Gender"].strip().lower()
-    transcript = transcripts / f"{utterance_id}.txt"
     return {
         "utterance_id": utterance_id,
-        "dialogue_id": utterance_id,
-        "order": 0,
         "speaker": cells["SpkrID"].strip() if known else f"unknown in {utterance_id}",
         "gender": gender if gender in ("female", "male") else None,
         "language": "en",
-        "text": transcript.read_text(encoding="utf-8").strip() if transcript.is_file() else None,
+        "text": read_optional(transcript).strip() or None,
         "audio": str(audio / cells["FileName"]),
         "emotion": choose(EMOTIONS, cells["EmoClass"], f"msp-podcast: {place} has EmoClass"),
         "valence": _read_number(cells["EmoVal"], "EmoVal", place),

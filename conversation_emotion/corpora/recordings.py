@@ -1,4 +1,4 @@
-"""Corpora whose paths hold all labels: a `Layout` describes names, `load_recordings` reads them.
+"""Corpora whose paths hold all labels: a `Layout` describes their names and reads them.
 
 Each recording is a dialogue of its own, for nobody answers.
 """
@@ -6,9 +6,9 @@ Each recording is a dialogue of its own, for nobody answers.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
+from conversation_emotion.corpora.annotations import find_files
 from conversation_emotion.settings.corpus import CorpusSource, LabelSet, SplitName, ValidPart
 from conversation_emotion.utterances.labels import FOUR_CLASSES, four_classes
 from conversation_emotion.utterances.table import Utterances, build_utterances
@@ -17,7 +17,18 @@ Describe = Callable[[re.Match[str], Path], Mapping[str, object] | None]
 """From a recording's name and path to columns that the groups of the name do not give, or None if
 the recording is of another corpus that shares the folder."""
 
-_GENDERS = {"F": "female", "W": "female", "M": "male"}
+_NOUNS = {
+    "angry": "anger", "anxious": "anxiety", "apologetic": "apology",
+    "assertive": "assertiveness", "concerned": "concern", "disgusted": "disgust",
+    "encouraging": "encouragement", "excited": "excitement", "happy": "happiness",
+    "sad": "sadness", "surprised": "surprise",
+}  # fmt: skip
+_GENDERS = {"F": "female", "f": "female", "W": "female", "M": "male", "m": "male"}
+
+
+def name_emotions(*codes: str) -> dict[str, str]:
+    """Returns the emotion of each code that is an English word: Angry is anger, FEAR is fear."""
+    return {code: _NOUNS.get(code.lower(), code.lower()) for code in codes}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +49,7 @@ class Layout:
         codes: Value of each code of other groups, by group.
         texts: Words of each code of the group ``sentence``, which itself stays a code.
         describe: Further columns. Without ``utterance_id`` the id is the file's name.
+        read_tables: From the root to `describe`, where further columns are in files below it.
     """
 
     corpus: str
@@ -50,10 +62,10 @@ class Layout:
     codes: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     describe: Describe = lambda name, path: {}
+    read_tables: Callable[[Path], Describe] | None = None
 
     def source(
         self,
-        load: Callable[[Path], Utterances] | None = None,
         *,
         labels: LabelSet = "all",
         split: SplitName | None = None,
@@ -64,7 +76,7 @@ class Layout:
         four = four_classes(self.emotions.values())
         maps = {"4-class": four} if set(FOUR_CLASSES) <= set(four.values()) else {}
         return CorpusSource(
-            load=load or partial(load_recordings, layout=self),
+            load=self.load,
             root=self.root,
             labels=labels,
             split=split,
@@ -72,84 +84,47 @@ class Layout:
             label_maps={**maps, **(label_maps or {})},
         )
 
-    def tables(self) -> dict[str, Mapping[str, str | None]]:
-        """Returns the values of the codes of each group that has codes."""
+    def load(self, root: Path) -> Utterances:
+        """Reads all recordings under ``root`` into the utterance table.
+
+        Raises:
+            FileNotFoundError: No place of the layout holds a recording.
+            ValueError: A recording's name is not one of this corpus, or a file of `read_tables`
+                is not what it should be.
+        """
+        return build_utterances(self._read_recordings(root), self.corpus)
+
+    def _read_recordings(self, root: Path) -> Iterator[dict[str, object]]:
         texts = {"sentence": {code: code for code in self.texts}} if self.texts else {}
-        return {"emotion": self.emotions, **texts, **self.codes}
-
-
-def load_recordings(root: Path, layout: Layout, describe: Describe | None = None) -> Utterances:
-    """Reads all recordings under ``root`` into the utterance table.
-
-    Args:
-        root: Folder of the corpus.
-        layout: Where its recordings are.
-        describe: Columns from a name, instead of the layout's.
-
-    Raises:
-        FileNotFoundError: No place of the layout holds a recording.
-        ValueError: A recording's name is not one of this corpus.
-    """
-    rows = _read_recordings(root.resolve(), layout, describe or layout.describe)
-    return build_utterances(rows, layout.corpus)
-
-
-def find_recordings(root: Path, layout: Layout) -> list[Path]:
-    """Returns the recordings in the first place that has any, sorted, without macOS' litter.
-
-    Raises:
-        FileNotFoundError: No place of the layout holds a recording.
-    """
-    for place in layout.places:
-        found = sorted(path for path in root.glob(place) if not _is_litter(path, root))
-        if found:
-            return found
-    raise FileNotFoundError(
-        f"{layout.corpus}: no {' or '.join(layout.places)} under {root}; pass {layout.root}"
-    )
-
-
-def _read_recordings(root: Path, layout: Layout, describe: Describe) -> Iterator[dict[str, object]]:
-    tables = layout.tables()
-    name = re.sub(
-        r"(?<!\?P)<(\w+)>", lambda group: f"(?P{group[0]}{'|'.join(tables[group[1]])})", layout.name
-    )
-    pattern = re.compile(rf"(?:.*/)?(?:{name})")
-    tables["gender"] = _GENDERS
-    for path in find_recordings(root, layout):
-        match = pattern.fullmatch(path.relative_to(root.parent).with_suffix("").as_posix())
-        if not match:
-            raise ValueError(
-                f"{layout.corpus}: {path} is named {path.stem!r}, expected "
-                f"{_list_fields(pattern, layout)}, such as {layout.example!r}; "
-                f"move away what is no recording of {layout.corpus}"
-            )
-        columns = describe(match, path)
-        if columns is not None:
-            fields = match.groupdict()
-            utterance_id = columns.get("utterance_id", path.stem)
-            yield {
-                "utterance_id": utterance_id,
-                "dialogue_id": utterance_id,
-                "order": 0,
-                "language": layout.language,
-                "text": layout.texts.get(fields.get("sentence") or ""),
-                "audio": str(path),
-                **{key: tables.get(key, {}).get(code, code) for key, code in fields.items()},
-                **columns,
-            }
-
-
-def _list_fields(pattern: re.Pattern[str], layout: Layout) -> str:
-    """Returns what a name is made of, with the codes that each field may have."""
-    tables = layout.tables()
-    return ", ".join(
-        f"{name} ({', '.join(tables[name])})" if name in tables else name
-        for name in pattern.groupindex
-        if name != "gender"
-    )
-
-
-def _is_litter(path: Path, root: Path) -> bool:
-    parts = path.relative_to(root).parts
-    return "__MACOSX" in parts or any(part.startswith(".") for part in parts)
+        codes = {"emotion": self.emotions, "gender": _GENDERS, **texts, **self.codes}
+        name = re.sub(
+            r"(?<!\?P)<(\w+)>",
+            lambda group: f"(?P{group[0]}{'|'.join(codes[group[1]])})",
+            self.name,
+        )
+        pattern = re.compile(rf"(?:.*/)?(?:{name})")
+        describe = self.read_tables(root) if self.read_tables else self.describe
+        for path in find_files(root, self.places, self.corpus, self.root):
+            match = pattern.fullmatch(path.relative_to(root.parent).with_suffix("").as_posix())
+            if not match:
+                expected = [
+                    f"{group} ({', '.join(codes[group])})" if group in codes else group
+                    for group in pattern.groupindex
+                    if group != "gender"
+                ]
+                raise ValueError(
+                    f"{self.corpus}: {path} is named {path.stem!r}, expected "
+                    f"{', '.join(expected)}, such as {self.example!r}; "
+                    f"move away what is no recording of {self.corpus}"
+                )
+            columns = describe(match, path)
+            if columns is not None:
+                fields = match.groupdict()
+                yield {
+                    "utterance_id": path.stem,
+                    "language": self.language,
+                    "text": self.texts.get(fields.get("sentence") or ""),
+                    "audio": str(path),
+                    **{key: codes.get(key, {}).get(code, code) for key, code in fields.items()},
+                    **columns,
+                }

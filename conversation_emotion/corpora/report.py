@@ -60,20 +60,30 @@ def summarise(findings: Findings, facts: Facts | None) -> Iterator[str]:
 
 def describe(findings: Findings, facts: Facts | None) -> Iterator[str]:
     """Writes the report as Markdown, line by line."""
-    yield f"# {facts.title if facts else findings.corpus}"
-    yield ""
-    yield f"Copy: `{findings.root}`"
-    yield ""
+    recordings = findings.recordings
+    title = facts.title if facts else findings.corpus
+    yield from (f"# {title}", "", f"Copy: `{findings.root}`", "")
     yield from (f"- {line}" for line in summarise(findings, facts))
     if facts:
         yield f"- grade of the published counts: {facts.grade}"
-    yield ""
-    yield from _tabulate("Emotions", findings.emotions)
-    yield from _tabulate("Official split", findings.splits)
-    yield from _list_clips("Missing recordings", findings.recordings.missing)
-    broken = [f"{name}: {error}" for name, error in findings.recordings.broken.items()]
-    yield from _list_clips("Broken recordings", broken)
-    yield from _tabulate_balance(findings.balance)
+    for title, counts in (("Emotions", findings.emotions), ("Official split", findings.splits)):
+        if counts:
+            rows = [(name, count.found, count.published) for name, count in counts.items()]
+            yield from _tabulate(title, ("", "found", "published"), rows)
+    broken = [f"{name}: {error}" for name, error in recordings.broken.items()]
+    for title, clips in (("Missing recordings", recordings.missing), ("Broken recordings", broken)):
+        if clips:
+            yield from ("", f"## {title}", "", *(f"- {clip}" for clip in clips[:NUM_NAMED]))
+        if len(clips) > NUM_NAMED:
+            yield f"- and {len(clips) - NUM_NAMED:,} more, all of them in report.json"
+    title, balance = "Classes of each speaker", findings.balance
+    if len(balance) > MOST_SPEAKERS:
+        yield from ("", f"## {title}", "")
+        yield f"{len(balance):,} speakers, all of them in report.json."
+    elif balance:
+        columns = ("speaker", *next(iter(balance.values())), "all")
+        rows = [(name, *counts.values(), sum(counts.values())) for name, counts in balance.items()]
+        yield from _tabulate(title, columns, rows)
 
 
 def name_people(people: Sequence[str]) -> str:
@@ -126,39 +136,18 @@ def _doubt_lengths(findings: Findings, facts: Facts | None) -> Iterator[str]:
         yield f"other hours than published: {recordings.hours:.2f} of {hours:.1f}"
 
 
+def _tabulate(
+    title: str, columns: Sequence[str], rows: Sequence[tuple[str | int | None, ...]]
+) -> Iterator[str]:
+    """Yields a table of names with numbers, which may be None."""
+    yield from ("", f"## {title}", "")
+    yield f"| {' | '.join(columns)} |"
+    yield f"|---|{'---:|' * (len(columns) - 1)}"
+    for name, *numbers in rows:
+        cells = ["" if number is None else f"{number:,}" for number in numbers]
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
 def _shorten(names: Sequence[str]) -> str:
     more = f" and {len(names) - NUM_NAMED:,} more" if len(names) > NUM_NAMED else ""
     return ", ".join(names[:NUM_NAMED]) + more
-
-
-def _tabulate(title: str, counts: dict[str, Count]) -> Iterator[str]:
-    if counts:
-        yield from (f"## {title}", "", "| | found | published |", "|---|---:|---:|")
-        for name, count in counts.items():
-            published = "" if count.published is None else f"{count.published:,}"
-            yield f"| {name} | {count.found:,} | {published} |"
-        yield ""
-
-
-def _list_clips(title: str, clips: Sequence[str]) -> Iterator[str]:
-    if clips:
-        yield from (f"## {title}", "")
-        yield from (f"- {clip}" for clip in clips[:NUM_NAMED])
-        if len(clips) > NUM_NAMED:
-            yield f"- and {len(clips) - NUM_NAMED:,} more, all of them in report.json"
-        yield ""
-
-
-def _tabulate_balance(balance: dict[str, dict[str, int]]) -> Iterator[str]:
-    if not balance:
-        return
-    yield from ("## Classes of each speaker", "")
-    if len(balance) > MOST_SPEAKERS:
-        yield f"{len(balance):,} speakers, all of them in report.json."
-        return
-    emotions = list(next(iter(balance.values())))
-    yield f"| speaker | {' | '.join(emotions)} | all |"
-    yield f"|---|{'---:|' * (len(emotions) + 1)}"
-    for speaker, counts in balance.items():
-        cells = [f"{counts[emotion]:,}" for emotion in emotions]
-        yield f"| {speaker} | {' | '.join(cells)} | {sum(counts.values()):,} |"

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from conversation_emotion.corpora.annotations import choose, find_first, read_csv
+from conversation_emotion.corpora.annotations import choose, find_files, read_csv
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes, own_names
 from conversation_emotion.utterances.table import Utterances, build_utterances
@@ -32,44 +32,35 @@ _NAME = re.compile(r"(?P<scene>\d+)_.+[ _](?P<side>[a-z])_\d+")
 def load_resd(root: Path) -> Utterances:
     """Reads both parts of the split into the utterance table.
 
-    Args:
-        root: The folder that holds ``train.csv`` and ``test.csv``.
-
     Raises:
         FileNotFoundError: One of the tables is missing.
         ValueError: A table lacks a column, or a row has an emotion or name that is none.
     """
-    root = root.resolve()
     return build_utterances(
         (row for split in ("train", "test") for row in _read_split(root, split)), "resd"
     )
 
 
 def _read_split(root: Path, split: str) -> Iterator[dict[str, object]]:
-    table = find_first(root, [f"{split}.csv"], "resd", _ROOT)
-    for row, cells in enumerate(read_csv(table, "resd", ("path", "emotion")), start=1):
-        yield {"split": split, **_describe(cells, f"{table} row {row}", root / split)}
-
-
-def _describe(cells: dict[str, str], place: str, folder: Path) -> dict[str, object]:
-    path = folder / cells["path"]
-    match = _NAME.fullmatch(path.stem)
-    if not match:
-        raise ValueError(
-            f"resd: {place} has path {cells['path']!r}, expected a name such as "
-            "32_happiness_enthusiasm_h_120.wav"
-        )
-    return {
-        "utterance_id": path.stem,
-        "dialogue_id": path.stem,
-        "order": 0,
-        "speaker": f"{match['scene']}_{match['side']}",
-        "language": "ru",
-        "text": cells.get("text") or None,
-        "audio": str(path),
-        "emotion": choose(EMOTIONS, cells["emotion"], f"resd: {place} has emotion"),
-        "scene": match["scene"],
-    }
+    table = find_files(root, [f"{split}.csv"], "resd", _ROOT)[0]
+    for place, cells in read_csv(table, "resd", ("path", "emotion")).items():
+        path = root / split / cells["path"]
+        match = _NAME.fullmatch(path.stem)
+        if not match:
+            raise ValueError(
+                f"resd: {place} has path {cells['path']!r}, expected a name such as "
+                "32_happiness_enthusiasm_h_120.wav"
+            )
+        yield {
+            "utterance_id": path.stem,
+            "speaker": f"{match['scene']}_{match['side']}",
+            "language": "ru",
+            "text": cells.get("text") or None,
+            "audio": str(path),
+            "emotion": choose(EMOTIONS, cells["emotion"], f"resd: {place} has emotion"),
+            "split": split,
+            "scene": match["scene"],
+        }
 
 
 CORPUS = CorpusSource(

@@ -14,32 +14,15 @@ read.
 from pathlib import Path
 
 from conversation_emotion.corpora.annotations import read_json
-from conversation_emotion.corpora.recordings import Layout, load_recordings
-from conversation_emotion.utterances.table import Utterances
+from conversation_emotion.corpora.recordings import Describe, Layout
 
 EMOTIONS = {
     "A": "anger", "F": "fear", "H": "happiness",
     "N": "neutral", "S": "sadness", "W": "surprise",
 }  # fmt: skip
 
-LAYOUT = Layout(
-    corpus="shemo",
-    root="the ShEMO folder, the one that holds male and female",
-    places=("*male/*.wav",),
-    name=r"(?P<speaker>(?P<gender>[FM])\d\d)<emotion>\d+",
-    example="M36S02",
-    language="fa",
-    emotions=EMOTIONS,
-)
 
-
-def load_shemo(root: Path) -> Utterances:
-    """Reads the recordings under ``root``, and ``shemo.json`` if it is there.
-
-    Raises:
-        FileNotFoundError: There is no recording where one is expected.
-        ValueError: The name of a recording is not one of this corpus, or the texts are no JSON.
-    """
+def _read_texts(root: Path) -> Describe:
     table = root / "shemo.json"
     entries = read_json(table, "shemo") if table.is_file() else {}
     texts = {
@@ -47,7 +30,16 @@ def load_shemo(root: Path) -> Utterances:
         for name, entry in entries.items()
         if isinstance(entry, dict) and isinstance(entry.get("transcript"), str)
     }
-    return load_recordings(root, LAYOUT, lambda _, path: {"text": texts.get(path.stem)})
+    return lambda _, path: {"text": texts.get(path.stem)}
 
 
-CORPUS = LAYOUT.source(load_shemo)
+CORPUS = Layout(
+    corpus="shemo",
+    root="the ShEMO folder, the one that holds male and female",
+    places=("*male/*.wav",),
+    name=r"(?P<speaker>(?P<gender>[FM])\d\d)<emotion>\d+",
+    example="M36S02",
+    language="fa",
+    emotions=EMOTIONS,
+    read_tables=_read_texts,
+).source()

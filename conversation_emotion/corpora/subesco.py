@@ -10,12 +10,9 @@ the take. The words are not in the release; ``text`` is missing.
 Columns behind the contract: ``sentence``, ``take``.
 """
 
-from conversation_emotion.corpora.recordings import Layout
+from conversation_emotion.corpora.recordings import Layout, name_emotions
 
-EMOTIONS = {
-    "ANGRY": "anger", "DISGUST": "disgust", "FEAR": "fear", "HAPPY": "happiness",
-    "NEUTRAL": "neutral", "SAD": "sadness", "SURPRISE": "surprise",
-}  # fmt: skip
+EMOTIONS = name_emotions("ANGRY", "DISGUST", "FEAR", "HAPPY", "NEUTRAL", "SAD", "SURPRISE")
 
 CORPUS = Layout(
     corpus="subesco",

@@ -12,12 +12,12 @@ pleasant surprise. One file of the release begins with OA instead of OAF.
 A column behind the contract: ``word``.
 """
 
-from conversation_emotion.corpora.recordings import Layout
+from conversation_emotion.corpora.recordings import Layout, name_emotions
 
 EMOTIONS = {
-    "angry": "anger", "disgust": "disgust", "fear": "fear", "happy": "happiness",
-    "neutral": "neutral", "ps": "surprise", "sad": "sadness",
-}  # fmt: skip
+    **name_emotions("angry", "disgust", "fear", "happy", "neutral", "sad"),
+    "ps": "surprise",
+}
 
 CORPUS = Layout(
     corpus="tess",

@@ -43,8 +43,9 @@ GENDERS = ("female", "male", "other")
 def build_utterances(rows: Iterable[dict[str, object]], corpus: str) -> Utterances:
     """Makes the utterance table from dictionaries with the columns that the corpus has.
 
-    Sorts by dialogue and order, gives absent columns missing values, and checks the contract. The
-    name of the corpus fills the column ``corpus`` and begins every error.
+    Sorts by dialogue and order, gives absent columns missing values, and checks the contract. With
+    no ``dialogue_id`` each utterance is its own dialogue. The name of the corpus fills the column
+    ``corpus`` and begins every error.
 
     Raises:
         ValueError: The contract is broken, see `validate_utterances`; or there are no rows.
@@ -55,6 +56,8 @@ def build_utterances(rows: Iterable[dict[str, object]], corpus: str) -> Utteranc
     if table.empty:
         raise ValueError(f"{corpus}: no utterances found")
     table["corpus"] = corpus
+    if "dialogue_id" not in table:
+        table = table.assign(dialogue_id=table.get("utterance_id"), order=0)
     for column in COLUMNS:
         if column not in table:
             table[column] = None

@@ -4,11 +4,7 @@ import logging
 import pytest
 
 from conversation_emotion.corpora import load_corpus
-from conversation_emotion.corpora.iemocap import (
-    PUBLISHED_COUNTS,
-    IemocapOptions,
-    load_iemocap,
-)
+from conversation_emotion.corpora.iemocap import IemocapOptions, load_iemocap
 from conversation_emotion.datasets.dataset import load_utterances
 from conversation_emotion.settings.corpus import CorpusSettings
 from tests.layouts import IEMOCAP_EVALUATION, IEMOCAP_TRANSCRIPT, write_iemocap_dialogue
@@ -212,14 +208,3 @@ def test_a_dataset_has_the_dialogues_of_the_scenario_alone(root):
     write_iemocap_dialogue(root, "Ses01M_script02_1")
     table = load_utterances(CorpusSettings(corpus="iemocap", root=root, options=options))
     assert set(table["dialogue_id"]) == {"Ses01M_script02_1"}
-
-
-def test_published_counts_add_up_to_the_5531_utterances_of_the_literature():
-    sessions = {session: sum(counts.values()) for session, counts in PUBLISHED_COUNTS.items()}
-    classes = {
-        label: sum(counts[label] for counts in PUBLISHED_COUNTS.values())
-        for label in ("neutral", "happy", "angry", "sad")
-    }
-    assert list(sessions.values()) == [1085, 1023, 1151, 1031, 1241]
-    assert classes == {"neutral": 1708, "happy": 1636, "angry": 1103, "sad": 1084}
-    assert sum(sessions.values()) == 5531

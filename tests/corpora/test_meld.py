@@ -143,7 +143,7 @@ def test_missing_annotation_names_the_file_and_both_places(tmp_path):
     write_meld(tmp_path)
     (tmp_path / "dev_sent_emo.csv").unlink()
     with pytest.raises(
-        FileNotFoundError, match=f"no dev_sent_emo.csv in {tmp_path} or {tmp_path}/dev"
+        FileNotFoundError, match=f"no dev_sent_emo.csv or dev/dev_sent_emo.csv under {tmp_path}"
     ):
         load_meld(tmp_path)
 

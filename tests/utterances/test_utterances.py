@@ -25,6 +25,12 @@ def test_absent_columns_are_filled_and_rows_put_in_order():
     assert table["start"].isna().all()
 
 
+def test_without_dialogues_each_utterance_is_its_own():
+    table = build_utterances([{"utterance_id": name, "speaker": "ann"} for name in "ba"], "toy")
+    assert table["dialogue_id"].tolist() == ["a", "b"]
+    assert table["order"].tolist() == [0, 0]
+
+
 def test_white_space_is_no_text():
     table = build_utterances([row("a", 0, text="  "), row("b", 1, text="no"), row("c", 2)], "toy")
     assert has_text(table).tolist() == [False, True, False]
