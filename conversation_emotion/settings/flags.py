@@ -2,7 +2,9 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+Settings = TypeVar("Settings")
 
 
 def flatten(settings: object) -> dict[str, Any]:
@@ -12,6 +14,15 @@ def flatten(settings: object) -> dict[str, Any]:
         value = getattr(settings, field.name)
         flat.update(flatten(value) if dataclasses.is_dataclass(value) else {field.name: value})
     return flat
+
+
+def change(settings: Settings, **values: object) -> Settings:
+    """Returns settings with other values of some flags, in whichever group of fields they are."""
+    for group, inner in vars(settings).items():
+        if dataclasses.is_dataclass(inner):
+            own = {name: values.pop(name) for name in flatten(inner) if name in values}
+            values |= {group: change(inner, **own)} if own else {}
+    return dataclasses.replace(settings, **values)  # type: ignore[type-var]
 
 
 def format_setting(value: object) -> str:

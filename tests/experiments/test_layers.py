@@ -13,6 +13,7 @@ import speech_encoders
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.probes import LayerSettings, LayersSettings
 from conversation_emotion.settings.training import TrainingSettings
+from conversation_emotion.tasks.layers import LayerProbes
 from conversation_emotion.tracker import Memory
 from conversation_emotion.training import layers as training
 from experiments import commandline
@@ -120,6 +121,7 @@ def test_an_interrupted_comparison_keeps_the_layers_it_finished(workplace, confi
 
 def test_the_mean_of_the_last_four_is_that_of_the_states(workplace, config):
     task = EXPERIMENT.task(next(config.rows()), Memory())
+    assert isinstance(task, LayerProbes)
     states = task.states.states[0]
     assert states is not None
     arrays = task.for_layer("last-4").inputs.arrays["03"]["speech"]
