@@ -8,10 +8,13 @@ from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.evaluation.word_errors import Spellings, spell
 from conversation_emotion.models.fine_tuned import Encoding
 from conversation_emotion.settings.features import FeatureSettings
-from conversation_emotion.settings.fine_tuning import TunableSettings
+from conversation_emotion.settings.fine_tuning import (
+    FinetuneSettings,
+    MultitaskSettings,
+    TunableSettings,
+)
 from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.settings.training import TrainingSettings
-from conversation_emotion.settings.tuning_experiments import FinetuneSettings, MultitaskSettings
 from conversation_emotion.tasks.emotion import UtteranceEmotion
 from conversation_emotion.tasks.fine_tuning import EmotionWithTranscript, FineTuning
 from conversation_emotion.tasks.prepare import prepare_dataset, prepare_utterances

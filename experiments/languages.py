@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from conversation_emotion.settings.corpus import parse_places
+from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.probes import TABLES, LanguagesSettings
 from conversation_emotion.tracker import Memory
 from experiments.experiment import Experiment, Rows, Runs, Task
@@ -46,9 +47,9 @@ class Languages(Experiment[LanguagesSettings]):
         """Returns a run for each corpus that is given, and each encoder."""
         roots = parse_places("--roots", settings.roots)
         return {
-            f"{corpus} ({LANGUAGES.get(corpus, 'English')}): {encoder}": settings.for_corpus(
-                corpus
-            ).for_encoder(encoder)
+            f"{corpus} ({LANGUAGES.get(corpus, 'English')}): {encoder}": change(
+                settings.for_corpus(corpus), speech_encoder=(encoder,)
+            )
             for corpus in TABLES[settings.table]
             if corpus in roots
             for encoder in settings.features.speech_encoder

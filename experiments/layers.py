@@ -36,7 +36,7 @@ class LayersTable(Experiment[LayersSettings]):
         """Extracts all layers of an encoder."""
         from conversation_emotion.tasks.layers import prepare_layers
 
-        return prepare_layers(row.probe(), row.layers.layers, memory)
+        return prepare_layers(row.probe(), row.layers, memory)
 
     def train(self, job: Job, before: Runs) -> RowRun:
         """Trains a probe on each layer, and scores them all."""
@@ -57,7 +57,7 @@ class LayersTable(Experiment[LayersSettings]):
         groups = [[run for run in runs if run.settings.data == data] for data in corpora]
         tables = [super(LayersTable, self).show(group[0].settings, group) for group in groups]
         names = "-".join(data.corpus for data in corpora)
-        self._draw(settings.layers.output or Path("mlruns") / "layers" / names, groups, tables)
+        self._draw(settings.output or Path("mlruns") / "layers" / names, groups, tables)
         return tables[0]
 
     def results(self, settings: LayersSettings, runs: Runs) -> Rows:

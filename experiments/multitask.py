@@ -19,8 +19,8 @@ emotion2vec-mini on one fold of the demo corpus, whose sentences nearly all occu
 
 from collections.abc import Iterator
 
+from conversation_emotion.settings.fine_tuning import MultitaskSettings
 from conversation_emotion.settings.space import Range, Trial, propose
-from conversation_emotion.settings.tuning_experiments import MultitaskSettings
 from conversation_emotion.tracker import Memory
 from experiments.experiment import Experiment, Rows, Runs, Task
 

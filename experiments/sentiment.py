@@ -14,6 +14,7 @@ instead. The defaults need no download. Prints one row per modality and encoder,
 
 from collections.abc import Iterator
 
+from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.sentiment import SentimentSettings
 from conversation_emotion.settings.space import OPTIMIZER, Range, Trial, propose
 from conversation_emotion.tracker import Memory
@@ -30,7 +31,13 @@ class Sentiment(Experiment[SentimentSettings]):
 
     def rows(self, settings: SentimentSettings) -> dict[str, SentimentSettings]:
         """Returns a run for each modality, and for each encoder of it."""
-        return settings.rows()
+        rows, features = {}, settings.features
+        for modality in features.modality:
+            for encoder in features.speech_encoder[: 1 if modality == "text" else None]:
+                encoders = {"speech": encoder, "text": features.text_encoder}
+                name = f"{modality}: " + ", ".join(encoders[part] for part in modality.split("+"))
+                rows[name] = change(settings, modality=(modality,), speech_encoder=(encoder,))
+        return rows
 
     def task(self, row: SentimentSettings, memory: Memory) -> Task:
         """Prepares polarity or strength, with context or without."""

@@ -17,6 +17,7 @@ mlruns/, one parent run per encoder.
 from collections.abc import Iterator
 from dataclasses import replace
 
+from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.protocols import PROTOCOLS, remarks, resolve
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.space import OPTIMIZER, Range, Trial, propose, propose_features
@@ -33,7 +34,10 @@ class SER(Experiment[SERSettings]):
 
     def rows(self, settings: SERSettings) -> dict[str, SERSettings]:
         """Returns a run for each encoder."""
-        return {name: settings.for_encoder(name) for name in settings.features.speech_encoder}
+        return {
+            name: change(settings, speech_encoder=(name,))
+            for name in settings.features.speech_encoder
+        }
 
     def task(self, row: SERSettings, memory: Memory) -> Task:
         """Extracts the features of an encoder for every labelled utterance."""

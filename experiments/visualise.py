@@ -16,6 +16,7 @@ recordings, so the corpus' licence decides who may have it. EmoDB takes two minu
 from collections.abc import Iterator
 from pathlib import Path
 
+from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.probes import VisualiseSettings
 from conversation_emotion.tracker import Memory
 from experiments.experiment import Experiment, Job, RowRun, Runs, Table, Task
@@ -34,7 +35,8 @@ class Visualise(Experiment[VisualiseSettings]):
 
     def rows(self, settings: VisualiseSettings) -> dict[str, VisualiseSettings]:
         """Returns a run for each encoder."""
-        return {name: settings.for_encoder(name) for name in settings.stage.speech_encoder}
+        names = settings.stage.speech_encoder
+        return {name: change(settings, speech_encoder=(name,), output=None) for name in names}
 
     def task(self, row: VisualiseSettings, memory: Memory) -> Task:
         """Extracts the features of an encoder, and checks that the fold exists."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from conversation_emotion.settings.flags import check_at_least, check_unique, flag_of
+from conversation_emotion.settings.flags import check_at_least, check_unique, flag_of, pick
 
 ONE_LAYER = ("fbank", "mfcc", "egemaps")
 """Speech encoders without layers to choose from."""
@@ -31,11 +31,7 @@ def split_encoder(name: str) -> tuple[str, ...]:
 
 
 def check_encoders(names: tuple[str, ...], *, concatenated: bool = True) -> None:
-    """Checks the encoders to compare.
-
-    Args:
-        names: Values of --speech-encoder.
-        concatenated: Whether the experiment can concatenate several.
+    """Checks the values of --speech-encoder, which may be ``concatenated`` ones or not.
 
     Raises:
         ValueError: There is none, one is named twice, or there are several where one is needed.
@@ -185,24 +181,9 @@ class EncoderSettings(PoolingSettings):
         super().__post_init__()
 
     def for_encoder(self, name: str, *, needs_frames: bool = False) -> FeatureSettings:
-        """Returns the feature settings of one of the encoders.
-
-        Args:
-            name: The encoder.
-            needs_frames: Whether the head reads frames, whatever the aggregator.
-        """
+        """Returns the features of one of the encoders; a head may need frames in any case."""
         pooling = self.speech_pooling
         if pooling == "auto":
             pooling = "frames" if needs_frames or self.aggregator != "mean" else "mean"
-        return FeatureSettings(
-            modality="speech",
-            speech_encoder=name,
-            speech_layers=self.speech_layers,
-            speech_pooling=pooling,
-            speech_components=self.speech_components,
-            layer_mixture=self.layer_mixture,
-            aggregator=self.aggregator,
-            aggregator_size=self.aggregator_size,
-            standardise=self.standardise,
-            half_precision=self.half_precision,
-        )
+        own = {"modality": "speech", "speech_encoder": name, "speech_pooling": pooling}
+        return pick(FeatureSettings, self, **own)

@@ -25,6 +25,13 @@ def change(settings: Settings, **values: object) -> Settings:
     return dataclasses.replace(settings, **values)  # type: ignore[type-var]
 
 
+def pick(kind: type[Settings], settings: object, **others: object) -> Settings:
+    """Makes settings of a kind: the fields that others have as well as these have them."""
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    shared = {name: getattr(settings, name) for name in names if hasattr(settings, name)}
+    return kind(**{**shared, **others})
+
+
 def format_setting(value: object) -> str:
     """Formats a setting as the command line takes it."""
     return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

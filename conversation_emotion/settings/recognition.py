@@ -1,12 +1,11 @@
-"""Settings of the recognition of single utterances, shared by all that probes frozen encoders."""
+"""Settings of emotion recognition, of single utterances, and of prediction in a conversation."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
 from conversation_emotion.settings.corpus import CorpusSettings, SplitName
 from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
-from conversation_emotion.settings.models import UtteranceModelSettings
+from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
 from conversation_emotion.settings.training import TrainingSettings
 
 
@@ -71,11 +70,31 @@ class SERSettings:
                 f"{self.training.seeds} and {self.model.dropout:g}"
             )
 
-    def for_encoder(self, name: str) -> "SERSettings":
-        """Returns the settings of the run of one of the encoders."""
-        features = dataclasses.replace(self.features, speech_encoder=(name,))
-        return dataclasses.replace(self, features=features)
-
     def features_of(self, name: str) -> FeatureSettings:
         """Returns the features of one of the encoders: frames where the head needs them."""
         return self.features.for_encoder(name, needs_frames=self.model.needs_frames)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EPCSettings:
+    """Settings of one emotion-prediction run."""
+
+    data: CorpusSettings = field(default_factory=CorpusSettings)
+
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+
+    model: ConversationModelSettings = field(default_factory=ConversationModelSettings)
+
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(learning_rate=5e-4))
+
+    register: str | None = None
+    """Name in MLflow's model registry under which to register the model of the training that is
+    best on valid; experiments.predict uses it."""
+
+    def __post_init__(self) -> None:
+        self.features.refuse_unused()
+        check_registered_name(self.register)
+        if self.register is not None and self.model.history_labels == "gold":
+            raise ValueError(
+                "--register needs --history-labels none: in use the past has no labels"
+            )

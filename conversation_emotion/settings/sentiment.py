@@ -1,13 +1,13 @@
 """Settings of sentiment: which rows its table has, and how each is trained."""
 
-import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal
 
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import (
     ONE_LAYER,
     FeatureSettings,
+    LayerMixture,
+    Layers,
     Modality,
     StorageSettings,
     check_encoders,
@@ -17,6 +17,7 @@ from conversation_emotion.settings.flags import (
     check_share,
     check_unique,
     flag_of,
+    pick,
 )
 from conversation_emotion.settings.models import DialogueModel
 from conversation_emotion.settings.training import TrainingSettings
@@ -36,14 +37,14 @@ class ModalitySettings(StorageSettings):
     text_encoder: str = "all-MiniLM-L6-v2"
     """Sentence-transformers model, or a BERT-like one (tokens:NAME): hub id or folder."""
 
-    speech_layers: Literal["last", "last-4", "all"] | int = "last-4"
+    speech_layers: Layers = "last-4"
     """The last layer, the mean of the last four, a number, or a learned sum of all; fbank, mfcc and
     egemaps have but the last."""
 
-    text_layers: Literal["last", "last-4", "all"] | int = "last-4"
+    text_layers: Layers = "last-4"
     """As --speech-layers, for the text encoder."""
 
-    layer_mixture: Literal["sum", "join"] = "sum"
+    layer_mixture: LayerMixture = "sum"
     """How several layers become one: a learned weighted sum, or concatenated."""
 
     def __post_init__(self) -> None:
@@ -55,15 +56,13 @@ class ModalitySettings(StorageSettings):
     def for_row(self) -> FeatureSettings:
         """Returns the feature settings of a row, which has one modality and one encoder."""
         (modality,), (encoder,) = self.modality, self.speech_encoder
-        return FeatureSettings(
+        return pick(
+            FeatureSettings,
+            self,
             modality=modality,
             speech_encoder=encoder,
             speech_layers="last" if encoder in ONE_LAYER else self.speech_layers,
             speech_pooling="mean",
-            text_encoder=self.text_encoder,
-            text_layers=self.text_layers,
-            layer_mixture=self.layer_mixture,
-            half_precision=self.half_precision,
         )
 
 
@@ -119,16 +118,3 @@ class SentimentSettings:
             )
         if self.regression and self.data.labels != "auto":
             raise ValueError("--labels has no effect with --regression, which has no classes")
-
-    def rows(self) -> dict[str, "SentimentSettings"]:
-        """Returns the settings of the run of each row, by what the row is called."""
-        rows = {}
-        for modality in self.features.modality:
-            for encoder in self.features.speech_encoder[: 1 if modality == "text" else None]:
-                encoders = {"speech": encoder, "text": self.features.text_encoder}
-                name = f"{modality}: " + ", ".join(encoders[part] for part in modality.split("+"))
-                features = dataclasses.replace(
-                    self.features, modality=(modality,), speech_encoder=(encoder,)
-                )
-                rows[name] = dataclasses.replace(self, features=features)
-        return rows

@@ -12,9 +12,8 @@ from command_line import usage_error
 
 from conversation_emotion.corpora.iemocap import IemocapOptions
 from conversation_emotion.settings.corpus import CorpusSettings, SplitName, parse_places
-from conversation_emotion.settings.prediction import EPCSettings
 from conversation_emotion.settings.probes import CrossCorpusSettings, VisualiseSettings
-from conversation_emotion.settings.recognition import SERSettings
+from conversation_emotion.settings.recognition import EPCSettings, SERSettings
 from conversation_emotion.splits.protocols import SPLITS
 from experiments.__main__ import find_commands, main
 from experiments.commandline import check_inputs, command_of, launch, parse
