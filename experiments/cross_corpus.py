@@ -27,6 +27,7 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
 
     name = "cross_corpus"
     settings = CrossCorpusSettings
+    heading = "Emotion across corpora, four classes: linear probe of frozen encoders"
 
     def rows(self, settings: CrossCorpusSettings) -> dict[str, CrossCorpusSettings]:
         """Returns a run for each encoder and train corpora."""
@@ -40,10 +41,6 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
         from conversation_emotion.tasks.cross_corpus import prepare_cross_corpus
 
         return prepare_cross_corpus(row, memory)
-
-    def title(self, settings: CrossCorpusSettings) -> str:
-        """Describes the classes and the probe."""
-        return "Emotion across corpora, four classes: linear probe of frozen encoders"
 
     def train(self, job: Job, before: Runs) -> RowRun:
         """Trains a row, and keeps its scores on each test corpus."""

@@ -15,10 +15,11 @@ want a GPU. Prints one row per encoder and writes mlruns/.
 
 from collections.abc import Iterator
 
-from conversation_emotion.settings.dimensional import DimensionalSettings
-from conversation_emotion.settings.space import Range, Trial, propose
+from conversation_emotion.settings.dimensional import MINI_CPC, DimensionalSettings, MiniSettings
+from conversation_emotion.settings.flags import change
 from conversation_emotion.tracker import Memory
 from experiments.experiment import Experiment, Runs, Task
+from experiments.space import Range, Trial, propose
 
 
 class Dimensional(Experiment[DimensionalSettings]):
@@ -26,12 +27,17 @@ class Dimensional(Experiment[DimensionalSettings]):
 
     name = "dimensional"
     settings = DimensionalSettings
+    heading = "Activation, valence and dominance of single utterances: {settings.data.corpus}"
     published_by = ("corpus",)
     columns = ("ccc_mean", "ccc_arousal", "ccc_valence", "ccc_dominance")
 
     def rows(self, settings: DimensionalSettings) -> dict[str, DimensionalSettings]:
         """Returns a run for each encoder."""
-        return {name: settings.for_encoder(name) for name in settings.features.speech_encoder}
+        rows = {}
+        for name in settings.features.speech_encoder:
+            mini = settings.mini if name == MINI_CPC else MiniSettings()
+            rows[name] = change(settings, speech_encoder=(name,), mini=mini)
+        return rows
 
     def task(self, row: DimensionalSettings, memory: Memory) -> Task:
         """Extracts the frames of an encoder, which mini-cpc pre-trains first."""
@@ -39,25 +45,14 @@ class Dimensional(Experiment[DimensionalSettings]):
 
         return prepare_ratings(row, memory)
 
-    def title(self, settings: DimensionalSettings) -> str:
-        """Names the corpus."""
-        corpus = settings.data.corpus
-        return f"Activation, valence and dominance of single utterances: {corpus}"
-
     def protocol(self, settings: DimensionalSettings, runs: Runs) -> Iterator[str]:
         """Describes the scores, with n of each dimension."""
-        from conversation_emotion.evaluation import results
         from conversation_emotion.evaluation.metrics import describe_metric
+        from conversation_emotion.training.report import describe_protocol
 
-        split, scores = runs[0].task.dataset.split, runs[0].scores["model"]
-        yield from results.describe_protocol(
-            split.name,
-            split.validation,
-            split.notes,
-            num_folds=len(split.folds),
-            num_seeds=settings.training.seeds,
-            n={describe_metric(name).title: scores[name].n for name in self.columns[1:]},
-        )
+        scores = runs[0].scores["model"]
+        n = {describe_metric(name).title: scores[name].n for name in self.columns[1:]}
+        yield from describe_protocol(runs[0].task, n)
         weights = ", ".join(f"{weight:.2f}" for weight in settings.features.loss_weights)
         yield f"CCC over the whole test part of a fold; loss weights {weights}"
         yield f"{settings.features.stride} frame(s) averaged to one"

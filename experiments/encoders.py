@@ -20,6 +20,8 @@ from conversation_emotion.tasks.fine_tuning import EmotionWithTranscript, FineTu
 from conversation_emotion.tasks.prepare import prepare_dataset, prepare_utterances
 from conversation_emotion.tracker import Memory
 from conversation_emotion.training.optimisation import choose_precision
+from speech_encoders import tuning as speech
+from text_encoders import tuning as text
 
 Load = Callable[[str], Encoding]
 """Loads an encoder to be trained, by name, hub id or folder."""
@@ -109,18 +111,8 @@ def prepare_transcription(settings: MultitaskSettings, memory: Memory) -> Emotio
 
 
 def _make_loader(modality: str, tuned: TunableSettings) -> Load:
-    trains_front_end = tuned.freeze == "nothing"
-
-    def load(name: str) -> Encoding:
-        if modality == "text":
-            from text_encoders.tuning import load_tunable as load_text
-
-            return cast(Encoding, load_text(name, trains_front_end=trains_front_end))
-        from speech_encoders.tuning import load_tunable as load_speech
-
-        return cast(Encoding, load_speech(name, trains_front_end=trains_front_end))
-
-    return load
+    load = (text if modality == "text" else speech).load_tunable
+    return lambda name: cast(Encoding, load(name, trains_front_end=tuned.freeze == "nothing"))
 
 
 def _prepare_clips(

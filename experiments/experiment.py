@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from conversation_emotion.settings.flags import flatten, format_settings
-from conversation_emotion.settings.space import Trial
 from conversation_emotion.tracker import Memory, Validation
 from experiments import commandline
+from experiments.space import Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +72,7 @@ class Experiment(ABC, Generic[Settings]):
     Attributes:
         name: Of the command and of the experiment in MLflow.
         settings: Class of its settings.
+        heading: Line above the table, with fields of ``settings`` in braces.
         columns: Metrics of the table.
         published_by: What published figures have in common with the table, of ``corpus``,
             ``label_set`` and ``modality``; the table has none without any.
@@ -81,6 +82,7 @@ class Experiment(ABC, Generic[Settings]):
 
     name: ClassVar[str]
     settings: type[Settings]
+    heading: ClassVar[str]
     columns: Sequence[str] = CLASSIFICATION
     published_by: ClassVar[Sequence[str]] = ()
     compares: ClassVar[bool] = False
@@ -96,9 +98,9 @@ class Experiment(ABC, Generic[Settings]):
     def task(self, row: Settings, memory: Memory) -> Task:
         """Prepares the task of a row; what rows share is computed once by `Memory.recall`."""
 
-    @abstractmethod
     def title(self, settings: Settings) -> str:
         """Returns the line above the table."""
+        return self.heading.format(settings=settings)
 
     def search_space(self, trial: Trial, settings: Settings) -> Settings:
         """Proposes the settings of one trial of a sweep; everything else stays as configured."""

@@ -19,9 +19,9 @@ whom it tests. On one core a fold of the second command, ten folds of EmoDB, tak
 from collections.abc import Iterator
 
 from conversation_emotion.settings.fine_tuning import FinetuneSettings
-from conversation_emotion.settings.space import Range, Trial, propose
 from conversation_emotion.tracker import Memory
 from experiments.experiment import Experiment, Job, RowRun, Rows, Runs, Task, training_folder
+from experiments.space import Range, Trial, propose
 
 
 class Finetune(Experiment[FinetuneSettings]):
@@ -29,6 +29,7 @@ class Finetune(Experiment[FinetuneSettings]):
 
     name = "finetune"
     settings = FinetuneSettings
+    heading = "Fine-tuned encoder: {settings.encoder}; {settings.data.corpus}, {settings.modality}"
     published_by = ("corpus", "label_set", "modality")
     baselines = {  # noqa: RUF012
         "frozen": "frozen, the same head",
@@ -57,11 +58,6 @@ class Finetune(Experiment[FinetuneSettings]):
         predictions = add_frozen(cross_validate(task, job.run, folder=folder), frozen)
         scores = evaluate(task, predictions, job.run)
         return RowRun(**vars(job), predictions=predictions, scores=scores)
-
-    def title(self, settings: FinetuneSettings) -> str:
-        """Names encoder, corpus and modality."""
-        corpus = settings.data.corpus
-        return f"Fine-tuned encoder: {settings.encoder}; {corpus}, {settings.modality}"
 
     def results(self, settings: FinetuneSettings, runs: Runs) -> Rows:
         """Lays out the frozen encoder, the best single checkpoint, the average, the majority."""

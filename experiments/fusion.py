@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from conversation_emotion.settings.fusion import ROWS, FusionSettings, read_rows
-from conversation_emotion.settings.space import Range, Trial, propose
 from conversation_emotion.tracker import Memory
 from experiments.experiment import Experiment, Job, RowRun, Rows, Runs, Task
+from experiments.space import Range, Trial, propose
 
 
 class FusionTable(Experiment[FusionSettings]):
@@ -27,6 +27,7 @@ class FusionTable(Experiment[FusionSettings]):
 
     name = "fusion"
     settings = FusionSettings
+    heading = "Fusion of encoders; {settings.data.corpus}"
     compares = True
 
     def rows(self, settings: FusionSettings) -> dict[str, FusionSettings]:
@@ -39,10 +40,6 @@ class FusionTable(Experiment[FusionSettings]):
         from conversation_emotion.tasks.fusion import prepare_fusion
 
         return prepare_fusion(row, memory)
-
-    def title(self, settings: FusionSettings) -> str:
-        """Names the corpus."""
-        return f"Fusion of encoders; {settings.data.corpus}"
 
     def inputs(self, row: FusionSettings) -> tuple[str, str]:
         """Returns the modalities and the encoders of a row."""

@@ -15,7 +15,6 @@ extracted a corpus takes a minute or two on two cores. Writes mlruns/, one paren
 from collections.abc import Iterator
 from dataclasses import replace
 
-from conversation_emotion.settings.corpus import parse_places
 from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.probes import TABLES, LanguagesSettings
 from conversation_emotion.tracker import Memory
@@ -45,10 +44,10 @@ class Languages(Experiment[LanguagesSettings]):
 
     def rows(self, settings: LanguagesSettings) -> dict[str, LanguagesSettings]:
         """Returns a run for each corpus that is given, and each encoder."""
-        roots = parse_places("--roots", settings.roots)
+        roots = {place.partition("=")[0]: place for place in settings.roots}
         return {
             f"{corpus} ({LANGUAGES.get(corpus, 'English')}): {encoder}": change(
-                settings.for_corpus(corpus), speech_encoder=(encoder,)
+                settings, roots=(roots[corpus],), speech_encoder=(encoder,)
             )
             for corpus in TABLES[settings.table]
             if corpus in roots

@@ -26,6 +26,7 @@ class LayersTable(Experiment[LayersSettings]):
 
     name = "layers"
     settings = LayersSettings
+    heading = "Which layer carries emotion: linear probe of frozen encoders; {settings.data.corpus}"
     columns = ("uar", "macro_f1", "wa", "weighted_f1", "weight_in_sum")
 
     def rows(self, settings: LayersSettings) -> dict[str, LayersSettings]:
@@ -45,11 +46,6 @@ class LayersTable(Experiment[LayersSettings]):
         predictions = probe_layers(job.task, job.run)
         scores = score_layers(job.task, predictions, job.run)
         return RowRun(**vars(job), predictions=predictions, scores=scores)
-
-    def title(self, settings: LayersSettings) -> str:
-        """Names the corpus."""
-        corpus = settings.data.corpus
-        return f"Which layer carries emotion: linear probe of frozen encoders; {corpus}"
 
     def show(self, settings: LayersSettings, runs: Runs) -> Table:
         """Shows a table for each corpus, then the curves."""

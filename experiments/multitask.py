@@ -18,11 +18,12 @@ emotion2vec-mini on one fold of the demo corpus, whose sentences nearly all occu
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from conversation_emotion.settings.fine_tuning import MultitaskSettings
-from conversation_emotion.settings.space import Range, Trial, propose
 from conversation_emotion.tracker import Memory
 from experiments.experiment import Experiment, Rows, Runs, Task
+from experiments.space import Range, Trial, propose
 
 
 class Multitask(Experiment[MultitaskSettings]):
@@ -30,23 +31,21 @@ class Multitask(Experiment[MultitaskSettings]):
 
     name = "multitask"
     settings = MultitaskSettings
+    heading = (
+        "Emotion and transcript at once: {settings.tuned.speech_encoder}; {settings.data.corpus}"
+    )
     published_by = ("corpus", "label_set")
     columns = ("uar", "wa", "macro_f1", "wer")
 
     def rows(self, settings: MultitaskSettings) -> dict[str, MultitaskSettings]:
         """Returns a run for each alpha."""
-        return {f"alpha {alpha:g}": settings.for_alpha(alpha) for alpha in settings.alphas}
+        return {f"alpha {alpha:g}": replace(settings, alphas=(alpha,)) for alpha in settings.alphas}
 
     def task(self, row: MultitaskSettings, memory: Memory) -> Task:
         """Prepares clips and transcripts."""
         from experiments.encoders import prepare_transcription
 
         return prepare_transcription(row, memory)
-
-    def title(self, settings: MultitaskSettings) -> str:
-        """Names encoder and corpus."""
-        encoder, corpus = settings.tuned.speech_encoder, settings.data.corpus
-        return f"Emotion and transcript at once: {encoder}; {corpus}"
 
     def notes(self, settings: MultitaskSettings, runs: Runs) -> Iterator[str]:
         """Describes the transcripts, and how many could be known by heart."""
@@ -73,7 +72,7 @@ class Multitask(Experiment[MultitaskSettings]):
         alpha = trial.suggest_float("alpha", 1e-4, 1.0, log=True)
         return propose(
             trial,
-            settings.for_alpha(alpha),
+            replace(settings, alphas=(alpha,)),
             pooling=["mean", "sum"],
             learning_rate=Range(1e-5, 1e-3, log=True),
             dropout=Range(0.0, 0.5),

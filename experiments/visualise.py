@@ -27,6 +27,7 @@ class Visualise(Experiment[VisualiseSettings]):
 
     name = "visualise"
     settings = VisualiseSettings
+    heading = "How the first linear layer separates held-out utterances; {settings.data.corpus}"
     columns = (
         "uar",
         *("silhouette_arousal", "compactness_arousal"),
@@ -60,10 +61,6 @@ class Visualise(Experiment[VisualiseSettings]):
         job.run.log_metrics({f"test/{name}": one.score for name, one in measures.items()})
         job.task.representation = found
         return RowRun(**vars(job), predictions=predictions, scores={"model": measures})
-
-    def title(self, settings: VisualiseSettings) -> str:
-        """Names the corpus."""
-        return f"How the first linear layer separates held-out utterances; {settings.data.corpus}"
 
     def protocol(self, settings: VisualiseSettings, runs: Runs) -> Iterator[str]:
         """Describes the spread over trainings, which is no interval of confidence."""

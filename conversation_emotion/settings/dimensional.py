@@ -9,7 +9,7 @@ from conversation_emotion.settings.features import (
     StorageSettings,
     check_encoders,
 )
-from conversation_emotion.settings.flags import change, check_at_least, check_share, pick
+from conversation_emotion.settings.flags import check_at_least, check_share, pick
 from conversation_emotion.settings.training import FitSettings
 
 END_TO_END, MINI_CPC = "end-to-end", "mini-cpc"
@@ -98,8 +98,3 @@ class DimensionalSettings:
             raise ValueError(
                 "--mini-... settings have an effect with --speech-encoder mini-cpc alone"
             )
-
-    def for_encoder(self, name: str) -> "DimensionalSettings":
-        """Returns the settings of the run of one of the encoders."""
-        mini = self.mini if name == MINI_CPC else MiniSettings()
-        return change(self, speech_encoder=(name,), mini=mini)

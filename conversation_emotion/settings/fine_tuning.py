@@ -1,6 +1,5 @@
 """Settings of the experiments that train encoders: fine-tuning, and emotion with transcript."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -101,7 +100,3 @@ class MultitaskSettings:
         if not self.alphas or min(self.alphas) < 0:
             raise ValueError(f"--alphas needs one number or more of 0 and above, got {self.alphas}")
         check_unique("--alphas", self.alphas)
-
-    def for_alpha(self, alpha: float) -> "MultitaskSettings":
-        """Returns the settings of the run of one alpha."""
-        return dataclasses.replace(self, alphas=(alpha,))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 from conversation_emotion.settings.corpus import (
     CorpusName,
@@ -74,11 +74,6 @@ class LanguagesSettings(ProbeSettings):
                 f"--roots names the folders of the corpora; --table {self.table} has "
                 f"{', '.join(TABLES[self.table])}"
             )
-
-    def for_corpus(self, name: CorpusName) -> Self:
-        """Returns the settings of the rows of one of the corpora."""
-        places = [place for place in self.roots if place.startswith(f"{name}=")]
-        return replace(self, roots=tuple(places))
 
     def row(self) -> SERSettings:
         """Returns the probe of settings that name one corpus."""

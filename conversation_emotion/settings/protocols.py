@@ -20,16 +20,14 @@ class PublishedProtocol(NamedTuple):
 
 
 _LINEAR_PROBE = {
-    "standardise": "none", "layer_mixture": "sum",
-    "aggregator": "mean", "dropout": 0.0, "weight_decay": 0.0,
-    "class_weights": "none", "select_by": "wa", "average_best": 1,
+    "standardise": "none", "layer_mixture": "sum", "aggregator": "mean", "dropout": 0.0,
+    "weight_decay": 0.0, "class_weights": "none", "select_by": "wa", "average_best": 1,
 }  # fmt: skip
 
 _EMOTION2VEC = {
-    **_LINEAR_PROBE, "labels": "4-class", "speech_layers": "last",
-    "head": "emotion2vec", "hidden_size": 256, "optimizer": "rmsprop",
-    "schedule": "cyclic", "learning_rate": 5e-4, "batch_size": 128,
-    "epochs": 100, "patience": 100,
+    **_LINEAR_PROBE, "labels": "4-class", "speech_layers": "last", "head": "emotion2vec",
+    "hidden_size": 256, "optimizer": "rmsprop", "schedule": "cyclic", "learning_rate": 5e-4,
+    "batch_size": 128, "epochs": 100, "patience": 100,
 }  # fmt: skip
 
 PROTOCOLS: dict[str, PublishedProtocol] = {

@@ -14,18 +14,22 @@ def probe_training() -> TrainingSettings:
     return TrainingSettings(epochs=100, patience=20)
 
 
-def check_registered_name(name: str | None) -> None:
-    """Refuses, before any training, a name that the model registry would refuse after it.
+@dataclass(frozen=True, kw_only=True)
+class RegistrySettings:
+    """What an experiment has whose best model can be registered."""
 
-    Raises:
-        ValueError: The name is empty or holds a slash or colon.
-    """
-    if name is not None and (not name.strip() or set(name) & set("/:")):
-        raise ValueError(f"--register must be a name without / and :, got {name!r}")
+    register: str | None = None
+    """Name in MLflow's model registry under which to register the model of the training that is
+    best on valid; experiments.predict uses it."""
+
+    def __post_init__(self) -> None:
+        name = self.register  # refused here, before any training, and not by the registry after it
+        if name is not None and (not name.strip() or set(name) & set("/:")):
+            raise ValueError(f"--register must be a name without / and :, got {name!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SERSettings:
+class SERSettings(RegistrySettings):
     """Settings of one comparison of encoders."""
 
     data: CorpusSettings = field(default_factory=CorpusSettings)
@@ -41,12 +45,8 @@ class SERSettings:
     split, layers, head, optimizer, selection. The others are --split by another name; auto leaves
     all to the other flags."""
 
-    register: str | None = None
-    """Name in MLflow's model registry under which to register the model of the training that is
-    best on valid; experiments.predict uses it."""
-
     def __post_init__(self) -> None:
-        check_registered_name(self.register)
+        super().__post_init__()
         encoders = self.features.speech_encoder
         if self.register is not None and len(encoders) > 1:
             raise ValueError(f"--register needs one --speech-encoder, got {len(encoders)}")
@@ -76,7 +76,7 @@ class SERSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EPCSettings:
+class EPCSettings(RegistrySettings):
     """Settings of one emotion-prediction run."""
 
     data: CorpusSettings = field(default_factory=CorpusSettings)
@@ -87,13 +87,9 @@ class EPCSettings:
 
     training: TrainingSettings = field(default_factory=lambda: TrainingSettings(learning_rate=5e-4))
 
-    register: str | None = None
-    """Name in MLflow's model registry under which to register the model of the training that is
-    best on valid; experiments.predict uses it."""
-
     def __post_init__(self) -> None:
         self.features.refuse_unused()
-        check_registered_name(self.register)
+        super().__post_init__()
         if self.register is not None and self.model.history_labels == "gold":
             raise ValueError(
                 "--register needs --history-labels none: in use the past has no labels"

@@ -172,7 +172,7 @@ def test_what_cannot_have_an_effect_is_refused_before_anything_runs(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["command", *flags])
     with pytest.raises(SystemExit, match="2"):
-        launch(pytest.fail, settings)
+        launch(pytest.fail, settings, "epc")
     assert re.match(f"usage error: {message}", capsys.readouterr().err)
 
 
