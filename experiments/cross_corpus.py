@@ -68,7 +68,7 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
             for run in chosen:
                 encoder = run.settings.features.speech_encoder[0]
                 rows.append(self.result(run, name=f"{direction}: {encoder}", corpus=test))
-            rows.append(self.result(chosen[-1], "majority", f"{direction}: majority", "baseline"))
+            rows.append(self.baseline(chosen[-1], "majority", f"{direction}: majority"))
             rows += find_published("cross_corpus", train="+".join(train), corpus=test)
         return rows
 

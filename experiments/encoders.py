@@ -38,7 +38,7 @@ def prepare_fine_tuning(settings: FinetuneSettings, memory: Memory) -> FineTunin
     training, tuned, data = settings.training, settings.tuned, settings.data
     dataset = prepare_dataset(data, training.max_folds, memory)
     load = _make_loader(settings.modality, tuned)
-    inputs = _prepare_clips(dataset, load, settings.encoder, tuned, settings.modality, data.strict)
+    inputs = _prepare_clips(dataset, load, settings.encoder, settings, settings.modality)
     task = FineTuningWithFrozen(
         inputs,
         tuned,
@@ -82,7 +82,7 @@ def prepare_transcription(settings: MultitaskSettings, memory: Memory) -> Emotio
     load, name = _make_loader("speech", tuned), tuned.speech_encoder
 
     def prepare() -> tuple[ClipInputs, Spellings]:
-        inputs = _prepare_clips(dataset, load, name, tuned, "speech", data.strict, needs_text=True)
+        inputs = _prepare_clips(dataset, load, name, settings, "speech", needs_text=True)
         spellings = spell(dataset.utterances)
         for fold in dataset.split.folds:
             for part in ("train", "test"):
@@ -119,22 +119,21 @@ def _prepare_clips(
     dataset: Dataset,
     load: Load,
     name: str,
-    tuned: TunableSettings,
+    settings: FinetuneSettings | MultitaskSettings,
     modality: str,
-    strict: bool,
     *,
     needs_text: bool = False,
 ) -> ClipInputs:
     """Computes the input of an encoder for every utterance, and checks every fold."""
-    encoder = load(name)
-    if tuned.blocks is not None and tuned.blocks <= encoder.num_blocks:
-        encoder.keep_blocks(tuned.blocks)
+    encoder, blocks = load(name), settings.tuned.blocks
+    if blocks is not None and blocks <= encoder.num_blocks:
+        encoder.keep_blocks(blocks)
     return prepare_clips(
         dataset,
         encoder.reader,
         name=name,
         identity=encoder.identity,
         modality=modality,
-        strict=strict,
+        strict=settings.data.strict,
         needs_text=needs_text,
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from conversation_emotion.evaluation.metrics import Interval
-    from conversation_emotion.evaluation.results import ResultsTable, RowKind, RowResult
+    from conversation_emotion.evaluation.results import ResultsTable, RowResult
     from conversation_emotion.tasks import task as tasks
     from experiments.tracking.runs import ParentRun
 
@@ -167,8 +167,7 @@ class Experiment(ABC, Generic[Settings]):
 
     def test(self, settings: Settings) -> "dict[str, Interval]":
         """Trains and scores on test, once a sweep has chosen the setting."""
-        rows = [row for row in self.run(settings).rows if row.kind == "model"]
-        return rows[0].metrics
+        return next(row.metrics for row in self.run(settings).rows if row.kind == "model")
 
     def run(self, settings: Settings) -> Table:
         """Prepares every row, trains and scores it under a run of its own, shows the table."""
@@ -214,40 +213,26 @@ class Experiment(ABC, Generic[Settings]):
 
     def show(self, settings: Settings, runs: Runs) -> Table:
         """Prints the table, and keeps it as data and text with every run that it shows."""
-        from conversation_emotion.evaluation.results import ResultsTable
+        from conversation_emotion.evaluation import results
 
         rows = tuple(self.results(settings, runs))
-        table = ResultsTable(
-            title=self.title(settings),
-            columns=tuple(self.columns),
-            rows=rows,
-            notes=tuple(self._describe(settings, runs, rows)),
+        notes = (
+            *self.protocol(settings, runs),
+            *self.notes(settings, runs),
+            *results.describe_failures({key for run in runs for key in run.task.failures}),
+            *results.describe_sources(rows),
+        )
+        table = results.ResultsTable(
+            title=self.title(settings), columns=tuple(self.columns), rows=rows, notes=notes
         )
         parents = [run.run for run in runs]
         show_table(table, parents)
         if self.compares and len(runs) > 1:
-            show_table(self._compare(runs), parents, "differences")
-        self.finish(settings, runs)
+            tables, task = {run.name: run.predictions for run in runs}, runs[0].task
+            num_resamples = task.training.resamples
+            differences = results.compare_rows(tables, task.labels, num_resamples=num_resamples)
+            show_table(differences, parents, "differences")
         return table
-
-    def finish(self, settings: Settings, runs: Runs) -> None:
-        """Does what follows the table, such as pictures; nothing by default."""
-
-    def _compare(self, runs: Runs) -> Table:
-        from conversation_emotion.evaluation.results import compare_rows
-
-        tables = {run.name: run.predictions for run in runs}
-        num_resamples = runs[0].task.training.resamples
-        return compare_rows(tables, runs[0].task.labels, num_resamples=num_resamples)
-
-    def _describe(self, settings: Settings, runs: Runs, rows: Rows) -> Iterator[str]:
-        from conversation_emotion.evaluation import results
-
-        yield from self.protocol(settings, runs)
-        yield from self.notes(settings, runs)
-        failures = {key: why for run in runs for key, why in run.task.failures.items()}
-        yield from results.describe_failures(failures)
-        yield from results.describe_sources(rows)
 
     def protocol(self, settings: Settings, runs: Runs) -> Iterator[str]:
         """Yields how the scores came about, with n and classes, from the first row."""
@@ -256,38 +241,29 @@ class Experiment(ABC, Generic[Settings]):
         n = next(iter(runs[0].scores["model"].values())).n
         yield from describe_protocol(runs[0].task, n)
 
-    def baseline(self, run: RowRun, system: str) -> "RowResult":
+    def baseline(self, run: RowRun, system: str, name: str | None = None) -> "RowResult":
         """Records the row of a baseline."""
-        return self.result(run, system, self.baselines.get(system, system), "baseline")
+        name = name or self.baselines.get(system, system)
+        return self.result(run, system, name=name, kind="baseline", command="")
 
-    def result(
-        self,
-        run: RowRun,
-        system: str = "model",
-        name: str | None = None,
-        kind: "RowKind" = "model",
-        corpus: str | None = None,
-    ) -> "RowResult":
-        """Records a row: scores, per-class scores, settings, command, versions."""
+    def result(self, run: RowRun, system: str = "model", **fields: Any) -> "RowResult":
+        """Records a row: scores, settings, command, versions; other ``fields`` of it win."""
         from conversation_emotion.training.report import record_row
         from experiments.tracking.runs import versions
 
         modality, encoder = self.inputs(run.settings)
-        return record_row(
-            run.task,
-            run.predictions,
-            run.scores[system],
-            system=system,
-            name=name or run.name,
-            kind=kind,
-            corpus=corpus or run.task.dataset.label_map.corpus,
-            modality=modality,
-            encoder=encoder,
-            settings=format_settings(run.settings),
-            command=commandline.command_of(self.name, run.settings) if kind == "model" else "",
-            commit=versions()["commit"],
-            run_id=run.run.run_id,
-        )
+        own = {
+            "name": run.name,
+            "kind": "model",
+            "modality": modality,
+            "encoder": encoder,
+            "settings": format_settings(run.settings),
+            "command": commandline.command_of(self.name, run.settings),
+            "commit": versions()["commit"],
+            "run_id": run.run.run_id,
+        }
+        scores = run.scores[system]
+        return record_row(run.task, run.predictions, scores, system=system, **{**own, **fields})
 
 
 def show_table(table: Table, runs: "Sequence[ParentRun]", name: str | None = None) -> None:

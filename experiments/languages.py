@@ -14,6 +14,7 @@ extracted a corpus takes a minute or two on two cores. Writes mlruns/, one paren
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
 
 from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.probes import TABLES, LanguagesSettings
@@ -70,17 +71,14 @@ class Languages(Experiment[LanguagesSettings]):
         from conversation_emotion.evaluation.published import find_published
 
         rows = []
-        for number, run in enumerate(runs):
-            rows.append(self.result(run))
-            label_map = run.task.dataset.label_map
-            following = runs[number + 1].task.dataset if number + 1 < len(runs) else None
-            if following is None or following.label_map.corpus != label_map.corpus:
-                place = run.name.partition(": ")[0]
-                rows.append(self.result(run, "majority", f"{place}: majority", "baseline"))
-                figures = find_published(
-                    "ser", corpus=label_map.corpus, label_set=label_map.label_set
-                )
-                rows += [replace(row, name=f"{place}: {row.name}") for row in figures]
+        for corpus, group in groupby(runs, lambda run: run.task.dataset.label_map.corpus):
+            *_, last = found = list(group)
+            rows += map(self.result, found)
+            place = last.name.partition(": ")[0]
+            rows.append(self.baseline(last, "majority", f"{place}: majority"))
+            label_set = last.task.dataset.label_map.label_set
+            figures = find_published("ser", corpus=corpus, label_set=label_set)
+            rows += [replace(row, name=f"{place}: {row.name}") for row in figures]
         return rows
 
     def protocol(self, settings: LanguagesSettings, runs: Runs) -> Iterator[str]:

@@ -66,7 +66,7 @@ class LayersTable(Experiment[LayersSettings]):
             for layer in [layer for layer in run.scores if layer not in ("model", "majority")]:
                 title = PROBE_TITLES.get(layer, f"layer {layer}")
                 title = "its one layer" if task.names == ("0",) else title
-                row = self.result(run, layer, f"{run.settings.encoder}, {title}")
+                row = self.result(run, layer, name=f"{run.settings.encoder}, {title}")
                 if layer.isdecimal() and int(layer) in task.weights:
                     row = replace(row, values={"weight_in_sum": task.weights[int(layer)]})
                 rows.append(row)

@@ -22,7 +22,7 @@ from dataclasses import replace
 
 from conversation_emotion.settings.fine_tuning import MultitaskSettings
 from conversation_emotion.tracker import Memory
-from experiments.experiment import Experiment, Rows, Runs, Task
+from experiments.experiment import Experiment, Rows, Runs, Table, Task
 from experiments.space import Range, Trial, propose
 
 
@@ -53,15 +53,17 @@ class Multitask(Experiment[MultitaskSettings]):
         best, metric = settings.training.average_best, runs[0].task.select_by
         yield f"{settings.pooling} of the real frames; mean of the {best} best by valid {metric}"
 
-    def finish(self, settings: MultitaskSettings, runs: Runs) -> None:
-        """Prints some transcripts of the last alpha, from the whole test part."""
+    def show(self, settings: MultitaskSettings, runs: Runs) -> Table:
+        """Shows the table, then some transcripts of the last alpha, from the whole test part."""
         from conversation_emotion.tasks.fine_tuning import sample_transcripts
 
+        table = super().show(settings, runs)
         print(f"transcripts of test, alpha {settings.alphas[-1]:g}:")
         for utterance_id, reference, spelt in sample_transcripts(
             runs[-1].predictions, settings.shown
         ):
             print(f"  {utterance_id}: {reference}\n    decoded: {spelt or '(nothing)'}")
+        return table
 
     def results(self, settings: MultitaskSettings, runs: Runs) -> Rows:
         """Lays out a row per alpha and the published ones; the majority has no transcript."""

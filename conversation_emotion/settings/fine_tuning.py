@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from conversation_emotion.settings.corpus import CorpusSettings
-from conversation_emotion.settings.flags import check_at_least, check_unique, flag_of
+from conversation_emotion.settings.flags import check_at_least, check_unique, refuse_given
 from conversation_emotion.settings.training import FineTuningSettings, Precision
 
 
@@ -58,14 +58,9 @@ class FinetuneSettings:
     """Folder for the averaged encoders, one for each fold; none takes mlruns/finetuning/RUN."""
 
     def __post_init__(self) -> None:
-        unused = {"speech": "text_encoder", "text": "speech_encoder"}[self.modality]
-        given = {"text_encoder": self.text_encoder, "speech_encoder": self.tuned.speech_encoder}
-        usual = {
-            "text_encoder": FinetuneSettings.text_encoder,
-            "speech_encoder": TunableSettings.speech_encoder,
-        }
-        if given[unused] != usual[unused]:
-            raise ValueError(f"{flag_of(unused)} has no effect with --modality {self.modality}")
+        is_speech = self.modality == "speech"
+        group, unused = (self, "text_encoder") if is_speech else (self.tuned, "speech_encoder")
+        refuse_given(group, f"has no effect with --modality {self.modality}", unused)
 
     @property
     def encoder(self) -> str:

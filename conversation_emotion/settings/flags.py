@@ -68,6 +68,13 @@ def check_share(
             raise ValueError(f"{flag_of(name)} must lie in {within}, got {number}")
 
 
+def refuse_given(settings: object, why: str, *names: str) -> None:
+    """Raises a `ValueError` that names the flag of the first setting that is not as by default."""
+    for name in names:
+        if getattr(settings, name) != getattr(type(settings), name):
+            raise ValueError(f"{flag_of(name)} {why}")
+
+
 def check_unique(flag: str, values: Sequence[object]) -> None:
     """Raises a `ValueError` where a flag has a value more than once."""
     if repeated := [value for value in dict.fromkeys(values) if values.count(value) > 1]:

@@ -11,7 +11,7 @@ from conversation_emotion.settings.features import (
     check_aggregator,
     check_encoders,
 )
-from conversation_emotion.settings.flags import change, check_share
+from conversation_emotion.settings.flags import change, check_share, refuse_given
 from conversation_emotion.settings.models import Fusion
 from conversation_emotion.settings.training import TrainingSettings
 
@@ -131,11 +131,9 @@ class FusionSettings(StorageSettings):
         check_aggregator("ecapa", self.aggregator_size)
         check_share(self, "dropout", "text_dropout")
         used = {flag for number in read_rows(self.rows) for flag in ROWS[number].encoders}
-        for name in _ENCODERS - used:
-            if getattr(self, name) != getattr(FusionSettings, name):
-                raise ValueError(f"--{name} is the encoder of none of the --rows {self.rows}")
-        if self.text_dropout != FusionSettings.text_dropout and "bert" not in used:
-            raise ValueError(f"--text-dropout needs a row with BERT, not {self.rows}")
+        refuse_given(self, f"is the encoder of none of the --rows {self.rows}", *_ENCODERS - used)
+        if "bert" not in used:
+            refuse_given(self, f"needs a row with BERT, not {self.rows}", "text_dropout")
 
     def for_row(self, number: int) -> "FusionSettings":
         """Returns the settings of the run of one row."""

@@ -16,10 +16,10 @@ from conversation_emotion.settings.flags import (
     check_at_least,
     check_share,
     check_unique,
-    flag_of,
     pick,
+    refuse_given,
 )
-from conversation_emotion.settings.models import DialogueModel
+from conversation_emotion.settings.models import DialogueModel, LinearModelSettings
 from conversation_emotion.settings.training import TrainingSettings
 
 
@@ -67,7 +67,7 @@ class ModalitySettings(StorageSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SentimentSettings:
+class SentimentSettings(LinearModelSettings):
     """Settings of one table of sentiment."""
 
     data: CorpusSettings = field(default_factory=CorpusSettings)
@@ -87,12 +87,6 @@ class SentimentSettings:
     dialogue_model: DialogueModel = "hierarchical"
     """With context: Shi et al. 2023, Shi et al. 2020, or Shahriar and Kim 2019."""
 
-    hidden_size: int = 256
-    """Units between the two linear maps; with context, of each GRU."""
-
-    dropout: float = 0.0
-    """On the features."""
-
     state_dropout: float = 0.5
     """With context: on the inputs of the GRUs and before the head."""
 
@@ -102,16 +96,15 @@ class SentimentSettings:
                 f"--labels {self.data.labels} are emotions; sentiment has auto, negative and "
                 "positive, or all, neutral as well"
             )
-        check_at_least(self, 1, "hidden_size")
+        super().__post_init__()
         check_at_least(self, 0, "history")
-        check_share(self, "dropout", "state_dropout")
+        check_share(self, "state_dropout")
         self._refuse_unused()
 
     def _refuse_unused(self) -> None:
         """Raises a `ValueError` where a setting of another variant was given."""
-        for name in () if self.history else ("dialogue_model", "state_dropout"):
-            if getattr(self, name) != getattr(SentimentSettings, name):
-                raise ValueError(f"{flag_of(name)} needs --history of 1 or more")
+        if not self.history:
+            refuse_given(self, "needs --history of 1 or more", "dialogue_model", "state_dropout")
         if self.regression and self.training.class_weights != "none":
             raise ValueError(
                 "--class-weights has no effect with --regression, which has no classes"
