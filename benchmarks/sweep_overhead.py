@@ -26,7 +26,7 @@ import optuna
 import tyro
 from optuna.trial import FrozenTrial
 
-from conversation_emotion.settings.prediction import EPCSettings
+from conversation_emotion.settings.recognition import EPCSettings
 from experiments.epc import EXPERIMENT
 from experiments.sweep import search
 from experiments.sweep.mirror import Mirror, open_parent

@@ -22,7 +22,8 @@ def find_commands() -> dict[str, Command]:
     for path in sorted(HERE.rglob("*.py")):
         parts = path.relative_to(HERE).with_suffix("").parts
         text = path.read_text("utf-8")
-        if re.search(r"^(def main\(|EXPERIMENT = )", text, re.MULTILINE) and parts != ("__main__",):
+        is_command = re.search(r"^(def main|main =|EXPERIMENT =)", text, re.MULTILINE)
+        if is_command and parts != ("__main__",):
             name = " ".join(part for part in parts if part != "__main__").replace("_", "-")
             purpose = " ".join((ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].split())
             commands[name] = Command(".".join(("experiments", *parts)), purpose)

@@ -11,10 +11,12 @@ a row per run and one for the choice, and writes mlruns/.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from conversation_emotion.settings.flags import check_at_least
 from experiments.commandline import launch
 from experiments.experiment import show_table
 
@@ -41,8 +43,7 @@ class ChooseSettings:
     def __post_init__(self) -> None:
         if len(set(self.runs)) < 2 or len(set(self.runs)) < len(self.runs):
             raise ValueError(f"two runs or more are needed, all different; got {len(self.runs)}")
-        if self.resamples < 1:
-            raise ValueError(f"--resamples must be 1 or more, got {self.resamples}")
+        check_at_least(self, 1, "resamples")
 
 
 def run(settings: ChooseSettings) -> "dict[str, Interval]":
@@ -110,10 +111,7 @@ def _describe(systems: "Systems", counts: dict[str, int], metric: str) -> Iterat
     yield "the other rows are not chosen by anything: the best of them leans upwards"
 
 
-def main() -> None:
-    """Runs the experiment from the command line."""
-    launch(run, ChooseSettings)
-
+main = partial(launch, run, ChooseSettings, "choose")
 
 if __name__ == "__main__":
     main()

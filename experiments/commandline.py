@@ -20,6 +20,7 @@ from conversation_emotion.settings.corpus import (
     find_corpus,
     list_corpora,
 )
+from conversation_emotion.settings.flags import flag_of
 from experiments import find_commands
 
 Settings = TypeVar("Settings")
@@ -50,13 +51,11 @@ def parse(
     Args:
         settings: Frozen dataclass whose field docstrings are the help texts.
         argv: Arguments, those of the process if None.
-        name: Of the command, whose docstring is the description; that of the module of the settings
-            if None.
+        name: Of the command, whose docstring is the description; the module that runs if None.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    module = module_of(settings) if name is None else f"experiments.{name}"
-    place = settings.__module__ if name is None else module
-    description = inspect.getdoc(sys.modules.get(place, sys.modules["__main__"]))
+    module = "__main__" if name is None else f"experiments.{name}"
+    description = inspect.getdoc(sys.modules.get(module, sys.modules["__main__"]))
     defaults = _add_corpus_options(settings, argv)
     try:
         return tyro.cli(
@@ -88,9 +87,7 @@ def parse_known(
     )
 
 
-def launch(
-    run: Callable[[Settings], object], settings: type[Settings], name: str | None = None
-) -> None:
+def launch(run: Callable[[Settings], object], settings: type[Settings], name: str) -> None:
     """Runs a command on the settings of the command line, and ends as `run_or_explain` does."""
     given = parse(settings, name=name)
     check_inputs(given)
@@ -131,17 +128,6 @@ def command_of(name: str, settings: object) -> str:
     return shlex.join(["python", "-m", f"experiments.{name}", *_list_flags(settings, None)])
 
 
-def module_of(settings: type) -> str:
-    """Returns the module of a command, also where Python runs it under the name ``__main__``."""
-    places = Path(inspect.getfile(settings)).with_suffix("").parts
-    below = (
-        places[len(places) - places[::-1].index("experiments") :]
-        if "experiments" in places
-        else places[-1:]
-    )
-    return ".".join(["experiments", *below])
-
-
 def program_of(module: str) -> str:
     """Returns how a command was called, for its help; `experiments.__main__` sets the first."""
     called = sys.argv[0]
@@ -158,7 +144,7 @@ def _list_flags(settings: object, default: object) -> Iterator[str]:
         if dataclasses.is_dataclass(value):
             yield from _list_flags(value, usual if type(usual) is type(value) else None)
         elif value != usual:
-            flag = _flag(field.name)
+            flag = flag_of(field.name)
             if isinstance(value, bool):
                 yield flag if value else flag.replace("--", "--no-", 1)
             else:
@@ -170,10 +156,6 @@ def _read_default(field: dataclasses.Field[object]) -> object:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return None if field.default is dataclasses.MISSING else field.default
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _add_corpus_options(settings: type[Settings], argv: Sequence[str]) -> Settings | None:
@@ -219,7 +201,7 @@ def _list_names(settings: object) -> Iterator[str]:
         if dataclasses.is_dataclass(kind):
             yield from _list_names(kind)
         else:
-            yield from (_flag(name), _flag(f"no_{name}"))
+            yield from (flag_of(name), flag_of(f"no_{name}"))
 
 
 def _list_commands() -> Iterator[tuple[str, set[str]]]:
@@ -266,4 +248,4 @@ def _list_inputs(settings: object) -> Iterator[tuple[str, str, str]]:
                 is_corpus = name in list_corpora() and field.name in ("root", "roots", "also")
                 if path:
                     expected = find_corpus(name).root if is_corpus else INPUTS[field.name]
-                    yield _flag(field.name), path, expected
+                    yield flag_of(field.name), path, expected

@@ -12,6 +12,7 @@ for a thousand recordings; --decode reads every sample of each.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -86,10 +87,7 @@ def _check(settings: CheckSettings) -> None:
     print(f"report: {folder / 'report.md'}, {folder / 'report.json'}")
 
 
-def main() -> None:
-    """Runs the command line."""
-    launch(run, CorporaConfig)
-
+main = partial(launch, run, CorporaConfig, "corpora")
 
 if __name__ == "__main__":
     main()

@@ -14,16 +14,12 @@ Once features are extracted, each row takes seconds. Prints one row per encoder,
 corpus, and writes mlruns/.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from dataclasses import replace
 
 from conversation_emotion.settings.probes import CrossCorpusSettings
-from experiments.experiment import Experiment, Job, RowRun
-
-if TYPE_CHECKING:
-    from conversation_emotion.evaluation.results import RowResult
-    from conversation_emotion.tasks.cross_corpus import CrossCorpusRecognition
-    from conversation_emotion.tracker import Memory
+from conversation_emotion.tracker import Memory
+from experiments.experiment import Experiment, Job, RowRun, Rows, Runs, Task
 
 
 class CrossCorpus(Experiment[CrossCorpusSettings]):
@@ -31,6 +27,7 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
 
     name = "cross_corpus"
     settings = CrossCorpusSettings
+    heading = "Emotion across corpora, four classes: linear probe of frozen encoders"
 
     def rows(self, settings: CrossCorpusSettings) -> dict[str, CrossCorpusSettings]:
         """Returns a run for each encoder and train corpora."""
@@ -39,17 +36,13 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
             for row in settings.rows()
         }
 
-    def task(self, row: CrossCorpusSettings, memory: "Memory") -> "CrossCorpusRecognition":
+    def task(self, row: CrossCorpusSettings, memory: Memory) -> Task:
         """Pools the corpora, and extracts the features of an encoder."""
         from conversation_emotion.tasks.cross_corpus import prepare_cross_corpus
 
         return prepare_cross_corpus(row, memory)
 
-    def title(self, settings: CrossCorpusSettings) -> str:
-        """Describes the classes and the probe."""
-        return "Emotion across corpora, four classes: linear probe of frozen encoders"
-
-    def train(self, job: Job, before: Sequence[RowRun]) -> RowRun:
+    def train(self, job: Job, before: Runs) -> RowRun:
         """Trains a row, and keeps its scores on each test corpus."""
         from conversation_emotion.evaluation.results import name_metrics
 
@@ -59,7 +52,7 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
             job.run.log_metrics(name_metrics(f"test_{corpus}", scores["model"]))
         return run
 
-    def results(self, settings: CrossCorpusSettings, runs: Sequence[RowRun]) -> "list[RowResult]":
+    def results(self, settings: CrossCorpusSettings, runs: Runs) -> Rows:
         """Groups rows by train and test corpora, with majority and published figures below."""
         from conversation_emotion.evaluation.published import find_published
 
@@ -68,18 +61,18 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
         for train, test in pairs:
             direction = f"{'+'.join(train)} → {test}"
             chosen = [
-                run._replace(scores=run.task.evaluate_corpus(run.predictions, test))
+                replace(run, scores=run.task.evaluate_corpus(run.predictions, test))
                 for run in runs
                 if run.settings.train == train
             ]
             for run in chosen:
                 encoder = run.settings.features.speech_encoder[0]
                 rows.append(self.result(run, name=f"{direction}: {encoder}", corpus=test))
-            rows.append(self.result(chosen[-1], "majority", f"{direction}: majority", "baseline"))
+            rows.append(self.baseline(chosen[-1], "majority", f"{direction}: majority"))
             rows += find_published("cross_corpus", train="+".join(train), corpus=test)
         return rows
 
-    def protocol(self, settings: CrossCorpusSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+    def protocol(self, settings: CrossCorpusSettings, runs: Runs) -> Iterator[str]:
         """Describes seeds, targets and maps of each corpus."""
         from conversation_emotion.evaluation import results
 
@@ -99,16 +92,15 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
             which = "targets by its list; " if name in listed else ""
             yield f"{name}: {which}{mapped or 'classes by their own names'}; dropped: {out}"
 
-    def notes(self, settings: CrossCorpusSettings, runs: Sequence[RowRun]) -> Iterator[str]:
-        """Describes layers and pooling, encoders that saw a corpus, and sources."""
-        from conversation_emotion.evaluation import published, results
+    def notes(self, settings: CrossCorpusSettings, runs: Runs) -> Iterator[str]:
+        """Describes layers and pooling, and encoders that saw a corpus."""
+        from conversation_emotion.evaluation.published import describe_pretraining
 
         features = settings.features
         pooling = features.for_encoder(features.speech_encoder[0]).speech_pooling
         yield f"layers {features.speech_layers}; pooling {pooling}"
         corpora = runs[0].task.corpora.pooled.label_maps
-        yield from published.describe_pretraining(features.speech_encoder, corpora)
-        yield from results.describe_sources(self.results(settings, runs))
+        yield from describe_pretraining(features.speech_encoder, corpora)
 
 
 EXPERIMENT = CrossCorpus()

@@ -13,19 +13,13 @@ suite. On the demo corpus a frozen encoder takes some minutes on two cores; end-
 want a GPU. Prints one row per encoder and writes mlruns/.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from conversation_emotion.settings.dimensional import DimensionalSettings
-from experiments.experiment import Experiment, RowRun
-
-if TYPE_CHECKING:
-    import optuna
-
-    from conversation_emotion.evaluation.results import RowResult
-    from conversation_emotion.tasks.ratings import DimensionalEmotion
-    from conversation_emotion.tracker import Memory
+from conversation_emotion.settings.dimensional import MINI_CPC, DimensionalSettings, MiniSettings
+from conversation_emotion.settings.flags import change
+from conversation_emotion.tracker import Memory
+from experiments.experiment import Experiment, Runs, Task
+from experiments.space import Range, Trial, propose
 
 
 class Dimensional(Experiment[DimensionalSettings]):
@@ -33,66 +27,45 @@ class Dimensional(Experiment[DimensionalSettings]):
 
     name = "dimensional"
     settings = DimensionalSettings
+    heading = "Activation, valence and dominance of single utterances: {settings.data.corpus}"
+    published_by = ("corpus",)
     columns = ("ccc_mean", "ccc_arousal", "ccc_valence", "ccc_dominance")
 
     def rows(self, settings: DimensionalSettings) -> dict[str, DimensionalSettings]:
         """Returns a run for each encoder."""
-        return {name: settings.for_encoder(name) for name in settings.features.speech_encoder}
+        rows = {}
+        for name in settings.features.speech_encoder:
+            mini = settings.mini if name == MINI_CPC else MiniSettings()
+            rows[name] = change(settings, speech_encoder=(name,), mini=mini)
+        return rows
 
-    def task(self, row: DimensionalSettings, memory: "Memory") -> "DimensionalEmotion":
+    def task(self, row: DimensionalSettings, memory: Memory) -> Task:
         """Extracts the frames of an encoder, which mini-cpc pre-trains first."""
         from experiments.pretraining.rating_inputs import prepare_ratings
 
         return prepare_ratings(row, memory)
 
-    def title(self, settings: DimensionalSettings) -> str:
-        """Names the corpus."""
-        corpus = settings.data.corpus
-        return f"Activation, valence and dominance of single utterances: {corpus}"
-
-    def published(
-        self, settings: DimensionalSettings, runs: Sequence[RowRun]
-    ) -> "Sequence[RowResult]":
-        """Returns the figures of the corpus."""
-        from conversation_emotion.evaluation.published import find_published
-
-        return find_published("dimensional", corpus=settings.data.corpus)
-
-    def protocol(self, settings: DimensionalSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+    def protocol(self, settings: DimensionalSettings, runs: Runs) -> Iterator[str]:
         """Describes the scores, with n of each dimension."""
-        from conversation_emotion.evaluation import results
         from conversation_emotion.evaluation.metrics import describe_metric
+        from conversation_emotion.training.report import describe_protocol
 
-        split, scores = runs[0].task.dataset.split, runs[0].scores["model"]
-        yield from results.describe_protocol(
-            split.name,
-            split.validation,
-            split.notes,
-            num_folds=len(split.folds),
-            num_seeds=settings.training.seeds,
-            n={describe_metric(name).title: scores[name].n for name in self.columns[1:]},
-        )
+        scores = runs[0].scores["model"]
+        n = {describe_metric(name).title: scores[name].n for name in self.columns[1:]}
+        yield from describe_protocol(runs[0].task, n)
         weights = ", ".join(f"{weight:.2f}" for weight in settings.features.loss_weights)
         yield f"CCC over the whole test part of a fold; loss weights {weights}"
         yield f"{settings.features.stride} frame(s) averaged to one"
 
-    def search_space(
-        self, trial: "optuna.trial.BaseTrial", settings: DimensionalSettings
-    ) -> DimensionalSettings:
+    def search_space(self, trial: Trial, settings: DimensionalSettings) -> DimensionalSettings:
         """Varies encoder, dropout, optimizer and batch size."""
-        draw, choose = trial.suggest_float, trial.suggest_categorical
-        encoders = settings.features.speech_encoder
-        if len(encoders) > 1:
-            settings = settings.for_encoder(choose("speech_encoder", encoders))
-        return replace(
-            settings,
-            features=replace(settings.features, dropout=draw("dropout", 0.0, 0.6)),
-            training=replace(
-                settings.training,
-                learning_rate=draw("learning_rate", 5e-5, 5e-3, log=True),
-                weight_decay=draw("weight_decay", 1e-6, 1e-2, log=True),
-                batch_size=choose("batch_size", [32, 64, 128]),
-            ),
+        return propose(
+            trial,
+            self.propose_row(trial, settings, "speech_encoder"),
+            dropout=Range(0.0, 0.6),
+            learning_rate=Range(5e-5, 5e-3, log=True),
+            weight_decay=Range(1e-6, 1e-2, log=True),
+            batch_size=[32, 64, 128],
         )
 
 

@@ -8,15 +8,20 @@ from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.evaluation.word_errors import Spellings, spell
 from conversation_emotion.models.fine_tuned import Encoding
 from conversation_emotion.settings.features import FeatureSettings
-from conversation_emotion.settings.fine_tuning import TunableSettings
+from conversation_emotion.settings.fine_tuning import (
+    FinetuneSettings,
+    MultitaskSettings,
+    TunableSettings,
+)
 from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.settings.training import TrainingSettings
-from conversation_emotion.settings.tuning_experiments import FinetuneSettings, MultitaskSettings
 from conversation_emotion.tasks.emotion import UtteranceEmotion
 from conversation_emotion.tasks.fine_tuning import EmotionWithTranscript, FineTuning
 from conversation_emotion.tasks.prepare import prepare_dataset, prepare_utterances
 from conversation_emotion.tracker import Memory
 from conversation_emotion.training.optimisation import choose_precision
+from speech_encoders import tuning as speech
+from text_encoders import tuning as text
 
 Load = Callable[[str], Encoding]
 """Loads an encoder to be trained, by name, hub id or folder."""
@@ -33,7 +38,7 @@ def prepare_fine_tuning(settings: FinetuneSettings, memory: Memory) -> FineTunin
     training, tuned, data = settings.training, settings.tuned, settings.data
     dataset = prepare_dataset(data, training.max_folds, memory)
     load = _make_loader(settings.modality, tuned)
-    inputs = _prepare_clips(dataset, load, settings.encoder, tuned, settings.modality, data.strict)
+    inputs = _prepare_clips(dataset, load, settings.encoder, settings, settings.modality)
     task = FineTuningWithFrozen(
         inputs,
         tuned,
@@ -77,7 +82,7 @@ def prepare_transcription(settings: MultitaskSettings, memory: Memory) -> Emotio
     load, name = _make_loader("speech", tuned), tuned.speech_encoder
 
     def prepare() -> tuple[ClipInputs, Spellings]:
-        inputs = _prepare_clips(dataset, load, name, tuned, "speech", data.strict, needs_text=True)
+        inputs = _prepare_clips(dataset, load, name, settings, "speech", needs_text=True)
         spellings = spell(dataset.utterances)
         for fold in dataset.split.folds:
             for part in ("train", "test"):
@@ -106,40 +111,29 @@ def prepare_transcription(settings: MultitaskSettings, memory: Memory) -> Emotio
 
 
 def _make_loader(modality: str, tuned: TunableSettings) -> Load:
-    trains_front_end = tuned.freeze == "nothing"
-
-    def load(name: str) -> Encoding:
-        if modality == "text":
-            from text_encoders.tuning import load_tunable as load_text
-
-            return cast(Encoding, load_text(name, trains_front_end=trains_front_end))
-        from speech_encoders.tuning import load_tunable as load_speech
-
-        return cast(Encoding, load_speech(name, trains_front_end=trains_front_end))
-
-    return load
+    load = (text if modality == "text" else speech).load_tunable
+    return lambda name: cast(Encoding, load(name, trains_front_end=tuned.freeze == "nothing"))
 
 
 def _prepare_clips(
     dataset: Dataset,
     load: Load,
     name: str,
-    tuned: TunableSettings,
+    settings: FinetuneSettings | MultitaskSettings,
     modality: str,
-    strict: bool,
     *,
     needs_text: bool = False,
 ) -> ClipInputs:
     """Computes the input of an encoder for every utterance, and checks every fold."""
-    encoder = load(name)
-    if tuned.blocks is not None and tuned.blocks <= encoder.num_blocks:
-        encoder.keep_blocks(tuned.blocks)
+    encoder, blocks = load(name), settings.tuned.blocks
+    if blocks is not None and blocks <= encoder.num_blocks:
+        encoder.keep_blocks(blocks)
     return prepare_clips(
         dataset,
         encoder.reader,
         name=name,
         identity=encoder.identity,
         modality=modality,
-        strict=strict,
+        strict=settings.data.strict,
         needs_text=needs_text,
     )

@@ -7,21 +7,28 @@ table adds. Preparation, resumption, tracking, scoring and the results table are
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from conversation_emotion.settings.flags import flatten, format_settings
+from conversation_emotion.tracker import Memory, Validation
 from experiments import commandline
+from experiments.space import Trial
 
 if TYPE_CHECKING:
-    import optuna
     import pandas as pd
 
     from conversation_emotion.evaluation.metrics import Interval
-    from conversation_emotion.evaluation.results import ResultsTable, RowKind, RowResult
-    from conversation_emotion.tasks.task import Scores, Task
-    from conversation_emotion.tracker import Memory, Validation
+    from conversation_emotion.evaluation.results import ResultsTable, RowResult
+    from conversation_emotion.tasks import task as tasks
     from experiments.tracking.runs import ParentRun
+
+# What commands annotate their methods with; none of it is imported before a command runs.
+Task: TypeAlias = "tasks.Task"
+Rows: TypeAlias = "Sequence[RowResult]"
+Runs: TypeAlias = "Sequence[RowRun]"
+Table: TypeAlias = "ResultsTable"
 
 Settings = TypeVar("Settings")
 
@@ -29,7 +36,8 @@ CLASSIFICATION = ("uar", "macro_f1", "wa", "weighted_f1")
 """Columns of a table of classifiers."""
 
 
-class Job(NamedTuple):
+@dataclass(frozen=True)
+class Job:
     """A row to train.
 
     Attributes:
@@ -45,24 +53,17 @@ class Job(NamedTuple):
     run: "ParentRun"
 
 
-class RowRun(NamedTuple):
-    """What came of a row.
+@dataclass(frozen=True)
+class RowRun(Job):
+    """A row that was trained.
 
     Attributes:
-        name: Name of the row in the table.
-        settings: Those of its run.
-        task: What was trained.
-        run: Its run in the tracking.
         predictions: On valid and test.
         scores: On test, by system and metric.
     """
 
-    name: str
-    settings: Any
-    task: Any
-    run: "ParentRun"
     predictions: "pd.DataFrame"
-    scores: "Scores"
+    scores: "tasks.Scores"
 
 
 class Experiment(ABC, Generic[Settings]):
@@ -71,14 +72,19 @@ class Experiment(ABC, Generic[Settings]):
     Attributes:
         name: Of the command and of the experiment in MLflow.
         settings: Class of its settings.
+        heading: Line above the table, with fields of ``settings`` in braces.
         columns: Metrics of the table.
+        published_by: What published figures have in common with the table, of ``corpus``,
+            ``label_set`` and ``modality``; the table has none without any.
         compares: Whether a second table gives the significance of all differences of rows.
         baselines: Titles of the baselines' rows, by system.
     """
 
     name: ClassVar[str]
     settings: type[Settings]
+    heading: ClassVar[str]
     columns: Sequence[str] = CLASSIFICATION
+    published_by: ClassVar[Sequence[str]] = ()
     compares: ClassVar[bool] = False
     baselines: ClassVar[Mapping[str, str]] = {
         "last_emotion": "same emotion as the last turn (given its gold label)"
@@ -89,16 +95,21 @@ class Experiment(ABC, Generic[Settings]):
         """Returns the settings of each run by the name of its row."""
 
     @abstractmethod
-    def task(self, row: Settings, memory: "Memory") -> "Task":
+    def task(self, row: Settings, memory: Memory) -> Task:
         """Prepares the task of a row; what rows share is computed once by `Memory.recall`."""
 
-    @abstractmethod
     def title(self, settings: Settings) -> str:
         """Returns the line above the table."""
+        return self.heading.format(settings=settings)
 
-    def search_space(self, trial: "optuna.trial.BaseTrial", settings: Settings) -> Settings:
+    def search_space(self, trial: Trial, settings: Settings) -> Settings:
         """Proposes the settings of one trial of a sweep; everything else stays as configured."""
         raise ValueError(f"{self.name} has no settings to sweep")
+
+    def propose_row(self, trial: Trial, settings: Settings, name: str) -> Settings:
+        """Proposes one of several rows."""
+        rows = self.rows(settings)
+        return rows[trial.suggest_categorical(name, list(rows))] if len(rows) > 1 else settings
 
     def inputs(self, row: Settings) -> tuple[str, str]:
         """Returns modality and encoders of a row, for its record."""
@@ -109,22 +120,26 @@ class Experiment(ABC, Generic[Settings]):
         modality = str(flags.get("modality", "speech"))
         return modality, " ".join(str(flags[f"{one}_encoder"]) for one in modality.split("+"))
 
-    def notes(self, settings: Settings, runs: Sequence[RowRun]) -> Iterator[str]:
+    def notes(self, settings: Settings, runs: Runs) -> Iterator[str]:
         """Yields the lines below the table that only this experiment has."""
-        del settings, runs
         return iter(())
 
-    def published(self, settings: Settings, runs: Sequence[RowRun]) -> "Sequence[RowResult]":
+    def published(self, settings: Settings, runs: Runs) -> Rows:
         """Returns the rows of published figures."""
-        del settings, runs
-        return []
+        if not self.published_by:
+            return []
+        from conversation_emotion.evaluation.published import find_published
 
-    def below(self, run: RowRun) -> "Sequence[RowResult]":
+        found = runs[0].task.dataset.label_map
+        keys = {"corpus": found.corpus, "label_set": found.label_set}
+        keys["modality"] = self.inputs(runs[0].settings)[0]
+        return find_published(self.name, **{name: keys[name] for name in self.published_by})
+
+    def below(self, run: RowRun) -> Rows:
         """Returns the rows that belong below a row, such as its published figures."""
-        del run
         return []
 
-    def results(self, settings: Settings, runs: Sequence[RowRun]) -> "list[RowResult]":
+    def results(self, settings: Settings, runs: Runs) -> Rows:
         """Lays out the rows: those that were trained, the baselines of the first, the published."""
         baselines = [system for system in runs[0].scores if system != "model"]
         return [
@@ -141,7 +156,7 @@ class Experiment(ABC, Generic[Settings]):
         """Extracts what a sweep needs before it starts, and returns a digest of the data."""
         return " ".join(task.fingerprint for task in self._prepare(settings).values())
 
-    def validate(self, settings: Settings, memory: "Memory") -> "Iterator[Validation]":
+    def validate(self, settings: Settings, memory: Memory) -> Iterator[Validation]:
         """Trains each fold and seed of the one row and yields its score on valid, for a sweep."""
         from conversation_emotion.training.cross_validation import validate
 
@@ -152,10 +167,9 @@ class Experiment(ABC, Generic[Settings]):
 
     def test(self, settings: Settings) -> "dict[str, Interval]":
         """Trains and scores on test, once a sweep has chosen the setting."""
-        rows = [row for row in self.run(settings).rows if row.kind == "model"]
-        return rows[0].metrics
+        return next(row.metrics for row in self.run(settings).rows if row.kind == "model")
 
-    def run(self, settings: Settings) -> "ResultsTable":
+    def run(self, settings: Settings) -> Table:
         """Prepares every row, trains and scores it under a run of its own, shows the table."""
         from experiments.tracking.runs import open_runs
 
@@ -168,9 +182,7 @@ class Experiment(ABC, Generic[Settings]):
                 runs.append(self.train(Job(name, rows[name], task, parent), runs))
             return self.show(settings, runs)
 
-    def _prepare(self, settings: Settings) -> "dict[str, Task]":
-        from conversation_emotion.tracker import Memory
-
+    def _prepare(self, settings: Settings) -> dict[str, Task]:
         rows = self.rows(settings)
         memory = Memory(4 * len(rows))
         tasks = {name: self.task(row, memory) for name, row in rows.items()}
@@ -178,12 +190,11 @@ class Experiment(ABC, Generic[Settings]):
             task.rank(dict.fromkeys(task.metrics, 0.0))
         return tasks
 
-    def train(self, job: Job, before: Sequence[RowRun]) -> RowRun:
+    def train(self, job: Job, before: Runs) -> RowRun:
         """Trains each fold and seed of a row and scores it; ``before`` are the rows above it."""
         from conversation_emotion.inference.best_model import KeepBest
         from conversation_emotion.training.cross_validation import cross_validate, evaluate
 
-        del before
         task, parent = job.task, job.run
         register = getattr(job.settings, "register", None)
         keep = KeepBest(task) if register is not None else None
@@ -199,88 +210,64 @@ class Experiment(ABC, Generic[Settings]):
 
             utterances = task.dataset.utterances
             register_model(register, predictions, utterances, parent, select_by=task.select_by)
-        return RowRun(*job, predictions, scores)
+        return RowRun(**vars(job), predictions=predictions, scores=scores)
 
-    def show(self, settings: Settings, runs: Sequence[RowRun]) -> "ResultsTable":
+    def show(self, settings: Settings, runs: Runs) -> Table:
         """Prints the table, and keeps it as data and text with every run that it shows."""
-        from conversation_emotion.evaluation.results import ResultsTable
+        from conversation_emotion.evaluation import results
 
-        table = ResultsTable(
-            title=self.title(settings),
-            columns=tuple(self.columns),
-            rows=tuple(self.results(settings, runs)),
-            notes=tuple(self._describe(settings, runs)),
+        rows = tuple(self.results(settings, runs))
+        notes = (
+            *self.protocol(settings, runs),
+            *self.notes(settings, runs),
+            *results.describe_failures({key for run in runs for key in run.task.failures}),
+            *results.describe_sources(rows),
+        )
+        table = results.ResultsTable(
+            title=self.title(settings), columns=tuple(self.columns), rows=rows, notes=notes
         )
         parents = [run.run for run in runs]
         show_table(table, parents)
         if self.compares and len(runs) > 1:
-            show_table(self._compare(runs), parents, "differences")
-        self.finish(settings, runs)
+            tables, task = {run.name: run.predictions for run in runs}, runs[0].task
+            num_resamples = task.training.resamples
+            differences = results.compare_rows(tables, task.labels, num_resamples=num_resamples)
+            show_table(differences, parents, "differences")
         return table
 
-    def finish(self, settings: Settings, runs: Sequence[RowRun]) -> None:
-        """Does what follows the table, such as pictures; nothing by default."""
-
-    def _compare(self, runs: Sequence[RowRun]) -> "ResultsTable":
-        from conversation_emotion.evaluation.results import compare_rows
-
-        tables = {run.name: run.predictions for run in runs}
-        num_resamples = runs[0].task.training.resamples
-        return compare_rows(tables, runs[0].task.labels, num_resamples=num_resamples)
-
-    def _describe(self, settings: Settings, runs: Sequence[RowRun]) -> Iterator[str]:
-        from conversation_emotion.evaluation import results
-
-        yield from self.protocol(settings, runs)
-        yield from self.notes(settings, runs)
-        failures = {key: why for run in runs for key, why in run.task.failures.items()}
-        yield from results.describe_failures(failures)
-        below = [row for run in runs for row in self.below(run)]
-        yield from results.describe_sources([*below, *self.published(settings, runs)])
-
-    def protocol(self, settings: Settings, runs: Sequence[RowRun]) -> Iterator[str]:
+    def protocol(self, settings: Settings, runs: Runs) -> Iterator[str]:
         """Yields how the scores came about, with n and classes, from the first row."""
         from conversation_emotion.training.report import describe_protocol
 
-        del settings
         n = next(iter(runs[0].scores["model"].values())).n
         yield from describe_protocol(runs[0].task, n)
 
-    def baseline(self, run: RowRun, system: str) -> "RowResult":
+    def baseline(self, run: RowRun, system: str, name: str | None = None) -> "RowResult":
         """Records the row of a baseline."""
-        return self.result(run, system, self.baselines.get(system, system), "baseline")
+        name = name or self.baselines.get(system, system)
+        return self.result(run, system, name=name, kind="baseline", command="")
 
-    def result(
-        self,
-        run: RowRun,
-        system: str = "model",
-        name: str | None = None,
-        kind: "RowKind" = "model",
-        corpus: str | None = None,
-    ) -> "RowResult":
-        """Records a row: scores, per-class scores, settings, command, versions."""
+    def result(self, run: RowRun, system: str = "model", **fields: Any) -> "RowResult":
+        """Records a row: scores, settings, command, versions; other ``fields`` of it win."""
         from conversation_emotion.training.report import record_row
         from experiments.tracking.runs import versions
 
         modality, encoder = self.inputs(run.settings)
-        return record_row(
-            run.task,
-            run.predictions,
-            run.scores[system],
-            system=system,
-            name=name or run.name,
-            kind=kind,
-            corpus=corpus or run.task.dataset.label_map.corpus,
-            modality=modality,
-            encoder=encoder,
-            settings=format_settings(run.settings),
-            command=commandline.command_of(self.name, run.settings) if kind == "model" else "",
-            commit=versions()["commit"],
-            run_id=run.run.run_id,
-        )
+        own = {
+            "name": run.name,
+            "kind": "model",
+            "modality": modality,
+            "encoder": encoder,
+            "settings": format_settings(run.settings),
+            "command": commandline.command_of(self.name, run.settings),
+            "commit": versions()["commit"],
+            "run_id": run.run.run_id,
+        }
+        scores = run.scores[system]
+        return record_row(run.task, run.predictions, scores, system=system, **{**own, **fields})
 
 
-def show_table(table: "ResultsTable", runs: "Sequence[ParentRun]", name: str | None = None) -> None:
+def show_table(table: Table, runs: "Sequence[ParentRun]", name: str | None = None) -> None:
     """Prints a table and keeps it with runs: ``results.json``, ``results.parquet``, ``table.txt``.
 
     Args:
@@ -303,3 +290,26 @@ def show_table(table: "ResultsTable", runs: "Sequence[ParentRun]", name: str | N
 def training_folder(parent: "ParentRun") -> Path:
     """Returns the folder of a run's training states and encoders, below ``mlruns``."""
     return Path.cwd() / "mlruns" / "finetuning" / parent.run_id
+
+
+def _keep_best(task: Task) -> Any:
+    """Returns what keeps each model that is better on valid than all before it."""
+    from conversation_emotion.datasets.encoder_families import find_family
+    from conversation_emotion.features.sources import list_sources
+    from conversation_emotion.inference.best_model import KeepBest
+    from conversation_emotion.tasks.emotion import TurnEmotion, UtteranceEmotion
+
+    assert isinstance(task, TurnEmotion | UtteranceEmotion)
+    names = [source.encoder for source in list_sources(task.features).values()]
+    families = {name: find_family(name, task.dataset) for name in names}
+    keep = KeepBest(
+        model=task.model,
+        features=task.features,
+        label_map=task.dataset.label_map,
+        emotions=task.dataset.emotion_labels,
+        split=task.dataset.split,
+        num_trainings=len(task.dataset.split.folds) * task.training.seeds,
+        select_by=task.select_by,
+        families={name: family for name, family in families.items() if family},
+    )
+    return lambda trained, run: keep(run, trained.model, trained.predictions)

@@ -11,10 +11,11 @@ named, and the others are written.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from conversation_emotion.settings.features import Layers, Pooling
-from experiments import commandline
+from experiments.commandline import launch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +56,7 @@ def run(settings: FeaturesSettings) -> None:
     print(f"features of {written:,} of {len(found.names):,} recordings: {settings.output}")
 
 
-def main() -> None:
-    """Runs the command."""
-    commandline.launch(run, FeaturesSettings)
-
+main = partial(launch, run, FeaturesSettings, "features")
 
 if __name__ == "__main__":
     main()

@@ -16,19 +16,12 @@ family, of which each fold gets its own. An experiment refuses an encoder that w
 whom it tests. On one core a fold of the second command, ten folds of EmoDB, takes four minutes.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from conversation_emotion.settings.tuning_experiments import FinetuneSettings
-from experiments.experiment import Experiment, Job, RowRun, training_folder
-
-if TYPE_CHECKING:
-    import optuna
-
-    from conversation_emotion.evaluation.results import RowResult
-    from conversation_emotion.tasks.fine_tuning import FineTuning
-    from conversation_emotion.tracker import Memory
+from conversation_emotion.settings.fine_tuning import FinetuneSettings
+from conversation_emotion.tracker import Memory
+from experiments.experiment import Experiment, Job, RowRun, Rows, Runs, Task, training_folder
+from experiments.space import Range, Trial, propose
 
 
 class Finetune(Experiment[FinetuneSettings]):
@@ -36,6 +29,8 @@ class Finetune(Experiment[FinetuneSettings]):
 
     name = "finetune"
     settings = FinetuneSettings
+    heading = "Fine-tuned encoder: {settings.encoder}; {settings.data.corpus}, {settings.modality}"
+    published_by = ("corpus", "label_set", "modality")
     baselines = {  # noqa: RUF012
         "frozen": "frozen, the same head",
         "single": "tuned, best single checkpoint",
@@ -46,13 +41,13 @@ class Finetune(Experiment[FinetuneSettings]):
         how = "greedy soup of the" if settings.training.average == "greedy" else "mean of the"
         return {f"tuned, {how} best {settings.training.average_best}": settings}
 
-    def task(self, row: FinetuneSettings, memory: "Memory") -> "FineTuning":
+    def task(self, row: FinetuneSettings, memory: Memory) -> Task:
         """Prepares clips for the trained encoder, and features of the frozen one."""
         from experiments.encoders import prepare_fine_tuning
 
         return prepare_fine_tuning(row, memory)
 
-    def train(self, job: Job, before: Sequence[RowRun]) -> RowRun:
+    def train(self, job: Job, before: Runs) -> RowRun:
         """Trains the probe of the frozen encoder, and the encoder itself, on the same folds."""
         from conversation_emotion.tasks.fine_tuning import add_frozen
         from conversation_emotion.training.cross_validation import cross_validate, evaluate
@@ -61,14 +56,10 @@ class Finetune(Experiment[FinetuneSettings]):
         task.folder = job.settings.output or folder / "encoders"
         frozen = cross_validate(task.frozen, job.run)
         predictions = add_frozen(cross_validate(task, job.run, folder=folder), frozen)
-        return RowRun(*job, predictions, evaluate(task, predictions, job.run))
+        scores = evaluate(task, predictions, job.run)
+        return RowRun(**vars(job), predictions=predictions, scores=scores)
 
-    def title(self, settings: FinetuneSettings) -> str:
-        """Names encoder, corpus and modality."""
-        corpus = settings.data.corpus
-        return f"Fine-tuned encoder: {settings.encoder}; {corpus}, {settings.modality}"
-
-    def results(self, settings: FinetuneSettings, runs: Sequence[RowRun]) -> "list[RowResult]":
+    def results(self, settings: FinetuneSettings, runs: Runs) -> Rows:
         """Lays out the frozen encoder, the best single checkpoint, the average, the majority."""
         (run,) = runs
         return [
@@ -79,35 +70,22 @@ class Finetune(Experiment[FinetuneSettings]):
             *self.published(settings, runs),
         ]
 
-    def published(
-        self, settings: FinetuneSettings, runs: Sequence[RowRun]
-    ) -> "Sequence[RowResult]":
-        """Returns the figures of the same corpus, classes and modality."""
-        from conversation_emotion.evaluation.published import find_published
-
-        label_set = runs[0].task.dataset.label_map.label_set
-        where = {"corpus": settings.data.corpus, "modality": settings.modality}
-        return find_published("finetune", label_set=label_set, **where)
-
-    def notes(self, settings: FinetuneSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+    def notes(self, settings: FinetuneSettings, runs: Runs) -> Iterator[str]:
         """Describes the selection, and names the folder of the encoders."""
         yield f"checkpoints ranked by valid {runs[0].task.select_by}, one after each epoch"
         folder = settings.output or training_folder(runs[0].run) / "encoders"
         yield f"encoders of the folds: {folder}"
 
-    def search_space(
-        self, trial: "optuna.trial.BaseTrial", settings: FinetuneSettings
-    ) -> FinetuneSettings:
+    def search_space(self, trial: Trial, settings: FinetuneSettings) -> FinetuneSettings:
         """Varies step size, layer decay, dropout and batch size."""
-        draw = trial.suggest_float
-        training = replace(
-            settings.training,
-            learning_rate=draw("learning_rate", 1e-5, 1e-3, log=True),
-            layer_decay=draw("layer_decay", 0.6, 1.0),
-            dropout=draw("dropout", 0.0, 0.5),
-            batch_size=trial.suggest_categorical("batch_size", [8, 16, 32]),
+        return propose(
+            trial,
+            settings,
+            learning_rate=Range(1e-5, 1e-3, log=True),
+            layer_decay=Range(0.6, 1.0),
+            dropout=Range(0.0, 0.5),
+            batch_size=[8, 16, 32],
         )
-        return replace(settings, training=training)
 
 
 EXPERIMENT = Finetune()

@@ -13,19 +13,13 @@ Prints WACC and UACC next to the published figures, and the significance of ever
 row is a run of its own. The first command needs no download.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.fusion import ROWS, FusionSettings, read_rows
-from experiments.experiment import Experiment, Job, RowRun
-
-if TYPE_CHECKING:
-    import optuna
-
-    from conversation_emotion.evaluation.results import RowResult
-    from conversation_emotion.tasks.task import Task
-    from conversation_emotion.tracker import Memory
+from conversation_emotion.tracker import Memory
+from experiments.experiment import Experiment, Job, RowRun, Rows, Runs, Task
+from experiments.space import Range, Trial, propose
 
 
 class FusionTable(Experiment[FusionSettings]):
@@ -33,6 +27,7 @@ class FusionTable(Experiment[FusionSettings]):
 
     name = "fusion"
     settings = FusionSettings
+    heading = "Fusion of encoders; {settings.data.corpus}"
     compares = True
 
     def rows(self, settings: FusionSettings) -> dict[str, FusionSettings]:
@@ -40,15 +35,11 @@ class FusionTable(Experiment[FusionSettings]):
         numbers = read_rows(settings.rows)
         return {f"{number}  {ROWS[number].title}": settings.for_row(number) for number in numbers}
 
-    def task(self, row: FusionSettings, memory: "Memory") -> "Task":
+    def task(self, row: FusionSettings, memory: Memory) -> Task:
         """Extracts the frames of the row's encoders."""
         from conversation_emotion.tasks.fusion import prepare_fusion
 
         return prepare_fusion(row, memory)
-
-    def title(self, settings: FusionSettings) -> str:
-        """Names the corpus."""
-        return f"Fusion of encoders; {settings.data.corpus}"
 
     def inputs(self, row: FusionSettings) -> tuple[str, str]:
         """Returns the modalities and the encoders of a row."""
@@ -56,7 +47,7 @@ class FusionTable(Experiment[FusionSettings]):
         modality = "+".join({"bert": "text"}.get(flag, "speech") for flag in flags)
         return modality, " ".join(getattr(row, flag) for flag in flags)
 
-    def train(self, job: Job, before: Sequence[RowRun]) -> RowRun:
+    def train(self, job: Job, before: Runs) -> RowRun:
         """Trains a row, or fuses the decisions of rows above it."""
         from conversation_emotion.evaluation.decisions import pool_decisions
         from conversation_emotion.training.cross_validation import evaluate
@@ -67,35 +58,34 @@ class FusionTable(Experiment[FusionSettings]):
         tables = [found[part] for part in parts]
         pool = pool_decisions(tables, job.task.labels, metric=job.task.select_by)
         job.run.log_table(pool.weights, "weights.parquet")
-        return RowRun(*job, pool.predictions, evaluate(job.task, pool.predictions, job.run))
+        scores = evaluate(job.task, pool.predictions, job.run)
+        return RowRun(**vars(job), predictions=pool.predictions, scores=scores)
 
-    def below(self, run: RowRun) -> "Sequence[RowResult]":
+    def below(self, run: RowRun) -> Rows:
         """Returns the published figures of a row."""
         from conversation_emotion.evaluation.published import find_published
 
         settings: FusionSettings = run.settings
         return find_published("fusion", corpus=settings.data.corpus, row=int(settings.rows))
 
-    def notes(self, settings: FusionSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+    def notes(self, settings: FusionSettings, runs: Runs) -> Iterator[str]:
         """Names the encoders, and the metrics as the paper calls them."""
         flags = dict.fromkeys(f for run in runs for f in ROWS[int(run.settings.rows)].encoders)
         yield "; ".join(f"{flag}: {getattr(settings, flag)}" for flag in flags)
         yield "UACC is UAR, WACC is WA; all rows but 1 and 2 average their best epochs"
 
-    def search_space(
-        self, trial: "optuna.trial.BaseTrial", settings: FusionSettings
-    ) -> FusionSettings:
+    def search_space(self, trial: Trial, settings: FusionSettings) -> FusionSettings:
         """Varies the row, the size of the aggregator, dropout and step size."""
         numbers = read_rows(settings.rows)
         if fused := [number for number in numbers if ROWS[number].decisions_of]:
             raise ValueError(f"--rows {fused[0]} fuses decisions; a sweep trains single rows")
         row = trial.suggest_categorical("rows", [str(number) for number in numbers])
-        rate = trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True)
-        return replace(
-            settings.for_row(int(row)),
-            aggregator_size=trial.suggest_categorical("aggregator_size", [32, 64, 128]),
-            dropout=trial.suggest_float("dropout", 0.0, 0.6),
-            training=replace(settings.training, learning_rate=rate),
+        return propose(
+            trial,
+            replace(settings.for_row(int(row)), training=settings.training),
+            learning_rate=Range(1e-4, 1e-2, log=True),
+            aggregator_size=[32, 64, 128],
+            dropout=Range(0.0, 0.6),
         )
 
 

@@ -12,18 +12,14 @@ actor, of which one tests and one further, unseen one selects the epoch. Once fe
 extracted a corpus takes a minute or two on two cores. Writes mlruns/, one parent run per row.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from itertools import groupby
 
-from conversation_emotion.settings.corpus import parse_places
+from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.probes import TABLES, LanguagesSettings
-from experiments.experiment import Experiment, RowRun
-
-if TYPE_CHECKING:
-    from conversation_emotion.evaluation.results import RowResult
-    from conversation_emotion.tasks.emotion import UtteranceEmotion
-    from conversation_emotion.tracker import Memory
+from conversation_emotion.tracker import Memory
+from experiments.experiment import Experiment, Rows, Runs, Task
 
 LANGUAGES = {
     "aesdd": "Greek",
@@ -49,17 +45,17 @@ class Languages(Experiment[LanguagesSettings]):
 
     def rows(self, settings: LanguagesSettings) -> dict[str, LanguagesSettings]:
         """Returns a run for each corpus that is given, and each encoder."""
-        roots = parse_places("--roots", settings.roots)
+        roots = {place.partition("=")[0]: place for place in settings.roots}
         return {
-            f"{corpus} ({LANGUAGES.get(corpus, 'English')}): {encoder}": settings.for_corpus(
-                corpus
-            ).for_encoder(encoder)
+            f"{corpus} ({LANGUAGES.get(corpus, 'English')}): {encoder}": change(
+                settings, roots=(roots[corpus],), speech_encoder=(encoder,)
+            )
             for corpus in TABLES[settings.table]
             if corpus in roots
             for encoder in settings.features.speech_encoder
         }
 
-    def task(self, row: LanguagesSettings, memory: "Memory") -> "UtteranceEmotion":
+    def task(self, row: LanguagesSettings, memory: Memory) -> Task:
         """Extracts the features of an encoder on one corpus."""
         from conversation_emotion.tasks.prepare import prepare_recognition
 
@@ -70,25 +66,22 @@ class Languages(Experiment[LanguagesSettings]):
         titles = {"languages": "nine languages", "english": "corpora of English", "song": "song"}
         return f"Emotion in {titles[settings.table]}: linear head on frozen encoders"
 
-    def results(self, settings: LanguagesSettings, runs: Sequence[RowRun]) -> "list[RowResult]":
+    def results(self, settings: LanguagesSettings, runs: Runs) -> Rows:
         """Puts the majority and the published figures of each corpus below its rows."""
         from conversation_emotion.evaluation.published import find_published
 
         rows = []
-        for number, run in enumerate(runs):
-            rows.append(self.result(run))
-            label_map = run.task.dataset.label_map
-            following = runs[number + 1].task.dataset if number + 1 < len(runs) else None
-            if following is None or following.label_map.corpus != label_map.corpus:
-                place = run.name.partition(": ")[0]
-                rows.append(self.result(run, "majority", f"{place}: majority", "baseline"))
-                figures = find_published(
-                    "ser", corpus=label_map.corpus, label_set=label_map.label_set
-                )
-                rows += [replace(row, name=f"{place}: {row.name}") for row in figures]
+        for corpus, group in groupby(runs, lambda run: run.task.dataset.label_map.corpus):
+            *_, last = found = list(group)
+            rows += map(self.result, found)
+            place = last.name.partition(": ")[0]
+            rows.append(self.baseline(last, "majority", f"{place}: majority"))
+            label_set = last.task.dataset.label_map.label_set
+            figures = find_published("ser", corpus=corpus, label_set=label_set)
+            rows += [replace(row, name=f"{place}: {row.name}") for row in figures]
         return rows
 
-    def protocol(self, settings: LanguagesSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+    def protocol(self, settings: LanguagesSettings, runs: Runs) -> Iterator[str]:
         """Describes the protocol of each corpus, and names those that are not given."""
         described = set()
         for run in runs:
@@ -99,16 +92,15 @@ class Languages(Experiment[LanguagesSettings]):
         if absent := [name for name in TABLES[settings.table] if name not in described]:
             yield f"no --roots were given for {', '.join(absent)}"
 
-    def notes(self, settings: LanguagesSettings, runs: Sequence[RowRun]) -> Iterator[str]:
-        """Describes layers and pooling, encoders that saw a corpus, and sources."""
-        from conversation_emotion.evaluation import published, results
+    def notes(self, settings: LanguagesSettings, runs: Runs) -> Iterator[str]:
+        """Describes layers and pooling, and encoders that saw a corpus."""
+        from conversation_emotion.evaluation.published import describe_pretraining
 
         features = settings.features
         pooling = features.for_encoder(features.speech_encoder[0]).speech_pooling
         yield f"layers {features.speech_layers}; pooling {pooling}"
         corpora = dict.fromkeys(run.task.dataset.label_map.corpus for run in runs)
-        yield from published.describe_pretraining(features.speech_encoder, corpora)
-        yield from results.describe_sources(self.results(settings, runs))
+        yield from describe_pretraining(features.speech_encoder, corpora)
 
 
 EXPERIMENT = Languages()

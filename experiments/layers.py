@@ -15,15 +15,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.probes import LayersSettings
-from experiments.experiment import Experiment, Job, RowRun
-
-if TYPE_CHECKING:
-    from conversation_emotion.evaluation.results import ResultsTable, RowResult
-    from conversation_emotion.tasks.layers import LayerProbes
-    from conversation_emotion.tracker import Memory
+from conversation_emotion.tracker import Memory
+from experiments.experiment import Experiment, Job, RowRun, Rows, Runs, Table, Task
 
 
 class LayersTable(Experiment[LayersSettings]):
@@ -31,41 +26,37 @@ class LayersTable(Experiment[LayersSettings]):
 
     name = "layers"
     settings = LayersSettings
+    heading = "Which layer carries emotion: linear probe of frozen encoders; {settings.data.corpus}"
     columns = ("uar", "macro_f1", "wa", "weighted_f1", "weight_in_sum")
 
     def rows(self, settings: LayersSettings) -> dict[str, LayersSettings]:
         """Returns a run for each corpus and encoder."""
         return {f"{row.data.corpus} {row.encoder}": row for row in settings.rows()}
 
-    def task(self, row: LayersSettings, memory: "Memory") -> "LayerProbes":
+    def task(self, row: LayersSettings, memory: Memory) -> Task:
         """Extracts all layers of an encoder."""
         from conversation_emotion.tasks.layers import prepare_layers
 
-        return prepare_layers(row.probe(), row.layers.layers, memory)
+        return prepare_layers(row.probe(), row.layers, memory)
 
-    def train(self, job: Job, before: Sequence[RowRun]) -> RowRun:
+    def train(self, job: Job, before: Runs) -> RowRun:
         """Trains a probe on each layer, and scores them all."""
         from conversation_emotion.training.layers import probe_layers, score_layers
 
         predictions = probe_layers(job.task, job.run)
         scores = score_layers(job.task, predictions, job.run)
-        return RowRun(*job, predictions, scores)
+        return RowRun(**vars(job), predictions=predictions, scores=scores)
 
-    def title(self, settings: LayersSettings) -> str:
-        """Names the corpus."""
-        corpus = settings.data.corpus
-        return f"Which layer carries emotion: linear probe of frozen encoders; {corpus}"
-
-    def show(self, settings: LayersSettings, runs: Sequence[RowRun]) -> "ResultsTable":
+    def show(self, settings: LayersSettings, runs: Runs) -> Table:
         """Shows a table for each corpus, then the curves."""
         corpora = list(dict.fromkeys(run.settings.data for run in runs))
         groups = [[run for run in runs if run.settings.data == data] for data in corpora]
         tables = [super(LayersTable, self).show(group[0].settings, group) for group in groups]
         names = "-".join(data.corpus for data in corpora)
-        self._draw(settings.layers.output or Path("mlruns") / "layers" / names, groups, tables)
+        self._draw(settings.output or Path("mlruns") / "layers" / names, groups, tables)
         return tables[0]
 
-    def results(self, settings: LayersSettings, runs: Sequence[RowRun]) -> "list[RowResult]":
+    def results(self, settings: LayersSettings, runs: Runs) -> Rows:
         """Lays out the layers of each encoder with their weight in the sum, and the majority."""
         from conversation_emotion.figures.layer_curves import PROBE_TITLES
 
@@ -75,13 +66,13 @@ class LayersTable(Experiment[LayersSettings]):
             for layer in [layer for layer in run.scores if layer not in ("model", "majority")]:
                 title = PROBE_TITLES.get(layer, f"layer {layer}")
                 title = "its one layer" if task.names == ("0",) else title
-                row = self.result(run, layer, f"{run.settings.encoder}, {title}")
+                row = self.result(run, layer, name=f"{run.settings.encoder}, {title}")
                 if layer.isdecimal() and int(layer) in task.weights:
                     row = replace(row, values={"weight_in_sum": task.weights[int(layer)]})
                 rows.append(row)
         return [*rows, self.baseline(runs[0], "majority")]
 
-    def notes(self, settings: LayersSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+    def notes(self, settings: LayersSettings, runs: Runs) -> Iterator[str]:
         """Names the layers that valid chose, and encoders that saw the corpus."""
         from conversation_emotion.evaluation.published import describe_pretraining
 
@@ -93,9 +84,7 @@ class LayersTable(Experiment[LayersSettings]):
         yield from describe_pretraining(encoders, [settings.data.corpus])
         yield "layer 0 is what enters the first Transformer block; frames to their mean"
 
-    def _draw(
-        self, folder: Path, groups: Sequence[Sequence[RowRun]], tables: "Sequence[ResultsTable]"
-    ) -> None:
+    def _draw(self, folder: Path, groups: Sequence[Runs], tables: Sequence[Table]) -> None:
         """Writes the curves and their numbers, and keeps them with every run."""
         from conversation_emotion.figures.pages import write_layer_curves
 

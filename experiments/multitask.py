@@ -17,19 +17,13 @@ of the last alpha. The first command, for minutes on two cores, trains the lowes
 emotion2vec-mini on one fold of the demo corpus, whose sentences nearly all occur in train as well.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from conversation_emotion.settings.tuning_experiments import MultitaskSettings
-from experiments.experiment import Experiment, RowRun
-
-if TYPE_CHECKING:
-    import optuna
-
-    from conversation_emotion.evaluation.results import RowResult
-    from conversation_emotion.tasks.fine_tuning import EmotionWithTranscript
-    from conversation_emotion.tracker import Memory
+from conversation_emotion.settings.fine_tuning import MultitaskSettings
+from conversation_emotion.tracker import Memory
+from experiments.experiment import Experiment, Rows, Runs, Table, Task
+from experiments.space import Range, Trial, propose
 
 
 class Multitask(Experiment[MultitaskSettings]):
@@ -37,66 +31,53 @@ class Multitask(Experiment[MultitaskSettings]):
 
     name = "multitask"
     settings = MultitaskSettings
+    heading = (
+        "Emotion and transcript at once: {settings.tuned.speech_encoder}; {settings.data.corpus}"
+    )
+    published_by = ("corpus", "label_set")
     columns = ("uar", "wa", "macro_f1", "wer")
 
     def rows(self, settings: MultitaskSettings) -> dict[str, MultitaskSettings]:
         """Returns a run for each alpha."""
-        return {f"alpha {alpha:g}": settings.for_alpha(alpha) for alpha in settings.alphas}
+        return {f"alpha {alpha:g}": replace(settings, alphas=(alpha,)) for alpha in settings.alphas}
 
-    def task(self, row: MultitaskSettings, memory: "Memory") -> "EmotionWithTranscript":
+    def task(self, row: MultitaskSettings, memory: Memory) -> Task:
         """Prepares clips and transcripts."""
         from experiments.encoders import prepare_transcription
 
         return prepare_transcription(row, memory)
 
-    def title(self, settings: MultitaskSettings) -> str:
-        """Names encoder and corpus."""
-        encoder, corpus = settings.tuned.speech_encoder, settings.data.corpus
-        return f"Emotion and transcript at once: {encoder}; {corpus}"
-
-    def published(
-        self, settings: MultitaskSettings, runs: Sequence[RowRun]
-    ) -> "Sequence[RowResult]":
-        """Returns the figures of the paper, an alpha a row."""
-        from conversation_emotion.evaluation.published import find_published
-
-        label_set = runs[0].task.dataset.label_map.label_set
-        return find_published("multitask", corpus=settings.data.corpus, label_set=label_set)
-
-    def notes(self, settings: MultitaskSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+    def notes(self, settings: MultitaskSettings, runs: Runs) -> Iterator[str]:
         """Describes the transcripts, and how many could be known by heart."""
         yield from runs[0].task.describe_transcripts()  # type: ignore[attr-defined]
         best, metric = settings.training.average_best, runs[0].task.select_by
         yield f"{settings.pooling} of the real frames; mean of the {best} best by valid {metric}"
 
-    def finish(self, settings: MultitaskSettings, runs: Sequence[RowRun]) -> None:
-        """Prints some transcripts of the last alpha, from the whole test part."""
+    def show(self, settings: MultitaskSettings, runs: Runs) -> Table:
+        """Shows the table, then some transcripts of the last alpha, from the whole test part."""
         from conversation_emotion.tasks.fine_tuning import sample_transcripts
 
+        table = super().show(settings, runs)
         print(f"transcripts of test, alpha {settings.alphas[-1]:g}:")
         for utterance_id, reference, spelt in sample_transcripts(
             runs[-1].predictions, settings.shown
         ):
             print(f"  {utterance_id}: {reference}\n    decoded: {spelt or '(nothing)'}")
+        return table
 
-    def results(self, settings: MultitaskSettings, runs: Sequence[RowRun]) -> "list[RowResult]":
+    def results(self, settings: MultitaskSettings, runs: Runs) -> Rows:
         """Lays out a row per alpha and the published ones; the majority has no transcript."""
         return [*map(self.result, runs), *self.published(settings, runs)]
 
-    def search_space(
-        self, trial: "optuna.trial.BaseTrial", settings: MultitaskSettings
-    ) -> MultitaskSettings:
+    def search_space(self, trial: Trial, settings: MultitaskSettings) -> MultitaskSettings:
         """Varies alpha, pooling, step size and dropout."""
-        draw = trial.suggest_float
-        return replace(
-            settings,
-            alphas=(draw("alpha", 1e-4, 1.0, log=True),),
-            pooling=trial.suggest_categorical("pooling", ["mean", "sum"]),
-            training=replace(
-                settings.training,
-                learning_rate=draw("learning_rate", 1e-5, 1e-3, log=True),
-                dropout=draw("dropout", 0.0, 0.5),
-            ),
+        alpha = trial.suggest_float("alpha", 1e-4, 1.0, log=True)
+        return propose(
+            trial,
+            replace(settings, alphas=(alpha,)),
+            pooling=["mean", "sum"],
+            learning_rate=Range(1e-5, 1e-3, log=True),
+            dropout=Range(0.0, 0.5),
         )
 
 

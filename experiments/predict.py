@@ -12,6 +12,7 @@ emotion, the probability of each, and why a row has no prediction.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from experiments.commandline import launch
@@ -47,10 +48,7 @@ def run(settings: PredictSettings) -> None:
     summarise(saved.card, predictions, settings.output)
 
 
-def main() -> None:
-    """Runs the command."""
-    launch(run, PredictSettings)
-
+main = partial(launch, run, PredictSettings, "predict")
 
 if __name__ == "__main__":
     main()

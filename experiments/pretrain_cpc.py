@@ -11,7 +11,6 @@ accuracy at each horizon, chance being 1 in 51, keeps curves in mlruns/, and end
 every experiment takes as --speech-encoder. A killed command continues where it was.
 """
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,10 +21,9 @@ from conversation_emotion.settings.pretraining import (
 )
 from experiments.pretraining.experiment import Pretraining
 from experiments.pretraining.settings import CpcSettings
+from experiments.space import Range, Trial, propose
 
 if TYPE_CHECKING:
-    import optuna
-
     from conversation_emotion.pretraining.contract import Objective
 
 
@@ -56,23 +54,16 @@ class PretrainCpc(Pretraining[PretrainCpcSettings]):
 
         return build_cpc(settings.model, settings.training.seed)
 
-    def search_space(
-        self, trial: "optuna.trial.BaseTrial", settings: PretrainCpcSettings
-    ) -> PretrainCpcSettings:
+    def search_space(self, trial: Trial, settings: PretrainCpcSettings) -> PretrainCpcSettings:
         """Varies negatives, temperature and step size."""
-        return dataclasses.replace(
+        return propose(
+            trial,
             settings,
-            model=dataclasses.replace(
-                settings.model,
-                negatives=trial.suggest_categorical("negatives", [20, 50, 100]),
-                negatives_from=trial.suggest_categorical("negatives_from", ["same", "other"]),
-                temperature=trial.suggest_float("temperature", 0.1, 2.0, log=True),
-            ),
-            training=dataclasses.replace(
-                settings.training,
-                learning_rate=trial.suggest_float("learning_rate", 5e-5, 5e-3, log=True),
-                weight_decay=trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
-            ),
+            negatives=[20, 50, 100],
+            negatives_from=["same", "other"],
+            temperature=Range(0.1, 2.0, log=True),
+            learning_rate=Range(5e-5, 5e-3, log=True),
+            weight_decay=Range(1e-6, 1e-1, log=True),
         )
 
 

@@ -11,17 +11,15 @@ with a folder that every experiment takes as --speech-encoder. A killed command 
 was.
 """
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.pretraining import PretrainingSettings
 from experiments.pretraining.experiment import Pretraining
 from experiments.pretraining.settings import Emotion2vecSettings
+from experiments.space import Range, Trial, propose
 
 if TYPE_CHECKING:
-    import optuna
-
     from conversation_emotion.pretraining.contract import Objective
 
 
@@ -45,25 +43,20 @@ class PretrainEmotion2vec(Pretraining[PretrainEmotion2vecSettings]):
         return build_emotion2vec(settings.model, settings.training.seed)
 
     def search_space(
-        self, trial: "optuna.trial.BaseTrial", settings: PretrainEmotion2vecSettings
+        self, trial: Trial, settings: PretrainEmotion2vecSettings
     ) -> PretrainEmotion2vecSettings:
         """Varies masks, loss weights, dropout, the teacher's start and the step size."""
-        return dataclasses.replace(
+        return propose(
+            trial,
             settings,
-            model=dataclasses.replace(
-                settings.model,
-                mask_share=trial.suggest_float("mask_share", 0.3, 0.8),
-                mask_length=trial.suggest_int("mask_length", 2, 10),
-                utterance_weight=trial.suggest_float("utterance_weight", 0.0, 10.0),
-                anchor_weight=trial.suggest_float("anchor_weight", 0.0, 1.0),
-                dropout=trial.suggest_float("dropout", 0.0, 0.3),
-                tau_start=trial.suggest_categorical("tau_start", [0.99, 0.999, 0.9997]),
-            ),
-            training=dataclasses.replace(
-                settings.training,
-                learning_rate=trial.suggest_float("learning_rate", 1e-5, 2e-3, log=True),
-                weight_decay=trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
-            ),
+            mask_share=Range(0.3, 0.8),
+            mask_length=Range(2, 10),
+            utterance_weight=Range(0.0, 10.0),
+            anchor_weight=Range(0.0, 1.0),
+            dropout=Range(0.0, 0.3),
+            tau_start=[0.99, 0.999, 0.9997],
+            learning_rate=Range(1e-5, 2e-3, log=True),
+            weight_decay=Range(1e-6, 1e-1, log=True),
         )
 
 

@@ -12,19 +12,13 @@ context, by the dialogue model of experiments.epc; --regression predicts the num
 instead. The defaults need no download. Prints one row per modality and encoder, and writes mlruns/.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
+from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.sentiment import SentimentSettings
-from experiments.experiment import CLASSIFICATION, Experiment, RowRun
-
-if TYPE_CHECKING:
-    import optuna
-
-    from conversation_emotion.evaluation.results import ResultsTable, RowResult
-    from conversation_emotion.tasks.task import Task
-    from conversation_emotion.tracker import Memory
+from conversation_emotion.tracker import Memory
+from experiments.experiment import CLASSIFICATION, Experiment, Rows, Runs, Table, Task
+from experiments.space import OPTIMIZER, Range, Trial, propose
 
 
 class Sentiment(Experiment[SentimentSettings]):
@@ -32,19 +26,26 @@ class Sentiment(Experiment[SentimentSettings]):
 
     name = "sentiment"
     settings = SentimentSettings
+    published_by = ("corpus",)
     baselines = {"last_emotion": "same sentiment as the last turn (given its gold label)"}  # noqa: RUF012
 
     def rows(self, settings: SentimentSettings) -> dict[str, SentimentSettings]:
         """Returns a run for each modality, and for each encoder of it."""
-        return settings.rows()
+        rows, features = {}, settings.features
+        for modality in features.modality:
+            for encoder in features.speech_encoder[: 1 if modality == "text" else None]:
+                encoders = {"speech": encoder, "text": features.text_encoder}
+                name = f"{modality}: " + ", ".join(encoders[part] for part in modality.split("+"))
+                rows[name] = change(settings, modality=(modality,), speech_encoder=(encoder,))
+        return rows
 
-    def task(self, row: SentimentSettings, memory: "Memory") -> "Task":
+    def task(self, row: SentimentSettings, memory: Memory) -> Task:
         """Prepares polarity or strength, with context or without."""
         from conversation_emotion.tasks.sentiment import prepare_sentiment
 
         return prepare_sentiment(row, memory)
 
-    def run(self, settings: SentimentSettings) -> "ResultsTable":
+    def run(self, settings: SentimentSettings) -> Table:
         """Trains and scores every row; the columns are those of classes or of numbers."""
         self.columns = ("pearson", "mae", "ccc") if settings.regression else CLASSIFICATION
         return super().run(settings)
@@ -55,17 +56,12 @@ class Sentiment(Experiment[SentimentSettings]):
         context = f"{settings.history} turns of context" if settings.history else "no context"
         return f"Sentiment, {target}: {settings.data.corpus}, {context}"
 
-    def published(
-        self, settings: SentimentSettings, runs: Sequence[RowRun]
-    ) -> "Sequence[RowResult]":
+    def published(self, settings: SentimentSettings, runs: Runs) -> Rows:
         """Returns the figures of two classes."""
-        from conversation_emotion.evaluation.published import find_published
+        has_two = not settings.regression and settings.data.labels != "all"
+        return super().published(settings, runs) if has_two else []
 
-        if settings.regression or settings.data.labels == "all":
-            return []
-        return find_published("sentiment", corpus=settings.data.corpus)
-
-    def notes(self, settings: SentimentSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+    def notes(self, settings: SentimentSettings, runs: Runs) -> Iterator[str]:
         """Describes layers and pooling."""
         features = settings.features
         yield (
@@ -73,20 +69,15 @@ class Sentiment(Experiment[SentimentSettings]):
             f"{features.text_layers}; mean of the frames"
         )
 
-    def search_space(
-        self, trial: "optuna.trial.BaseTrial", settings: SentimentSettings
-    ) -> SentimentSettings:
+    def search_space(self, trial: Trial, settings: SentimentSettings) -> SentimentSettings:
         """Varies row, head size, dropout and the optimizer."""
-        from conversation_emotion.settings.space import propose_training
-
-        rows = settings.rows()
-        if len(rows) > 1:
-            settings = rows[trial.suggest_categorical("row", list(rows))]
-        return replace(
-            settings,
-            hidden_size=trial.suggest_categorical("hidden_size", [64, 128, 256]),
-            dropout=trial.suggest_float("dropout", 0.0, 0.7),
-            training=propose_training(trial, settings.training, most_decay=0.9),
+        return propose(
+            trial,
+            self.propose_row(trial, settings, "row"),
+            hidden_size=[64, 128, 256],
+            dropout=Range(0.0, 0.7),
+            **OPTIMIZER,
+            weight_decay=Range(1e-4, 0.9, log=True),
         )
 
 

@@ -14,20 +14,15 @@ the 535 utterances of EmoDB take about a minute on two cores. Prints one row per
 mlruns/, one parent run per encoder.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.protocols import PROTOCOLS, remarks, resolve
 from conversation_emotion.settings.recognition import SERSettings
-from experiments.experiment import Experiment, RowRun
-
-if TYPE_CHECKING:
-    import optuna
-
-    from conversation_emotion.evaluation.results import RowResult
-    from conversation_emotion.tasks.emotion import UtteranceEmotion
-    from conversation_emotion.tracker import Memory
+from conversation_emotion.tracker import Memory
+from experiments.experiment import Experiment, Runs, Task
+from experiments.space import OPTIMIZER, Range, Trial, propose, propose_features
 
 
 class SER(Experiment[SERSettings]):
@@ -35,12 +30,16 @@ class SER(Experiment[SERSettings]):
 
     name = "ser"
     settings = SERSettings
+    published_by = ("corpus", "label_set")
 
     def rows(self, settings: SERSettings) -> dict[str, SERSettings]:
         """Returns a run for each encoder."""
-        return {name: settings.for_encoder(name) for name in settings.features.speech_encoder}
+        return {
+            name: change(settings, speech_encoder=(name,))
+            for name in settings.features.speech_encoder
+        }
 
-    def task(self, row: SERSettings, memory: "Memory") -> "UtteranceEmotion":
+    def task(self, row: SERSettings, memory: Memory) -> Task:
         """Extracts the features of an encoder for every labelled utterance."""
         from conversation_emotion.tasks.prepare import prepare_recognition
 
@@ -53,14 +52,7 @@ class SER(Experiment[SERSettings]):
             f"encoders; {settings.data.corpus}"
         )
 
-    def published(self, settings: SERSettings, runs: Sequence[RowRun]) -> "Sequence[RowResult]":
-        """Returns the figures of other encoders on the corpus."""
-        from conversation_emotion.evaluation.published import find_published
-
-        label_set = runs[0].task.dataset.label_map.label_set
-        return find_published("ser", corpus=settings.data.corpus, label_set=label_set)
-
-    def notes(self, settings: SERSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+    def notes(self, settings: SERSettings, runs: Runs) -> Iterator[str]:
         """Describes head and pooling, the protocol's faults, and encoders that saw the corpus."""
         from conversation_emotion.evaluation.published import describe_pretraining
 
@@ -72,26 +64,23 @@ class SER(Experiment[SERSettings]):
         yield from remarks(resolved.protocol)
         yield from describe_pretraining(features.speech_encoder, [settings.data.corpus])
 
-    def search_space(self, trial: "optuna.trial.BaseTrial", settings: SERSettings) -> SERSettings:
+    def search_space(self, trial: Trial, settings: SERSettings) -> SERSettings:
         """Varies encoder, layers, pooling, head size, dropout and the optimizer."""
-        from conversation_emotion.settings.space import propose_features, propose_training
-
         if settings.protocol in PROTOCOLS:
             raise ValueError(
                 f"--protocol {settings.protocol} fixes what a sweep varies; name a --split"
             )
-        encoders, draw = settings.features.speech_encoder, trial.suggest_float
-        if len(encoders) > 1:
-            settings = settings.for_encoder(trial.suggest_categorical("speech_encoder", encoders))
+        settings = self.propose_row(trial, settings, "speech_encoder")
         if settings.model.head == "lda":
             pooled = replace(settings.features, speech_pooling="mean", aggregator="mean")
             return replace(settings, features=propose_features(trial, pooled))
-        sizes = trial.suggest_categorical("hidden_size", [64, 128, 256])
-        return replace(
-            settings,
-            features=propose_features(trial, settings.features),
-            model=replace(settings.model, hidden_size=sizes, dropout=draw("dropout", 0.0, 0.6)),
-            training=propose_training(trial, settings.training, most_decay=0.5),
+        settings = propose(trial, settings, hidden_size=[64, 128, 256])
+        return propose(
+            trial,
+            replace(settings, features=propose_features(trial, settings.features)),
+            dropout=Range(0.0, 0.6),
+            **OPTIMIZER,
+            weight_decay=Range(1e-4, 0.5, log=True),
         )
 
 

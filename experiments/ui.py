@@ -9,6 +9,7 @@ ends it.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from experiments.commandline import launch
 
@@ -42,10 +43,7 @@ def run(settings: UISettings) -> None:
         raise OSError(f"MLflow's server ended by itself, with status {status}")
 
 
-def main() -> None:
-    """Runs the command."""
-    launch(run, UISettings)
-
+main = partial(launch, run, UISettings, "ui")
 
 if __name__ == "__main__":
     main()

@@ -13,17 +13,13 @@ or of each emotion. Writes a PNG and a page (HTML) whose points play their clip:
 recordings, so the corpus' licence decides who may have it. EmoDB takes two minutes on two cores.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.probes import VisualiseSettings
-from experiments.experiment import Experiment, Job, RowRun
-
-if TYPE_CHECKING:
-    from conversation_emotion.evaluation.results import ResultsTable
-    from conversation_emotion.tasks.emotion import UtteranceEmotion
-    from conversation_emotion.tracker import Memory
+from conversation_emotion.tracker import Memory
+from experiments.experiment import Experiment, Job, RowRun, Runs, Table, Task
 
 
 class Visualise(Experiment[VisualiseSettings]):
@@ -31,6 +27,7 @@ class Visualise(Experiment[VisualiseSettings]):
 
     name = "visualise"
     settings = VisualiseSettings
+    heading = "How the first linear layer separates held-out utterances; {settings.data.corpus}"
     columns = (
         "uar",
         *("silhouette_arousal", "compactness_arousal"),
@@ -39,9 +36,10 @@ class Visualise(Experiment[VisualiseSettings]):
 
     def rows(self, settings: VisualiseSettings) -> dict[str, VisualiseSettings]:
         """Returns a run for each encoder."""
-        return {name: settings.for_encoder(name) for name in settings.stage.speech_encoder}
+        names = settings.stage.speech_encoder
+        return {name: change(settings, speech_encoder=(name,), output=None) for name in names}
 
-    def task(self, row: VisualiseSettings, memory: "Memory") -> "UtteranceEmotion":
+    def task(self, row: VisualiseSettings, memory: Memory) -> Task:
         """Extracts the features of an encoder, and checks that the fold exists."""
         from conversation_emotion.evaluation.separation import check_umap
         from conversation_emotion.tasks.prepare import prepare_recognition
@@ -51,7 +49,7 @@ class Visualise(Experiment[VisualiseSettings]):
         task.dataset.split.fold(row.picture.fold)
         return task
 
-    def train(self, job: Job, before: Sequence[RowRun]) -> RowRun:
+    def train(self, job: Job, before: Runs) -> RowRun:
         """Trains every fold's probe to the stage, and measures all."""
         from conversation_emotion.figures.representation import summarise_measures
         from conversation_emotion.training.representation import represent
@@ -62,20 +60,16 @@ class Visualise(Experiment[VisualiseSettings]):
         measures = summarise_measures(found.measure(), n)
         job.run.log_metrics({f"test/{name}": one.score for name, one in measures.items()})
         job.task.representation = found
-        return RowRun(*job, predictions, {"model": measures})
+        return RowRun(**vars(job), predictions=predictions, scores={"model": measures})
 
-    def title(self, settings: VisualiseSettings) -> str:
-        """Names the corpus."""
-        return f"How the first linear layer separates held-out utterances; {settings.data.corpus}"
-
-    def protocol(self, settings: VisualiseSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+    def protocol(self, settings: VisualiseSettings, runs: Runs) -> Iterator[str]:
         """Describes the spread over trainings, which is no interval of confidence."""
         from conversation_emotion.training.report import describe_protocol
 
         n = runs[0].scores["model"]["uar"].n
         yield from describe_protocol(runs[0].task, n, bounds="lowest, highest")
 
-    def notes(self, settings: VisualiseSettings, runs: Sequence[RowRun]) -> Iterator[str]:
+    def notes(self, settings: VisualiseSettings, runs: Runs) -> Iterator[str]:
         """Describes the stage, the fold of the picture, the measures and the arousal."""
         from conversation_emotion.evaluation.published import describe_pretraining
         from conversation_emotion.figures.representation import MEASURES
@@ -89,7 +83,7 @@ class Visualise(Experiment[VisualiseSettings]):
         yield f"arousal: {by_what}"
         yield from describe_pretraining(settings.stage.speech_encoder, [settings.data.corpus])
 
-    def show(self, settings: VisualiseSettings, runs: Sequence[RowRun]) -> "ResultsTable":
+    def show(self, settings: VisualiseSettings, runs: Runs) -> Table:
         """Shows the table, and draws one fold."""
         from conversation_emotion.figures import representation as drawing
 

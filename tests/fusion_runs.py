@@ -10,7 +10,7 @@ from conversation_emotion.evaluation.metrics import count_confusions, unweighted
 from conversation_emotion.figures.confusions import draw_confusions
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.models import Fusion
-from conversation_emotion.settings.prediction import EPCSettings
+from conversation_emotion.settings.recognition import EPCSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.tracker import Memory
 from conversation_emotion.training.cross_validation import cross_validate

@@ -188,12 +188,9 @@ class CorpusSettings:
 def parse_places(
     flag: str, places: Sequence[str], known: Collection[str] | None = None
 ) -> dict[str, Path]:
-    """Reads NAME=PATH pairs, such as --roots emodb=EmoDB ravdess=RAVDESS.
+    """Reads NAME=PATH pairs of a flag, such as --roots emodb=EmoDB ravdess=RAVDESS.
 
-    Args:
-        flag: The flag they were given with, for the error.
-        places: The pairs.
-        known: Corpora that may be named; all that there are if None.
+    Those of ``known`` corpora may be named, of all that there are if None.
 
     Raises:
         ValueError: A pair is none, or names no known corpus, or one is named twice.

@@ -1,6 +1,5 @@
 """Settings of dimensional emotion: encoders, recogniser, loss, and CPC's pre-training in a fold."""
 
-import dataclasses
 from dataclasses import dataclass, field
 
 from conversation_emotion.settings.corpus import CorpusSettings
@@ -10,7 +9,7 @@ from conversation_emotion.settings.features import (
     StorageSettings,
     check_encoders,
 )
-from conversation_emotion.settings.flags import check_at_least, check_share
+from conversation_emotion.settings.flags import check_at_least, check_share, pick
 from conversation_emotion.settings.training import FitSettings
 
 END_TO_END, MINI_CPC = "end-to-end", "mini-cpc"
@@ -45,13 +44,13 @@ class RatingSettings(StorageSettings):
 
     def features_of(self, name: str) -> FeatureSettings:
         """Returns the features of one of the encoders; an encoder that is trained gets samples."""
-        return FeatureSettings(
+        return pick(
+            FeatureSettings,
+            self,
             modality="speech",
             speech_encoder="samples" if name == END_TO_END else name,
-            speech_layers=self.speech_layers,
             speech_pooling="frames",
             layer_mixture="sum",
-            half_precision=self.half_precision,
         )
 
 
@@ -99,9 +98,3 @@ class DimensionalSettings:
             raise ValueError(
                 "--mini-... settings have an effect with --speech-encoder mini-cpc alone"
             )
-
-    def for_encoder(self, name: str) -> "DimensionalSettings":
-        """Returns the settings of the run of one of the encoders."""
-        features = dataclasses.replace(self.features, speech_encoder=(name,))
-        mini = self.mini if name == MINI_CPC else MiniSettings()
-        return dataclasses.replace(self, features=features, mini=mini)

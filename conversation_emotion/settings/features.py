@@ -7,7 +7,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from conversation_emotion.settings.flags import check_at_least, check_unique, flag_of
+from conversation_emotion.settings.flags import (
+    check_at_least,
+    check_unique,
+    flag_of,
+    pick,
+    refuse_given,
+)
 
 ONE_LAYER = ("fbank", "mfcc", "egemaps")
 """Speech encoders without layers to choose from."""
@@ -31,11 +37,7 @@ def split_encoder(name: str) -> tuple[str, ...]:
 
 
 def check_encoders(names: tuple[str, ...], *, concatenated: bool = True) -> None:
-    """Checks the encoders to compare.
-
-    Args:
-        names: Values of --speech-encoder.
-        concatenated: Whether the experiment can concatenate several.
+    """Checks the values of --speech-encoder, which may be ``concatenated`` ones or not.
 
     Raises:
         ValueError: There is none, one is named twice, or there are several where one is needed.
@@ -82,6 +84,9 @@ class StorageSettings:
 class PoolingSettings(StorageSettings):
     """How the features of an utterance become one vector."""
 
+    speech_layers: Layers = "last"
+    """Layer to use: the last, the mean of the last four, a number, or all of them."""
+
     speech_components: int | None = None
     """Principal components of the speech features, of all layers together, fitted on train; none
     keeps all features."""
@@ -120,9 +125,6 @@ class FeatureSettings(PoolingSettings):
     emotion2vec or CPC: hub id or folder; untrained:NAME for random weights; A+B joins
     two."""
 
-    speech_layers: Layers = "last"
-    """Layer to use: the last, the mean of the last four, a number, or all of them."""
-
     speech_pooling: Pooling = "statistics"
     """Frames pooled before training to their mean, or mean and deviation; or all of them kept."""
 
@@ -147,18 +149,10 @@ class FeatureSettings(PoolingSettings):
         return tuple(self.modality.split("+"))
 
     def refuse_unused(self) -> None:
-        """Refuses the settings of a modality that is not part of the input.
-
-        Raises:
-            ValueError: One of them was given.
-        """
-        absent = {"speech", "text"} - set(self.modalities())
-        for setting in fields(self):
-            modality = setting.name.partition("_")[0]
-            if modality in absent and getattr(self, setting.name) != setting.default:
-                raise ValueError(
-                    f"{flag_of(setting.name)} has no effect with --modality {self.modality}"
-                )
+        """Raises a `ValueError` where a setting of a modality that is no input was given."""
+        absent = tuple({"speech_", "text_"} - {f"{name}_" for name in self.modalities()})
+        names = [setting.name for setting in fields(self) if setting.name.startswith(absent)]
+        refuse_given(self, f"has no effect with --modality {self.modality}", *names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,9 +163,6 @@ class EncoderSettings(PoolingSettings):
     """Encoders to compare: fbank, mfcc, egemaps, or checkpoints of wav2vec 2.0, HuBERT, WavLM,
     data2vec, Whisper, emotion2vec or CPC, by hub id or folder; untrained:NAME for random
     weights; A+B concatenates two."""
-
-    speech_layers: Layers = "last"
-    """Layer to use: the last, the mean of the last four, a number, or all of them."""
 
     speech_pooling: Literal["auto", "mean", "statistics", "frames"] = "auto"
     """Frames pooled before training to their mean, or mean and deviation; or all of them kept. auto
@@ -185,24 +176,9 @@ class EncoderSettings(PoolingSettings):
         super().__post_init__()
 
     def for_encoder(self, name: str, *, needs_frames: bool = False) -> FeatureSettings:
-        """Returns the feature settings of one of the encoders.
-
-        Args:
-            name: The encoder.
-            needs_frames: Whether the head reads frames, whatever the aggregator.
-        """
+        """Returns the features of one of the encoders; a head may need frames in any case."""
         pooling = self.speech_pooling
         if pooling == "auto":
             pooling = "frames" if needs_frames or self.aggregator != "mean" else "mean"
-        return FeatureSettings(
-            modality="speech",
-            speech_encoder=name,
-            speech_layers=self.speech_layers,
-            speech_pooling=pooling,
-            speech_components=self.speech_components,
-            layer_mixture=self.layer_mixture,
-            aggregator=self.aggregator,
-            aggregator_size=self.aggregator_size,
-            standardise=self.standardise,
-            half_precision=self.half_precision,
-        )
+        own = {"modality": "speech", "speech_encoder": name, "speech_pooling": pooling}
+        return pick(FeatureSettings, self, **own)

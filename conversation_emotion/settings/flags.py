@@ -2,7 +2,9 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+Settings = TypeVar("Settings")
 
 
 def flatten(settings: object) -> dict[str, Any]:
@@ -12,6 +14,22 @@ def flatten(settings: object) -> dict[str, Any]:
         value = getattr(settings, field.name)
         flat.update(flatten(value) if dataclasses.is_dataclass(value) else {field.name: value})
     return flat
+
+
+def change(settings: Settings, **values: object) -> Settings:
+    """Returns settings with other values of some flags, in whichever group of fields they are."""
+    for group, inner in vars(settings).items():
+        if dataclasses.is_dataclass(inner):
+            own = {name: values.pop(name) for name in flatten(inner) if name in values}
+            values |= {group: change(inner, **own)} if own else {}
+    return dataclasses.replace(settings, **values)  # type: ignore[type-var]
+
+
+def pick(kind: type[Settings], settings: object, **others: object) -> Settings:
+    """Makes settings of a kind: the fields that others have as well as these have them."""
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    shared = {name: getattr(settings, name) for name in names if hasattr(settings, name)}
+    return kind(**{**shared, **others})
 
 
 def format_setting(value: object) -> str:
@@ -48,6 +66,13 @@ def check_share(
         is_open = (number == 0 and within[0] == "(") or (number == 1 and within[-1] == ")")
         if not 0 <= number <= 1 or is_open:
             raise ValueError(f"{flag_of(name)} must lie in {within}, got {number}")
+
+
+def refuse_given(settings: object, why: str, *names: str) -> None:
+    """Raises a `ValueError` that names the flag of the first setting that is not as by default."""
+    for name in names:
+        if getattr(settings, name) != getattr(type(settings), name):
+            raise ValueError(f"{flag_of(name)} {why}")
 
 
 def check_unique(flag: str, values: Sequence[object]) -> None:

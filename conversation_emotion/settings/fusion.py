@@ -1,7 +1,6 @@
 """Settings of the fusion table, and its rows: those of Morais et al. (2022), then ours."""
 
-import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from conversation_emotion.settings.corpus import CorpusSettings
@@ -12,7 +11,7 @@ from conversation_emotion.settings.features import (
     check_aggregator,
     check_encoders,
 )
-from conversation_emotion.settings.flags import check_share
+from conversation_emotion.settings.flags import change, check_share, refuse_given
 from conversation_emotion.settings.models import Fusion
 from conversation_emotion.settings.training import TrainingSettings
 
@@ -132,11 +131,9 @@ class FusionSettings(StorageSettings):
         check_aggregator("ecapa", self.aggregator_size)
         check_share(self, "dropout", "text_dropout")
         used = {flag for number in read_rows(self.rows) for flag in ROWS[number].encoders}
-        for name in _ENCODERS - used:
-            if getattr(self, name) != getattr(FusionSettings, name):
-                raise ValueError(f"--{name} is the encoder of none of the --rows {self.rows}")
-        if self.text_dropout != FusionSettings.text_dropout and "bert" not in used:
-            raise ValueError(f"--text-dropout needs a row with BERT, not {self.rows}")
+        refuse_given(self, f"is the encoder of none of the --rows {self.rows}", *_ENCODERS - used)
+        if "bert" not in used:
+            refuse_given(self, f"needs a row with BERT, not {self.rows}", "text_dropout")
 
     def for_row(self, number: int) -> "FusionSettings":
         """Returns the settings of the run of one row."""
@@ -145,26 +142,15 @@ class FusionSettings(StorageSettings):
         unused = _ENCODERS - {*row.encoders}
         unused |= {"text_dropout"} if "bert" not in row.encoders else set()
         defaults = {name: getattr(FusionSettings, name) for name in unused}
-        training = dataclasses.replace(self.training, average_best=best)
-        return dataclasses.replace(self, rows=str(number), training=training, **defaults)
+        return change(self, rows=str(number), average_best=best, **defaults)
 
     def features_of(self, flag: str) -> FeatureSettings:
         """Returns the features of the encoder that a row names."""
-        name = getattr(self, flag)
-        if flag == "bert":
-            return FeatureSettings(
-                modality="text",
-                text_encoder=name,
-                text_layers="last",
-                text_pooling="frames",
-                layer_mixture="sum",
-                half_precision=self.half_precision,
-            )
-        return FeatureSettings(
-            modality="speech",
-            speech_encoder=name,
-            speech_layers="all" if flag == "emotion2vec" else "last",
-            speech_pooling="frames",
-            layer_mixture="sum",
-            half_precision=self.half_precision,
-        )
+        modality = "text" if flag == "bert" else "speech"
+        own = {
+            f"{modality}_encoder": getattr(self, flag),
+            f"{modality}_layers": "all" if flag == "emotion2vec" else "last",
+            f"{modality}_pooling": "frames",
+        }
+        common = FeatureSettings(layer_mixture="sum", half_precision=self.half_precision)
+        return replace(common, modality=modality, **own)

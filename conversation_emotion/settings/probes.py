@@ -1,10 +1,9 @@
 """Settings of the experiments that probe frozen encoders on several corpora."""
 
-import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 from conversation_emotion.settings.corpus import (
     CorpusName,
@@ -18,7 +17,13 @@ from conversation_emotion.settings.features import (
     StorageSettings,
     check_encoders,
 )
-from conversation_emotion.settings.flags import check_at_least, check_unique
+from conversation_emotion.settings.flags import (
+    change,
+    check_at_least,
+    check_share,
+    check_unique,
+    pick,
+)
 from conversation_emotion.settings.models import LinearModelSettings, UtteranceModelSettings
 from conversation_emotion.settings.recognition import SERSettings, probe_training
 from conversation_emotion.settings.training import TrainingSettings
@@ -49,15 +54,9 @@ class ProbeSettings(LinearModelSettings):
     strict: bool = False
     """Stop at a clip that is missing or broken, instead of naming it and masking its speech."""
 
-    def for_encoder(self, name: str) -> Self:
-        """Returns the settings of the rows of one of the encoders."""
-        features = dataclasses.replace(self.features, speech_encoder=(name,))
-        return dataclasses.replace(self, features=features)
-
     def probe(self, data: CorpusSettings) -> SERSettings:
         """Returns the same probe as `experiments.ser` takes it, on one corpus."""
-        model = UtteranceModelSettings(hidden_size=self.hidden_size, dropout=self.dropout)
-        return SERSettings(data=data, features=self.features, model=model, training=self.training)
+        return pick(SERSettings, self, data=data, model=pick(UtteranceModelSettings, self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +74,6 @@ class LanguagesSettings(ProbeSettings):
                 f"--roots names the folders of the corpora; --table {self.table} has "
                 f"{', '.join(TABLES[self.table])}"
             )
-
-    def for_corpus(self, name: CorpusName) -> Self:
-        """Returns the settings of the rows of one of the corpora."""
-        places = [place for place in self.roots if place.startswith(f"{name}=")]
-        return dataclasses.replace(self, roots=tuple(places))
 
     def row(self) -> SERSettings:
         """Returns the probe of settings that name one corpus."""
@@ -142,12 +136,14 @@ class CrossCorpusSettings(ProbeSettings):
             for train in [self.train] if self.train else [(name,) for name in names]:
                 test = tuple(name for name in self.test or names if name not in train)
                 if test:
-                    yield dataclasses.replace(self.for_encoder(encoder), train=train, test=test)
+                    yield change(self, speech_encoder=(encoder,), train=train, test=test)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerSettings(StorageSettings):
-    """Which layers of which encoders, and of which corpora."""
+class LayersSettings(StorageSettings):
+    """Settings of one comparison of layers."""
+
+    data: CorpusSettings = field(default_factory=CorpusSettings)
 
     speech_encoder: tuple[str, ...] = ("emotion2vec-mini", "fbank", "mfcc")
     """Encoders to look into, named as in experiments.ser."""
@@ -161,22 +157,6 @@ class LayerSettings(StorageSettings):
     output: Path | None = None
     """Folder for table and pictures; without it, mlruns/layers/ and the names of the corpora."""
 
-    def __post_init__(self) -> None:
-        check_encoders(self.speech_encoder, concatenated=False)
-        for name in self.layers:
-            if name not in ("sum", "last-4") and not name.isdecimal():
-                raise ValueError(f"--layers takes numbers, sum and last-4, got {name!r}")
-        parse_places("--also", self.also)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayersSettings:
-    """Settings of one comparison of layers."""
-
-    data: CorpusSettings = field(default_factory=CorpusSettings)
-
-    layers: LayerSettings = field(default_factory=LayerSettings)
-
     training: TrainingSettings = field(default_factory=probe_training)
 
     hidden_size: int = 256
@@ -184,35 +164,28 @@ class LayersSettings:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "hidden_size")
+        check_encoders(self.speech_encoder, concatenated=False)
+        for name in self.layers:
+            if name not in ("sum", "last-4") and not name.isdecimal():
+                raise ValueError(f"--layers takes numbers, sum and last-4, got {name!r}")
+        parse_places("--also", self.also)
 
     @property
     def encoder(self) -> str:
         """The first encoder, of a run the only one."""
-        return self.layers.speech_encoder[0]
+        return self.speech_encoder[0]
 
     def rows(self) -> Iterator["LayersSettings"]:
         """Yields the settings of each run: one corpus, one encoder; --also has the defaults."""
-        also = parse_places("--also", self.layers.also)
+        also = parse_places("--also", self.also)
         for data in (self.data, *(CorpusSettings(corpus=n, root=also[n]) for n in also)):
-            for encoder in self.layers.speech_encoder:
-                layers = dataclasses.replace(
-                    self.layers, speech_encoder=(encoder,), also=(), output=None
-                )
-                yield dataclasses.replace(self, data=data, layers=layers)
+            for encoder in self.speech_encoder:
+                yield replace(self, data=data, speech_encoder=(encoder,), also=(), output=None)
 
     def probe(self) -> SERSettings:
         """Returns the linear probe, which sums layers where it gets several."""
-        layers = self.layers
-        return SERSettings(
-            data=self.data,
-            features=EncoderSettings(
-                speech_encoder=layers.speech_encoder,
-                speech_layers="all",
-                half_precision=layers.half_precision,
-            ),
-            training=self.training,
-            model=UtteranceModelSettings(hidden_size=self.hidden_size),
-        )
+        features = pick(EncoderSettings, self, speech_layers="all")
+        return pick(SERSettings, self, features=features, model=pick(UtteranceModelSettings, self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,9 +214,10 @@ class StageSettings(StorageSettings):
     """How many times each fold is trained for the table; the picture is of seed 0."""
 
     def __post_init__(self) -> None:
-        EncoderSettings(speech_encoder=self.speech_encoder)
+        check_encoders(self.speech_encoder)
         check_at_least(self, 1, "epochs", "hidden_size", "seeds")
-        TrainingSettings(learning_rate=self.learning_rate, weight_decay=self.weight_decay)
+        check_share(self, "learning_rate", within="(0, 1)")
+        check_share(self, "weight_decay")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,12 +251,6 @@ class VisualiseSettings:
 
     picture: PictureSettings = field(default_factory=PictureSettings)
 
-    def for_encoder(self, encoder: str) -> "VisualiseSettings":
-        """Returns the settings of the run of one encoder."""
-        stage = dataclasses.replace(self.stage, speech_encoder=(encoder,))
-        picture = dataclasses.replace(self.picture, output=None)
-        return dataclasses.replace(self, stage=stage, picture=picture)
-
     @property
     def auto_split(self) -> SplitName | None:
         """The split where --split is auto and that of the corpus shows too few utterances.
@@ -300,20 +268,10 @@ class VisualiseSettings:
         """Returns the linear probe: all epochs, the last weights, the protocol of a picture."""
         stage, data = self.stage, self.data
         if data.split == "auto":
-            data = dataclasses.replace(data, split=self.auto_split or "auto")
+            data = replace(data, split=self.auto_split or "auto")
         return SERSettings(
             data=data,
-            features=EncoderSettings(
-                speech_encoder=stage.speech_encoder,
-                speech_layers=stage.speech_layers,
-                half_precision=stage.half_precision,
-            ),
-            training=TrainingSettings(
-                epochs=stage.epochs,
-                learning_rate=stage.learning_rate,
-                weight_decay=stage.weight_decay,
-                seeds=stage.seeds,
-                average_best=0,
-            ),
-            model=UtteranceModelSettings(hidden_size=stage.hidden_size),
+            features=pick(EncoderSettings, stage),
+            training=pick(TrainingSettings, stage, average_best=0),
+            model=pick(UtteranceModelSettings, stage),
         )

@@ -1,9 +1,8 @@
 """Published protocols of utterance emotion by name: what each fixes, and what is wrong with it."""
 
-import dataclasses
 from typing import Any, NamedTuple, TypeVar
 
-from conversation_emotion.settings.flags import flag_of
+from conversation_emotion.settings.flags import change, flag_of, flatten
 
 Settings = TypeVar("Settings")
 
@@ -12,7 +11,7 @@ class PublishedProtocol(NamedTuple):
     """What a published protocol fixes.
 
     Attributes:
-        settings: Values by the path of the field, ``group.field``.
+        settings: Values by flag.
         remarks: What a reader of its figures has to know.
     """
 
@@ -21,33 +20,31 @@ class PublishedProtocol(NamedTuple):
 
 
 _LINEAR_PROBE = {
-    "features.standardise": "none", "features.layer_mixture": "sum",
-    "features.aggregator": "mean", "model.dropout": 0.0, "training.weight_decay": 0.0,
-    "training.class_weights": "none", "training.select_by": "wa", "training.average_best": 1,
+    "standardise": "none", "layer_mixture": "sum", "aggregator": "mean", "dropout": 0.0,
+    "weight_decay": 0.0, "class_weights": "none", "select_by": "wa", "average_best": 1,
 }  # fmt: skip
 
 _EMOTION2VEC = {
-    **_LINEAR_PROBE, "data.labels": "4-class", "features.speech_layers": "last",
-    "model.head": "emotion2vec", "model.hidden_size": 256, "training.optimizer": "rmsprop",
-    "training.schedule": "cyclic", "training.learning_rate": 5e-4, "training.batch_size": 128,
-    "training.epochs": 100, "training.patience": 100,
+    **_LINEAR_PROBE, "labels": "4-class", "speech_layers": "last", "head": "emotion2vec",
+    "hidden_size": 256, "optimizer": "rmsprop", "schedule": "cyclic", "learning_rate": 5e-4,
+    "batch_size": 128, "epochs": 100, "patience": 100,
 }  # fmt: skip
 
 PROTOCOLS: dict[str, PublishedProtocol] = {
     "superb": PublishedProtocol(
         {
             **_LINEAR_PROBE,
-            "data.split": "superb",
-            "data.labels": "4-class",
-            "features.speech_layers": "all",
-            "model.head": "superb",
-            "model.hidden_size": 256,
-            "training.optimizer": "adam",
-            "training.learning_rate": 1e-4,
-            "training.batch_size": 32,
-            "training.updates": 30_000,
-            "training.evaluate_every": 1_000,
-            "training.patience": 30,
+            "split": "superb",
+            "labels": "4-class",
+            "speech_layers": "all",
+            "head": "superb",
+            "hidden_size": 256,
+            "optimizer": "adam",
+            "learning_rate": 1e-4,
+            "batch_size": 32,
+            "updates": 30_000,
+            "evaluate_every": 1_000,
+            "patience": 30,
         },
         (
             "valid is drawn by utterance: its dialogues and speakers are also in train",
@@ -55,14 +52,14 @@ PROTOCOLS: dict[str, PublishedProtocol] = {
         ),
     ),
     "emotion2vec-session": PublishedProtocol(
-        {**_EMOTION2VEC, "data.split": "emotion2vec-session"},
+        {**_EMOTION2VEC, "split": "emotion2vec-session"},
         (
             "valid is drawn by utterance: its dialogues and speakers are also in train",
             "the starred figures of the paper select on the tested session; these do not",
         ),
     ),
     "emotion2vec-speaker": PublishedProtocol(
-        {**_EMOTION2VEC, "data.split": "emotion2vec-speaker"},
+        {**_EMOTION2VEC, "split": "emotion2vec-speaker"},
         (
             "who validates is not published: here the other speaker of the tested session, so that "
             "valid and test are two sides of the same conversations",
@@ -72,16 +69,16 @@ PROTOCOLS: dict[str, PublishedProtocol] = {
     "emobox": PublishedProtocol(
         {
             **_LINEAR_PROBE,
-            "data.split": "emobox",
-            "features.standardise": "clip",
-            "features.speech_layers": "last",
-            "model.head": "emotion2vec",
-            "model.hidden_size": 128,
-            "training.optimizer": "adam",
-            "training.learning_rate": 1e-4,
-            "training.batch_size": 32,
-            "training.epochs": 100,
-            "training.patience": 100,
+            "split": "emobox",
+            "standardise": "clip",
+            "speech_layers": "last",
+            "head": "emotion2vec",
+            "hidden_size": 128,
+            "optimizer": "adam",
+            "learning_rate": 1e-4,
+            "batch_size": 32,
+            "epochs": 100,
+            "patience": 100,
         },
         (
             "valid is drawn by utterance: its speakers are also in train",
@@ -105,24 +102,19 @@ def resolve(settings: Settings) -> Settings:
         ValueError: A flag was given that the protocol fixes to something else.
     """
     given: Any = settings
-    name = given.protocol
-    if name == "auto":
+    if given.protocol == "auto":
         return settings
-    protocol = PROTOCOLS.get(name, PublishedProtocol({"data.split": name}))
-    if given.data.speeds and name in PROTOCOLS:
-        raise ValueError(f"--protocol {name} trains on recordings alone, not on --speeds")
-    default = type(given)()
-    for path, wanted in protocol.settings.items():
-        group, _, field = path.partition(".")
-        value = getattr(getattr(given, group), field)
-        if value != wanted and value != getattr(getattr(default, group), field):
+    protocol = PROTOCOLS.get(given.protocol, PublishedProtocol({"split": given.protocol}))
+    if given.data.speeds and given.protocol in PROTOCOLS:
+        raise ValueError(f"--protocol {given.protocol} trains on recordings alone, not on --speeds")
+    values, defaults = flatten(given), flatten(type(given)())
+    for name, wanted in protocol.settings.items():
+        if values[name] not in (wanted, defaults[name]):
             raise ValueError(
-                f"--protocol {name} sets {flag_of(field)} to {wanted}, got {value}; leave one of "
-                "the two out"
+                f"--protocol {given.protocol} sets {flag_of(name)} to {wanted}, got "
+                f"{values[name]}; leave one of the two out"
             )
-        changed = dataclasses.replace(getattr(given, group), **{field: wanted})
-        given = dataclasses.replace(given, **{group: changed})
-    return given
+    return change(settings, **protocol.settings)
 
 
 def remarks(name: str) -> tuple[str, ...]:

@@ -1,12 +1,11 @@
-"""Settings of the recognition of single utterances, shared by all that probes frozen encoders."""
+"""Settings of emotion recognition, of single utterances, and of prediction in a conversation."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
 from conversation_emotion.settings.corpus import CorpusSettings, SplitName
 from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
-from conversation_emotion.settings.models import UtteranceModelSettings
+from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
 from conversation_emotion.settings.training import TrainingSettings
 
 
@@ -15,18 +14,22 @@ def probe_training() -> TrainingSettings:
     return TrainingSettings(epochs=100, patience=20)
 
 
-def check_registered_name(name: str | None) -> None:
-    """Refuses, before any training, a name that the model registry would refuse after it.
+@dataclass(frozen=True, kw_only=True)
+class RegistrySettings:
+    """What an experiment has whose best model can be registered."""
 
-    Raises:
-        ValueError: The name is empty or holds a slash or colon.
-    """
-    if name is not None and (not name.strip() or set(name) & set("/:")):
-        raise ValueError(f"--register must be a name without / and :, got {name!r}")
+    register: str | None = None
+    """Name in MLflow's model registry under which to register the model of the training that is
+    best on valid; experiments.predict uses it."""
+
+    def __post_init__(self) -> None:
+        name = self.register  # refused here, before any training, and not by the registry after it
+        if name is not None and (not name.strip() or set(name) & set("/:")):
+            raise ValueError(f"--register must be a name without / and :, got {name!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SERSettings:
+class SERSettings(RegistrySettings):
     """Settings of one comparison of encoders."""
 
     data: CorpusSettings = field(default_factory=CorpusSettings)
@@ -42,12 +45,8 @@ class SERSettings:
     split, layers, head, optimizer, selection. The others are --split by another name; auto leaves
     all to the other flags."""
 
-    register: str | None = None
-    """Name in MLflow's model registry under which to register the model of the training that is
-    best on valid; experiments.predict uses it."""
-
     def __post_init__(self) -> None:
-        check_registered_name(self.register)
+        super().__post_init__()
         encoders = self.features.speech_encoder
         if self.register is not None and len(encoders) > 1:
             raise ValueError(f"--register needs one --speech-encoder, got {len(encoders)}")
@@ -71,11 +70,27 @@ class SERSettings:
                 f"{self.training.seeds} and {self.model.dropout:g}"
             )
 
-    def for_encoder(self, name: str) -> "SERSettings":
-        """Returns the settings of the run of one of the encoders."""
-        features = dataclasses.replace(self.features, speech_encoder=(name,))
-        return dataclasses.replace(self, features=features)
-
     def features_of(self, name: str) -> FeatureSettings:
         """Returns the features of one of the encoders: frames where the head needs them."""
         return self.features.for_encoder(name, needs_frames=self.model.needs_frames)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EPCSettings(RegistrySettings):
+    """Settings of one emotion-prediction run."""
+
+    data: CorpusSettings = field(default_factory=CorpusSettings)
+
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+
+    model: ConversationModelSettings = field(default_factory=ConversationModelSettings)
+
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(learning_rate=5e-4))
+
+    def __post_init__(self) -> None:
+        self.features.refuse_unused()
+        super().__post_init__()
+        if self.register is not None and self.model.history_labels == "gold":
+            raise ValueError(
+                "--register needs --history-labels none: in use the past has no labels"
+            )

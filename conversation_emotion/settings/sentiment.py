@@ -1,13 +1,13 @@
 """Settings of sentiment: which rows its table has, and how each is trained."""
 
-import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal
 
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import (
     ONE_LAYER,
     FeatureSettings,
+    LayerMixture,
+    Layers,
     Modality,
     StorageSettings,
     check_encoders,
@@ -16,9 +16,10 @@ from conversation_emotion.settings.flags import (
     check_at_least,
     check_share,
     check_unique,
-    flag_of,
+    pick,
+    refuse_given,
 )
-from conversation_emotion.settings.models import DialogueModel
+from conversation_emotion.settings.models import DialogueModel, LinearModelSettings
 from conversation_emotion.settings.training import TrainingSettings
 
 
@@ -36,14 +37,14 @@ class ModalitySettings(StorageSettings):
     text_encoder: str = "all-MiniLM-L6-v2"
     """Sentence-transformers model, or a BERT-like one (tokens:NAME): hub id or folder."""
 
-    speech_layers: Literal["last", "last-4", "all"] | int = "last-4"
+    speech_layers: Layers = "last-4"
     """The last layer, the mean of the last four, a number, or a learned sum of all; fbank, mfcc and
     egemaps have but the last."""
 
-    text_layers: Literal["last", "last-4", "all"] | int = "last-4"
+    text_layers: Layers = "last-4"
     """As --speech-layers, for the text encoder."""
 
-    layer_mixture: Literal["sum", "join"] = "sum"
+    layer_mixture: LayerMixture = "sum"
     """How several layers become one: a learned weighted sum, or concatenated."""
 
     def __post_init__(self) -> None:
@@ -55,20 +56,18 @@ class ModalitySettings(StorageSettings):
     def for_row(self) -> FeatureSettings:
         """Returns the feature settings of a row, which has one modality and one encoder."""
         (modality,), (encoder,) = self.modality, self.speech_encoder
-        return FeatureSettings(
+        return pick(
+            FeatureSettings,
+            self,
             modality=modality,
             speech_encoder=encoder,
             speech_layers="last" if encoder in ONE_LAYER else self.speech_layers,
             speech_pooling="mean",
-            text_encoder=self.text_encoder,
-            text_layers=self.text_layers,
-            layer_mixture=self.layer_mixture,
-            half_precision=self.half_precision,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class SentimentSettings:
+class SentimentSettings(LinearModelSettings):
     """Settings of one table of sentiment."""
 
     data: CorpusSettings = field(default_factory=CorpusSettings)
@@ -88,12 +87,6 @@ class SentimentSettings:
     dialogue_model: DialogueModel = "hierarchical"
     """With context: Shi et al. 2023, Shi et al. 2020, or Shahriar and Kim 2019."""
 
-    hidden_size: int = 256
-    """Units between the two linear maps; with context, of each GRU."""
-
-    dropout: float = 0.0
-    """On the features."""
-
     state_dropout: float = 0.5
     """With context: on the inputs of the GRUs and before the head."""
 
@@ -103,32 +96,18 @@ class SentimentSettings:
                 f"--labels {self.data.labels} are emotions; sentiment has auto, negative and "
                 "positive, or all, neutral as well"
             )
-        check_at_least(self, 1, "hidden_size")
+        super().__post_init__()
         check_at_least(self, 0, "history")
-        check_share(self, "dropout", "state_dropout")
+        check_share(self, "state_dropout")
         self._refuse_unused()
 
     def _refuse_unused(self) -> None:
         """Raises a `ValueError` where a setting of another variant was given."""
-        for name in () if self.history else ("dialogue_model", "state_dropout"):
-            if getattr(self, name) != getattr(SentimentSettings, name):
-                raise ValueError(f"{flag_of(name)} needs --history of 1 or more")
+        if not self.history:
+            refuse_given(self, "needs --history of 1 or more", "dialogue_model", "state_dropout")
         if self.regression and self.training.class_weights != "none":
             raise ValueError(
                 "--class-weights has no effect with --regression, which has no classes"
             )
         if self.regression and self.data.labels != "auto":
             raise ValueError("--labels has no effect with --regression, which has no classes")
-
-    def rows(self) -> dict[str, "SentimentSettings"]:
-        """Returns the settings of the run of each row, by what the row is called."""
-        rows = {}
-        for modality in self.features.modality:
-            for encoder in self.features.speech_encoder[: 1 if modality == "text" else None]:
-                encoders = {"speech": encoder, "text": self.features.text_encoder}
-                name = f"{modality}: " + ", ".join(encoders[part] for part in modality.split("+"))
-                features = dataclasses.replace(
-                    self.features, modality=(modality,), speech_encoder=(encoder,)
-                )
-                rows[name] = dataclasses.replace(self, features=features)
-        return rows

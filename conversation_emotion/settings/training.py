@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from conversation_emotion.settings.flags import check_at_least, check_share
+from conversation_emotion.settings.flags import check_at_least, check_share, refuse_given
 
 Metric = Literal[
     "auto", "uar", "wa", "macro_f1", "weighted_f1", "ccc_mean", "ccc_arousal", "ccc_valence",
@@ -79,8 +79,8 @@ class FitSettings(RunSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 1, "batch_size", "updates", "evaluate_every")
-        if self.updates is None and self.evaluate_every != FitSettings.evaluate_every:
-            raise ValueError("--evaluate-every counts --updates, which are not given")
+        if self.updates is None:
+            refuse_given(self, "counts --updates, which are not given", "evaluate_every")
 
     @property
     def num_rounds(self) -> int:

@@ -70,7 +70,7 @@ def run(settings: ServerSettings) -> None:
 
 def main() -> None:
     """Runs the server from the command line."""
-    launch(run, ServerSettings)
+    launch(run, ServerSettings, "sweep.server")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ from command_line import usage_error
 
 from conversation_emotion.corpora.iemocap import IemocapOptions
 from conversation_emotion.settings.corpus import CorpusSettings, SplitName, parse_places
-from conversation_emotion.settings.prediction import EPCSettings
 from conversation_emotion.settings.probes import CrossCorpusSettings, VisualiseSettings
-from conversation_emotion.settings.recognition import SERSettings
+from conversation_emotion.settings.recognition import EPCSettings, SERSettings
 from conversation_emotion.splits.protocols import SPLITS
 from experiments.__main__ import find_commands, main
 from experiments.commandline import check_inputs, command_of, launch, parse
@@ -173,7 +172,7 @@ def test_what_cannot_have_an_effect_is_refused_before_anything_runs(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["command", *flags])
     with pytest.raises(SystemExit, match="2"):
-        launch(pytest.fail, settings)
+        launch(pytest.fail, settings, "epc")
     assert re.match(f"usage error: {message}", capsys.readouterr().err)
 
 

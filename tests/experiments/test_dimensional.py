@@ -2,6 +2,8 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -128,7 +130,10 @@ def test_published_figures_stand_beside_ours(corpus):
     figures = find_published("dimensional", corpus="iemocap")
     assert tuple(figures[0].values[name] for name in names) == (0.731, 0.752, 0.752, 0.691)
     iemocap = DimensionalSettings(data=CorpusSettings(corpus="iemocap", root=corpus))
-    assert EXPERIMENT.published(iemocap, []) == figures
+    label_map = SimpleNamespace(corpus="iemocap", label_set="all")
+    task = SimpleNamespace(dataset=SimpleNamespace(label_map=label_map))
+    run: Any = SimpleNamespace(settings=iemocap, task=task)
+    assert EXPERIMENT.published(iemocap, [run]) == figures
 
 
 def test_a_corpus_without_dimensions_is_refused(corpus):

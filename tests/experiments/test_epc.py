@@ -21,7 +21,7 @@ from conversation_emotion.models.dialogue import DIALOGUE_MODELS
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import ConversationModelSettings
-from conversation_emotion.settings.prediction import EPCSettings
+from conversation_emotion.settings.recognition import EPCSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.splits.protocols import SPLITS
 from conversation_emotion.training import cross_validation

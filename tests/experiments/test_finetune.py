@@ -17,10 +17,9 @@ from conversation_emotion.datasets.encoder_families import HEAD
 from conversation_emotion.models.tuned import read_tuned
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import EncoderSettings
-from conversation_emotion.settings.fine_tuning import TunableSettings
+from conversation_emotion.settings.fine_tuning import FinetuneSettings, TunableSettings
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import FineTuningSettings, TrainingSettings
-from conversation_emotion.settings.tuning_experiments import FinetuneSettings
 from conversation_emotion.splits.folds import LeakageError
 from conversation_emotion.tasks.prepare import prepare_recognition
 from conversation_emotion.tracker import Memory, MemoryTracker

@@ -5,9 +5,8 @@ import re
 import optuna
 import pytest
 
-from conversation_emotion.settings.fine_tuning import TunableSettings
+from conversation_emotion.settings.fine_tuning import FinetuneSettings, TunableSettings
 from conversation_emotion.settings.training import FineTuningSettings
-from conversation_emotion.settings.tuning_experiments import FinetuneSettings
 from experiments import commandline
 from experiments.finetune import EXPERIMENT
 from tests.command_line import usage_error

@@ -18,9 +18,8 @@ from conversation_emotion.settings.dimensional import DimensionalSettings
 from conversation_emotion.settings.features import EncoderSettings, FeatureSettings, split_encoder
 from conversation_emotion.settings.fusion import FusionSettings
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
-from conversation_emotion.settings.prediction import EPCSettings
 from conversation_emotion.settings.probes import LayersSettings
-from conversation_emotion.settings.recognition import SERSettings
+from conversation_emotion.settings.recognition import EPCSettings, SERSettings
 from conversation_emotion.settings.sentiment import ModalitySettings, SentimentSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.tasks.task import WindowTask

@@ -11,8 +11,9 @@ import torch
 
 import speech_encoders
 from conversation_emotion.settings.corpus import CorpusSettings
-from conversation_emotion.settings.probes import LayerSettings, LayersSettings
+from conversation_emotion.settings.probes import LayersSettings
 from conversation_emotion.settings.training import TrainingSettings
+from conversation_emotion.tasks.layers import LayerProbes
 from conversation_emotion.tracker import Memory
 from conversation_emotion.training import layers as training
 from experiments import commandline
@@ -47,7 +48,7 @@ def config(tmp_path, monkeypatch) -> LayersSettings:
             corpus="emodb",
             root=write_emodb_hums(tmp_path / "EmoDB", ("03", "08", "16"), "WLEAFTN", 2),
         ),
-        layers=LayerSettings(speech_encoder=("stack", "mfcc")),
+        speech_encoder=("stack", "mfcc"),
         training=TrainingSettings(epochs=8, resamples=50),
     )
 
@@ -105,9 +106,11 @@ def test_an_interrupted_comparison_keeps_the_layers_it_finished(workplace, confi
 
         return train_fold
 
-    layers = LayerSettings(speech_encoder=("stack",), layers=("2", "sum"))
     config = dataclasses.replace(
-        config, layers=layers, training=TrainingSettings(epochs=1, resamples=10)
+        config,
+        speech_encoder=("stack",),
+        layers=("2", "sum"),
+        training=TrainingSettings(epochs=1, resamples=10),
     )
     monkeypatch.setattr(training, "train_fold", train_until(3 + 1))
     with pytest.raises(KeyboardInterrupt):
@@ -120,6 +123,7 @@ def test_an_interrupted_comparison_keeps_the_layers_it_finished(workplace, confi
 
 def test_the_mean_of_the_last_four_is_that_of_the_states(workplace, config):
     task = EXPERIMENT.task(next(config.rows()), Memory())
+    assert isinstance(task, LayerProbes)
     states = task.states.states[0]
     assert states is not None
     arrays = task.for_layer("last-4").inputs.arrays["03"]["speech"]
@@ -142,9 +146,10 @@ def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
 
 
 def test_a_layer_that_an_encoder_lacks_ends_before_anything_is_trained(workplace, config):
-    layers = LayerSettings(speech_encoder=("stack",), layers=("2", "7"))
     with pytest.raises(ValueError, match="--layers 7: stack has no such layer, it has 0, 1, 2, 3"):
-        EXPERIMENT.run(LayersSettings(data=config.data, layers=layers))
+        EXPERIMENT.run(
+            LayersSettings(data=config.data, speech_encoder=("stack",), layers=("2", "7"))
+        )
     assert not (workplace / "mlruns").exists()
 
 

@@ -9,9 +9,8 @@ import pytest
 import soundfile
 
 from conversation_emotion.settings.corpus import CorpusSettings
-from conversation_emotion.settings.fine_tuning import TunableSettings
+from conversation_emotion.settings.fine_tuning import MultitaskSettings, TunableSettings
 from conversation_emotion.settings.training import FineTuningSettings
-from conversation_emotion.settings.tuning_experiments import MultitaskSettings
 from conversation_emotion.training import cross_validation
 from experiments import commandline
 from experiments.multitask import EXPERIMENT

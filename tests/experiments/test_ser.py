@@ -209,7 +209,7 @@ def training_of(**changed) -> TrainingSettings:
 
 
 def test_a_published_protocol_says_what_is_wrong_with_it(workplace, emodb, capsys, monkeypatch):
-    settings = {**PROTOCOLS["emobox"].settings, "training.epochs": 1}
+    settings = {**PROTOCOLS["emobox"].settings, "epochs": 1}
     short = PROTOCOLS["emobox"]._replace(settings=settings)
     monkeypatch.setitem(PROTOCOLS, "emobox", short)
     EXPERIMENT.run(SERSettings(data=emodb, protocol="emobox", training=training_of(resamples=10)))

@@ -12,7 +12,9 @@ import torch
 from conversation_emotion.evaluation import separation
 from conversation_emotion.figures import representation as drawing
 from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.probes import PictureSettings, StageSettings, VisualiseSettings
+from conversation_emotion.tasks.emotion import UtteranceEmotion
 from conversation_emotion.tracker import Memory, MemoryTracker
 from conversation_emotion.training import representation as training
 from experiments import commandline
@@ -90,7 +92,8 @@ def test_the_representation_is_the_first_linear_layer_of_the_test_part(
         return trained
 
     monkeypatch.setattr(training, "train_fold", watch)
-    task = EXPERIMENT.task(config.for_encoder("fbank"), Memory())
+    task = EXPERIMENT.task(change(config, speech_encoder=("fbank",), output=None), Memory())
+    assert isinstance(task, UtteranceEmotion)
     found = training.represent("fbank", task, MemoryTracker())
     fold = task.dataset.split.folds[0]
     table = found.tables[fold.name, 0]

@@ -10,12 +10,11 @@ from conversation_emotion.evaluation.metrics import count_confusions, unweighted
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.dimensional import DimensionalSettings, RatingSettings
 from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.fine_tuning import MultitaskSettings
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
-from conversation_emotion.settings.prediction import EPCSettings
 from conversation_emotion.settings.pretraining import AudioSettings, LoopSettings, ProbeSettings
-from conversation_emotion.settings.recognition import SERSettings
+from conversation_emotion.settings.recognition import EPCSettings, SERSettings
 from conversation_emotion.settings.training import FitSettings, TrainingSettings
-from conversation_emotion.settings.tuning_experiments import MultitaskSettings
 from conversation_emotion.tasks import prepare
 from conversation_emotion.tasks.emotion import TurnEmotion
 from conversation_emotion.tracker import Memory, Validation

@@ -13,8 +13,7 @@ from optuna.trial import FixedTrial
 from conversation_emotion.settings.dimensional import DimensionalSettings
 from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
 from conversation_emotion.settings.flags import flatten
-from conversation_emotion.settings.prediction import EPCSettings
-from conversation_emotion.settings.recognition import SERSettings
+from conversation_emotion.settings.recognition import EPCSettings, SERSettings
 from experiments.sweep import __main__ as sweep
 from experiments.sweep.settings import SweepSettings
 from experiments.sweep.space import default_parameters, feature_variants

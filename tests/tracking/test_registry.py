@@ -12,8 +12,7 @@ from mlflow import MlflowClient
 
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.models import ConversationModelSettings
-from conversation_emotion.settings.prediction import EPCSettings
-from conversation_emotion.settings.recognition import SERSettings
+from conversation_emotion.settings.recognition import EPCSettings, SERSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import epc, predict, ser
 from experiments.tracking.runs import tracking_uri

@@ -1,8 +1,8 @@
-"""What search spaces have in common: proposals of features and of the optimizer."""
+"""What search spaces are made of: ranges and choices by flag, features, the optimizer."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar, get_args
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, get_args
 
 from conversation_emotion.settings.features import (
     ONE_LAYER,
@@ -13,26 +13,48 @@ from conversation_emotion.settings.features import (
     check_aggregator,
     split_encoder,
 )
-from conversation_emotion.settings.training import FitSettings, OptimizerName
+from conversation_emotion.settings.flags import change
+from conversation_emotion.settings.training import OptimizerName
 
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+Trial: TypeAlias = "BaseTrial"
+
+Settings = TypeVar("Settings")
 Features = TypeVar("Features", FeatureSettings, EncoderSettings)
-Training = TypeVar("Training", bound=FitSettings)
 
 _LAYERS = ("last", "last-4", "all")
 _POOLED = ("mean", "statistics")
 _KEPT = ("frames", "auto")
 
 
-class Trial(Protocol):
-    """What is asked of a trial; `optuna.trial.BaseTrial` is one."""
+class Range(NamedTuple):
+    """Bounds of a number, which is a whole one if they are; ``log`` draws its logarithm."""
 
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """Suggests one of the choices."""
-        ...
+    low: float
+    high: float
+    log: bool = False
 
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """Suggests a number between two bounds."""
-        ...
+
+OPTIMIZER: Mapping[str, Sequence[str] | Range] = {
+    "optimizer": get_args(OptimizerName),
+    "learning_rate": Range(1e-4, 1e-2, log=True),
+}
+"""Search space of what trains a model on frozen features."""
+
+
+def propose(trial: Trial, settings: Settings, **space: Sequence[Any] | Range) -> Settings:
+    """Proposes settings by their flags, in this order: a number of a range, or one of a list."""
+    values: dict[str, Any] = {}
+    for name, one in space.items():
+        if not isinstance(one, Range):
+            values[name] = trial.suggest_categorical(name, one)
+        elif isinstance(one.low, int) and isinstance(one.high, int):
+            values[name] = trial.suggest_int(name, one.low, one.high)
+        else:
+            values[name] = trial.suggest_float(name, one.low, one.high, log=one.log)
+    return change(settings, **values)
 
 
 def propose_features(trial: Trial, features: Features) -> Features:
@@ -55,16 +77,6 @@ def propose_features(trial: Trial, features: Features) -> Features:
     if keeps_frames or getattr(features, "text_pooling", None) == "frames":
         changes["aggregator"] = trial.suggest_categorical("aggregator", _aggregators(features))
     return dataclasses.replace(features, **changes)
-
-
-def propose_training(trial: Trial, training: Training, *, most_decay: float) -> Training:
-    """Proposes optimizer, step size and weight decay."""
-    return dataclasses.replace(
-        training,
-        optimizer=trial.suggest_categorical("optimizer", get_args(OptimizerName)),
-        learning_rate=trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
-        weight_decay=trial.suggest_float("weight_decay", 1e-4, most_decay, log=True),
-    )
 
 
 def _encoders(features: FeatureSettings | EncoderSettings) -> tuple[set[str], set[str]]:
