@@ -239,7 +239,7 @@ class Experiment(ABC, Generic[Settings]):
 
     def protocol(self, settings: Settings, runs: Sequence[RowRun]) -> Iterator[str]:
         """Yields how the scores came about, with n and classes, from the first row."""
-        from conversation_emotion.training.report import describe_protocol
+        from conversation_emotion.training.cross_validation import describe_protocol
 
         del settings
         n = next(iter(runs[0].scores["model"].values())).n
@@ -258,7 +258,7 @@ class Experiment(ABC, Generic[Settings]):
         corpus: str | None = None,
     ) -> "RowResult":
         """Records a row: scores, per-class scores, settings, command, versions."""
-        from conversation_emotion.training.report import record_row
+        from conversation_emotion.training.cross_validation import record_row
         from experiments.tracking.runs import versions
 
         modality, encoder = self.inputs(run.settings)

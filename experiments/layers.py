@@ -22,8 +22,8 @@ from experiments.experiment import Experiment, Job, RowRun
 
 if TYPE_CHECKING:
     from conversation_emotion.evaluation.results import ResultsTable, RowResult
-    from conversation_emotion.tasks.layers import LayerProbes
     from conversation_emotion.tracker import Memory
+    from conversation_emotion.training.layers import LayerProbes
 
 
 class LayersTable(Experiment[LayersSettings]):
@@ -39,7 +39,7 @@ class LayersTable(Experiment[LayersSettings]):
 
     def task(self, row: LayersSettings, memory: "Memory") -> "LayerProbes":
         """Extracts all layers of an encoder."""
-        from conversation_emotion.tasks.layers import prepare_layers
+        from conversation_emotion.training.layers import prepare_layers
 
         return prepare_layers(row.probe(), row.layers.layers, memory)
 

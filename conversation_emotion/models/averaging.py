@@ -1,7 +1,6 @@
 """Checkpoint averaging: one set of weights from several."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,14 +32,7 @@ def average_weights(checkpoints: Sequence[Weights]) -> Weights:
     }
 
 
-class Soup(NamedTuple):
-    """The mean weights of some checkpoints, whose numbers are in the order of their trial."""
-
-    weights: Weights
-    chosen: list[int]
-
-
-def greedy_soup(checkpoints: Sequence[Weights], score: Callable[[Weights], float]) -> Soup:
+def greedy_soup(checkpoints: Sequence[Weights], score: Callable[[Weights], float]) -> Weights:
     """Averages those checkpoints that do not lower a score on valid (Wortsman et al., 2022).
 
     Checkpoints come from the best, which is always in, to the worst; a larger score is better.
@@ -48,11 +40,11 @@ def greedy_soup(checkpoints: Sequence[Weights], score: Callable[[Weights], float
     Raises:
         ValueError: There are none, or they differ in their names.
     """
-    best = Soup(average_weights(checkpoints[:1]), [0])
-    best_score = score(best.weights)
-    for number in range(1, len(checkpoints)):
-        chosen = [*best.chosen, number]
-        weights = average_weights([checkpoints[member] for member in chosen])
+    chosen = list(checkpoints[:1])
+    best = average_weights(chosen)
+    best_score = score(best)
+    for checkpoint in checkpoints[1:]:
+        weights = average_weights([*chosen, checkpoint])
         if (reached := score(weights)) >= best_score:
-            best, best_score = Soup(weights, chosen), reached
+            chosen, best, best_score = [*chosen, checkpoint], weights, reached
     return best

@@ -1,13 +1,11 @@
 """Linear discriminant analysis as the head of an utterance model: solved, not trained."""
 
 from collections.abc import Iterable
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from torch.utils.data import DataLoader
 
 from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.models.conversation import UtteranceModel
@@ -17,7 +15,7 @@ NEVER = -1e4
 
 
 def solve_head(
-    model: UtteranceModel, train: DataLoader[int], *, is_balanced: bool
+    model: UtteranceModel, train: Iterable[Batch], *, is_balanced: bool
 ) -> UtteranceModel:
     """Solves the one linear map of a model on the vectors of train, and leaves the rest as it is.
 
@@ -25,7 +23,7 @@ def solve_head(
     """
     model.eval()
     with torch.inference_mode():
-        parts = [(model.perceive(batch), batch.targets) for batch in cast(Iterable[Batch], train)]
+        parts = [(model.perceive(batch), batch.targets) for batch in train]
     vectors, targets = (torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True))
     weights, biases = fit_discriminants(
         vectors, targets, model.head.out_features, is_balanced=is_balanced

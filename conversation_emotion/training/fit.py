@@ -149,6 +149,6 @@ def _select(
         return task.rank(task.score(task.predict(model, valid, accelerator)))
 
     is_greedy = getattr(task.training, "average", "best") == "greedy"
-    average = greedy_soup(weights, score).weights if is_greedy else average_weights(weights)
+    average = greedy_soup(weights, score) if is_greedy else average_weights(weights)
     model.load_state_dict(average)
     return Fitted(model.eval(), cast(Weights, weights[0]))
