@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from conversation_emotion.datasets.encoder_families import HEAD, TuningRecord, read_record
 from conversation_emotion.features.encoders import Encoder
-from conversation_emotion.models.averaging import Weights
+
+Weights = dict[str, Tensor]
 
 TimePooling = Literal["mean", "sum"]
 """How the frames of an utterance are pooled."""

@@ -17,7 +17,7 @@ from conversation_emotion.datasets.inputs import Inputs
 from conversation_emotion.datasets.windows import PADDING, Windows
 from conversation_emotion.evaluation.metrics import METRICS, count_confusions, score_predictions
 from conversation_emotion.models.build import build_model, fit_standardisations
-from conversation_emotion.models.conversation import Outputs, UtteranceModel
+from conversation_emotion.models.conversation import Outputs, UtteranceModel, solve_head
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import (
     ConversationModelSettings,
@@ -166,8 +166,6 @@ class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
         """Solves the linear discriminants of the head ``lda``."""
         if self.model.head != "lda":
             return None
-        from conversation_emotion.models.discriminant import solve_head
-
         is_balanced = self.training.class_weights == "balanced"
         return solve_head(cast(UtteranceModel, model), batches.training, is_balanced=is_balanced)
 
@@ -245,13 +243,13 @@ def predict_windows(
     model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator | None = None
 ) -> Predictions:
     """Predicts every window once; see `collect_outputs`."""
-    parts = collect_outputs(
+    probabilities, targets, rows = collect_outputs(
         model,
         batches,
         lambda b: (model(b).logits.float().softmax(dim=-1), b.targets, b.target_rows),
         accelerator,
     )
-    return Predictions(*parts)
+    return Predictions(probabilities, targets, rows)
 
 
 def balanced_class_weights(classes: NDArray[np.int64], labels: tuple[str, ...]) -> Tensor:

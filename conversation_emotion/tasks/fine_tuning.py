@@ -17,17 +17,8 @@ from conversation_emotion.datasets.clip_batches import ClipBatch, ClipLoader
 from conversation_emotion.datasets.clip_inputs import ClipInputs
 from conversation_emotion.datasets.encoder_families import fold_folder, make_record
 from conversation_emotion.evaluation import word_errors
-from conversation_emotion.models.averaging import Weights
-from conversation_emotion.models.fine_tuned import (
-    ClipOutputs,
-    EncoderModel,
-    Encoding,
-    TimePooling,
-    add_adapters,
-    merge_adapters,
-    read_tuned,
-    save_tuned,
-)
+from conversation_emotion.models import fine_tuned
+from conversation_emotion.models.fine_tuned import ClipOutputs, EncoderModel, Encoding, TimePooling
 from conversation_emotion.settings.fine_tuning import TunableSettings
 from conversation_emotion.settings.training import FineTuningSettings
 from conversation_emotion.splits.folds import Fold
@@ -38,7 +29,7 @@ from conversation_emotion.tasks.emotion import (
     evaluate_classes,
     name_probabilities,
 )
-from conversation_emotion.tasks.task import MODEL, SINGLE, Batches, Loss, Scores, Task
+from conversation_emotion.tasks.task import MODEL, SINGLE, Batches, Loss, Scores, Task, Weights
 
 BLANK = 0
 """Index of CTC's blank among the characters."""
@@ -108,7 +99,7 @@ class FineTuning(Task):
         """Loads the encoder anew, with untrained heads and adapters where they are asked for."""
         model = self._load_model()
         if self.tuned.lora_rank is not None:
-            add_adapters(model, self.tuned.lora_rank)
+            fine_tuned.add_adapters(model, self.tuned.lora_rank)
         return model
 
     def _load_model(self) -> EncoderModel:
@@ -131,11 +122,10 @@ class FineTuning(Task):
 
     def loss(self, fold: Fold, device: torch.device) -> Loss:
         """Returns the weighted cross-entropy of the classes, and what subclasses add."""
-        weights = torch.ones(len(self.labels))
+        weights = torch.ones(len(self.labels), device=device)
         if self.training.class_weights == "balanced":
             train = self.clips.classes[self.clips.usable(fold.train)]
-            weights = balanced_class_weights(train, self.labels)
-        weights = weights.to(device)
+            weights = balanced_class_weights(train, self.labels).to(device)
 
         def loss(model: nn.Module, batch: ClipBatch) -> Tensor:
             with torch.autocast(batch.inputs.device.type, torch.bfloat16, self.is_bf16):
@@ -208,7 +198,8 @@ class FineTuning(Task):
 
     def export(self, model: nn.Module) -> Weights:
         """Returns a copy of the weights on the processor; adapters are merged into theirs."""
-        state = model.state_dict() if self.tuned.lora_rank is None else merge_adapters(model)
+        has_adapters = self.tuned.lora_rank is not None
+        state = fine_tuned.merge_adapters(model) if has_adapters else model.state_dict()
         # On the processor `Tensor.cpu` is no copy: all checkpoints would be the last epoch.
         return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
 
@@ -223,8 +214,8 @@ class FineTuning(Task):
         dataset = self.dataset
         split, label_set = dataset.split.name, dataset.label_map.label_set
         record = make_record(dataset.utterances, fold, split, label_set, dataset.labels)
-        save_tuned(cast(EncoderModel, model), record, folder)
-        return read_tuned(folder, self.load)
+        fine_tuned.save_tuned(cast(EncoderModel, model), record, folder)
+        return fine_tuned.read_tuned(folder, self.load)
 
     def is_finished(self, fold: Fold, seed: int) -> bool:
         """Whether the encoder of a training is there."""

@@ -6,7 +6,7 @@ from torch import nn
 
 from conversation_emotion.datasets.inputs import Inputs, extract_features, prepare_inputs
 from conversation_emotion.datasets.windows import single_utterances
-from conversation_emotion.models.frame_fusion import FRAME_FUSIONS, FusionModel
+from conversation_emotion.models.fusion import FRAME_FUSIONS, FusionModel
 from conversation_emotion.models.perception import LayerSum, fit_standardisation, make_aggregator
 from conversation_emotion.settings.fusion import ROWS, FusionRow, FusionSettings
 from conversation_emotion.splits.folds import Fold

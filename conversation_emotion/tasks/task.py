@@ -19,7 +19,7 @@ from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.inputs import Inputs, make_parts
 from conversation_emotion.evaluation.metrics import Interval
-from conversation_emotion.models.averaging import Weights
+from conversation_emotion.models.fine_tuned import Weights
 from conversation_emotion.settings.training import FitSettings
 from conversation_emotion.splits.folds import Fold, Rows
 

@@ -73,7 +73,10 @@ def cross_validate(
             with tracker.open_child(name, {"fold": fold.name, "seed": seed}) as run:
                 trained = train_fold(task, fold, seed, folder=state, run=run)
                 table = trained.predictions
-                _keep_training(task, table, run, name)
+                run.log_table(table, PREDICTIONS)
+                if task.labels:
+                    confusions = _draw(task, table[table["part"] == "test"], run, name)
+                    run.log_metrics({"test/uar": float(unweighted_average_recall(confusions))})
                 on_trained(trained, run)
             if state is not None:
                 shutil.rmtree(state, ignore_errors=True)
@@ -245,14 +248,6 @@ def describe_protocol(
     )
     if task.labels:
         yield results.describe_classes(task.labels, targets.num_dropped, targets.num_unlabelled)
-
-
-def _keep_training(task: Task, table: pd.DataFrame, run: Tracker, title: str) -> None:
-    """Keeps the predictions of a training, and for classes its confusions and recall."""
-    run.log_table(table, PREDICTIONS)
-    if task.labels:
-        confusions = _draw(task, table[table["part"] == "test"], run, title)
-        run.log_metrics({"test/uar": float(unweighted_average_recall(confusions))})
 
 
 def _draw(task: Task, test: pd.DataFrame, run: Tracker, title: str) -> np.ndarray:

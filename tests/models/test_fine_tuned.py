@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from conversation_emotion.models.averaging import average_weights
 from conversation_emotion.models.fine_tuned import (
     EncoderModel,
     add_adapters,
     merge_adapters,
     pool_time,
 )
+from conversation_emotion.training.checkpoints import average_weights
 from tests.small_tasks import TwoBlocks
 
 

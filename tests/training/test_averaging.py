@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from conversation_emotion.models.averaging import average_weights, greedy_soup
+from conversation_emotion.training.checkpoints import average_weights, greedy_soup
 
 
 def test_floats_are_averaged_and_integers_taken_from_the_first():
