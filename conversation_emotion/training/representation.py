@@ -1,14 +1,14 @@
 """Trains probes to the same stage, and reads their first linear layer on test."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from conversation_emotion.datasets.batches import Batch, make_loader
-from conversation_emotion.datasets.inputs import Inputs
+from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.figures.representation import Represented
 from conversation_emotion.models.conversation import UtteranceModel
-from conversation_emotion.splits.folds import Fold
 from conversation_emotion.tasks.emotion import UtteranceEmotion
 from conversation_emotion.tasks.task import collect_outputs
 from conversation_emotion.tracker import ParentTracker, training_name
@@ -26,18 +26,15 @@ def represent(encoder: str, task: UtteranceEmotion, tracker: ParentTracker) -> R
         if table is None:
             with tracker.open_child(name, {"fold": fold.name, "seed": seed}) as run:
                 trained = train_fold(task, fold, seed, run=run)
-                table = _read_layer(trained.model, task.inputs, fold)
+                table = _read_layer(trained.model, task.batches(fold, seed).test)
                 run.log_table(table, REPRESENTATIONS)
         tables[fold.name, seed] = table
     return Represented(encoder, task.dataset, tables)
 
 
-def _read_layer(model: nn.Module, inputs: Inputs, fold: Fold) -> pd.DataFrame:
-    """Reads the first linear layer, averaged over frames, for each utterance of the test part."""
+def _read_layer(model: nn.Module, batches: Iterable[Batch]) -> pd.DataFrame:
+    """Reads the first linear layer, averaged over frames, for each utterance of the batches."""
     assert isinstance(model, UtteranceModel)
-    windows = inputs.windows.select(fold.test)
-    arrays = inputs.arrays[fold.name]
-    batches = make_loader(windows, arrays, inputs.dataset.emotion_classes, batch_size=256)
 
     def read(batch: Batch) -> tuple[Tensor, ...]:
         units = model.projection(model.perceive(batch))
