@@ -14,6 +14,9 @@ from conversation_emotion.models.dialogue import DialogueState
 from conversation_emotion.models.perception import Perception
 from conversation_emotion.utterances.labels import IGNORED
 
+FARTHEST = 7
+"""Turns back beyond which distances share one vector."""
+
 NEVER = -1e4
 """Score of a class of which train has no example; its probability is zero."""
 
@@ -47,7 +50,8 @@ class HistoryLabels(nn.Module):
 class Stream(nn.Module):
     """Modalities that one dialogue model reads, as vectors of ``size`` features.
 
-    They are joined in the order given by one of `fusion.JOINS`; speaker and distance are added.
+    They are joined in the order given by one of `fusion.JOINS`. Learned vectors of who speaks and
+    how many turns ago are added.
     """
 
     def __init__(
@@ -56,33 +60,19 @@ class Stream(nn.Module):
         super().__init__()
         self.modalities = tuple(modalities)
         self.join = join
-        self.place = Place(size)
+        self.place = nn.ModuleDict(
+            {"roles": nn.Embedding(3, size), "turns": nn.Embedding(FARTHEST + 1, size)}
+        )
         self.dialogue = dialogue
 
     def forward(self, inputs: Sequence[Tensor], batch: Batch) -> DialogueState:
         """Reads the real utterances of a batch: (M, D) of each modality."""
-        placed = self.place(batch.roles, batch.turns_back)
+        placed = self.place["roles"](batch.roles.clamp(min=0))  # padding gets any vector
+        placed = placed + self.place["turns"](batch.turns_back.clamp(0, FARTHEST))
         joined = self.join(inputs, batch.mask)
         placed = placed.index_put((batch.mask,), joined, accumulate=True)
         state: DialogueState = self.dialogue(placed, batch.mask, batch.roles)
         return state
-
-
-class Place(nn.Module):
-    """Learned vectors of who speaks and how many turns ago, which are added to an utterance.
-
-    Distances beyond ``farthest`` turns share one vector.
-    """
-
-    def __init__(self, size: int, farthest: int = 7) -> None:
-        super().__init__()
-        self.farthest = farthest
-        self.roles = nn.Embedding(3, size)
-        self.turns = nn.Embedding(farthest + 1, size)
-
-    def forward(self, roles: Tensor, turns_back: Tensor) -> Tensor:
-        """Embeds (B, U) roles and distances -> (B, U, size); padding gets any vector."""
-        return self.roles(roles.clamp(min=0)) + self.turns(turns_back.clamp(0, self.farthest))
 
 
 class ConversationModel(nn.Module):

@@ -77,8 +77,6 @@ class Classification(WindowTask):
 
     name: ClassVar[str] = "emotion"
     metrics = ("uar", "wa", "macro_f1", "weighted_f1")
-    recognition_weight = 0.0
-    emotion_weight = 0.0
 
     def __init__(self, inputs: Inputs, training: TrainingSettings) -> None:
         super().__init__(inputs, training)
@@ -89,22 +87,25 @@ class Classification(WindowTask):
         """Systems that are scored next to the model, by name."""
         return {MAJORITY: predict_majority}
 
+    def auxiliary_weights(self) -> tuple[float, float]:
+        """Returns the weights of the auxiliary heads: recognition of the context, all emotions."""
+        return 0.0, 0.0
+
     def loss(self, fold: Fold, device: torch.device) -> Loss:
         """Returns the weighted cross-entropy of the classes, plus that of the auxiliary heads."""
         targets = self.inputs.windows.select(fold.train).targets
         weights = balanced_class_weights(targets, self.labels).to(device)
         weights = weights if self.training.class_weights == "balanced" else weights**0
+        recognition_weight, emotion_weight = self.auxiliary_weights()
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             outputs: Outputs = model(batch)
             total = cross_entropy(outputs.logits, batch.targets, weights)
-            if self.emotion_weight and outputs.emotions is not None:
-                total = total + self.emotion_weight * cross_entropy(
-                    outputs.emotions, batch.emotions
-                )
-            if self.recognition_weight and outputs.recognition is not None:
+            if emotion_weight and outputs.emotions is not None:
+                total = total + emotion_weight * cross_entropy(outputs.emotions, batch.emotions)
+            if recognition_weight and outputs.recognition is not None:
                 recognised = cross_entropy(outputs.recognition, batch.context_emotions)
-                total = total + self.recognition_weight * recognised
+                total = total + recognition_weight * recognised
             return total
 
         return loss
@@ -150,9 +151,6 @@ class FeatureEmotion(Classification, Generic[Settings]):
 
     def __post_init__(self) -> None:
         super().__init__(self.inputs, self.training)
-        if isinstance(self.model, ConversationModelSettings):
-            self.recognition_weight = self.model.recognition_weight
-            self.emotion_weight = self.model.emotion_weight
 
     def build(self, fold: Fold) -> nn.Module:
         """Builds a model with the statistics of the training windows."""
@@ -178,6 +176,10 @@ class TurnEmotion(FeatureEmotion[ConversationModelSettings]):
         """The majority, and the gold emotion of the last turn."""
         last_emotion = partial(predict_last_emotion, classes=self.dataset.classes())
         return {MAJORITY: predict_majority, LAST_EMOTION: last_emotion}
+
+    def auxiliary_weights(self) -> tuple[float, float]:
+        """Returns those of the settings."""
+        return self.model.recognition_weight, self.model.emotion_weight
 
 
 def build_on_train(
