@@ -6,7 +6,6 @@ from pathlib import Path
 import pandas as pd
 
 from conversation_emotion.datasets.dataset import Dataset, split_dataset
-from conversation_emotion.datasets.windows import single_utterances
 from conversation_emotion.evaluation.metrics import METRICS
 from conversation_emotion.evaluation.results import ResultsTable
 from conversation_emotion.settings.corpus import (
@@ -22,12 +21,11 @@ from conversation_emotion.settings.models import ConversationModelSettings, Utte
 from conversation_emotion.settings.recognition import probe_training
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.tasks.emotion import TurnEmotion, UtteranceEmotion
-from conversation_emotion.tasks.prepare import find_windows, join_features
+from conversation_emotion.tasks.prepare import join_features
 from conversation_emotion.tasks.task import MODEL
 from conversation_emotion.tracker import MemoryTracker, ParentTracker
 from conversation_emotion.training.cross_validation import cross_validate as train_folds
-from conversation_emotion.training.cross_validation import evaluate
-from conversation_emotion.training.report import describe_protocol, record_row
+from conversation_emotion.training.cross_validation import describe_protocol, evaluate, record_row
 from conversation_emotion.utterances.labels import find_label_map
 
 
@@ -83,8 +81,7 @@ class EmotionRecognition:
         features = settings.for_encoder(self.encoder, needs_frames=self.model.needs_frames)
         folds = self.training.max_folds
         dataset = make_dataset(self.corpus, labels=self.labels, split=split, max_folds=folds)
-        windows = single_utterances(dataset.classes())
-        inputs = join_features(dataset, windows, windows, features, strict=False)
+        inputs = join_features(dataset, self.model, features, strict=False)
         return UtteranceEmotion(inputs, features, self.model, self.training)
 
 
@@ -110,8 +107,7 @@ class EmotionPrediction:
         """Splits the corpus, finds the context of every target, extracts the features."""
         folds = self.training.max_folds
         dataset = make_dataset(self.corpus, labels=self.labels, split=split, max_folds=folds)
-        windows, training = find_windows(dataset, self.model)
-        inputs = join_features(dataset, windows, training, self.features, strict=False)
+        inputs = join_features(dataset, self.model, self.features, strict=False)
         return TurnEmotion(inputs, self.features, self.model, self.training)
 
 

@@ -48,7 +48,7 @@ class Dimensional(Experiment[DimensionalSettings]):
     def protocol(self, settings: DimensionalSettings, runs: Runs) -> Iterator[str]:
         """Describes the scores, with n of each dimension."""
         from conversation_emotion.evaluation.metrics import describe_metric
-        from conversation_emotion.training.report import describe_protocol
+        from conversation_emotion.training.cross_validation import describe_protocol
 
         scores = runs[0].scores["model"]
         n = {describe_metric(name).title: scores[name].n for name in self.columns[1:]}

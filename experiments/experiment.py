@@ -237,7 +237,7 @@ class Experiment(ABC, Generic[Settings]):
 
     def protocol(self, settings: Settings, runs: Runs) -> Iterator[str]:
         """Yields how the scores came about, with n and classes, from the first row."""
-        from conversation_emotion.training.report import describe_protocol
+        from conversation_emotion.training.cross_validation import describe_protocol
 
         n = next(iter(runs[0].scores["model"].values())).n
         yield from describe_protocol(runs[0].task, n)
@@ -249,7 +249,7 @@ class Experiment(ABC, Generic[Settings]):
 
     def result(self, run: RowRun, system: str = "model", **fields: Any) -> "RowResult":
         """Records a row: scores, settings, command, versions; other ``fields`` of it win."""
-        from conversation_emotion.training.report import record_row
+        from conversation_emotion.training.cross_validation import record_row
         from experiments.tracking.runs import versions
 
         modality, encoder = self.inputs(run.settings)
@@ -290,26 +290,3 @@ def show_table(table: Table, runs: "Sequence[ParentRun]", name: str | None = Non
 def training_folder(parent: "ParentRun") -> Path:
     """Returns the folder of a run's training states and encoders, below ``mlruns``."""
     return Path.cwd() / "mlruns" / "finetuning" / parent.run_id
-
-
-def _keep_best(task: Task) -> Any:
-    """Returns what keeps each model that is better on valid than all before it."""
-    from conversation_emotion.datasets.encoder_families import find_family
-    from conversation_emotion.features.sources import list_sources
-    from conversation_emotion.inference.best_model import KeepBest
-    from conversation_emotion.tasks.emotion import TurnEmotion, UtteranceEmotion
-
-    assert isinstance(task, TurnEmotion | UtteranceEmotion)
-    names = [source.encoder for source in list_sources(task.features).values()]
-    families = {name: find_family(name, task.dataset) for name in names}
-    keep = KeepBest(
-        model=task.model,
-        features=task.features,
-        label_map=task.dataset.label_map,
-        emotions=task.dataset.emotion_labels,
-        split=task.dataset.split,
-        num_trainings=len(task.dataset.split.folds) * task.training.seeds,
-        select_by=task.select_by,
-        families={name: family for name, family in families.items() if family},
-    )
-    return lambda trained, run: keep(run, trained.model, trained.predictions)

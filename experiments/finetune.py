@@ -49,13 +49,14 @@ class Finetune(Experiment[FinetuneSettings]):
 
     def train(self, job: Job, before: Runs) -> RowRun:
         """Trains the probe of the frozen encoder, and the encoder itself, on the same folds."""
-        from conversation_emotion.tasks.fine_tuning import add_frozen
+        from conversation_emotion.tasks.emotion import add_system
+        from conversation_emotion.tasks.fine_tuning import FROZEN
         from conversation_emotion.training.cross_validation import cross_validate, evaluate
 
         task, folder = job.task, training_folder(job.run)
         task.folder = job.settings.output or folder / "encoders"
         frozen = cross_validate(task.frozen, job.run)
-        predictions = add_frozen(cross_validate(task, job.run, folder=folder), frozen)
+        predictions = add_system(cross_validate(task, job.run, folder=folder), frozen, FROZEN)
         scores = evaluate(task, predictions, job.run)
         return RowRun(**vars(job), predictions=predictions, scores=scores)
 

@@ -35,7 +35,7 @@ class LayersTable(Experiment[LayersSettings]):
 
     def task(self, row: LayersSettings, memory: Memory) -> Task:
         """Extracts all layers of an encoder."""
-        from conversation_emotion.tasks.layers import prepare_layers
+        from conversation_emotion.training.layers import prepare_layers
 
         return prepare_layers(row.probe(), row.layers, memory)
 

@@ -64,7 +64,7 @@ class Visualise(Experiment[VisualiseSettings]):
 
     def protocol(self, settings: VisualiseSettings, runs: Runs) -> Iterator[str]:
         """Describes the spread over trainings, which is no interval of confidence."""
-        from conversation_emotion.training.report import describe_protocol
+        from conversation_emotion.training.cross_validation import describe_protocol
 
         n = runs[0].scores["model"]["uar"].n
         yield from describe_protocol(runs[0].task, n, bounds="lowest, highest")

@@ -86,6 +86,9 @@ class Planted(Classification):
         self.recognition_weight = recognition_weight
         self.emotion_weight = emotion_weight
 
+    def auxiliary_weights(self) -> tuple[float, float]:
+        return self.recognition_weight, self.emotion_weight
+
     def build(self, fold: Fold) -> nn.Module:
         del fold
         return self.make()

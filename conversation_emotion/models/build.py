@@ -1,6 +1,6 @@
 """Builds models from their settings, with statistics of the training windows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from torch import nn
@@ -26,7 +26,11 @@ from conversation_emotion.models.perception import (
     make_aggregator,
 )
 from conversation_emotion.settings.features import FeatureSettings
-from conversation_emotion.settings.models import ConversationModelSettings, ModelSettings
+from conversation_emotion.settings.models import (
+    ConversationModelSettings,
+    ModelSettings,
+    UtteranceModelSettings,
+)
 
 
 def build_model(
@@ -42,17 +46,11 @@ def build_model(
     ``num_outputs`` are classes (C) or numbers to predict; ``num_emotions`` are those that the
     corpus names (R), for the auxiliary heads.
     """
+    perceptions = _build_perceptions(settings, features, standardisations)
     if isinstance(settings, ConversationModelSettings):
-        perceptions = _build_perceptions(features, standardisations)
         return _build_conversation_model(settings, perceptions, num_outputs, num_emotions)
-    make_map = FRAME_MAPS.get(settings.head)
-    map_frames = None if make_map is None else lambda size: make_map(size, settings.hidden_size)
-    return UtteranceModel(
-        _build_perceptions(features, standardisations, map_frames),
-        settings.hidden_size if settings.head == "superb" else None,
-        num_outputs,
-        dropout=settings.dropout,
-    )
+    hidden_size = settings.hidden_size if settings.head == "superb" else None
+    return UtteranceModel(perceptions, hidden_size, num_outputs, dropout=settings.dropout)
 
 
 def _build_conversation_model(
@@ -100,17 +98,20 @@ def fit_standardisations(
 
 
 def _build_perceptions(
+    settings: ModelSettings,
     features: FeatureSettings,
     standardisations: Mapping[str, Standardisation],
-    map_frames: Callable[[int], nn.Module] | None = None,
 ) -> dict[str, Perception]:
+    is_single = isinstance(settings, UtteranceModelSettings)
+    make_map = FRAME_MAPS.get(settings.head) if is_single else None
     perceptions = {}
     for name, standardisation in standardisations.items():
         mixture = LAYER_MIXTURES[features.layer_mixture](
             standardisation.num_layers, standardisation.output_size
         )
-        frame_map = None if map_frames is None else map_frames(mixture.output_size)
-        size = mixture.output_size if frame_map is None else int(frame_map.output_size)  # type: ignore[arg-type]
+        size = mixture.output_size
+        frame_map = None if make_map is None else make_map(size, settings.hidden_size)
+        size = (frame_map or mixture).output_size
         aggregator = make_aggregator(features.aggregator, size, features.aggregator_size)
         perceptions[name] = Perception(standardisation, mixture, aggregator, frame_map)
     return perceptions

@@ -1,9 +1,12 @@
-"""The models: perception, fusion, dialogue, head; or perception and head for one utterance."""
+"""The models: perception, fusion, dialogue, head; or perception and a head that may be solved."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor, nn
 
 from conversation_emotion.datasets.batches import Batch
@@ -11,11 +14,17 @@ from conversation_emotion.models.dialogue import DialogueState
 from conversation_emotion.models.perception import Perception
 from conversation_emotion.utterances.labels import IGNORED
 
+FARTHEST = 7
+"""Turns back beyond which distances share one vector."""
+
+NEVER = -1e4
+"""Score of a class of which train has no example; its probability is zero."""
+
 
 class Outputs(NamedTuple):
     """Logits of the classes of each target (B, C), and of auxiliary heads or None.
 
-    Those are ``emotions``, of all that the corpus names (B, R), and ``recognition``, the same of
+    Those are of all emotions that the corpus names: of the target (B, R), and as ``recognition`` of
     each utterance of the context (B, U, R).
     """
 
@@ -41,7 +50,8 @@ class HistoryLabels(nn.Module):
 class Stream(nn.Module):
     """Modalities that one dialogue model reads, as vectors of ``size`` features.
 
-    They are joined in the order given by one of `fusion.JOINS`; speaker and distance are added.
+    They are joined in the order given by one of `fusion.JOINS`. Learned vectors of who speaks and
+    how many turns ago are added.
     """
 
     def __init__(
@@ -50,33 +60,19 @@ class Stream(nn.Module):
         super().__init__()
         self.modalities = tuple(modalities)
         self.join = join
-        self.place = Place(size)
+        self.place = nn.ModuleDict(
+            {"roles": nn.Embedding(3, size), "turns": nn.Embedding(FARTHEST + 1, size)}
+        )
         self.dialogue = dialogue
 
     def forward(self, inputs: Sequence[Tensor], batch: Batch) -> DialogueState:
         """Reads the real utterances of a batch: (M, D) of each modality."""
-        placed = self.place(batch.roles, batch.turns_back)
+        placed = self.place["roles"](batch.roles.clamp(min=0))  # padding gets any vector
+        placed = placed + self.place["turns"](batch.turns_back.clamp(0, FARTHEST))
         joined = self.join(inputs, batch.mask)
         placed = placed.index_put((batch.mask,), joined, accumulate=True)
         state: DialogueState = self.dialogue(placed, batch.mask, batch.roles)
         return state
-
-
-class Place(nn.Module):
-    """Learned vectors of who speaks and how many turns ago, which are added to an utterance.
-
-    Distances beyond ``farthest`` turns share one vector.
-    """
-
-    def __init__(self, size: int, farthest: int = 7) -> None:
-        super().__init__()
-        self.farthest = farthest
-        self.roles = nn.Embedding(3, size)
-        self.turns = nn.Embedding(farthest + 1, size)
-
-    def forward(self, roles: Tensor, turns_back: Tensor) -> Tensor:
-        """Embeds (B, U) roles and distances -> (B, U, size); padding gets any vector."""
-        return self.roles(roles.clamp(min=0)) + self.turns(turns_back.clamp(0, self.farthest))
 
 
 class ConversationModel(nn.Module):
@@ -165,3 +161,57 @@ class UtteranceModel(nn.Module):
             for name, perception in self.perceptions.items()
         ]
         return torch.cat(perceived, dim=-1)
+
+
+def solve_head(
+    model: UtteranceModel, train: Iterable[Batch], *, is_balanced: bool
+) -> UtteranceModel:
+    """Solves the one linear map of a model by linear discriminant analysis of the train vectors.
+
+    With ``is_balanced`` each class is as probable as any other, else as frequent as in train.
+    """
+    model.eval()
+    with torch.inference_mode():
+        parts = [(model.perceive(batch), batch.targets) for batch in train]
+    vectors, targets = (torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True))
+    weights, biases = fit_discriminants(
+        vectors, targets, model.head.out_features, is_balanced=is_balanced
+    )
+    with torch.no_grad():
+        model.head.weight.copy_(torch.from_numpy(weights))
+        model.head.bias.copy_(torch.from_numpy(biases))
+    return model
+
+
+def fit_discriminants(
+    vectors: NDArray[np.floating],
+    targets: NDArray[np.int64],
+    num_classes: int,
+    *,
+    is_balanced: bool,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Fits a discriminant for each class, with the covariance of Ledoit and Wolf (2004).
+
+    How far the covariance is drawn towards a diagonal follows from the vectors, so that nothing is
+    left to select by valid.
+
+    Returns:
+        From vectors (N, D) and their classes (N,) weights (C, D) and biases (C,), whose softmax is
+        the probability of each class.
+
+    Raises:
+        ValueError: There are fewer than two classes in train.
+    """
+    present = np.unique(targets)
+    if len(present) < 2:
+        raise ValueError(f"discriminants need two classes in train, got {len(present)}")
+    priors = np.full(len(present), 1 / len(present)) if is_balanced else None
+    analysis = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
+    analysis.fit(vectors.astype(np.float64), targets)
+    found, offsets = np.asarray(analysis.coef_), np.asarray(analysis.intercept_)
+    if len(present) == 2:  # one discriminant, of the second class against the first
+        found, offsets = np.stack([0 * found[0], found[0]]), np.array([0.0, offsets[0]])
+    weights = np.zeros((num_classes, vectors.shape[1]), dtype=np.float32)
+    biases = np.full(num_classes, NEVER, dtype=np.float32)
+    weights[present], biases[present] = found, offsets
+    return weights, biases

@@ -1,17 +1,26 @@
-"""A model that trains an encoder: one vector per utterance, a linear head, and maybe a second one.
+"""A model that trains an encoder, with low-rank adapters where asked, and its folder on disk.
 
-The second head spells the transcript, a character or blank per frame, as in Cai et al. (2021). The
-encoder comes as an argument, by the protocol `Encoding`.
+It has one vector per utterance, a linear head, and maybe a second one, which spells the transcript,
+a character or blank per frame, as in Cai et al. (2021). The encoder comes as an argument, by the
+protocol `Encoding`; adapters are LoRA (Hu et al., 2022), around the linear maps of its blocks.
 """
 
-from collections.abc import Mapping
+import copy
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, cast
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from conversation_emotion.datasets.encoder_families import HEAD, TuningRecord, read_record
 from conversation_emotion.features.encoders import Encoder
+
+Weights = dict[str, Tensor]
 
 TimePooling = Literal["mean", "sum"]
 """How the frames of an utterance are pooled."""
@@ -106,3 +115,85 @@ def pool_time(frames: Tensor, num_frames: Tensor, pooling: TimePooling) -> Tenso
     is_real = torch.arange(frames.size(1), device=frames.device) < num_frames[:, None]
     total = frames.masked_fill(~is_real[..., None], 0.0).sum(dim=1)
     return total if pooling == "sum" else total / num_frames[:, None]
+
+
+def add_adapters(model: EncoderModel, rank: int) -> None:
+    """Adds adapters of a rank to the encoder, in place, and freezes all else but the heads.
+
+    Raises:
+        ModuleNotFoundError: peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "--lora-rank needs peft; pip install 'conversation-emotion[lora]'"
+        ) from error
+    names = "|".join(cast(Encoding, model.encoder).adapted)
+    targets = rf"(?:.*\.)?(?:layers?|blocks)\.\d+\.(?:.*\.)?(?:{names})"
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets)
+    inject_adapter_in_model(config, model.encoder)
+    for name, parameter in model.encoder.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+
+
+def merge_adapters(model: nn.Module) -> Weights:
+    """Returns the weights of a model without adapters that computes the same.
+
+    Adapters are merged before checkpoints are averaged: the mean of products is not the product of
+    means.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    merged = copy.deepcopy(model)
+    layers = [(name, m) for name, m in merged.named_modules() if isinstance(m, LoraLayer)]
+    for name, layer in layers:
+        layer.merge()  # type: ignore[operator]
+        parent, _, own = name.rpartition(".")
+        setattr(merged.get_submodule(parent), own, layer.get_base_layer())
+    return merged.state_dict()
+
+
+def save_tuned(model: EncoderModel, record: TuningRecord, folder: Path) -> None:
+    """Writes encoder, head and record as one folder, whole or not at all."""
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    settings = {**record.to_config(), "tuned_pooling": model.pooling}
+    cast(Encoding, model.encoder).save(partial, settings)
+    heads = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+        if not name.startswith("encoder.")
+    }
+    save_file(heads, partial / HEAD)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def read_tuned(folder: Path, load: Callable[[str], Encoding]) -> EncoderModel:
+    """Reads a folder of `save_tuned`, in evaluation mode; ``load`` loads its encoder.
+
+    Raises:
+        FileNotFoundError: The folder lacks its encoder or its head.
+        ValueError: The encoder has no record, or the record no label map.
+    """
+    record = read_record(str(folder))
+    if record is None:
+        raise ValueError(
+            f"{folder}: the checkpoint has no label map, so its head cannot be read; pass a folder "
+            "that 'python -m experiments.finetune' wrote"
+        )
+    if not (folder / HEAD).is_file():
+        raise FileNotFoundError(f"{folder}: {HEAD} is missing; tune the encoder again")
+    heads = load_file(folder / HEAD)
+    config = json.loads((folder / "config.json").read_text())
+    spelling = heads.get("spelling.weight")
+    model = EncoderModel(
+        cast(nn.Module, load(str(folder))),
+        len(record.labels),
+        pooling=cast(TimePooling, config["tuned_pooling"]),
+        num_characters=0 if spelling is None else len(spelling),
+    )
+    model.load_state_dict(heads, strict=False)
+    return model.eval()

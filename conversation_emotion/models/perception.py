@@ -201,9 +201,8 @@ AGGREGATORS: dict[str, Callable[..., nn.Module]] = {
 
 def make_aggregator(name: Aggregator, input_size: int, hidden_size: int | None) -> nn.Module:
     """Builds one of `AGGREGATORS`; those with units of their own take `hidden_size` if given."""
-    if hidden_size is None:
-        return AGGREGATORS[name](input_size)
-    return AGGREGATORS[name](input_size, hidden_size)
+    sizes = [input_size] if hidden_size is None else [input_size, hidden_size]
+    return AGGREGATORS[name](*sizes)
 
 
 class FrameProjection(nn.Module):

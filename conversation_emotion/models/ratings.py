@@ -4,7 +4,6 @@ This is the recogniser of Li et al. (2021). Its frames are stored hidden states,
 encoder that is trained with it from the waveforms.
 """
 
-from itertools import pairwise
 from typing import cast
 
 import torch
@@ -26,16 +25,13 @@ class FeatureFront(nn.Module):
         self, standardisation: Standardisation, mixture: nn.Module, stride: int = 1
     ) -> None:
         super().__init__()
-        self.standardisation = standardisation
-        self.mixture = mixture
-        self.stride = stride
+        self.standardisation, self.mixture, self.stride = standardisation, mixture, stride
         self.output_size = int(mixture.output_size)  # type: ignore[arg-type]
 
     def forward(self, states: Tensor, mask: Tensor) -> Frames:
         """Makes frames: (B, L, T, D), real ones (B, T)."""
         frames = self.mixture(self.standardisation(states)) * mask[..., None]
-        if self.stride > 1:
-            frames, mask = _average_neighbours(frames, mask, self.stride)
+        frames, mask = _average_neighbours(frames, mask, self.stride)
         return Frames(frames, mask | ~mask.any(dim=-1, keepdim=True))
 
 
@@ -51,10 +47,8 @@ class WaveformFront(nn.Module):
         self, encoder: nn.Module, output_size: int, min_samples: int, stride: int = 1
     ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.output_size = output_size
-        self.min_samples = min_samples
-        self.stride = stride
+        self.encoder, self.output_size = encoder, output_size
+        self.min_samples, self.stride = min_samples, stride
 
     def forward(self, states: Tensor, mask: Tensor) -> Frames:
         """Makes frames of samples, stored as frames of one feature: (B, 1, S, 1), (B, S)."""
@@ -63,11 +57,8 @@ class WaveformFront(nn.Module):
         samples = torch.arange(mask.size(1), device=mask.device)
         mask = mask | (~mask.any(dim=-1, keepdim=True) & (samples < self.min_samples))
         encoded = self.encoder(waveforms, mask)
-        frames, frame_mask = encoded.last_hidden_state, encoded.frame_mask
-        frames = frames * frame_mask[..., None]
-        if self.stride > 1:
-            frames, frame_mask = _average_neighbours(frames, frame_mask, self.stride)
-        return Frames(frames, frame_mask)
+        frames = encoded.last_hidden_state * encoded.frame_mask[..., None]
+        return Frames(*_average_neighbours(frames, encoded.frame_mask, self.stride))
 
 
 class AttentionHead(nn.Module):
@@ -91,10 +82,9 @@ class AttentionHead(nn.Module):
         self.attend = nn.Linear(input_size, 3 * attention_size)
         self.join = nn.Linear(attention_size, input_size)
         self.pooling = StatisticsPooling(input_size)
-        sizes = (2 * input_size, hidden_size, hidden_size)
         self.layers = nn.Sequential()
-        for before, after in pairwise(sizes):
-            self.layers.extend([nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)])
+        for size in (2 * input_size, hidden_size):
+            self.layers.extend([nn.Linear(size, hidden_size), nn.ReLU(), nn.Dropout(dropout)])
         self.output = nn.Linear(hidden_size, num_outputs)
 
     def forward(self, frames: Frames) -> Tensor:
@@ -108,32 +98,21 @@ class AttentionHead(nn.Module):
 
 
 class RatingModel(nn.Module):
-    """Rates each utterance of a batch by its speech alone, on the corpus' own scale.
+    """Rates each utterance of a batch by its speech alone; `ScaledOutput` gives the scale."""
 
-    ``centre`` and ``scale`` are mean and deviation of the ratings of train, (D,) each.
-    """
-
-    centre: Tensor
-    scale: Tensor
-
-    def __init__(
-        self, front: nn.Module, head: AttentionHead, centre: Tensor, scale: Tensor
-    ) -> None:
+    def __init__(self, front: nn.Module, head: AttentionHead) -> None:
         super().__init__()
-        self.front = front
-        self.head = head
-        self.register_buffer("centre", centre)
-        self.register_buffer("scale", scale)
+        self.front, self.head = front, head
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Rates a batch in which each window is one utterance -> (B, D)."""
+    def forward(self, batch: Batch) -> Outputs:
+        """Rates a batch in which each window is one utterance: logits (B, D)."""
         assert batch.mask.size(1) == 1, "a rating model takes no context"
         frames = cast(Frames, self.front(batch.states["speech"], batch.frames["speech"]))
-        return self.centre + self.scale * self.head(frames)
+        return Outputs(self.head(frames), None, None)
 
 
 class ScaledOutput(nn.Module):
-    """Rates by the D outputs of a classifier of batches, on the corpus' own scale.
+    """Rates by the D outputs of a model of batches, on the corpus' own scale.
 
     ``centre`` and ``scale`` are mean and deviation of the ratings of train, (D,) each.
     """
@@ -155,8 +134,10 @@ class ScaledOutput(nn.Module):
 def _average_neighbours(frames: Tensor, mask: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     """Averages the real ones of every ``stride`` frames: (B, T, D), (B, T) -> (B, T', D), (B, T').
 
-    Padded frames have to be zero.
+    Padded frames have to be zero; a stride of 1 leaves all as they are.
     """
+    if stride == 1:
+        return frames, mask
     missing = -mask.size(1) % stride
     mask = F.pad(mask, (0, missing)).unflatten(1, (-1, stride))
     frames = F.pad(frames, (0, 0, 0, missing)).unflatten(1, (-1, stride))

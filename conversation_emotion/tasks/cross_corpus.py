@@ -1,5 +1,6 @@
 """Emotion across corpora: trained on some of a pooled table, tested on others."""
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -8,16 +9,14 @@ import numpy as np
 import pandas as pd
 
 from conversation_emotion.datasets.dataset import assemble_dataset, load_utterances
-from conversation_emotion.datasets.inputs import extract_features, prepare_inputs
 from conversation_emotion.datasets.pooled import POOLED_MAP, Pooled, pool_corpora, split_across
-from conversation_emotion.datasets.windows import single_utterances
-from conversation_emotion.features.extract import Features
 from conversation_emotion.settings.corpus import CorpusSettings, parse_places
 from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.settings.probes import CrossCorpusSettings
 from conversation_emotion.splits.emobox import find_listed
 from conversation_emotion.splits.folds import Rows
 from conversation_emotion.tasks.emotion import UtteranceEmotion, evaluate_classes
+from conversation_emotion.tasks.prepare import join_features
 from conversation_emotion.tasks.task import Scores
 from conversation_emotion.tracker import Memory
 
@@ -29,6 +28,7 @@ class Corpora(NamedTuple):
     targets: dict[str, Rows]
 
 
+@dataclass(eq=False, repr=False)
 class CrossCorpusRecognition(UtteranceEmotion):
     """Emotion of single utterances, by test corpus."""
 
@@ -52,23 +52,12 @@ def prepare_cross_corpus(settings: CrossCorpusSettings, memory: Memory) -> Cross
     split = partial(split_across, train=settings.train, test=test)
     dataset = assemble_dataset(utterances, POOLED_MAP, split)
 
-    def extract() -> dict[str, Features]:
-        return extract_features(dataset, features, strict=settings.strict)
-
     # A family of encoders depends on the folds, which here differ from row to row.
     key = ("cross-corpus", *places, features, settings.train, settings.test)
-    windows = single_utterances(dataset.classes())
-    inputs = prepare_inputs(
-        dataset,
-        windows,
-        windows,
-        memory.recall(key, extract),
-        normalise_clips=features.standardise == "clip",
-    )
     model = UtteranceModelSettings(hidden_size=settings.hidden_size, dropout=settings.dropout)
-    task = CrossCorpusRecognition(inputs, features, model, settings.training)
-    task.corpora = corpora
-    return task
+    join = partial(join_features, dataset, model, features, strict=settings.strict)
+    inputs = memory.recall(key, join)
+    return CrossCorpusRecognition(inputs, features, model, settings.training, corpora)
 
 
 def _read_corpora(settings: CrossCorpusSettings) -> Corpora:

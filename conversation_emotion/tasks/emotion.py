@@ -1,6 +1,8 @@
 """Emotion as a task: classes of single utterances, or of the turns of a conversation."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -9,14 +11,13 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.datasets.inputs import Inputs
-from conversation_emotion.datasets.windows import Windows
+from conversation_emotion.datasets.windows import PADDING, Windows
 from conversation_emotion.evaluation.metrics import METRICS, count_confusions, score_predictions
 from conversation_emotion.models.build import build_model, fit_standardisations
-from conversation_emotion.models.conversation import Outputs, UtteranceModel
+from conversation_emotion.models.conversation import Outputs, UtteranceModel, solve_head
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import (
     ConversationModelSettings,
@@ -25,12 +26,6 @@ from conversation_emotion.settings.models import (
 )
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.splits.folds import Fold
-from conversation_emotion.tasks.baselines import (
-    LAST_EMOTION,
-    MAJORITY,
-    predict_last_emotion,
-    predict_majority,
-)
 from conversation_emotion.tasks.task import (
     MODEL,
     Batches,
@@ -43,16 +38,25 @@ from conversation_emotion.utterances.labels import IGNORED
 
 Settings = TypeVar("Settings", bound=ModelSettings)
 
+MAJORITY, LAST_EMOTION = "majority", "last_emotion"
+"""Names of the baselines, which are columns of the predictions."""
+
 Baseline = Callable[[Windows, Windows], NDArray]
 """From the train windows and those of a part to the class of each of the latter."""
 
 
 class Predictions(NamedTuple):
-    """Probabilities (N, C), classes (N,) and row numbers (N,) of N targets."""
+    """Probabilities (N, C), classes (N,) and row numbers (N,) of N targets.
+
+    A trained encoder adds their mean loss, and where it spells, ``characters``: the most probable
+    in every frame of each clip.
+    """
 
     probabilities: NDArray[np.float32]
     targets: NDArray[np.int64]
     target_rows: NDArray[np.int64]
+    loss: float = 0.0
+    characters: Sequence[NDArray[np.int64]] = ()
 
     def scores(self) -> dict[str, float]:
         """Scores the most probable classes by every metric of a classifier."""
@@ -69,42 +73,39 @@ def name_probabilities(
 
 
 class Classification(WindowTask):
-    """Classes of the targets of some windows; subclasses build the model.
-
-    Baselines are systems that are scored next to the model, by name.
-    """
+    """Classes of the targets of some windows; subclasses build the model."""
 
     name: ClassVar[str] = "emotion"
     metrics = ("uar", "wa", "macro_f1", "weighted_f1")
-    recognition_weight = 0.0
-    emotion_weight = 0.0
 
-    def __init__(
-        self,
-        inputs: Inputs,
-        training: TrainingSettings,
-        baselines: Mapping[str, Baseline] | None = None,
-    ) -> None:
+    def __init__(self, inputs: Inputs, training: TrainingSettings) -> None:
         super().__init__(inputs, training)
         self.labels = inputs.dataset.labels
-        self.baselines = baselines or {MAJORITY: predict_majority}
+
+    @property
+    def baselines(self) -> dict[str, Baseline]:
+        """Systems that are scored next to the model, by name."""
+        return {MAJORITY: predict_majority}
+
+    def auxiliary_weights(self) -> tuple[float, float]:
+        """Returns the weights of the auxiliary heads: recognition of the context, all emotions."""
+        return 0.0, 0.0
 
     def loss(self, fold: Fold, device: torch.device) -> Loss:
         """Returns the weighted cross-entropy of the classes, plus that of the auxiliary heads."""
         targets = self.inputs.windows.select(fold.train).targets
         weights = balanced_class_weights(targets, self.labels).to(device)
         weights = weights if self.training.class_weights == "balanced" else weights**0
+        recognition_weight, emotion_weight = self.auxiliary_weights()
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             outputs: Outputs = model(batch)
             total = cross_entropy(outputs.logits, batch.targets, weights)
-            if self.emotion_weight and outputs.emotions is not None:
-                total = total + self.emotion_weight * cross_entropy(
-                    outputs.emotions, batch.emotions
-                )
-            if self.recognition_weight and outputs.recognition is not None:
+            if emotion_weight and outputs.emotions is not None:
+                total = total + emotion_weight * cross_entropy(outputs.emotions, batch.emotions)
+            if recognition_weight and outputs.recognition is not None:
                 recognised = cross_entropy(outputs.recognition, batch.context_emotions)
-                total = total + self.recognition_weight * recognised
+                total = total + recognition_weight * recognised
             return total
 
         return loss
@@ -112,7 +113,7 @@ class Classification(WindowTask):
     def predict(
         self, model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator | None = None
     ) -> Predictions:
-        """Returns the probabilities of every target; see `predict_windows`."""
+        """Returns the probabilities of every target; see `collect_outputs`."""
         return predict_windows(model, batches, accelerator)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
@@ -125,9 +126,7 @@ class Classification(WindowTask):
             self.inputs.windows.select(rows) for rows in (fold.train, getattr(fold, part))
         )
         assert (predictions.target_rows == windows.target_rows).all(), "predictions out of order"
-        utterances = self.dataset.utterances.iloc[predictions.target_rows]
-        table = utterances[["utterance_id", "dialogue_id", "speaker"]].reset_index(drop=True)
-        return table.assign(
+        return self.describe(predictions.target_rows).assign(
             target=predictions.targets,
             predicted=predictions.probabilities.argmax(axis=1),
             **{name: predict(train, windows) for name, predict in self.baselines.items()},
@@ -141,31 +140,21 @@ class Classification(WindowTask):
         )
 
 
+@dataclass(eq=False, repr=False)
 class FeatureEmotion(Classification, Generic[Settings]):
     """Emotion from the frozen features of one or more sources."""
 
-    def __init__(
-        self,
-        inputs: Inputs,
-        features: FeatureSettings,
-        model: Settings,
-        training: TrainingSettings,
-        baselines: Mapping[str, Baseline] | None = None,
-    ) -> None:
-        super().__init__(inputs, training, baselines)
-        self.features, self.model = features, model
+    inputs: Inputs
+    features: FeatureSettings
+    model: Settings
+    training: TrainingSettings
+
+    def __post_init__(self) -> None:
+        super().__init__(self.inputs, self.training)
 
     def build(self, fold: Fold) -> nn.Module:
         """Builds a model with the statistics of the training windows."""
-        training = self.inputs.training.select(fold.train)
-        arrays = self.inputs.arrays[fold.name]
-        return build_model(
-            self.model,
-            self.features,
-            fit_standardisations(self.features, arrays, training),
-            num_outputs=len(self.labels),
-            num_emotions=len(self.dataset.emotion_labels),
-        )
+        return build_on_train(self.inputs, fold, self.features, self.model, len(self.labels))
 
 
 class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
@@ -175,32 +164,59 @@ class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
         """Solves the linear discriminants of the head ``lda``."""
         if self.model.head != "lda":
             return None
-        from conversation_emotion.models.discriminant import solve_head
-
         is_balanced = self.training.class_weights == "balanced"
-        training = cast(DataLoader[int], batches.training)
-        return solve_head(cast(UtteranceModel, model), training, is_balanced=is_balanced)
+        return solve_head(cast(UtteranceModel, model), batches.training, is_balanced=is_balanced)
 
 
 class TurnEmotion(FeatureEmotion[ConversationModelSettings]):
     """Emotion of a turn from its context: of the turn that just ended, or of one to come."""
 
-    def __init__(
-        self,
-        inputs: Inputs,
-        features: FeatureSettings,
-        model: ConversationModelSettings,
-        training: TrainingSettings,
-    ) -> None:
-        classes = inputs.dataset.classes()
+    @property
+    def baselines(self) -> dict[str, Baseline]:
+        """The majority, and the gold emotion of the last turn."""
+        last_emotion = partial(predict_last_emotion, classes=self.dataset.classes())
+        return {MAJORITY: predict_majority, LAST_EMOTION: last_emotion}
 
-        def last_emotion(train: Windows, windows: Windows) -> NDArray:
-            return predict_last_emotion(train, windows, classes)
+    def auxiliary_weights(self) -> tuple[float, float]:
+        """Returns those of the settings."""
+        return self.model.recognition_weight, self.model.emotion_weight
 
-        baselines = {MAJORITY: predict_majority, LAST_EMOTION: last_emotion}
-        super().__init__(inputs, features, model, training, baselines)
-        self.recognition_weight = model.recognition_weight
-        self.emotion_weight = model.emotion_weight
+
+def build_on_train(
+    inputs: Inputs, fold: Fold, features: FeatureSettings, model: ModelSettings, num_outputs: int
+) -> nn.Module:
+    """Builds an untrained model with the statistics of the training windows of a fold."""
+    training = inputs.training.select(fold.train)
+    return build_model(
+        model,
+        features,
+        fit_standardisations(features, inputs.arrays[fold.name], training),
+        num_outputs=num_outputs,
+        num_emotions=len(inputs.dataset.emotion_labels),
+    )
+
+
+def predict_majority(train: Windows, test: Windows) -> NDArray[np.int64]:
+    """Predicts the most frequent class of the train windows for every test window: (N,)."""
+    return np.full(len(test), np.bincount(train.targets).argmax(), dtype=np.int64)
+
+
+def predict_last_emotion(
+    train: Windows, test: Windows, classes: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Predicts that a turn continues the gold emotion of the latest labelled utterance.
+
+    This baseline is given what no model is: the gold emotions of the past (`classes`, a row per
+    utterance). The target itself, which recognition has in its context, does not count. Where
+    nothing in the context is labelled, the most frequent class of train is predicted.
+    """
+    predictions = predict_majority(train, test)
+    for number, (context, target) in enumerate(zip(test.rows, test.target_rows, strict=True)):
+        past = context[(context != PADDING) & (context != target)]
+        labelled = classes[past][classes[past] != IGNORED]
+        if len(labelled):
+            predictions[number] = labelled[-1]
+    return predictions
 
 
 def evaluate_classes(
@@ -218,21 +234,24 @@ def evaluate_classes(
     }
 
 
+def add_system(predictions: pd.DataFrame, other: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Adds what another system predicted as a column of that name, target by target."""
+    keys = ["utterance_id", "fold", "seed", "part"]
+    column = other[[*keys, "predicted"]].rename(columns={"predicted": name})
+    return predictions.merge(column, on=keys, how="left", validate="one_to_one")
+
+
 def predict_windows(
     model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator | None = None
 ) -> Predictions:
-    """Predicts every window once, in evaluation mode.
-
-    Batches that ``accelerator`` prepared are gathered from all its processes; the repeats that fill
-    the last batch are left out.
-    """
-    parts = collect_outputs(
+    """Predicts every window once; see `collect_outputs`."""
+    probabilities, targets, rows = collect_outputs(
         model,
         batches,
         lambda b: (model(b).logits.float().softmax(dim=-1), b.targets, b.target_rows),
         accelerator,
     )
-    return Predictions(*parts)
+    return Predictions(probabilities, targets, rows)
 
 
 def balanced_class_weights(classes: NDArray[np.int64], labels: tuple[str, ...]) -> Tensor:

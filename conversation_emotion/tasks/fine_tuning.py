@@ -1,9 +1,9 @@
 """Emotion by an encoder that is trained, alone or with the transcript as a second task."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import ClassVar, NamedTuple, cast
+from typing import ClassVar, cast
 
 import numpy as np
 import pandas as pd
@@ -16,21 +16,19 @@ from torch.nn import functional as F  # noqa: N812
 from conversation_emotion.datasets.clip_batches import ClipBatch, ClipInputs, ClipLoader
 from conversation_emotion.datasets.encoder_families import fold_folder, make_record
 from conversation_emotion.evaluation import word_errors
-from conversation_emotion.evaluation.metrics import METRICS, count_confusions
-from conversation_emotion.models.adapters import add_adapters, merge_adapters
-from conversation_emotion.models.averaging import Weights
+from conversation_emotion.models import fine_tuned
 from conversation_emotion.models.fine_tuned import ClipOutputs, EncoderModel, Encoding, TimePooling
-from conversation_emotion.models.tuned import read_tuned, save_tuned
 from conversation_emotion.settings.fine_tuning import TunableSettings
 from conversation_emotion.settings.training import FineTuningSettings
 from conversation_emotion.splits.folds import Fold
-from conversation_emotion.tasks.baselines import MAJORITY
 from conversation_emotion.tasks.emotion import (
+    MAJORITY,
+    Predictions,
     balanced_class_weights,
     evaluate_classes,
     name_probabilities,
 )
-from conversation_emotion.tasks.task import MODEL, SINGLE, Batches, Loss, Scores, Task
+from conversation_emotion.tasks.task import MODEL, SINGLE, Batches, Loss, Scores, Task, Weights
 
 BLANK = 0
 """Index of CTC's blank among the characters."""
@@ -39,19 +37,7 @@ FROZEN = "frozen"
 """Column of the frozen encoder, where it is compared."""
 
 
-class ClipPredictions(NamedTuple):
-    """Probabilities (N, C), row numbers (N,) and classes (N,) of N clips, and their mean loss.
-
-    ``characters`` are the most probable in every frame of each clip; empty without that head.
-    """
-
-    probabilities: NDArray[np.float32]
-    rows: NDArray[np.int64]
-    targets: NDArray[np.int64]
-    loss: float
-    characters: list[NDArray[np.int64]]
-
-
+@dataclass(eq=False, repr=False)
 class FineTuning(Task):
     """Classes of utterances, by an encoder that is trained with a linear head.
 
@@ -67,26 +53,20 @@ class FineTuning(Task):
     scores_single = True
     num_characters = 0
 
-    def __init__(
-        self,
-        inputs: ClipInputs,
-        tuned: TunableSettings,
-        training: FineTuningSettings,
-        load: Callable[[str], Encoding],
-        *,
-        encoder: str,
-        pooling: TimePooling = "mean",
-        is_bf16: bool = False,
-        folder: Path | None = None,
-    ) -> None:
+    inputs: ClipInputs
+    tuned: TunableSettings
+    training: FineTuningSettings
+    load: Callable[[str], Encoding]
+    _: KW_ONLY
+    encoder: str
+    pooling: TimePooling = "mean"
+    is_bf16: bool = False
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        inputs, self.labels = self.inputs, self.inputs.dataset.labels
         self.dataset, self.clips = inputs.dataset, inputs.clips
-        self.tuned, self.training, self.load = tuned, training, load
-        self.encoder, self.is_bf16 = encoder, is_bf16
-        self.pooling: TimePooling = pooling
-        self.folder = folder
-        self.labels = inputs.dataset.labels
-        self.failures = inputs.failures
-        self.fingerprint = inputs.fingerprint
+        self.failures, self.fingerprint = inputs.failures, inputs.fingerprint
 
     def batches(self, fold: Fold, seed: int) -> Batches:
         """Returns the batches of a fold; valid and test are sorted by length.
@@ -116,10 +96,9 @@ class FineTuning(Task):
 
     def build(self, fold: Fold) -> nn.Module:
         """Loads the encoder anew, with untrained heads and adapters where they are asked for."""
-        del fold
         model = self._load_model()
         if self.tuned.lora_rank is not None:
-            add_adapters(model, self.tuned.lora_rank)
+            fine_tuned.add_adapters(model, self.tuned.lora_rank)
         return model
 
     def _load_model(self) -> EncoderModel:
@@ -142,11 +121,10 @@ class FineTuning(Task):
 
     def loss(self, fold: Fold, device: torch.device) -> Loss:
         """Returns the weighted cross-entropy of the classes, and what subclasses add."""
-        weights = torch.ones(len(self.labels))
+        weights = torch.ones(len(self.labels), device=device)
         if self.training.class_weights == "balanced":
             train = self.clips.classes[self.clips.usable(fold.train)]
-            weights = balanced_class_weights(train, self.labels)
-        weights = weights.to(device)
+            weights = balanced_class_weights(train, self.labels).to(device)
 
         def loss(model: nn.Module, batch: ClipBatch) -> Tensor:
             with torch.autocast(batch.inputs.device.type, torch.bfloat16, self.is_bf16):
@@ -163,52 +141,45 @@ class FineTuning(Task):
 
     def predict(
         self, model: nn.Module, batches: Iterable[ClipBatch], accelerator: Accelerator | None = None
-    ) -> ClipPredictions:
+    ) -> Predictions:
         """Predicts every clip once, in evaluation mode, in the order of the utterance table."""
-        del accelerator
         model.eval()
-        found: dict[int, tuple[NDArray[np.float32], NDArray[np.int64]]] = {}
-        total, nothing = 0.0, np.empty(0, dtype=np.int64)
+        found, probabilities, characters, total = [], [], [], 0.0
         with torch.inference_mode():
             for batch in batches:
                 outputs: ClipOutputs = model(batch.inputs, batch.lengths)
                 total += float(self.measure(outputs, batch, None)) * len(batch.rows)
-                probabilities = outputs.logits.float().softmax(dim=-1).cpu().numpy()
-                for number, row in enumerate(batch.rows.tolist()):
-                    characters = nothing
-                    if outputs.characters is not None:
-                        frames = outputs.characters[number, : int(outputs.num_frames[number])]
-                        characters = frames.argmax(dim=-1).cpu().numpy()
-                    found[row] = probabilities[number], characters
-        rows = np.array(sorted(found), dtype=np.int64)
-        return ClipPredictions(
-            np.stack([found[row][0] for row in rows.tolist()]),
-            rows,
+                found += batch.rows.tolist()
+                probabilities.append(outputs.logits.float().softmax(dim=-1).cpu().numpy())
+                if outputs.characters is not None:
+                    frames = outputs.characters.argmax(dim=-1).cpu().numpy()
+                    counts = outputs.num_frames.tolist()
+                    characters += [one[:n] for one, n in zip(frames, counts, strict=True)]
+        order = np.argsort(found)
+        rows = np.array(found, dtype=np.int64)[order]
+        return Predictions(
+            np.concatenate(probabilities)[order],
             self.clips.classes[rows],
+            rows,
             total / len(rows),
-            [found[row][1] for row in rows.tolist()],
+            [characters[number] for number in order] if characters else (),
         )
 
-    def score(self, predictions: ClipPredictions) -> dict[str, float]:
+    def score(self, predictions: Predictions) -> dict[str, float]:
         """Scores the most probable classes; the loss decides where checkpoints tie."""
-        predicted = predictions.probabilities.argmax(axis=1)
-        counts = count_confusions(predictions.targets, predicted, len(self.labels))
-        scores = {name: float(metric(counts)) for name, metric in METRICS.items()}
-        return {**scores, "loss": predictions.loss}
+        return {**predictions.scores(), "loss": predictions.loss}
 
-    def tabulate(self, predictions: ClipPredictions, fold: Fold, part: str) -> pd.DataFrame:
+    def tabulate(self, predictions: Predictions, fold: Fold, part: str) -> pd.DataFrame:
         """Returns a row per target; a clip that cannot be used gets the majority of train."""
         classes, rows = self.clips.classes, self._labelled(fold, part)
         train = classes[fold.train]
         majority = int(np.bincount(train[train >= 0]).argmax())
-        place = np.searchsorted(rows, predictions.rows)
+        place = np.searchsorted(rows, predictions.target_rows)
         probabilities = np.full((len(rows), len(self.labels)), np.nan, dtype=np.float32)
         probabilities[place] = predictions.probabilities
         predicted = np.full(len(rows), majority)
         predicted[place] = predictions.probabilities.argmax(axis=1)
-        utterances = self.dataset.utterances.iloc[rows]
-        table = utterances[["utterance_id", "dialogue_id", "speaker"]].reset_index(drop=True)
-        return table.assign(
+        return self.describe(rows).assign(
             target=classes[rows],
             predicted=predicted,
             **{MAJORITY: np.full(len(rows), majority)},
@@ -226,13 +197,13 @@ class FineTuning(Task):
 
     def export(self, model: nn.Module) -> Weights:
         """Returns a copy of the weights on the processor; adapters are merged into theirs."""
-        state = model.state_dict() if self.tuned.lora_rank is None else merge_adapters(model)
+        has_adapters = self.tuned.lora_rank is not None
+        state = fine_tuned.merge_adapters(model) if has_adapters else model.state_dict()
         # On the processor `Tensor.cpu` is no copy: all checkpoints would be the last epoch.
         return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
 
     def rebuild(self, model: nn.Module) -> nn.Module:
         """Loads the encoder anew, without adapters."""
-        del model
         return self._load_model()
 
     def finish(self, model: nn.Module, fold: Fold, seed: int) -> nn.Module:
@@ -240,14 +211,10 @@ class FineTuning(Task):
         if (folder := self._place(fold, seed)) is None:
             return model
         dataset = self.dataset
-        utterances, split, label_set = (
-            dataset.utterances,
-            dataset.split,
-            dataset.label_map.label_set,
-        )
-        record = make_record(utterances, fold, split.name, label_set, dataset.labels)
-        save_tuned(cast(EncoderModel, model), record, folder)
-        return read_tuned(folder, self.load).model
+        split, label_set = dataset.split.name, dataset.label_map.label_set
+        record = make_record(dataset.utterances, fold, split, label_set, dataset.labels)
+        fine_tuned.save_tuned(cast(EncoderModel, model), record, folder)
+        return fine_tuned.read_tuned(folder, self.load)
 
     def is_finished(self, fold: Fold, seed: int) -> bool:
         """Whether the encoder of a training is there."""
@@ -260,6 +227,7 @@ class FineTuning(Task):
         return fold_folder(self.folder if seed == 0 else self.folder / f"seed{seed}", fold.name)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class EmotionWithTranscript(FineTuning):
     """Emotion, and a character of the transcript or a blank from every frame (Cai et al., 2021).
 
@@ -271,25 +239,12 @@ class EmotionWithTranscript(FineTuning):
     scores_single = False
     num_characters = len(word_errors.CHARACTERS)
 
-    def __init__(
-        self,
-        inputs: ClipInputs,
-        tuned: TunableSettings,
-        training: FineTuningSettings,
-        load: Callable[[str], Encoding],
-        *,
-        encoder: str,
-        spellings: word_errors.Spellings,
-        weight: float,
-        pooling: TimePooling = "mean",
-        is_bf16: bool = False,
-    ) -> None:
-        clips = replace(inputs.clips, spellings=spellings.indices)
-        inputs = inputs._replace(clips=clips)
-        super().__init__(
-            inputs, tuned, training, load, encoder=encoder, pooling=pooling, is_bf16=is_bf16
-        )
-        self.spellings, self.weight = spellings, weight
+    spellings: word_errors.Spellings
+    weight: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.clips = replace(self.clips, spellings=self.spellings.indices)
 
     def measure(self, outputs: ClipOutputs, batch: ClipBatch, weights: Tensor | None) -> Tensor:
         """Adds alpha times the loss of the transcript (CTC) to that of the classes.
@@ -312,12 +267,12 @@ class EmotionWithTranscript(FineTuning):
         )
         return loss + self.weight * (spelling * (batch.spelling_lengths > 0)).mean()
 
-    def tabulate(self, predictions: ClipPredictions, fold: Fold, part: str) -> pd.DataFrame:
+    def tabulate(self, predictions: Predictions, fold: Fold, part: str) -> pd.DataFrame:
         """Adds reference and decoded transcript, and their word errors."""
         table = super().tabulate(predictions, fold, part)
         rows = self._labelled(fold, part)
         texts = [self.spellings.texts[row] for row in rows]
-        named = zip(predictions.rows.tolist(), predictions.characters, strict=True)
+        named = zip(predictions.target_rows.tolist(), predictions.characters, strict=True)
         decoded = {row: word_errors.decode(characters) for row, characters in named}
         spelt = [decoded.get(row, "") for row in rows.tolist()]
         # jiwer takes no empty reference; an utterance without words has no errors to count.
@@ -354,10 +309,3 @@ def sample_transcripts(predictions: pd.DataFrame, number: int) -> Iterator[tuple
     chosen = np.linspace(0, len(test) - 1, min(number, len(test))).astype(int)
     columns = ["utterance_id", "reference", "spelt"]
     yield from test.iloc[chosen][columns].itertuples(index=False, name=None)
-
-
-def add_frozen(tuned: pd.DataFrame, frozen: pd.DataFrame) -> pd.DataFrame:
-    """Adds the predictions of the frozen encoder as a column `FROZEN`, target by target."""
-    keys = ["utterance_id", "fold", "seed", "part"]
-    other = frozen[[*keys, "predicted"]].rename(columns={"predicted": FROZEN})
-    return tuned.merge(other, on=keys, how="left", validate="one_to_one")

@@ -1,18 +1,15 @@
 """Fusion of frames as a task: several encoders of an utterance, before or after aggregators."""
 
-from collections.abc import Mapping
+from functools import partial
 
-import numpy as np
 from torch import nn
 
-from conversation_emotion.datasets.batches import ModalityArrays
 from conversation_emotion.datasets.inputs import Inputs, extract_features, prepare_inputs
-from conversation_emotion.datasets.windows import PADDING, single_utterances
-from conversation_emotion.features.extract import Features
-from conversation_emotion.models.frame_fusion import FRAME_FUSIONS, FusionModel
+from conversation_emotion.datasets.windows import single_utterances
+from conversation_emotion.models.fusion import FRAME_FUSIONS, FusionModel
 from conversation_emotion.models.perception import LayerSum, fit_standardisation, make_aggregator
 from conversation_emotion.settings.fusion import ROWS, FusionRow, FusionSettings
-from conversation_emotion.splits.folds import Fold, Rows
+from conversation_emotion.splits.folds import Fold
 from conversation_emotion.tasks.emotion import Classification
 from conversation_emotion.tasks.prepare import prepare_dataset
 from conversation_emotion.tracker import Memory
@@ -27,13 +24,18 @@ class FrameFusion(Classification):
 
     def build(self, fold: Fold) -> nn.Module:
         """Builds a model with the statistics of the training windows."""
-        training = self.inputs.training.select(fold.train)
-        rows = np.unique(training.rows[training.rows != PADDING])
-        arrays, row, settings = self.inputs.arrays[fold.name], self.row, self.settings
+        rows, arrays = self.train_rows(fold), self.inputs.arrays[fold.name]
+        row, settings = self.row, self.settings
         fused = FRAME_FUSIONS[row.fusion]({name: array.size for name, array in arrays.items()})
         channels = settings.aggregator_size if row.aggregator == "ecapa" else None
         return FusionModel(
-            _build_sources(arrays, rows),
+            {
+                name: nn.Sequential(
+                    fit_standardisation(array.stack_frames(rows)),
+                    LayerSum(array.num_layers, array.size),
+                )
+                for name, array in arrays.items()
+            },
             fused,
             {
                 name: make_aggregator(row.aggregator, size, channels)
@@ -46,29 +48,16 @@ class FrameFusion(Classification):
         )
 
 
-def _build_sources(arrays: Mapping[str, ModalityArrays], rows: Rows) -> dict[str, nn.Module]:
-    return {
-        name: nn.Sequential(
-            fit_standardisation(array.stack_frames(rows)), LayerSum(array.num_layers, array.size)
-        )
-        for name, array in arrays.items()
-    }
-
-
 def prepare_fusion(settings: FusionSettings, memory: Memory) -> FrameFusion:
     """Prepares one row of the table; encoders that rows share are run once."""
     row, data = ROWS[int(settings.rows)], settings.data
     dataset = prepare_dataset(data, settings.training.max_folds, memory)
 
-    def extract(flag: str) -> Features:
+    found = {}
+    for flag in row.encoders:
         features = settings.features_of(flag)
-
-        def run() -> Features:
-            (found,) = extract_features(dataset, features, strict=data.strict).values()
-            return found
-
-        return memory.recall(("fusion", data, len(dataset.split.folds), features), run)
-
+        extract = partial(extract_features, dataset, features, strict=data.strict)
+        key = ("fusion", data, len(dataset.split.folds), features)
+        (found[flag],) = memory.recall(key, extract).values()
     windows = single_utterances(dataset.classes())
-    found = {flag: extract(flag) for flag in row.encoders}
     return FrameFusion(prepare_inputs(dataset, windows, windows, found), settings, row)

@@ -1,5 +1,8 @@
 """Prepares tasks from settings: reads the corpus, finds the windows, extracts the features."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from conversation_emotion.datasets.dataset import Dataset, make_dataset
 from conversation_emotion.datasets.inputs import (
     Inputs,
@@ -15,7 +18,11 @@ from conversation_emotion.datasets.windows import (
 )
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import FeatureSettings
-from conversation_emotion.settings.models import ConversationModelSettings
+from conversation_emotion.settings.models import (
+    ConversationModelSettings,
+    ModelSettings,
+    UtteranceModelSettings,
+)
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.tasks.emotion import TurnEmotion, UtteranceEmotion
@@ -40,13 +47,9 @@ def prepare_utterances(
     dataset: Dataset, features: FeatureSettings, data: CorpusSettings, memory: Memory
 ) -> Inputs:
     """Extracts the features of single utterances, every labelled one a target."""
-
-    def prepare() -> Inputs:
-        windows = single_utterances(dataset.classes())
-        return join_features(dataset, windows, windows, features, strict=data.strict)
-
     key = ("utterances", data, len(dataset.split.folds), as_extracted(features))
-    return memory.recall(key, prepare)
+    model = UtteranceModelSettings()
+    return memory.recall(key, lambda: join_features(dataset, model, features, strict=data.strict))
 
 
 def prepare_prediction(
@@ -60,35 +63,40 @@ def prepare_prediction(
 
     def prepare() -> Inputs:
         dataset = prepare_dataset(data, training.max_folds, memory)
-        windows, training_windows = find_windows(dataset, model)
-        return join_features(dataset, windows, training_windows, features, strict=data.strict)
+        return join_features(dataset, model, features, strict=data.strict)
 
     context = (model.history, model.horizon, model.learn_from)
     key = ("turns", data, training.max_folds, as_extracted(features), context)
     return TurnEmotion(memory.recall(key, prepare), features, model, training)
 
 
-def find_windows(dataset: Dataset, model: ConversationModelSettings) -> tuple[Windows, Windows]:
-    """Returns the targets with their visible context, and the training windows."""
-    classes, history, horizon = dataset.classes(), model.history, model.horizon
-    windows = build_windows(dataset.utterances, classes, history=history, horizon=horizon)
+def find_windows(
+    dataset: Dataset, model: ModelSettings, classes: NDArray[np.int64] | None = None
+) -> tuple[Windows, Windows]:
+    """Returns the targets with their visible context, and the training windows.
+
+    Only a model of conversations has context. Targets are the utterances with one of the
+    ``classes``, those of the dataset if None.
+    """
+    classes = dataset.classes() if classes is None else classes
+    if isinstance(model, UtteranceModelSettings):
+        windows = single_utterances(classes)
+        return windows, windows
+    utterances, history, horizon = dataset.utterances, model.history, model.horizon
+    windows = build_windows(utterances, classes, history=history, horizon=horizon)
     if model.learn_from == "targets":
         return windows, windows
     emotions = dataset.emotion_classes
     return windows, build_training_windows(
-        dataset.utterances, classes, emotions, history=history, horizon=horizon
+        utterances, classes, emotions, history=history, horizon=horizon
     )
 
 
 def join_features(
-    dataset: Dataset,
-    windows: Windows,
-    training: Windows,
-    features: FeatureSettings,
-    *,
-    strict: bool,
+    dataset: Dataset, model: ModelSettings, features: FeatureSettings, *, strict: bool
 ) -> Inputs:
-    """Extracts features and joins them with windows."""
+    """Extracts features and joins them with the windows of a model."""
+    windows, training = find_windows(dataset, model)
     found = extract_features(dataset, features, strict=strict)
     normalise = features.standardise == "clip"
     return prepare_inputs(dataset, windows, training, found, normalise_clips=normalise)

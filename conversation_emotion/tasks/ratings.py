@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from conversation_emotion.datasets.batches import Batch, ModalityArrays
+from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.datasets.inputs import Inputs
 from conversation_emotion.evaluation.concordance import (
     DIMENSIONS,
@@ -28,15 +29,8 @@ from conversation_emotion.models.ratings import (
     ScaledOutput,
 )
 from conversation_emotion.settings.training import FitSettings
-from conversation_emotion.splits.folds import Fold, Rows
-from conversation_emotion.tasks.task import (
-    MODEL,
-    Batches,
-    Loss,
-    Scores,
-    WindowTask,
-    collect_outputs,
-)
+from conversation_emotion.splits.folds import Fold
+from conversation_emotion.tasks.task import MODEL, Loss, Scores, WindowTask, collect_outputs
 
 MEAN = "mean of train"
 """Baseline that predicts the same of every utterance."""
@@ -49,21 +43,23 @@ class RatingPredictions(NamedTuple):
     target_rows: NDArray[np.int64]
 
 
+@dataclass(eq=False, repr=False)
 class Regression(WindowTask):
     """Numbers in one dimension or several, on the corpus' own scale.
 
-    ``targets`` are those of every row, NaN where there is none, (rows, D), by named columns (D).
+    ``targets`` are those of every row, NaN where there is none: (rows, D) by the names in
+    ``columns``, or (rows,) of one.
     """
 
-    def __init__(
-        self,
-        inputs: Inputs,
-        training: FitSettings,
-        targets: NDArray[np.float32],
-        columns: Sequence[str],
-    ) -> None:
-        super().__init__(inputs, training)
-        self.targets, self.columns = targets, tuple(columns)
+    columns: ClassVar[tuple[str, ...]]
+
+    inputs: Inputs
+    training: FitSettings
+    targets: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        super().__init__(self.inputs, self.training)
+        self.targets = self.targets.reshape(-1, len(self.columns))
 
     @abstractmethod
     def measure(self, predictions: Tensor, targets: Tensor) -> Tensor:
@@ -71,7 +67,6 @@ class Regression(WindowTask):
 
     def loss(self, fold: Fold, device: torch.device) -> Loss:
         """Returns the loss; it needs no statistics of the fold."""
-        del fold
         targets = torch.from_numpy(self.targets).to(device)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
@@ -90,17 +85,11 @@ class Regression(WindowTask):
 
     def tabulate(self, predictions: RatingPredictions, fold: Fold, part: str) -> pd.DataFrame:
         """Returns ``NAME`` and ``predicted_NAME`` of each dimension, a row per utterance."""
-        del fold, part
-        utterances = self.dataset.utterances.iloc[predictions.target_rows]
-        table = utterances[["utterance_id", "dialogue_id", "speaker"]].reset_index(drop=True)
+        table = self.describe(predictions.target_rows)
         for number, name in enumerate(self.columns):
             table[name] = self.targets[predictions.target_rows, number]
             table[f"predicted_{name}"] = predictions.ratings[:, number]
         return table
-
-    def train_rows(self, fold: Fold) -> Rows:
-        """Returns the rows of the train part that have a number."""
-        return self.inputs.windows.select(fold.train).target_rows
 
     def train_scale(self, fold: Fold) -> tuple[Tensor, Tensor]:
         """Returns mean and deviation of the numbers of train, (D,) each; 1 where they are equal."""
@@ -110,47 +99,42 @@ class Regression(WindowTask):
         return torch.from_numpy(numbers[0]), torch.from_numpy(numbers[1])
 
 
+@dataclass(eq=False, repr=False)
 class DimensionalEmotion(Regression):
     """Activation, valence and dominance, with the recogniser and the loss of Li et al. (2021).
 
-    ``ratings`` are those of every row in the order of `DIMENSIONS`, NaN where there is none,
-    (rows, 3), ``loss_weights`` those of each CCC; every ``stride`` frames are averaged to one.
+    ``loss_weights`` are those of each CCC; every ``stride`` frames are averaged to one.
     ``make_front`` makes an untrained encoder that is trained with the recogniser; None reads
     stored hidden states.
     """
 
     name: ClassVar[str] = "dimensional_emotion"
     metrics = ("ccc_mean", "ccc_arousal", "ccc_valence", "ccc_dominance")
+    columns = DIMENSIONS
 
-    def __init__(
-        self,
-        inputs: Inputs,
-        training: FitSettings,
-        ratings: NDArray[np.float32],
-        *,
-        loss_weights: Sequence[float] = (1 / 3, 1 / 3, 1 / 3),
-        dropout: float = 0.2,
-        stride: int = 4,
-        make_front: Callable[[int], nn.Module] | None = None,
-    ) -> None:
-        super().__init__(inputs, training, ratings, DIMENSIONS)
-        self.loss_weights, self.dropout, self.stride = loss_weights, dropout, stride
-        self.make_front = make_front
+    _: KW_ONLY
+    loss_weights: Sequence[float] = (1 / 3, 1 / 3, 1 / 3)
+    dropout: float = 0.2
+    stride: int = 4
+    make_front: Callable[[int], nn.Module] | None = None
 
-    def batches(self, fold: Fold, seed: int) -> Batches:
-        """Returns the batches of a fold, of the same size in all parts: frames take memory."""
-        return self.load_windows(fold, seed, self.training.batch_size or 64)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # As in training: frames take memory.
+        self.evaluation_size = self.training.batch_size or 64
 
     def build(self, fold: Fold) -> nn.Module:
         """Builds a recogniser that predicts on the scale of the ratings of train."""
         if self.make_front is None:
             arrays = self.inputs.arrays[fold.name]["speech"]
-            front = build_feature_front(arrays, self.train_rows(fold), self.stride)
+            standardisation = fit_standardisation(arrays.stack_frames(self.train_rows(fold)))
+            mixture = LayerSum(arrays.num_layers, arrays.size)
+            front = FeatureFront(standardisation, mixture, self.stride)
         else:
             front = self.make_front(self.stride)
         size = int(front.output_size)  # type: ignore[arg-type]
         head = AttentionHead(size, len(DIMENSIONS), dropout=self.dropout)
-        return RatingModel(front, head, *self.train_scale(fold))
+        return ScaledOutput(RatingModel(front, head), *self.train_scale(fold))
 
     def measure(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """Returns one minus the weighted CCC of the batch."""
@@ -168,39 +152,28 @@ class DimensionalEmotion(Regression):
         return {MODEL: score_ratings(predictions, num_resamples=self.training.resamples)}
 
 
-def build_feature_front(arrays: ModalityArrays, train: Rows, stride: int) -> FeatureFront:
-    """Builds the part of a recogniser that reads stored states, with statistics of train."""
-    standardisation = fit_standardisation(arrays.stack_frames(train))
-    mixture = LayerSum(arrays.num_layers, standardisation.output_size)
-    return FeatureFront(standardisation, mixture, stride)
-
-
+@dataclass(eq=False, repr=False)
 class SentimentStrength(Regression):
-    """The strength of a sentiment, (rows,) with NaN where there is none, by least squares.
+    """The strength of a sentiment, by least squares.
 
     ``build_head`` builds a model of a fold with one output.
     """
 
     name: ClassVar[str] = "sentiment_strength"
     metrics = ("ccc", "pearson", "mae")
+    columns = ("sentiment",)
 
-    def __init__(
-        self,
-        inputs: Inputs,
-        training: FitSettings,
-        strengths: NDArray[np.float32],
-        build_head: Callable[[Fold], nn.Module],
-    ) -> None:
-        super().__init__(inputs, training, strengths[:, None], ("sentiment",))
-        self.build_head = build_head
+    build_head: Callable[[Fold], nn.Module]
 
     def build(self, fold: Fold) -> nn.Module:
         """Builds a model that predicts on the scale of the numbers of train."""
         return ScaledOutput(self.build_head(fold), *self.train_scale(fold))
 
     def measure(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """Returns the mean squared error."""
-        return squared_error_loss(predictions, targets)
+        """Returns the mean squared error over given targets."""
+        is_given = ~targets.isnan()
+        missed = torch.where(is_given, predictions.float() - torch.nan_to_num(targets), 0.0)
+        return (missed.square().sum(dim=0) / is_given.sum(dim=0).clamp(min=1)).sum()
 
     def score(self, predictions: RatingPredictions) -> dict[str, float]:
         """Scores all utterances at once."""
@@ -231,15 +204,3 @@ class SentimentStrength(Regression):
             )
             for system, column in ((MODEL, f"predicted_{name}"), (MEAN, MEAN))
         }
-
-
-def squared_error_loss(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Sums the dimensions' mean squared errors over given targets: (N, D), (N, D) -> scalar."""
-    is_given = ~targets.isnan()
-    errors = torch.where(is_given, predictions.float() - torch.nan_to_num(targets), 0.0).square()
-    return (errors.sum(dim=0) / is_given.sum(dim=0).clamp(min=1)).sum()
-
-
-def find_rated(ratings: NDArray[np.float32]) -> Rows:
-    """Returns the rows that have a rating in any dimension: (rows, D) -> (N,)."""
-    return np.flatnonzero(~np.isnan(ratings).all(axis=1)).astype(np.int64)

@@ -19,9 +19,9 @@ from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.inputs import Inputs, make_parts
 from conversation_emotion.evaluation.metrics import Interval
-from conversation_emotion.models.averaging import Weights
+from conversation_emotion.models.fine_tuned import Weights
 from conversation_emotion.settings.training import FitSettings
-from conversation_emotion.splits.folds import Fold
+from conversation_emotion.splits.folds import Fold, Rows
 
 MODEL = "model"
 """The system that was trained, among the baselines that are scored next to it."""
@@ -138,13 +138,16 @@ class Task(ABC):
 
     def finish(self, model: nn.Module, fold: Fold, seed: int) -> nn.Module:
         """Keeps a fitted model where the task wants it, and returns the one that predicts."""
-        del fold, seed
         return model
 
     def is_finished(self, fold: Fold, seed: int) -> bool:
         """Whether what `finish` keeps is there."""
-        del fold, seed
         return True
+
+    def describe(self, rows: Rows) -> pd.DataFrame:
+        """Returns id, dialogue and speaker of some rows of the utterance table."""
+        columns = ["utterance_id", "dialogue_id", "speaker"]
+        return self.dataset.utterances.iloc[rows][columns].reset_index(drop=True)
 
 
 LOWER_IS_BETTER = ("mae", "wer")
@@ -152,7 +155,12 @@ LOWER_IS_BETTER = ("mae", "wer")
 
 
 class WindowTask(Task):
-    """A task on the windows of a dataset with stored features."""
+    """A task on the windows of a dataset with stored features.
+
+    Valid and test are predicted in batches of ``evaluation_size``.
+    """
+
+    evaluation_size = 256
 
     def __init__(self, inputs: Inputs, training: FitSettings) -> None:
         self.inputs, self.dataset = inputs, inputs.dataset
@@ -161,13 +169,13 @@ class WindowTask(Task):
 
     def batches(self, fold: Fold, seed: int) -> Batches:
         """Returns the batches of a fold."""
-        return self.load_windows(fold, seed, 256)
-
-    def load_windows(self, fold: Fold, seed: int, evaluation_size: int) -> Batches:
-        """Returns the batches of a fold, those of valid and test of the size given."""
         size = self.training.batch_size
-        parts = make_parts(self.inputs, fold, seed, size, evaluation_size=evaluation_size)
+        parts = make_parts(self.inputs, fold, seed, size, evaluation_size=self.evaluation_size)
         return Batches(*(parts[name] for name in ("training", "valid", "test")))
+
+    def train_rows(self, fold: Fold) -> Rows:
+        """Returns the target rows of the train part, in table order."""
+        return self.inputs.windows.select(fold.train).target_rows
 
 
 def collect_outputs(

@@ -1,14 +1,14 @@
-"""The best epochs of a training, in memory or in a folder that survives a kill."""
+"""The best epochs of a training, in memory or in a folder that survives a kill; their average."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
 from torch import nn
 
-from conversation_emotion.models.averaging import Weights
+from conversation_emotion.tasks.task import Weights
 
 
 class RankedEpoch(NamedTuple):
@@ -114,6 +114,48 @@ class StoredCheckpoints(Checkpoints):
 
     def _path(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:04d}.pt"
+
+
+def average_weights(checkpoints: Sequence[Weights]) -> Weights:
+    """Averages checkpoints name by name, in double precision.
+
+    Integer buffers, such as counters, cannot be averaged; they are taken from the first.
+
+    Raises:
+        ValueError: There are none, or they differ in their names.
+    """
+    if not checkpoints:
+        raise ValueError("nothing to average: no checkpoint was given")
+    first = checkpoints[0]
+    for number, other in enumerate(checkpoints[1:], start=1):
+        if different := sorted(first.keys() ^ other.keys()):
+            raise ValueError(f"checkpoints 0 and {number} differ in {different}")
+    return {
+        name: torch.stack([weights[name].double() for weights in checkpoints])
+        .mean(dim=0)
+        .to(tensor.dtype)
+        if tensor.is_floating_point()
+        else tensor.clone()
+        for name, tensor in first.items()
+    }
+
+
+def greedy_soup(checkpoints: Sequence[Weights], score: Callable[[Weights], float]) -> Weights:
+    """Averages those checkpoints that do not lower a score on valid (Wortsman et al., 2022).
+
+    Checkpoints come from the best, which is always in, to the worst; a larger score is better.
+
+    Raises:
+        ValueError: There are none, or they differ in their names.
+    """
+    chosen = list(checkpoints[:1])
+    best = average_weights(chosen)
+    best_score = score(best)
+    for checkpoint in checkpoints[1:]:
+        weights = average_weights([*chosen, checkpoint])
+        if (reached := score(weights)) >= best_score:
+            chosen, best, best_score = [*chosen, checkpoint], weights, reached
+    return best
 
 
 def write_state(path: Path, state: Mapping[str, object]) -> None:

@@ -1,10 +1,10 @@
-"""Cross-validation: trains every fold with every seed, keeps the predictions, scores them."""
+"""Cross-validation: every fold is trained with every seed, its predictions kept and scored."""
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -14,8 +14,13 @@ from accelerate.utils import set_seed
 from torch import nn
 from tqdm import tqdm
 
-from conversation_emotion.evaluation.metrics import count_confusions, unweighted_average_recall
-from conversation_emotion.evaluation.results import name_metrics
+from conversation_emotion.evaluation import results
+from conversation_emotion.evaluation.metrics import (
+    Interval,
+    count_confusions,
+    score_classes,
+    unweighted_average_recall,
+)
 from conversation_emotion.figures.confusions import draw_confusions
 from conversation_emotion.splits.folds import Fold
 from conversation_emotion.tasks.task import MODEL, SINGLE, Batches, Scores, Task
@@ -68,7 +73,10 @@ def cross_validate(
             with tracker.open_child(name, {"fold": fold.name, "seed": seed}) as run:
                 trained = train_fold(task, fold, seed, folder=state, run=run)
                 table = trained.predictions
-                _keep_training(task, table, run, name)
+                run.log_table(table, PREDICTIONS)
+                if task.labels:
+                    confusions = _draw(task, table[table["part"] == "test"], run, name)
+                    run.log_metrics({"test/uar": float(unweighted_average_recall(confusions))})
                 on_trained(trained, run)
             if state is not None:
                 shutil.rmtree(state, ignore_errors=True)
@@ -164,10 +172,10 @@ def evaluate(task: Task, predictions: pd.DataFrame, tracker: Tracker) -> Scores:
     """
     test, valid = (predictions[predictions["part"] == part] for part in ("test", "valid"))
     scores = task.evaluate(test)
-    metrics = name_metrics("test", scores[MODEL])
-    metrics |= name_metrics("valid", task.evaluate(valid)[MODEL])
+    metrics = results.name_metrics("test", scores[MODEL])
+    metrics |= results.name_metrics("valid", task.evaluate(valid)[MODEL])
     for system in scores.keys() - {MODEL}:
-        metrics |= name_metrics(f"baseline_{system}", scores[system])
+        metrics |= results.name_metrics(f"baseline_{system}", scores[system])
     tracker.log_metrics(metrics)
     tracker.log_table(predictions, PREDICTIONS)
     tracker.log_text(json.dumps(dict(task.failures), indent=2), "failed_clips.json")
@@ -191,12 +199,55 @@ def describe_labels(task: Task) -> dict[str, object]:
     }
 
 
-def _keep_training(task: Task, table: pd.DataFrame, run: Tracker, title: str) -> None:
-    """Keeps the predictions of a training, and for classes its confusions and recall."""
-    run.log_table(table, PREDICTIONS)
+def record_row(
+    task: Task,
+    predictions: pd.DataFrame,
+    metrics: Mapping[str, Interval],
+    *,
+    system: str = MODEL,
+    **fields: Any,
+) -> results.RowResult:
+    """Records the scores of a system on test with the task, its data, folds, seeds and classes.
+
+    The system is `MODEL` or the column of another; other ``fields`` of `RowResult` win.
+    """
+    per_class, dataset = {}, task.dataset
     if task.labels:
-        confusions = _draw(task, table[table["part"] == "test"], run, title)
-        run.log_metrics({"test/uar": float(unweighted_average_recall(confusions))})
+        test = predictions[predictions["part"] == "test"]
+        column = "predicted" if system == MODEL else system
+        per_class = score_classes(test.assign(predicted=test[column]), task.labels)
+    own = {
+        "task": task.name,
+        "task_version": task.version,
+        "protocol": dataset.split.name,
+        "corpus": dataset.label_map.corpus,
+        "label_set": dataset.label_map.label_set,
+        "kind": "model" if system == MODEL else "baseline",
+        "metrics": dict(metrics),
+        "per_class": per_class,
+        "num_folds": len(dataset.split.folds),
+        "num_seeds": task.training.seeds,
+        "n": next(iter(metrics.values())).n,
+    }
+    return results.RowResult(**{**own, **fields})
+
+
+def describe_protocol(
+    task: Task, n: int | Mapping[str, int], bounds: str = results.BOOTSTRAP
+) -> Iterator[str]:
+    """Describes how the scores of a task came about, and its classes if it has any."""
+    split, targets = task.dataset.split, task.dataset.targets
+    yield from results.describe_protocol(
+        split.name,
+        split.validation,
+        split.notes,
+        num_folds=len(split.folds),
+        num_seeds=task.training.seeds,
+        n=n,
+        bounds=bounds,
+    )
+    if task.labels:
+        yield results.describe_classes(task.labels, targets.num_dropped, targets.num_unlabelled)
 
 
 def _draw(task: Task, test: pd.DataFrame, run: Tracker, title: str) -> np.ndarray:

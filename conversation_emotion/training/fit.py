@@ -15,11 +15,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from conversation_emotion.datasets.clip_batches import ClipLoader
-from conversation_emotion.models.averaging import Weights, average_weights, greedy_soup
 from conversation_emotion.settings.training import FitSettings, RunSettings
 from conversation_emotion.splits.folds import Fold
-from conversation_emotion.tasks.task import Loss, Task
-from conversation_emotion.training.checkpoints import Checkpoints
+from conversation_emotion.tasks.task import Loss, Task, Weights
+from conversation_emotion.training.checkpoints import Checkpoints, average_weights, greedy_soup
 from conversation_emotion.training.optimisation import make_optimisation
 
 MAX_GRADIENT_NORM = 1.0
@@ -149,6 +148,6 @@ def _select(
         return task.rank(task.score(task.predict(model, valid, accelerator)))
 
     is_greedy = getattr(task.training, "average", "best") == "greedy"
-    average = greedy_soup(weights, score).weights if is_greedy else average_weights(weights)
+    average = greedy_soup(weights, score) if is_greedy else average_weights(weights)
     model.load_state_dict(average)
     return Fitted(model.eval(), cast(Weights, weights[0]))

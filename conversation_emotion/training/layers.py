@@ -1,20 +1,98 @@
-"""Trains the probes of an encoder's layers on every fold with every seed."""
+"""Probes of an encoder's layers: states extracted once, each layer trained on every fold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
+import torch
 from tqdm import tqdm
 
+from conversation_emotion.datasets.inputs import extract_features, prepare_inputs
+from conversation_emotion.datasets.windows import single_utterances
 from conversation_emotion.evaluation.decisions import choose_by_valid
-from conversation_emotion.tasks.baselines import MAJORITY
-from conversation_emotion.tasks.emotion import evaluate_classes
-from conversation_emotion.tasks.layers import SUM, LayerProbes, read_layer_weights
+from conversation_emotion.features.extract import Features, select_layers
+from conversation_emotion.settings.features import Layers
+from conversation_emotion.settings.recognition import SERSettings
+from conversation_emotion.tasks.emotion import (
+    MAJORITY,
+    UtteranceEmotion,
+    add_system,
+    evaluate_classes,
+)
+from conversation_emotion.tasks.prepare import prepare_dataset
 from conversation_emotion.tasks.task import Scores
-from conversation_emotion.tracker import PREDICTIONS, ParentTracker, Tracker
+from conversation_emotion.tracker import PREDICTIONS, Memory, ParentTracker, Tracker
 from conversation_emotion.training.cross_validation import evaluate, train_fold
+
+SUM, LAST_FOUR = "sum", "last-4"
+"""The learned weighted sum of all layers, and the mean of the last four."""
 
 CHOSEN = "chosen"
 """In each fold and seed, the layer that is best on valid."""
 
 _WEIGHTS = "layer_weights.parquet"
+
+
+@dataclass(eq=False, repr=False)
+class LayerProbes(UtteranceEmotion):
+    """The probe of all layers, and of each of them by name: its number, `SUM` or `LAST_FOUR`.
+
+    Once they were trained, ``weights`` are those of each layer in the sum, and ``chosen`` counts
+    how often valid chose each layer.
+    """
+
+    states: Features
+    names: tuple[str, ...]
+    weights: dict[int, float] = field(default_factory=dict)
+    chosen: dict[int, int] = field(default_factory=dict)
+
+    def for_layer(self, name: str) -> UtteranceEmotion:
+        """Returns the probe of one layer, or of the mean of four; the sum gets all of them."""
+        if name == SUM:
+            return self
+        layers: Layers = "last-4" if name == LAST_FOUR else int(name)
+        states = {"speech": _select(self.states, layers)}
+        windows, training = self.inputs.windows, self.inputs.training
+        inputs = prepare_inputs(self.dataset, windows, training, states)
+        return UtteranceEmotion(inputs, self.features, self.model, self.training)
+
+
+def prepare_layers(settings: SERSettings, wanted: Sequence[str], memory: Memory) -> LayerProbes:
+    """Extracts all layers of one encoder; without ``wanted`` each of them is probed."""
+    (encoder,) = settings.features.speech_encoder
+    features = settings.features_of(encoder)
+    dataset = prepare_dataset(settings.data, settings.training.max_folds, memory)
+    found = extract_features(dataset, features, strict=settings.data.strict)
+    windows = single_utterances(dataset.classes())
+    inputs = prepare_inputs(dataset, windows, windows, found)
+    num_layers = inputs.arrays[dataset.split.folds[0].name]["speech"].num_layers
+    names = _name_probes(encoder, num_layers, wanted)
+    states, model, training = found["speech"], settings.model, settings.training
+    return LayerProbes(inputs, features, model, training, states, names)
+
+
+def _name_probes(encoder: str, num_layers: int, wanted: Sequence[str]) -> tuple[str, ...]:
+    possible = [str(number) for number in range(num_layers)]
+    possible += [SUM] if num_layers > 1 else []
+    possible += [LAST_FOUR] if num_layers >= 4 else []
+    if not wanted:
+        return tuple(possible)
+    if num_layers == 1:
+        return ("0",)
+    if unknown := [name for name in wanted if name not in possible]:
+        raise ValueError(
+            f"--layers {unknown[0]}: {encoder} has no such layer, it has {', '.join(possible)}"
+        )
+    return tuple(dict.fromkeys(wanted))
+
+
+def _select(features: Features, layers: Layers) -> Features:
+    states = [
+        None if found is None else select_layers(torch.tensor(found)[None], layers)[0].numpy()
+        for found in features.states
+    ]
+    folds = {fold: _select(found, layers) for fold, found in features.folds.items()}
+    return features._replace(states=states, folds=folds)
 
 
 def probe_layers(task: LayerProbes, tracker: ParentTracker) -> pd.DataFrame:
@@ -40,11 +118,9 @@ def probe_layers(task: LayerProbes, tracker: ParentTracker) -> pd.DataFrame:
         ordered = {name: numbered[name] for name in sorted(numbered, key=int)}
         tables[CHOSEN], counts = choose_by_valid(ordered, metric=task.select_by)
         task.chosen = {int(name): count for name, count in counts.items()}
-    keys = ["utterance_id", "fold", "seed", "part"]
     joined = next(iter(tables.values()))
     for name, table in tables.items():
-        column = table[[*keys, "predicted"]].rename(columns={"predicted": name})
-        joined = joined.merge(column, on=keys, validate="one_to_one")
+        joined = add_system(joined, table, name)
     return joined
 
 
@@ -70,7 +146,9 @@ def _probe(task: LayerProbes, name: str, tracker: ParentTracker) -> pd.DataFrame
             trained = train_fold(probe, fold, seed)
             tables.append(trained.predictions)
             if name == SUM:
-                found = read_layer_weights(trained.model)
+                scores = trained.model.get_parameter("perceptions.speech.mixture.scores")
+                shares = scores.detach().softmax(dim=0).tolist()
+                found = pd.DataFrame({"layer": range(len(shares)), "weight": shares})
                 weights.append(found.assign(fold=fold.name, seed=seed))
         table = pd.concat(tables, ignore_index=True)
         evaluate(probe, table, run)

@@ -8,6 +8,7 @@ from typing import Literal, TypedDict
 
 import torch
 from torch import nn
+from torch.optim import lr_scheduler
 
 from conversation_emotion.settings.training import (
     FineTuningSettings,
@@ -77,19 +78,16 @@ class EpochSchedule:
 
 def _make_scheduler(
     optimizer: torch.optim.Optimizer, settings: FitSettings
-) -> torch.optim.lr_scheduler.LRScheduler:
+) -> lr_scheduler.LRScheduler:
     if settings.schedule == "cyclic":
         low = settings.learning_rate
-        return torch.optim.lr_scheduler.CyclicLR(
-            optimizer,
-            low,
-            2 * low,
-            step_size_up=10,
-            cycle_momentum="momentum" in optimizer.defaults,
+        has_momentum = "momentum" in optimizer.defaults
+        return lr_scheduler.CyclicLR(
+            optimizer, low, 2 * low, step_size_up=10, cycle_momentum=has_momentum
         )
     if settings.schedule == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.num_rounds)
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)
+        return lr_scheduler.CosineAnnealingLR(optimizer, settings.num_rounds)
+    return lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)
 
 
 class LayeredWarmup:
@@ -101,14 +99,7 @@ class LayeredWarmup:
     def __init__(
         self, model: nn.Module, num_blocks: int, settings: FineTuningSettings, num_updates: int
     ) -> None:
-        groups = layered_groups(
-            model,
-            num_blocks,
-            learning_rate=settings.learning_rate,
-            head_learning_rate=settings.head_learning_rate,
-            decay=settings.layer_decay,
-            weight_decay=settings.weight_decay,
-        )
+        groups = layered_groups(model, num_blocks, settings)
         self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
         self._num_updates, self._warmup = num_updates, settings.warmup
 
@@ -143,30 +134,24 @@ def block_number(name: str) -> int:
 
 
 def layered_groups(
-    model: nn.Module,
-    num_blocks: int,
-    *,
-    learning_rate: float,
-    head_learning_rate: float,
-    decay: float,
-    weight_decay: float,
+    model: nn.Module, num_blocks: int, settings: FineTuningSettings
 ) -> list[dict[str, object]]:
     """Divides the trained weights of an ``encoder`` and its heads into groups with own step sizes.
 
-    Block b of L has ``learning_rate`` times decay^(L - b), and what precedes the blocks decay^L;
-    biases and norms have no weight decay.
+    Block b of L has the learning rate times layer_decay^(L - b), and what precedes the blocks
+    layer_decay^L; biases and norms have no weight decay.
     """
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     rates: dict[float, nn.ParameterDict] = {}
     for name, parameter in trained:
-        is_head = not name.startswith("encoder.")
         depth = num_blocks - min(block_number(name), num_blocks)
-        rate = head_learning_rate if is_head else learning_rate * decay**depth
+        rate = settings.learning_rate * settings.layer_decay**depth
+        rate = rate if name.startswith("encoder.") else settings.head_learning_rate
         rates.setdefault(rate, nn.ParameterDict())[name.replace(".", "/")] = parameter
     return [
         {**group, "lr": rate, "peak": rate}
         for rate, parameters in sorted(rates.items(), key=lambda pair: pair[0])
-        for group in parameter_groups(parameters, weight_decay)
+        for group in parameter_groups(parameters, settings.weight_decay)
         if group["params"]
     ]
 

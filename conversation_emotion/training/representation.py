@@ -1,17 +1,16 @@
 """Trains probes to the same stage, and reads their first linear layer on test."""
 
-import numpy as np
+from collections.abc import Iterable
+
 import pandas as pd
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from conversation_emotion.datasets.batches import make_loader
-from conversation_emotion.datasets.inputs import Inputs
+from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.figures.representation import Represented
 from conversation_emotion.models.conversation import UtteranceModel
-from conversation_emotion.splits.folds import Fold
-from conversation_emotion.tasks.emotion import UtteranceEmotion, predict_windows
+from conversation_emotion.tasks.emotion import UtteranceEmotion
+from conversation_emotion.tasks.task import collect_outputs
 from conversation_emotion.tracker import ParentTracker, training_name
 from conversation_emotion.training.cross_validation import train_fold
 
@@ -27,33 +26,20 @@ def represent(encoder: str, task: UtteranceEmotion, tracker: ParentTracker) -> R
         if table is None:
             with tracker.open_child(name, {"fold": fold.name, "seed": seed}) as run:
                 trained = train_fold(task, fold, seed, run=run)
-                table = _read_layer(trained.model, task.inputs, fold)
+                table = _read_layer(trained.model, task.batches(fold, seed).test)
                 run.log_table(table, REPRESENTATIONS)
         tables[fold.name, seed] = table
     return Represented(encoder, task.dataset, tables)
 
 
-def _read_layer(model: nn.Module, inputs: Inputs, fold: Fold) -> pd.DataFrame:
-    """Reads the first linear layer, averaged over frames, for each utterance of the test part."""
+def _read_layer(model: nn.Module, batches: Iterable[Batch]) -> pd.DataFrame:
+    """Reads the first linear layer, averaged over frames, for each utterance of the batches."""
     assert isinstance(model, UtteranceModel)
-    windows = inputs.windows.select(fold.test)
-    arrays = inputs.arrays[fold.name]
-    batches = make_loader(windows, arrays, inputs.dataset.emotion_classes, batch_size=256)
-    units: list[NDArray[np.float32]] = []
 
-    def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        units.append(output.float().cpu().numpy())
+    def read(batch: Batch) -> tuple[Tensor, ...]:
+        units = model.projection(model.perceive(batch))
+        return units.float(), model.head(units).float().softmax(dim=-1), batch.target_rows
 
-    hook = model.projection.register_forward_hook(keep)
-    try:
-        predictions = predict_windows(model, batches)
-    finally:
-        hook.remove()
-    values = np.concatenate(units)
-    return pd.DataFrame(
-        {
-            "row": predictions.target_rows,
-            "predicted": predictions.probabilities.argmax(axis=1),
-            **{f"h{number}": values[:, number] for number in range(values.shape[1])},
-        }
-    )
+    units, probabilities, rows = collect_outputs(model, batches, read, None)
+    columns = {f"h{number}": column for number, column in enumerate(units.T)}
+    return pd.DataFrame({"row": rows, "predicted": probabilities.argmax(axis=1), **columns})

@@ -27,7 +27,7 @@ from conversation_emotion.settings.dimensional import (
 )
 from conversation_emotion.settings.pretraining import AudioSettings, LoopSettings
 from conversation_emotion.tasks.prepare import prepare_dataset
-from conversation_emotion.tasks.ratings import DimensionalEmotion, find_rated
+from conversation_emotion.tasks.ratings import DimensionalEmotion
 from conversation_emotion.tracker import Memory
 from conversation_emotion.utterances.audio import SAMPLE_RATE
 from conversation_emotion.utterances.labels import IGNORED
@@ -49,8 +49,8 @@ def prepare_ratings(settings: DimensionalSettings, memory: Memory) -> Dimensiona
     data, max_folds = settings.data, settings.training.max_folds
     dataset = prepare_dataset(data, max_folds, memory)
     ratings = _read_ratings(dataset)
-    classes = np.full(len(ratings), IGNORED, dtype=np.int64)
-    classes[find_rated(ratings)] = 0  # a window wants a class; here it marks that there is a rating
+    # A window wants a class; here it marks that there is a rating.
+    classes = np.where(np.isnan(ratings).all(axis=1), IGNORED, 0)
     windows = single_utterances(classes)
     key = ("ratings", data, max_folds, settings.mini, settings.features.features_of(encoder))
     found = memory.recall(key, lambda: _extract(settings, dataset, encoder))

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from conversation_emotion.datasets.encoder_families import HEAD
-from conversation_emotion.models.tuned import read_tuned
+from conversation_emotion.models.fine_tuned import read_tuned
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.settings.fine_tuning import FinetuneSettings, TunableSettings

@@ -11,10 +11,10 @@ import pytest
 from mlflow import MlflowClient
 
 from conversation_emotion.evaluation import decisions
+from conversation_emotion.settings.fine_tuning import FinetuneSettings
 from conversation_emotion.settings.fusion import FusionSettings
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.sentiment import SentimentSettings
-from conversation_emotion.settings.fine_tuning import FinetuneSettings
 from conversation_emotion.tasks.emotion import UtteranceEmotion
 from conversation_emotion.tasks.sentiment import prepare_sentiment
 from conversation_emotion.tracker import Memory

@@ -13,9 +13,9 @@ import speech_encoders
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.probes import LayersSettings
 from conversation_emotion.settings.training import TrainingSettings
-from conversation_emotion.tasks.layers import LayerProbes
 from conversation_emotion.tracker import Memory
 from conversation_emotion.training import layers as training
+from conversation_emotion.training.layers import LayerProbes
 from experiments import commandline
 from experiments.layers import EXPERIMENT
 from speech_encoders.spectral import fbank

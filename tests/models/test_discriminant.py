@@ -5,7 +5,7 @@ import pytest
 from scipy.special import softmax
 from sklearn.covariance import ledoit_wolf
 
-from conversation_emotion.models.discriminant import fit_discriminants
+from conversation_emotion.models.conversation import fit_discriminants
 
 
 @pytest.fixture

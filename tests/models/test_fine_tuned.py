@@ -3,8 +3,13 @@
 import pytest
 import torch
 
-from conversation_emotion.models.averaging import average_weights
-from conversation_emotion.models.fine_tuned import EncoderModel, pool_time
+from conversation_emotion.models.fine_tuned import (
+    EncoderModel,
+    add_adapters,
+    merge_adapters,
+    pool_time,
+)
+from conversation_emotion.training.checkpoints import average_weights
 from tests.small_tasks import TwoBlocks
 
 
@@ -17,8 +22,6 @@ def test_only_real_frames_are_pooled():
 
 def test_adapters_are_merged_before_they_are_averaged():
     pytest.importorskip("peft")
-    from conversation_emotion.models.adapters import add_adapters, merge_adapters
-
     model = EncoderModel(TwoBlocks(), 2)
     plain = set(model.state_dict())
     add_adapters(model, rank=2)

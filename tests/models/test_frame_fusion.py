@@ -7,7 +7,7 @@ import torch
 from conversation_emotion.datasets.batches import ModalityArrays, gather_batch
 from conversation_emotion.datasets.windows import single_utterances
 from conversation_emotion.features.extract import Features
-from conversation_emotion.models.frame_fusion import (
+from conversation_emotion.models.fusion import (
     FRAME_FUSIONS,
     FusionModel,
     drop_sources,

@@ -96,7 +96,7 @@ def test_a_corpus_is_prepared_once_for_trials_that_share_it(workplace, monkeypat
         found = next(iter(EPC.validate(settings, memory)))
         assert found.num_parameters > 0
         assert found.curves["valid/uar"]
-    assert [args[3].speech_pooling for args in calls] == ["mean", "statistics"]
+    assert [args[2].speech_pooling for args in calls] == ["mean", "statistics"]
 
 
 def test_a_memory_forgets_what_was_not_used_for_longest():

@@ -50,7 +50,7 @@ def test_predictions_neither_depend_on_batches_nor_on_their_order():
     alone, together = found
     np.testing.assert_allclose(together.probabilities, alone.probabilities, atol=1e-6)
     assert together.loss == pytest.approx(alone.loss, rel=1e-5)
-    assert together.rows.tolist() == alone.rows.tolist() == list(range(24, 38))
+    assert together.target_rows.tolist() == alone.target_rows.tolist() == list(range(24, 38))
     assert together.targets.tolist() == [row % 2 for row in range(24, 38)]
 
 

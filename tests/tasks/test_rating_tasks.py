@@ -14,7 +14,6 @@ from conversation_emotion.tasks.ratings import (
     MEAN,
     DimensionalEmotion,
     SentimentStrength,
-    squared_error_loss,
 )
 from conversation_emotion.tasks.task import MODEL
 from conversation_emotion.tracker import MemoryTracker
@@ -86,7 +85,7 @@ def test_training_refuses_what_is_not_finite(rated):
     task = DimensionalEmotion(inputs, SETTINGS, ratings)
     model = task.build(task.dataset.split.folds[0])
     with torch.no_grad():
-        model.get_parameter("head.output.weight").fill_(float("inf"))
+        model.get_parameter("judge.head.output.weight").fill_(float("inf"))
     with pytest.raises(FloatingPointError, match="the train loss is nan; lower --learning-rate"):
         fit_task(task, model)
 
@@ -141,9 +140,9 @@ def test_strength_is_scored_next_to_the_mean_of_train(strengths):
     assert set(found[MEAN]) == {float(-np.linspace(-3, 3, 40, dtype=np.float32)[:30].mean())}
 
 
-def test_least_squares_leaves_out_what_is_not_rated():
+def test_least_squares_leaves_out_what_is_not_rated(strengths):
     given = torch.tensor([[1.0], [2.0], [5.0]], requires_grad=True)
-    loss = squared_error_loss(given, torch.tensor([[0.0], [float("nan")], [3.0]]))
+    loss = strengths.measure(given, torch.tensor([[0.0], [float("nan")], [3.0]]))
     loss.backward()
     assert loss.item() == pytest.approx((1 + 4) / 2)
     assert given.grad is not None

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from conversation_emotion.settings.training import FineTuningSettings
-from conversation_emotion.tasks.baselines import MAJORITY
+from conversation_emotion.tasks.emotion import MAJORITY
 from conversation_emotion.tasks.fine_tuning import FineTuning
 from conversation_emotion.tasks.task import MODEL
 from conversation_emotion.tracker import MemoryTracker

@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from conversation_emotion.models.fine_tuned import EncoderModel
-from conversation_emotion.settings.training import FitSettings
+from conversation_emotion.settings.training import FineTuningSettings, FitSettings
 from conversation_emotion.training.optimisation import EpochSchedule, layered_groups
 from tests.small_tasks import TwoBlocks
 
@@ -42,9 +42,10 @@ def test_a_constant_step_size_stays():
 
 def test_step_sizes_fall_from_the_heads_to_the_front():
     model = EncoderModel(TwoBlocks(), 2)
-    groups = layered_groups(
-        model, 2, learning_rate=0.1, head_learning_rate=0.5, decay=0.5, weight_decay=0.01
+    settings = FineTuningSettings(
+        learning_rate=0.1, head_learning_rate=0.5, layer_decay=0.5, weight_decay=0.01
     )
+    groups = layered_groups(model, 2, settings)
     rates = {
         id(parameter): group["lr"]
         for group in groups
