@@ -30,35 +30,27 @@ class Tracker(Protocol):
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Records final scores."""
-        ...
 
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds a point to the curve of each metric; written by `flush` or when the run ends."""
-        ...
 
     def flush(self) -> None:
         """Writes the curves so far."""
-        ...
 
     def log_table(self, table: "pd.DataFrame", file: str) -> None:
         """Records a table under the name of a Parquet file."""
-        ...
 
     def log_text(self, text: str, file: str) -> None:
         """Records a text under the name of a file."""
-        ...
 
     def log_figure(self, figure: "Figure", file: str) -> None:
         """Records a picture under the name of a file."""
-        ...
 
     def log_file(self, path: Path) -> None:
         """Records a copy of a file under its own name."""
-        ...
 
     def log_folder(self, path: Path, name: str) -> None:
         """Records copies of all files of a folder under another name."""
-        ...
 
 
 class ParentTracker(Tracker, Protocol):
@@ -96,15 +88,37 @@ class Validation(NamedTuple):
     metric: str = "uar"
 
 
-class Curves:
-    """The curves of a training, by metric.
+Artifact = Union["pd.DataFrame", str, "Figure", bytes]
+"""What a `MemoryTracker` keeps under the name of a file."""
+
+
+class MemoryTracker:
+    """A run in memory, parent or child, for use of the engine without MLflow.
+
+    Args:
+        run_id: Its id.
+        params: Its settings.
 
     Attributes:
-        points: Values in the order of their steps.
+        points: The curve of each metric, values in the order of their steps.
+        metrics: Final scores.
+        artifacts: Tables, texts, figures, and the bytes of files, by name.
+        children: The run of each training by name, of a name the last.
+        status: ``RUNNING``, ``FINISHED``, ``KILLED`` by an interrupt, or ``FAILED``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run_id: str = "memory", params: Mapping[str, object] | None = None) -> None:
+        self.run_id = run_id
+        self.params = dict(params or {})
         self.points: dict[str, list[float]] = {}
+        self.metrics: dict[str, float] = {}
+        self.artifacts: dict[str, Artifact] = {}
+        self.children: dict[str, MemoryTracker] = {}
+        self.status = "RUNNING"
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Records final scores."""
+        self.metrics.update({name: float(value) for name, value in metrics.items()})
 
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds a point to the curve of each metric."""
@@ -114,38 +128,6 @@ class Curves:
 
     def flush(self) -> None:
         """Does nothing: the points are in memory."""
-
-
-Artifact = Union["pd.DataFrame", str, "Figure", bytes]
-"""What a `MemoryTracker` keeps under the name of a file."""
-
-
-class MemoryTracker(Curves):
-    """A run in memory, parent or child, for use of the engine without MLflow.
-
-    Args:
-        run_id: Its id.
-        params: Its settings.
-
-    Attributes:
-        metrics: Final scores.
-        artifacts: Tables, texts, figures, and the bytes of files, by name.
-        children: The run of each training by name, of a name the last.
-        status: ``RUNNING``, ``FINISHED``, ``KILLED`` by an interrupt, or ``FAILED``.
-    """
-
-    def __init__(self, run_id: str = "memory", params: Mapping[str, object] | None = None) -> None:
-        super().__init__()
-        self.run_id = run_id
-        self.params = dict(params or {})
-        self.metrics: dict[str, float] = {}
-        self.artifacts: dict[str, Artifact] = {}
-        self.children: dict[str, MemoryTracker] = {}
-        self.status = "RUNNING"
-
-    def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Records final scores."""
-        self.metrics.update({name: float(value) for name, value in metrics.items()})
 
     def log_table(self, table: "pd.DataFrame", file: str) -> None:
         """Records a copy of a table."""
