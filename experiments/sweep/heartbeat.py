@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypedDict
 
@@ -91,10 +91,8 @@ def send_heartbeats(
         number = 0
         while not ended.wait(seconds):
             number += 1
-            try:
+            with suppress(Exception):  # the storage was away for a moment, or the trial is over
                 write(number)
-            except Exception:
-                continue  # the storage was away for a moment, or the trial is over
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

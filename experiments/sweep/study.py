@@ -87,7 +87,6 @@ class SweepStudy:
     def __init__(self, storage: BaseStorage, study: optuna.Study) -> None:
         self.storage = storage
         self.study = study
-        self.study_id = storage.get_study_id_from_name(study.study_name)
         self._watch = HeartbeatWatch()
 
     @classmethod
@@ -121,11 +120,7 @@ class SweepStudy:
         outcomes = [classify(trial) for trial in self.trials()]
         return TrialCounts(*(outcomes.count(name) for name in TrialCounts._fields))
 
-    def note(self, trial: FrozenTrial | optuna.Trial, name: str, value: Any) -> None:
-        """Keeps an attribute with a trial that has not ended."""
-        self.storage.set_trial_user_attr(self._id(trial), name, value)
-
-    def give_up(self, trial: FrozenTrial | optuna.Trial, why: str, *, once: bool = True) -> None:
+    def give_up(self, trial: FrozenTrial, why: str, *, once: bool = True) -> None:
         """Ends a trial that lost its worker, and enqueues its settings again.
 
         Args:
@@ -133,11 +128,13 @@ class SweepStudy:
             why: For the record.
             once: Give up for good what was tried again already.
         """
-        attributes = trial.user_attrs
+        storage, attributes = self.storage, trial.user_attrs
         is_retry = "retry_of" in attributes
+        study_id = storage.get_study_id_from_name(self.study.study_name)
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
         try:
-            self.note(trial, "lost", why)
-            self.storage.set_trial_state_values(self._id(trial), TrialState.FAIL)
+            storage.set_trial_user_attr(trial_id, "lost", why)
+            storage.set_trial_state_values(trial_id, TrialState.FAIL)
         except UpdateFinishedTrialError:
             return  # another process was faster, or the trial ended after all
         if not (is_retry and once):
@@ -163,9 +160,6 @@ class SweepStudy:
         if dead is None and self._watch.has_stopped(trial.number, heartbeat):
             return f"no heartbeat of its worker on {worker['host'].split('/')[0]}"
         return f"its worker, process {worker['pid']}, died" if dead else None
-
-    def _id(self, trial: FrozenTrial | optuna.Trial) -> int:
-        return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, trial.number)
 
 
 def classify(trial: FrozenTrial) -> str | None:

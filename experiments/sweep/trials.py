@@ -4,9 +4,9 @@ import importlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from statistics import fmean
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -43,9 +43,8 @@ class Experiment(Protocol):
 
 
 def load_experiment(module: str) -> Experiment:
-    """Returns the EXPERIMENT of a module, or the module itself where it has none."""
-    found = importlib.import_module(module)
-    return cast(Experiment, getattr(found, "EXPERIMENT", found))
+    """Returns the EXPERIMENT of a module."""
+    return importlib.import_module(module).EXPERIMENT
 
 
 def run_trials(spec: SweepSpec, worker: int) -> None:
@@ -67,10 +66,10 @@ def take_trial(study: SweepStudy, num_trials: int) -> optuna.Trial | None:
             time.sleep(_LOOK_SECONDS)
             continue
         trial = study.study.ask()
-        study.note(trial, "worker", this_worker())
+        trial.set_user_attr("worker", this_worker())
         if _rank(trial.number, study.trials()) < num_trials:
             return trial
-        study.note(trial, "surplus", True)  # another worker took the last one at the same moment
+        trial.set_user_attr("surplus", True)  # another worker took the last one at the same moment
         study.study.tell(trial, state=TrialState.FAIL)
 
 
@@ -81,14 +80,14 @@ def run_trial(
     began = time.perf_counter()
     state, values = TrialState.FAIL, None
     try:
-        with send_heartbeats(lambda number: study.note(trial, "heartbeat", number)):
+        with send_heartbeats(lambda number: trial.set_user_attr("heartbeat", number)):
             settings = experiment.search_space(trial, spec.settings)
             twin = _find_twin(trial, study.trials())
             if twin is not None:
                 _repeat(study, trial, twin)
                 return
-            study.note(trial, "config", json.dumps(format_settings(settings)))
-            found = [*_train(study, trial, lambda: experiment.validate(settings, memory))]
+            trial.set_user_attr("config", json.dumps(format_settings(settings)))
+            found = _train(study, trial, experiment.validate(settings, memory))
             state = TrialState.COMPLETE
             values = _values(found, spec.sweep.second_objective, time.perf_counter() - began)
     except optuna.TrialPruned:
@@ -98,17 +97,17 @@ def run_trial(
         raise
     except Exception as error:
         print(f"trial {trial.number} failed: {error!r}", flush=True)
-        study.note(trial, "error", f"{type(error).__name__}: {error}"[:5000])
+        trial.set_user_attr("error", f"{type(error).__name__}: {error}"[:5000])
     print(f"trial {trial.number} {state.name}, {values}: {trial.params}", flush=True)
     _end(study, trial, state, values)
 
 
 def _train(
-    study: SweepStudy, trial: optuna.Trial, validate: Callable[[], Iterator[Validation]]
-) -> Iterator[Validation]:
-    """Yields trainings, keeps each with the trial, and prunes where the mean is hopeless."""
-    began, total = time.perf_counter(), 0.0
-    for step, validation in enumerate(validate()):
+    study: SweepStudy, trial: optuna.Trial, trainings: Iterator[Validation]
+) -> list[Validation]:
+    """Runs trainings, keeps each with the trial, and prunes where the mean is hopeless."""
+    began, total, ended = time.perf_counter(), 0.0, []
+    for step, validation in enumerate(trainings):
         if not math.isfinite(validation.score):
             raise FloatingPointError(
                 f"{validation.name}: {validation.metric} is {validation.score}"
@@ -121,13 +120,14 @@ def _train(
             "seconds": time.perf_counter() - began,
             "at": int(time.time() * 1000),
         }
-        study.note(trial, f"{TRAINING}{step:04d}", kept)
-        yield validation
+        trial.set_user_attr(f"{TRAINING}{step:04d}", kept)
+        ended.append(validation)
         if len(study.study.directions) == 1:
             trial.report(kept["mean"], step)
             if trial.should_prune():
                 raise optuna.TrialPruned(f"the mean of {step + 1} trainings is {kept['mean']:.4f}")
         began = time.perf_counter()
+    return ended
 
 
 def _values(found: list[Validation], second: str | None, seconds: float) -> list[float]:
@@ -160,7 +160,7 @@ def _find_twin(trial: optuna.Trial, trials: list[FrozenTrial]) -> FrozenTrial | 
 
 def _repeat(study: SweepStudy, trial: optuna.Trial, twin: FrozenTrial) -> None:
     """Ends a trial whose settings were tried before with the outcome of those."""
-    study.note(trial, "duplicate_of", twin.number)
+    trial.set_user_attr("duplicate_of", twin.number)
     if twin.state == TrialState.COMPLETE:
         study.study.tell(trial, twin.values)
         return
