@@ -26,7 +26,7 @@ from experiments.pretraining.settings import CpcSettings
 if TYPE_CHECKING:
     import optuna
 
-    from conversation_emotion.pretraining.contract import Objective
+    from conversation_emotion.pretraining.loop import Objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,7 @@ class PretrainCpc(Pretraining[PretrainCpcSettings]):
 
     name = "pretrain_cpc"
     settings = PretrainCpcSettings
+    learning_rates = 5e-5, 5e-3
 
     def build(self, settings: PretrainCpcSettings) -> "Objective":
         """Builds encoder and predictors."""
@@ -56,23 +57,15 @@ class PretrainCpc(Pretraining[PretrainCpcSettings]):
 
         return build_cpc(settings.model, settings.training.seed)
 
-    def search_space(
+    def search_model(
         self, trial: "optuna.trial.BaseTrial", settings: PretrainCpcSettings
-    ) -> PretrainCpcSettings:
-        """Varies negatives, temperature and step size."""
+    ) -> CpcSettings:
+        """Varies negatives and temperature."""
         return dataclasses.replace(
-            settings,
-            model=dataclasses.replace(
-                settings.model,
-                negatives=trial.suggest_categorical("negatives", [20, 50, 100]),
-                negatives_from=trial.suggest_categorical("negatives_from", ["same", "other"]),
-                temperature=trial.suggest_float("temperature", 0.1, 2.0, log=True),
-            ),
-            training=dataclasses.replace(
-                settings.training,
-                learning_rate=trial.suggest_float("learning_rate", 5e-5, 5e-3, log=True),
-                weight_decay=trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
-            ),
+            settings.model,
+            negatives=trial.suggest_categorical("negatives", [20, 50, 100]),
+            negatives_from=trial.suggest_categorical("negatives_from", ["same", "other"]),
+            temperature=trial.suggest_float("temperature", 0.1, 2.0, log=True),
         )
 
 

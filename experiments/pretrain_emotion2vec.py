@@ -22,7 +22,7 @@ from experiments.pretraining.settings import Emotion2vecSettings
 if TYPE_CHECKING:
     import optuna
 
-    from conversation_emotion.pretraining.contract import Objective
+    from conversation_emotion.pretraining.loop import Objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,7 @@ class PretrainEmotion2vec(Pretraining[PretrainEmotion2vecSettings]):
 
     name = "pretrain_emotion2vec"
     settings = PretrainEmotion2vecSettings
+    learning_rates = 1e-5, 2e-3
 
     def build(self, settings: PretrainEmotion2vecSettings) -> "Objective":
         """Builds student and teacher."""
@@ -44,26 +45,18 @@ class PretrainEmotion2vec(Pretraining[PretrainEmotion2vecSettings]):
 
         return build_emotion2vec(settings.model, settings.training.seed)
 
-    def search_space(
+    def search_model(
         self, trial: "optuna.trial.BaseTrial", settings: PretrainEmotion2vecSettings
-    ) -> PretrainEmotion2vecSettings:
-        """Varies masks, loss weights, dropout, the teacher's start and the step size."""
+    ) -> Emotion2vecSettings:
+        """Varies masks, loss weights, dropout and the teacher's start."""
         return dataclasses.replace(
-            settings,
-            model=dataclasses.replace(
-                settings.model,
-                mask_share=trial.suggest_float("mask_share", 0.3, 0.8),
-                mask_length=trial.suggest_int("mask_length", 2, 10),
-                utterance_weight=trial.suggest_float("utterance_weight", 0.0, 10.0),
-                anchor_weight=trial.suggest_float("anchor_weight", 0.0, 1.0),
-                dropout=trial.suggest_float("dropout", 0.0, 0.3),
-                tau_start=trial.suggest_categorical("tau_start", [0.99, 0.999, 0.9997]),
-            ),
-            training=dataclasses.replace(
-                settings.training,
-                learning_rate=trial.suggest_float("learning_rate", 1e-5, 2e-3, log=True),
-                weight_decay=trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
-            ),
+            settings.model,
+            mask_share=trial.suggest_float("mask_share", 0.3, 0.8),
+            mask_length=trial.suggest_int("mask_length", 2, 10),
+            utterance_weight=trial.suggest_float("utterance_weight", 0.0, 10.0),
+            anchor_weight=trial.suggest_float("anchor_weight", 0.0, 1.0),
+            dropout=trial.suggest_float("dropout", 0.0, 0.3),
+            tau_start=trial.suggest_categorical("tau_start", [0.99, 0.999, 0.9997]),
         )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import optuna
 
     from conversation_emotion.evaluation.metrics import Interval
-    from conversation_emotion.pretraining.contract import Objective
+    from conversation_emotion.pretraining.loop import Objective
     from conversation_emotion.tracker import Memory, Validation
 
 Settings = TypeVar("Settings", bound=PretrainingSettings)
@@ -30,10 +30,12 @@ class Pretraining(ABC, Generic[Settings]):
     Attributes:
         name: Of the MLflow experiment.
         settings: Class of its settings.
+        learning_rates: The lowest and the highest that a sweep tries.
     """
 
     name: str
     settings: type[Settings]
+    learning_rates: tuple[float, float]
 
     def main(self) -> None:
         """Runs the pre-training from the command line."""
@@ -44,8 +46,18 @@ class Pretraining(ABC, Generic[Settings]):
         """Builds the objective to train."""
 
     @abstractmethod
+    def search_model(self, trial: "optuna.trial.BaseTrial", settings: Settings) -> object:
+        """Proposes the model and its objective for one trial."""
+
     def search_space(self, trial: "optuna.trial.BaseTrial", settings: Settings) -> Settings:
         """Proposes the settings of one trial; everything else stays as configured."""
+        model = self.search_model(trial, settings)
+        training = dataclasses.replace(
+            settings.training,
+            learning_rate=trial.suggest_float("learning_rate", *self.learning_rates, log=True),
+            weight_decay=trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
+        )
+        return dataclasses.replace(settings, model=model, training=training)
 
     def run(self, settings: Settings) -> Path:
         """Pre-trains, or continues an interrupted run, and returns the folder of the encoder."""
