@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, Union, cast
 
@@ -92,14 +93,12 @@ Artifact = Union["pd.DataFrame", str, "Figure", bytes]
 """What a `MemoryTracker` keeps under the name of a file."""
 
 
+@dataclass
 class MemoryTracker:
     """A run in memory, parent or child, for use of the engine without MLflow.
 
-    Args:
-        run_id: Its id.
-        params: Its settings.
-
     Attributes:
+        params: Its settings.
         points: The curve of each metric, values in the order of their steps.
         metrics: Final scores.
         artifacts: Tables, texts, figures, and the bytes of files, by name.
@@ -107,14 +106,13 @@ class MemoryTracker:
         status: ``RUNNING``, ``FINISHED``, ``KILLED`` by an interrupt, or ``FAILED``.
     """
 
-    def __init__(self, run_id: str = "memory", params: Mapping[str, object] | None = None) -> None:
-        self.run_id = run_id
-        self.params = dict(params or {})
-        self.points: dict[str, list[float]] = {}
-        self.metrics: dict[str, float] = {}
-        self.artifacts: dict[str, Artifact] = {}
-        self.children: dict[str, MemoryTracker] = {}
-        self.status = "RUNNING"
+    run_id: str = "memory"
+    params: Mapping[str, object] = field(default_factory=dict)
+    points: dict[str, list[float]] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    children: dict[str, "MemoryTracker"] = field(default_factory=dict)
+    status: str = "RUNNING"
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Records final scores."""
@@ -182,11 +180,7 @@ class MemoryTracker:
 
 
 class Memory:
-    """Keeps the last results that were costly to compute, such as a corpus with its features.
-
-    Args:
-        most: How many.
-    """
+    """Keeps the last ``most`` results that were costly to compute, such as a corpus's features."""
 
     def __init__(self, most: int = 8) -> None:
         self._most = most

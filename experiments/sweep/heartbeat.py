@@ -24,13 +24,7 @@ GRACE_SECONDS = 120.0
 
 
 class Worker(TypedDict):
-    """A process, as it is kept in the storage.
-
-    Attributes:
-        host: Machine, its boot, and the namespace of process ids.
-        pid: Process id.
-        started: When it started; a process id is given again.
-    """
+    """A process, as it is kept in the storage: also when it started, since ids are given again."""
 
     host: str
     pid: int
@@ -55,11 +49,7 @@ def is_dead(worker: Worker) -> bool | None:
 
 
 class HeartbeatWatch:
-    """Watches heartbeats and detects those that have stopped.
-
-    Args:
-        grace_seconds: For how long a heartbeat may stay the same.
-    """
+    """Detects heartbeats that have stayed the same for a grace period."""
 
     def __init__(self, grace_seconds: float = GRACE_SECONDS) -> None:
         self.grace_seconds = grace_seconds
@@ -79,12 +69,7 @@ class HeartbeatWatch:
 def send_heartbeats(
     write: Callable[[int], None], seconds: float = HEARTBEAT_SECONDS
 ) -> Iterator[None]:
-    """Writes heartbeats from a thread of its own while a block runs.
-
-    Args:
-        write: Writes a heartbeat, given its number.
-        seconds: Between two heartbeats.
-    """
+    """Has heartbeats written, by their number, from a thread of its own while a block runs."""
     ended = threading.Event()
 
     def run() -> None:

@@ -77,14 +77,7 @@ def _system_metrics(parent: ParentRun, spec: SweepSpec) -> Iterator[None]:
 
 
 class Mirror:
-    """Writes what is new of a study into the children of its parent run.
-
-    Args:
-        parent: Run of the sweep.
-
-    Attributes:
-        children: The runs of the trials, by their numbers.
-    """
+    """Writes what is new of a study into the children of its parent run, by the trials' numbers."""
 
     def __init__(self, parent: ParentRun) -> None:
         self.parent = parent

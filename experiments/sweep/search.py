@@ -93,10 +93,7 @@ def enqueue_default(study: SweepStudy, spec: SweepSpec) -> None:
 def search(study: SweepStudy, spec: SweepSpec, on_look: Callable[[], None]) -> None:
     """Runs trials in workers until there are enough, and gives up those of dead workers.
 
-    Args:
-        study: The study.
-        spec: What the workers are given.
-        on_look: Called about once a second.
+    ``on_look`` is called about once a second.
     """
     sweep = spec.sweep
     work, logs = partial(run_trials, spec), LOGS / spec.name

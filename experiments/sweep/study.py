@@ -6,6 +6,7 @@ The storage is the one truth about trials. Every command counts by it, and MLflo
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -33,7 +34,7 @@ class SweepSpec(NamedTuple):
         experiment: Module of the experiment.
         name: Of the study.
         sweep: How to search.
-        settings: What every trial has in common.
+        settings: Those of the experiment; a trial replaces what it varies.
         data: Digest of the data with its features, once they are prepared.
     """
 
@@ -47,14 +48,8 @@ class SweepSpec(NamedTuple):
 class TrialCounts(NamedTuple):
     """How many trials of a study ended in which way.
 
-    Attributes:
-        complete: Trials with a score.
-        pruned: Trials ended early.
-        failed: Trials that ended with an error.
-        lost: Trials that lost their worker; their settings are tried once again.
-        duplicates: Trials whose settings had been tried before; they were not run.
-        running: Trials in progress.
-        waiting: Trials to be tried again.
+    Those that are lost have lost their worker, and are tried once again; duplicates had been tried
+    before, and were not run.
     """
 
     complete: int = 0
@@ -76,18 +71,13 @@ class TrialCounts(NamedTuple):
         return ", ".join(f"{count} {name}" for name, count in named if count) or "no trials"
 
 
+@dataclass
 class SweepStudy:
-    """A study and its storage.
+    """A study, with the sampler and pruner of this process, and its storage."""
 
-    Args:
-        storage: Where it is kept.
-        study: The study, with the sampler and pruner of this process.
-    """
-
-    def __init__(self, storage: BaseStorage, study: optuna.Study) -> None:
-        self.storage = storage
-        self.study = study
-        self._watch = HeartbeatWatch()
+    storage: BaseStorage
+    study: optuna.Study
+    _watch: HeartbeatWatch = field(default_factory=HeartbeatWatch)
 
     @classmethod
     def open(cls, spec: SweepSpec, *, worker: int = 0) -> Self:
@@ -121,12 +111,9 @@ class SweepStudy:
         return TrialCounts(*(outcomes.count(name) for name in TrialCounts._fields))
 
     def give_up(self, trial: FrozenTrial, why: str, *, once: bool = True) -> None:
-        """Ends a trial that lost its worker, and enqueues its settings again.
+        """Ends a trial that lost its worker and enqueues its settings again.
 
-        Args:
-            trial: The trial.
-            why: For the record.
-            once: Give up for good what was tried again already.
+        With ``once``, those that were tried again already are given up for good.
         """
         storage, attributes = self.storage, trial.user_attrs
         is_retry = "retry_of" in attributes

@@ -41,12 +41,7 @@ NAMING = ("corpus", "train", "test", "modality", "speech_encoder", "dialogue_mod
 
 
 class TrackedRun:
-    """One run of the store, a `conversation_emotion.tracker.Tracker`.
-
-    Args:
-        client: Client of the store.
-        run: The run in that store.
-    """
+    """One run of the client's store, a `conversation_emotion.tracker.Tracker`."""
 
     def __init__(self, client: MlflowClient, run: Run) -> None:
         self.client = client
@@ -112,10 +107,7 @@ class ParentRun(TrackedRun):
     def read_finished(self, name: str, file: str) -> pd.DataFrame | None:
         """Returns a table of the finished child of that name, None without such a child."""
         run_id = self.find_finished(name)
-        if run_id is None:
-            return None
-        with tempfile.TemporaryDirectory() as folder:
-            return pd.read_parquet(self.client.download_artifacts(run_id, file, folder))
+        return None if run_id is None else read_table(self.client, run_id, file)
 
     def find_finished(self, name: str) -> str | None:
         """Returns the id of the finished child of that name; None if there is none."""
@@ -139,10 +131,8 @@ class ParentRun(TrackedRun):
 def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[ParentRun]:
     """Opens the run of a command, or resumes the one that was killed before it finished.
 
-    Args:
-        experiment: Name of the MLflow experiment.
-        config: Frozen dataclass; every setting becomes a parameter.
-        fingerprint: Digest of the data; with config and versions it identifies the run to resume.
+    Every setting of ``config``, a dataclass, becomes a parameter; with the versions and
+    ``fingerprint``, a digest of the data, they identify the run to resume.
     """
     client = MlflowClient(tracking_uri=tracking_uri())
     experiment_id = find_experiment(client, experiment)
@@ -236,6 +226,12 @@ def _end_dead_children(client: MlflowClient, experiment_id: str, run_id: str) ->
     for child in find_children(client, experiment_id, run_id):
         if child.info.status == "RUNNING":
             client.set_terminated(str(child.info.run_id), "KILLED")
+
+
+def read_table(client: MlflowClient, run_id: str, file: str) -> pd.DataFrame:
+    """Reads a Parquet artifact of a run."""
+    with tempfile.TemporaryDirectory() as folder:
+        return pd.read_parquet(client.download_artifacts(run_id, file, folder))
 
 
 def find_children(client: MlflowClient, experiment_id: str, run_id: str) -> list[Run]:

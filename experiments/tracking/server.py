@@ -27,12 +27,7 @@ _QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMET
 
 
 class Pages(NamedTuple):
-    """Pages that can be opened.
-
-    Attributes:
-        address: Their URL.
-        server: The process that serves them.
-    """
+    """The URL of pages that can be opened, and the process that serves them."""
 
     address: str
     server: subprocess.Popen[bytes]
