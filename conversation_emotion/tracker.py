@@ -47,9 +47,6 @@ class Tracker(Protocol):
     def log_figure(self, figure: "Figure", file: str) -> None:
         """Records a picture under the name of a file."""
 
-    def log_file(self, path: Path) -> None:
-        """Records a copy of a file under its own name."""
-
     def log_folder(self, path: Path, name: str) -> None:
         """Records copies of all files of a folder under another name."""
 
@@ -59,10 +56,6 @@ class ParentTracker(Tracker, Protocol):
 
     def read_finished(self, name: str, file: str) -> "pd.DataFrame | None":
         """Returns a table of the finished child of that name; None if there is no such child."""
-        ...
-
-    def find_finished(self, name: str) -> str | None:
-        """Returns the id of the finished child of that name; None if there is none."""
         ...
 
     def open_child(
@@ -139,10 +132,6 @@ class MemoryTracker:
         """Records a picture."""
         self.artifacts[file] = figure
 
-    def log_file(self, path: Path) -> None:
-        """Records the bytes of a file under its own name."""
-        self.artifacts[path.name] = path.read_bytes()
-
     def log_folder(self, path: Path, name: str) -> None:
         """Records the bytes of all files of a folder, each as ``name/its path in the folder``."""
         for file in sorted(path.rglob("*")):
@@ -155,14 +144,10 @@ class MemoryTracker:
         Raises:
             KeyError: The child has no such table.
         """
-        if self.find_finished(name) is None:
-            return None
-        return cast("pd.DataFrame", self.children[name].artifacts[file]).copy()
-
-    def find_finished(self, name: str) -> str | None:
-        """Returns the id of the finished child of that name; None if there is none."""
         child = self.children.get(name)
-        return child.run_id if child is not None and child.status == "FINISHED" else None
+        if child is None or child.status != "FINISHED":
+            return None
+        return cast("pd.DataFrame", child.artifacts[file]).copy()
 
     @contextmanager
     def open_child(self, name: str, params: Mapping[str, object]) -> Iterator["MemoryTracker"]:

@@ -182,13 +182,10 @@ def draw_page(strategies: Sequence[Strategy], caption: str, metric: str) -> Any:
     """Draws a box for each strategy with its trainings as points, for the browser."""
     import plotly.graph_objects as go
 
-    points = {"boxpoints": "all", "pointpos": 0, "jitter": 0.3}
-    figure = go.Figure(
-        [
-            go.Box(name=s.name, y=[*s.scores.values()], text=[*s.scores], **points)
-            for s in strategies
-        ]
-    )
+    figure = go.Figure()
+    for strategy in strategies:
+        scores = {"y": [*strategy.scores.values()], "text": [*strategy.scores]}
+        figure.add_box(name=strategy.name, **scores, boxpoints="all", pointpos=0, jitter=0.3)
     figure.update_layout(
         title={"text": "Best setting of each strategy", "subtitle": {"text": caption}},
         yaxis_title=f"{metric}, per fold and seed",

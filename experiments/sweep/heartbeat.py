@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
@@ -48,12 +49,12 @@ def is_dead(worker: Worker) -> bool | None:
         return True
 
 
+@dataclass
 class HeartbeatWatch:
     """Detects heartbeats that have stayed the same for a grace period."""
 
-    def __init__(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        self.grace_seconds = grace_seconds
-        self._seen: dict[object, tuple[object, float]] = {}
+    grace_seconds: float = GRACE_SECONDS
+    _seen: dict[object, tuple[object, float]] = field(default_factory=dict)
 
     def has_stopped(self, who: object, heartbeat: object, grace: float | None = None) -> bool:
         """Notes a heartbeat and returns whether it has been the same for the grace period."""
