@@ -143,6 +143,8 @@ class _Batches(Dataset[ClipBatch]):
 
     def __getitem__(self, number: int) -> ClipBatch:
         rng = np.random.default_rng([*self.seeds, self.first + number])
+        crop = self.settings.crop_seconds
+        least = round((crop or self.settings.min_seconds) * SAMPLE_RATE)
         waveforms, broken = [], {}
         for clip in self.plan[number]:
             try:
@@ -150,21 +152,17 @@ class _Batches(Dataset[ClipBatch]):
             except AudioError as error:
                 broken[clip.path] = str(error)
                 continue
-            waveforms.append(self._repeat(augment(waveform, self.settings, rng)))
+            waveform = augment(waveform, self.settings, rng)
+            # Too short clips are repeated, also those that augmentation made too short.
+            waveforms.append(waveform.repeat(-(-least // len(waveform))))
         if not waveforms:
             raise AudioError(
                 f"every clip of a batch is broken, first {next(iter(broken.values()))}"
             )
-        crop = self.settings.crop_seconds
         size = round(crop * SAMPLE_RATE) if crop else min(map(len, waveforms))
         starts = [int(rng.integers(len(waveform) - size + 1)) for waveform in waveforms]
         cropped = [one[start : start + size] for one, start in zip(waveforms, starts, strict=True)]
         return ClipBatch(torch.stack(cropped), int(rng.integers(2**31)), broken)
-
-    def _repeat(self, waveform: Tensor) -> Tensor:
-        """Repeats a clip that is too short, also one that augmentation made too short."""
-        least = round((self.settings.crop_seconds or self.settings.min_seconds) * SAMPLE_RATE)
-        return waveform.repeat(-(-least // len(waveform)))
 
 
 def _read(clip: Clip) -> Tensor:

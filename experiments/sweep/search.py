@@ -43,8 +43,7 @@ TESTED = "tested:"
 def prepare(spec: SweepSpec) -> SweepSpec:
     """Extracts all features that the space may ask for, in a process whose memory is then free.
 
-    Returns:
-        The sweep with the digest of its data, and the GPUs to use.
+    The sweep that is returned has the digest of its data, and the GPUs to use.
     """
     (prepared,) = run_jobs(_prepare, [(spec,)], num_workers=1)
     return cast(SweepSpec, prepared)

@@ -6,43 +6,30 @@ import math
 import time
 from collections.abc import Iterator
 from statistics import fmean
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from conversation_emotion.evaluation.metrics import Interval
 from conversation_emotion.settings.flags import format_settings
 from conversation_emotion.tracker import Memory, Validation
 from experiments.sweep.heartbeat import send_heartbeats, this_worker
 from experiments.sweep.study import TRAINING, SweepSpec, SweepStudy, classify
 
+if TYPE_CHECKING:
+    from experiments.experiment import Experiment
+    from experiments.pretraining.experiment import Pretraining
+
 _LOOK_SECONDS = 0.5
 _MOST_DUPLICATES = 50
 
 
-class Experiment(Protocol):
-    """What an experiment offers a sweep; each parameter bears the name of its setting."""
-
-    def search_space(self, trial: optuna.trial.BaseTrial, settings: Any) -> Any:
-        """Proposes the settings of one trial; everything else stays as configured."""
-        ...
-
-    def prepare(self, settings: Any) -> str:
-        """Extracts features before any training, and returns a digest of the data."""
-        ...
-
-    def validate(self, settings: Any, memory: Memory) -> Iterator[Validation]:
-        """Trains each fold and seed and yields its score on valid, always in the same order."""
-        ...
-
-    def test(self, settings: Any) -> dict[str, Interval]:
-        """Trains once more and scores on test, the interval of the objective first."""
-        ...
+Sweepable: TypeAlias = "Experiment[Any] | Pretraining[Any]"
+"""What has a search space, and prepares, validates and tests the settings that it proposes."""
 
 
-def load_experiment(module: str) -> Experiment:
+def load_experiment(module: str) -> Sweepable:
     """Returns the EXPERIMENT of a module."""
     return importlib.import_module(module).EXPERIMENT
 
@@ -74,7 +61,7 @@ def take_trial(study: SweepStudy, num_trials: int) -> optuna.Trial | None:
 
 
 def run_trial(
-    study: SweepStudy, trial: optuna.Trial, experiment: Experiment, spec: SweepSpec, memory: Memory
+    study: SweepStudy, trial: optuna.Trial, experiment: Sweepable, spec: SweepSpec, memory: Memory
 ) -> None:
     """Runs one trial and reports its score, or why there is none."""
     began = time.perf_counter()
