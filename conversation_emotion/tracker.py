@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, Union, cast
 
@@ -30,35 +31,24 @@ class Tracker(Protocol):
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Records final scores."""
-        ...
 
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds a point to the curve of each metric; written by `flush` or when the run ends."""
-        ...
 
     def flush(self) -> None:
         """Writes the curves so far."""
-        ...
 
     def log_table(self, table: "pd.DataFrame", file: str) -> None:
         """Records a table under the name of a Parquet file."""
-        ...
 
     def log_text(self, text: str, file: str) -> None:
         """Records a text under the name of a file."""
-        ...
 
     def log_figure(self, figure: "Figure", file: str) -> None:
         """Records a picture under the name of a file."""
-        ...
-
-    def log_file(self, path: Path) -> None:
-        """Records a copy of a file under its own name."""
-        ...
 
     def log_folder(self, path: Path, name: str) -> None:
         """Records copies of all files of a folder under another name."""
-        ...
 
 
 class ParentTracker(Tracker, Protocol):
@@ -66,10 +56,6 @@ class ParentTracker(Tracker, Protocol):
 
     def read_finished(self, name: str, file: str) -> "pd.DataFrame | None":
         """Returns a table of the finished child of that name; None if there is no such child."""
-        ...
-
-    def find_finished(self, name: str) -> str | None:
-        """Returns the id of the finished child of that name; None if there is none."""
         ...
 
     def open_child(
@@ -96,15 +82,34 @@ class Validation(NamedTuple):
     metric: str = "uar"
 
 
-class Curves:
-    """The curves of a training, by metric.
+Artifact = Union["pd.DataFrame", str, "Figure", bytes]
+"""What a `MemoryTracker` keeps under the name of a file."""
+
+
+@dataclass
+class MemoryTracker:
+    """A run in memory, parent or child, for use of the engine without MLflow.
 
     Attributes:
-        points: Values in the order of their steps.
+        params: Its settings.
+        points: The curve of each metric, values in the order of their steps.
+        metrics: Final scores.
+        artifacts: Tables, texts, figures, and the bytes of files, by name.
+        children: The run of each training by name, of a name the last.
+        status: ``RUNNING``, ``FINISHED``, ``KILLED`` by an interrupt, or ``FAILED``.
     """
 
-    def __init__(self) -> None:
-        self.points: dict[str, list[float]] = {}
+    run_id: str = "memory"
+    params: Mapping[str, object] = field(default_factory=dict)
+    points: dict[str, list[float]] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    children: dict[str, "MemoryTracker"] = field(default_factory=dict)
+    status: str = "RUNNING"
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Records final scores."""
+        self.metrics.update({name: float(value) for name, value in metrics.items()})
 
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds a point to the curve of each metric."""
@@ -114,38 +119,6 @@ class Curves:
 
     def flush(self) -> None:
         """Does nothing: the points are in memory."""
-
-
-Artifact = Union["pd.DataFrame", str, "Figure", bytes]
-"""What a `MemoryTracker` keeps under the name of a file."""
-
-
-class MemoryTracker(Curves):
-    """A run in memory, parent or child, for use of the engine without MLflow.
-
-    Args:
-        run_id: Its id.
-        params: Its settings.
-
-    Attributes:
-        metrics: Final scores.
-        artifacts: Tables, texts, figures, and the bytes of files, by name.
-        children: The run of each training by name, of a name the last.
-        status: ``RUNNING``, ``FINISHED``, ``KILLED`` by an interrupt, or ``FAILED``.
-    """
-
-    def __init__(self, run_id: str = "memory", params: Mapping[str, object] | None = None) -> None:
-        super().__init__()
-        self.run_id = run_id
-        self.params = dict(params or {})
-        self.metrics: dict[str, float] = {}
-        self.artifacts: dict[str, Artifact] = {}
-        self.children: dict[str, MemoryTracker] = {}
-        self.status = "RUNNING"
-
-    def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Records final scores."""
-        self.metrics.update({name: float(value) for name, value in metrics.items()})
 
     def log_table(self, table: "pd.DataFrame", file: str) -> None:
         """Records a copy of a table."""
@@ -159,10 +132,6 @@ class MemoryTracker(Curves):
         """Records a picture."""
         self.artifacts[file] = figure
 
-    def log_file(self, path: Path) -> None:
-        """Records the bytes of a file under its own name."""
-        self.artifacts[path.name] = path.read_bytes()
-
     def log_folder(self, path: Path, name: str) -> None:
         """Records the bytes of all files of a folder, each as ``name/its path in the folder``."""
         for file in sorted(path.rglob("*")):
@@ -175,14 +144,10 @@ class MemoryTracker(Curves):
         Raises:
             KeyError: The child has no such table.
         """
-        if self.find_finished(name) is None:
-            return None
-        return cast("pd.DataFrame", self.children[name].artifacts[file]).copy()
-
-    def find_finished(self, name: str) -> str | None:
-        """Returns the id of the finished child of that name; None if there is none."""
         child = self.children.get(name)
-        return child.run_id if child is not None and child.status == "FINISHED" else None
+        if child is None or child.status != "FINISHED":
+            return None
+        return cast("pd.DataFrame", child.artifacts[file]).copy()
 
     @contextmanager
     def open_child(self, name: str, params: Mapping[str, object]) -> Iterator["MemoryTracker"]:
@@ -200,11 +165,7 @@ class MemoryTracker(Curves):
 
 
 class Memory:
-    """Keeps the last results that were costly to compute, such as a corpus with its features.
-
-    Args:
-        most: How many.
-    """
+    """Keeps the last ``most`` results that were costly to compute, such as a corpus's features."""
 
     def __init__(self, most: int = 8) -> None:
         self._most = most

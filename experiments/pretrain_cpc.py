@@ -24,7 +24,7 @@ from experiments.pretraining.settings import CpcSettings
 from experiments.space import Range, Trial, propose
 
 if TYPE_CHECKING:
-    from conversation_emotion.pretraining.contract import Objective
+    from conversation_emotion.pretraining.loop import Objective
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from experiments.pretraining.settings import Emotion2vecSettings
 from experiments.space import Range, Trial, propose
 
 if TYPE_CHECKING:
-    from conversation_emotion.pretraining.contract import Objective
+    from conversation_emotion.pretraining.loop import Objective
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ seed, the epoch and the batch's number: training can stop anywhere and continue 
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -26,12 +27,10 @@ _NUM_BUCKETS = 30
 
 
 class ClipBatch(NamedTuple):
-    """Clips of one length.
+    """Clips of one length at 16 kHz, without padding (B, S).
 
-    Attributes:
-        waveforms: Speech at 16 kHz without padding, (B, S).
-        seed: Seed of all other random choices of this step.
-        broken: Why a clip could not be read, by path.
+    ``seed`` is that of all other random choices of the step; ``broken`` is why a clip could not be
+    read, by path.
     """
 
     waveforms: Tensor
@@ -39,6 +38,7 @@ class ClipBatch(NamedTuple):
     broken: dict[str, str]
 
 
+@dataclass
 class ClipStream:
     """Endless batches whose position can be saved and restored.
 
@@ -57,25 +57,21 @@ class ClipStream:
         ValueError: There are no clips, or not a weight for each source.
     """
 
-    def __init__(
-        self,
-        sources: Sequence[Recordings],
-        settings: AudioSettings,
-        *,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        if not any(source.clips for source in sources):
+    sources: Sequence[Recordings]
+    settings: AudioSettings
+    _: KW_ONLY
+    seed: int = 0
+    rank: int = 0
+    world_size: int = 1
+    epoch: int = field(default=0, init=False)
+    position: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if not any(source.clips for source in self.sources):
             raise ValueError("there are no clips to train on; pass other sources")
-        if settings.weights and len(settings.weights) != len(sources):
-            raise ValueError(
-                f"{len(settings.weights)} weights for {len(sources)} sources; pass one for each"
-            )
-        self.sources = sources
-        self.settings = settings
-        self.seed, self.rank, self.world_size = seed, rank, world_size
-        self.epoch = self.position = 0
+        given, expected = len(self.settings.weights), len(self.sources)
+        if given and given != expected:
+            raise ValueError(f"{given} weights for {expected} sources; pass one for each")
 
     def __iter__(self) -> Iterator[ClipBatch]:
         while True:
@@ -133,24 +129,22 @@ def choose_clips(
     return chosen
 
 
+@dataclass
 class _Batches(Dataset[ClipBatch]):
     """The batches of (the rest of) an epoch, each made from its number alone."""
 
-    def __init__(
-        self, plan: list[list[Clip]], settings: AudioSettings, seeds: list[int], first: int
-    ) -> None:
-        self.plan = plan
-        self.settings = settings
-        self.seeds = seeds
-        self.first = first
+    plan: list[list[Clip]]
+    settings: AudioSettings
+    seeds: list[int]
+    first: int
 
     def __len__(self) -> int:
         return len(self.plan)
 
     def __getitem__(self, number: int) -> ClipBatch:
-        if not 0 <= number < len(self.plan):
-            raise IndexError(number)
         rng = np.random.default_rng([*self.seeds, self.first + number])
+        crop = self.settings.crop_seconds
+        least = round((crop or self.settings.min_seconds) * SAMPLE_RATE)
         waveforms, broken = [], {}
         for clip in self.plan[number]:
             try:
@@ -158,31 +152,21 @@ class _Batches(Dataset[ClipBatch]):
             except AudioError as error:
                 broken[clip.path] = str(error)
                 continue
-            waveforms.append(self._repeat(augment(waveform, self.settings, rng)))
+            waveform = augment(waveform, self.settings, rng)
+            # Too short clips are repeated, also those that augmentation made too short.
+            waveforms.append(waveform.repeat(-(-least // len(waveform))))
         if not waveforms:
             raise AudioError(
                 f"every clip of a batch is broken, first {next(iter(broken.values()))}"
             )
-        crop = self.settings.crop_seconds
         size = round(crop * SAMPLE_RATE) if crop else min(map(len, waveforms))
         starts = [int(rng.integers(len(waveform) - size + 1)) for waveform in waveforms]
         cropped = [one[start : start + size] for one, start in zip(waveforms, starts, strict=True)]
         return ClipBatch(torch.stack(cropped), int(rng.integers(2**31)), broken)
 
-    def _repeat(self, waveform: Tensor) -> Tensor:
-        """Repeats a clip that is too short, also one that augmentation made too short."""
-        least = round((self.settings.crop_seconds or self.settings.min_seconds) * SAMPLE_RATE)
-        return waveform.repeat(-(-least // len(waveform)))
-
 
 def _read(clip: Clip) -> Tensor:
     # A whole file is read without a slice: its header may promise a little more than it holds.
-    is_whole = clip.offset == 0
-    return torch.from_numpy(
-        read_audio(
-            clip.path,
-            offset=None if is_whole else clip.offset,
-            duration=clip.seconds,
-            channel=clip.channel,
-        )
-    )
+    offset, seconds = clip.offset or None, clip.seconds
+    waveform = read_audio(clip.path, offset=offset, duration=seconds, channel=clip.channel)
+    return torch.from_numpy(waveform)

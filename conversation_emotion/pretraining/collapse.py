@@ -1,12 +1,14 @@
 """Stops a self-supervised training whose targets or predictions no longer depend on the input."""
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
 
 
 class CollapseError(ArithmeticError):
     """Targets or predictions no longer differ; further training cannot help."""
 
 
+@dataclass
 class CollapseMonitor:
     """Tracks deviations over time and over clips, and stops a training in which one vanishes.
 
@@ -19,13 +21,11 @@ class CollapseMonitor:
         means: Running mean of each metric, for checkpoints.
     """
 
-    def __init__(
-        self, least: Mapping[str, float], *, grace: int = 200, memory: float = 0.98
-    ) -> None:
-        self.least = dict(least)
-        self.grace = grace
-        self.memory = memory
-        self.means: dict[str, float] = {}
+    least: Mapping[str, float]
+    _: KW_ONLY
+    grace: int = 200
+    memory: float = 0.98
+    means: dict[str, float] = field(default_factory=dict, init=False)
 
     def watch(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds an update to the running means.

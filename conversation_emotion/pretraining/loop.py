@@ -8,10 +8,11 @@ last checkpoint with the losses that it would have had.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import NamedTuple, Protocol, TypedDict, cast
 
 import torch
 from accelerate import Accelerator
@@ -20,12 +21,6 @@ from torch import Tensor, nn
 
 from conversation_emotion.pretraining.batches import ClipBatch, ClipStream
 from conversation_emotion.pretraining.collapse import CollapseMonitor
-from conversation_emotion.pretraining.contract import (
-    Objective,
-    ObjectiveOutput,
-    Progress,
-    StepReport,
-)
 from conversation_emotion.pretraining.throughput import count_flops
 from conversation_emotion.settings.pretraining import LoopSettings
 from conversation_emotion.training.checkpoints import read_state, write_state
@@ -36,17 +31,77 @@ _BETAS, _EPS = (0.9, 0.98), 1e-6
 """Of AdamW, as in data2vec 2.0 (Baevski et al., 2023)."""
 
 
-class _Checkpoint(TypedDict):
-    """All that a training continues from.
+class ObjectiveOutput(Protocol):
+    """The loss of a batch and its metrics."""
+
+    @property
+    def loss(self) -> Tensor:
+        """What to minimise."""
+        ...
+
+    @property
+    def metrics(self) -> Mapping[str, Tensor]:
+        """What to report and to watch, by name, the loss included."""
+        ...
+
+
+class Objective(Protocol):
+    """A module that is trained on clips without labels.
 
     Attributes:
-        objective: Weights and running statistics.
-        optimizer: State of the optimizer, as PyTorch keeps it.
-        progress: Fields of `Progress`.
-        place: Epoch and number of the next batch.
-        monitor: Running means of the collapse monitor.
-        broken: Why a clip cannot be read, by path.
+        learning_rate: Peak step size unless the settings give one.
+        no_decay: Last names of weights that do not decay, besides biases and norms.
     """
+
+    learning_rate: float
+    no_decay: tuple[str, ...]
+
+    @property
+    def least_deviations(self) -> Mapping[str, float]:
+        """Deviations below which training has collapsed, see `CollapseMonitor`."""
+        ...
+
+    def __call__(self, waveforms: Tensor, seed: int) -> ObjectiveOutput:
+        """Computes the loss of clips of one length (B, S); ``seed`` decides random choices."""
+        ...
+
+    def after_step(self, progress: float) -> None:
+        """Is called after each update with the share of the training that is done."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes the encoder as a folder that encoders are loaded from."""
+        ...
+
+
+@dataclass
+class Progress:
+    """How far a training has come in updates and seconds; all of it is kept in the checkpoint.
+
+    ``audio_seconds`` are those encoded by all processes; operations for a second of audio are those
+    of forward and backward.
+    """
+
+    step: int = 0
+    num_steps: int = 0
+    seconds: float = 0.0
+    audio_seconds: float = 0.0
+    flops_per_audio_second: float = 0.0
+
+
+class StepReport(NamedTuple):
+    """The report of one update: losses and what else is measured, step size and gradient norm.
+
+    ``audio_per_second`` are the seconds of audio encoded in a second, by all processes.
+    """
+
+    progress: Progress
+    metrics: dict[str, float]
+    audio_per_second: float
+
+
+class _Checkpoint(TypedDict):
+    """All that a training continues from; ``place`` is epoch and number of the next batch."""
 
     objective: dict[str, Tensor]
     optimizer: dict[str, object]
@@ -81,7 +136,7 @@ def pretrain(
         folder: Folder of the checkpoint, which is written whole or not at all.
         monitor: Stops a training that has collapsed.
         accelerator: Device, precision and processes.
-        broken: Files already known as broken, by path; more are added as they turn up.
+        broken: Why files already known as broken cannot be read, by path.
         on_step: Called after each update.
         on_checkpoint: Called after each checkpoint.
 
@@ -90,8 +145,8 @@ def pretrain(
         FloatingPointError: The loss is not finite.
         TooManyBrokenError: More clips are broken than allowed.
     """
-    trainer = _Trainer(objective, stream, settings, folder, monitor, accelerator)
-    trainer.broken.update(broken or {})
+    path, seen = folder / "checkpoint.pt", dict(broken or {})
+    trainer = _Trainer(objective, stream, settings, path, monitor, accelerator, seen, on_checkpoint)
     trainer.restore()
     if not trainer.progress.num_steps:
         trainer.plan()
@@ -107,53 +162,39 @@ def pretrain(
                 break
             if time.monotonic() - saved >= 60 * settings.checkpoint_minutes:
                 trainer.save()
-                on_checkpoint()
                 saved = time.monotonic()
     except KeyboardInterrupt:
         trainer.save()
-        on_checkpoint()
         raise
     trainer.save()
-    on_checkpoint()
     return trainer.progress
 
 
+@dataclass
 class _Trainer:
-    """The state of a training, saved in checkpoints."""
+    """The state of a training, saved in checkpoints; the fields are the arguments of `pretrain`."""
 
-    def __init__(
-        self,
-        objective: Objective,
-        stream: ClipStream,
-        settings: LoopSettings,
-        folder: Path,
-        monitor: CollapseMonitor,
-        accelerator: Accelerator,
-    ) -> None:
-        module = cast(nn.Module, objective)
-        self.objective = objective
-        self.module = module
-        self.stream = stream
-        self.settings = settings
-        self.peak = settings.learning_rate or objective.learning_rate
-        self.path = folder / "checkpoint.pt"
-        self.monitor = monitor
-        self.accelerator = accelerator
-        self.progress = Progress()
-        self.broken: dict[str, str] = {}
-        self.num_clips = sum(len(source.clips) for source in stream.sources)
-        self.optimizer = torch.optim.AdamW(
-            cast(
-                list[dict[str, object]],
-                parameter_groups(module, settings.weight_decay, objective.no_decay),
-            ),
-            lr=self.peak,
+    objective: Objective
+    stream: ClipStream
+    settings: LoopSettings
+    path: Path
+    monitor: CollapseMonitor
+    accelerator: Accelerator
+    broken: dict[str, str]
+    on_checkpoint: Callable[[], None]
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        self.module = cast(nn.Module, self.objective)
+        groups = parameter_groups(self.module, self.settings.weight_decay, self.objective.no_decay)
+        optimizer = torch.optim.AdamW(
+            cast(list[dict[str, object]], groups),
             betas=_BETAS,
             eps=_EPS,
-            fused=accelerator.device.type == "cuda",
+            fused=self.accelerator.device.type == "cuda",
         )
-        self.prepared, self.optimizer = accelerator.prepare(module, self.optimizer)
-        if settings.compile:  # one shape for clips of every length
+        self.prepared, self.optimizer = self.accelerator.prepare(self.module, optimizer)
+        if self.settings.compile:  # one shape for clips of every length
             self.prepared = torch.compile(self.prepared, dynamic=True)
 
     def restore(self) -> None:
@@ -181,6 +222,7 @@ class _Trainer:
                 "broken": self.broken,
             }
             write_state(self.path, state)
+        self.on_checkpoint()
 
     def plan(self) -> None:
         """Counts the operations of a batch and, where only minutes are given, fits the steps.
@@ -203,8 +245,7 @@ class _Trainer:
         steps = self.settings.num_steps
         if steps is None:
             minutes = cast(float, self.settings.max_minutes)
-            fitting = 60 * minutes / seconds / self.settings.accumulate
-            steps = max(1, round(fitting))
+            steps = max(1, round(60 * minutes / seconds / self.settings.accumulate))
         # Processes measure different times; the number of the first counts for all.
         self.progress.num_steps = int(broadcast_object_list([steps])[0])
         self.save()
@@ -234,7 +275,7 @@ class _Trainer:
         self.optimizer.zero_grad()
         self.progress.step += 1
         self.progress.audio_seconds += audio
-        self.objective.after_step(self.progress.share)
+        self.objective.after_step(self.progress.step / self.progress.num_steps)
         reported = {name: float(value) for name, value in metrics.items()}
         reported |= {"learning_rate": size, "gradient_norm": float(cast(Tensor, norm))}
         if not all(math.isfinite(value) for value in reported.values()):
@@ -252,9 +293,8 @@ class _Trainer:
         return output
 
     def _set_learning_rate(self) -> float:
-        size = self.peak * schedule(
-            self.progress.step, self.progress.num_steps, self.settings.warmup
-        )
+        peak = self.settings.learning_rate or self.objective.learning_rate
+        size = peak * schedule(self.progress.step, self.progress.num_steps, self.settings.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = size
         return size
@@ -265,9 +305,10 @@ class _Trainer:
                 self.broken[path] = why
                 print(f"skipped: {why}")
         allowed = self.stream.settings.max_broken
-        if len(self.broken) > allowed * self.num_clips:
+        num_clips = sum(len(source.clips) for source in self.stream.sources)
+        if len(self.broken) > allowed * num_clips:
             raise TooManyBrokenError(
-                f"{len(self.broken)} of {self.num_clips} clips are broken, more than the "
+                f"{len(self.broken)} of {num_clips} clips are broken, more than the "
                 f"{allowed:.1%} allowed; repair them, or raise --max-broken"
             )
 

@@ -15,14 +15,7 @@ from conversation_emotion.utterances.audio import SUFFIXES, AudioError, measure_
 
 
 class Clip(NamedTuple):
-    """A piece of a recording.
-
-    Attributes:
-        path: File.
-        offset: Seconds into the file at which it begins.
-        seconds: Its length.
-        channel: Channel to read, None for the mean of all.
-    """
+    """A piece of a recording from ``offset`` on, in seconds; channel None is the mean of all."""
 
     path: str
     offset: float
@@ -31,13 +24,9 @@ class Clip(NamedTuple):
 
 
 class Recordings(NamedTuple):
-    """The clips of one source.
+    """The clips of one source, in an order that does not depend on the machine.
 
-    Attributes:
-        name: The source as it was given.
-        clips: Pieces to read, in an order that does not depend on the machine.
-        broken: Why a file cannot be used, by path.
-        num_short: Clips left out because they are too short.
+    ``broken`` is why a file cannot be used, by path; ``num_short`` clips are left out as too short.
     """
 
     name: str

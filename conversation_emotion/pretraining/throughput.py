@@ -1,9 +1,9 @@
 """How fast a training is, compared with a large matrix product on its device."""
 
-import time
 from collections.abc import Callable
 
 import torch
+from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 _SECONDS = 0.3
@@ -23,17 +23,6 @@ def measure_peak(device: torch.device, dtype: torch.dtype) -> float:
     """Measures the operations per second of a large matrix product on a device."""
     size = 8192 if device.type == "cuda" else 1024
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-
-    def wait() -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.monotonic()
-
-    torch.matmul(left, right)
-    best = 0.0
-    started = wait()
-    while time.monotonic() - started < _SECONDS:
-        before = wait()
-        torch.matmul(left, right)
-        best = max(best, 2 * size**3 / (wait() - before))
-    return best
+    operands, threads = {"left": left, "right": right}, torch.get_num_threads()
+    timer = Timer("left @ right", globals=operands, num_threads=threads)
+    return 2 * size**3 / min(timer.blocked_autorange(min_run_time=_SECONDS).times)

@@ -26,7 +26,7 @@ from conversation_emotion.splits.folds import Fold
 from conversation_emotion.tasks.task import MODEL, SINGLE, Batches, Scores, Task
 from conversation_emotion.tracker import (
     PREDICTIONS,
-    Curves,
+    MemoryTracker,
     ParentTracker,
     Tracker,
     Validation,
@@ -153,16 +153,16 @@ def validate(task: Task, *, folder: Path | None = None) -> Iterator[Validation]:
     """Trains each fold with each seed and yields its score on valid; test is not used."""
     for fold, seed in task.trainings():
         set_seed(seed)
-        batches, curves, accelerator = task.batches(fold, seed), Curves(), Accelerator()
+        batches, run, accelerator = task.batches(fold, seed), MemoryTracker(), Accelerator()
         state = _state_folder(folder, fold, seed)
-        model, _ = _fit(task, fold, batches, accelerator, state, curves.log_step)
+        model, _ = _fit(task, fold, batches, accelerator, state, run.log_step)
         if state is not None:
             shutil.rmtree(state, ignore_errors=True)
         valid = accelerator.prepare(batches.valid)
         score = task.rank(task.score(task.predict(model, valid, accelerator)))
         num_weights = sum(weights.numel() for weights in model.parameters())
         name = training_name(fold.name, seed)
-        yield Validation(name, score, num_weights, curves.points, task.select_by)
+        yield Validation(name, score, num_weights, run.points, task.select_by)
 
 
 def evaluate(task: Task, predictions: pd.DataFrame, tracker: Tracker) -> Scores:

@@ -12,8 +12,7 @@ from tqdm import tqdm
 from conversation_emotion.features.key import text_digest
 from conversation_emotion.pretraining.batches import ClipStream
 from conversation_emotion.pretraining.collapse import CollapseMonitor
-from conversation_emotion.pretraining.contract import Objective, Progress, StepReport
-from conversation_emotion.pretraining.loop import pretrain
+from conversation_emotion.pretraining.loop import Objective, Progress, StepReport, pretrain
 from conversation_emotion.pretraining.recordings import Recordings, describe, find_sources
 from conversation_emotion.pretraining.throughput import measure_peak
 from conversation_emotion.settings.pretraining import PretrainingSettings
@@ -25,15 +24,9 @@ _POINT_EVERY = 10  # updates from one point of a curve to the next
 
 
 def pretrain_and_track(name: str, settings: PretrainingSettings, objective: Objective) -> Path:
-    """Trains an objective, from where an interrupted run of it stopped.
+    """Trains an objective, from where an interrupted run stopped -> the folder of the encoder.
 
-    Args:
-        name: Of the MLflow experiment.
-        settings: The command's settings.
-        objective: The module to train.
-
-    Returns:
-        Folder of the encoder.
+    ``name`` is that of the MLflow experiment.
     """
     training = settings.training
     accelerator = make_accelerator(training.precision)
@@ -56,7 +49,7 @@ def pretrain_and_track(name: str, settings: PretrainingSettings, objective: Obje
             rank=accelerator.process_index,
             world_size=accelerator.num_processes,
         )
-        reporter = _Reporter(run, accelerator)
+        reporter = None if run is None else _Reporter(run, accelerator)
         progress = pretrain(
             objective,
             stream,
@@ -65,11 +58,12 @@ def pretrain_and_track(name: str, settings: PretrainingSettings, objective: Obje
             monitor=CollapseMonitor(objective.least_deviations),
             accelerator=accelerator,
             broken={path: why for source in sources for path, why in source.broken.items()},
-            on_step=reporter.report,
-            on_checkpoint=reporter.flush,
+            on_step=reporter.report if reporter else lambda report: None,
+            # A kill then loses only the points of curves after the checkpoint.
+            on_checkpoint=run.flush if run else lambda: None,
         )
         output = training.output or folder / "encoder"
-        if is_main:
+        if reporter:
             objective.save(output)
             reporter.close(progress, sources)
             print(f"encoder: {output}; use it with --speech-encoder {output}")
@@ -90,20 +84,16 @@ def make_accelerator(precision: Precision) -> Accelerator:
 class _Reporter:
     """Progress bar, curves and summary, in the first process alone."""
 
-    def __init__(self, run: ParentRun | None, accelerator: Accelerator) -> None:
+    def __init__(self, run: ParentRun, accelerator: Accelerator) -> None:
         self.run = run
-        self.peak = 0.0
-        if run is not None:
-            dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
-            self.peak = accelerator.num_processes * measure_peak(accelerator.device, dtype)
-        self.bar = tqdm(unit="step", leave=False, disable=run is None)
+        dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+        self.peak = accelerator.num_processes * measure_peak(accelerator.device, dtype)
+        self.bar = tqdm(unit="step", leave=False)
         self.first: StepReport | None = None
         self.last: StepReport | None = None
 
     def report(self, report: StepReport) -> None:
         """Moves the bar and logs every tenth point of the curves."""
-        if self.run is None:
-            return
         step, flops = report.progress.step, report.progress.flops_per_audio_second
         share = report.audio_per_second * flops / self.peak
         if self.first is None:
@@ -120,16 +110,9 @@ class _Reporter:
         self.first = self.first or report
         self.last = report
 
-    def flush(self) -> None:
-        """Writes the curves, so that a kill loses only those after the checkpoint."""
-        if self.run is not None:
-            self.run.flush()
-
     def close(self, progress: Progress, sources: list[Recordings]) -> None:
         """Prints and logs the summary."""
         self.bar.close()
-        if self.run is None:
-            return
         hours = progress.audio_seconds / 3600
         found = sum(source.hours for source in sources)
         speed = progress.audio_seconds / max(progress.seconds, 1e-9)

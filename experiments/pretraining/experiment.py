@@ -13,12 +13,11 @@ from conversation_emotion.settings.pretraining import PretrainingSettings
 from conversation_emotion.settings.recognition import SERSettings
 from experiments import commandline
 from experiments.ser import EXPERIMENT as SER
+from experiments.space import Trial
 
 if TYPE_CHECKING:
-    import optuna
-
     from conversation_emotion.evaluation.metrics import Interval
-    from conversation_emotion.pretraining.contract import Objective
+    from conversation_emotion.pretraining.loop import Objective
     from conversation_emotion.tracker import Memory, Validation
 
 Settings = TypeVar("Settings", bound=PretrainingSettings)
@@ -44,7 +43,7 @@ class Pretraining(ABC, Generic[Settings]):
         """Builds the objective to train."""
 
     @abstractmethod
-    def search_space(self, trial: "optuna.trial.BaseTrial", settings: Settings) -> Settings:
+    def search_space(self, trial: Trial, settings: Settings) -> Settings:
         """Proposes the settings of one trial; everything else stays as configured."""
 
     def run(self, settings: Settings) -> Path:

@@ -1,9 +1,8 @@
 """Builds the objectives of pre-training from the settings of their commands."""
 
-from typing import TYPE_CHECKING
-
 from accelerate.utils import set_seed
 
+from experiments.pretraining.settings import CpcSettings, Emotion2vecSettings
 from speech_encoders.cpc import ContrastivePrediction, CpcConfig, CpcForPreTraining
 from speech_encoders.emotion2vec import Emotion2vecConfig, Emotion2vecForPreTraining
 from speech_encoders.emotion2vec.distillation import (
@@ -13,11 +12,8 @@ from speech_encoders.emotion2vec.distillation import (
 )
 from speech_encoders.emotion2vec.warm_start import start_from
 
-if TYPE_CHECKING:
-    from experiments.pretraining.settings import CpcSettings, Emotion2vecSettings
 
-
-def build_emotion2vec(settings: "Emotion2vecSettings", seed: int) -> OnlineDistillation:
+def build_emotion2vec(settings: Emotion2vecSettings, seed: int) -> OnlineDistillation:
     """Builds student and teacher, with random weights or those of a checkpoint.
 
     Raises:
@@ -35,7 +31,7 @@ def build_emotion2vec(settings: "Emotion2vecSettings", seed: int) -> OnlineDisti
     return OnlineDistillation(student, settings, WARM_LEARNING_RATE)
 
 
-def build_cpc(settings: "CpcSettings", seed: int) -> ContrastivePrediction:
+def build_cpc(settings: CpcSettings, seed: int) -> ContrastivePrediction:
     """Builds the encoder and its predictors with random weights."""
     set_seed(seed)
     model = CpcForPreTraining(CpcConfig(has_norms=settings.norms))

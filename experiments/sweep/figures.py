@@ -7,6 +7,7 @@ Holm's correction over all pairs (Holm, 1979).
 
 import json
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
@@ -31,13 +32,7 @@ _FREE = ("modality", "data")
 
 
 class Drawing(NamedTuple):
-    """A figure of both kinds.
-
-    Attributes:
-        name: Of its files.
-        page: For the browser, by plotly.
-        picture: By matplotlib.
-    """
+    """A figure as a page for the browser, by plotly, and as a picture, by matplotlib."""
 
     name: str
     page: Any
@@ -45,12 +40,9 @@ class Drawing(NamedTuple):
 
 
 class Strategy(NamedTuple):
-    """The best setting of a strategy on valid.
+    """The best setting of a strategy, where it was found, and its scores on valid by training.
 
-    Attributes:
-        name: Modality, and fusion where there is more than one.
-        trial: Where it was found.
-        scores: On valid, by the name of the training.
+    The name is the modality, and the fusion where there is more than one.
     """
 
     name: str
@@ -63,14 +55,9 @@ class Strategy(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two strategies compared training by training.
+    """Two strategies compared training by training, by the difference of their means.
 
-    Attributes:
-        better: Name of the one with the higher mean.
-        worse: Name of the other.
-        difference: Of the means.
-        num_trainings: Pairs of trainings.
-        p: Of no difference, two-sided, corrected for the number of pairs of strategies.
+    The two-sided p-value of no difference is corrected for the number of pairs of strategies.
     """
 
     better: str
@@ -108,9 +95,8 @@ def draw_search(study: SweepStudy, spec: SweepSpec) -> Iterator[Drawing]:
     if second := spec.sweep.second_objective:
         drawers.append(("pareto_front", "plot_pareto_front", {"target_names": [metric, second]}))
     for name, function, options in drawers:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
             warnings.simplefilter("ignore", ExperimentalWarning)
-            warnings.simplefilter("ignore", UserWarning)
             page = getattr(pages, function)(own, **options)
             picture = _figure_of(getattr(pictures, function)(own, **options))
         yield Drawing(name, page, picture)
@@ -118,20 +104,13 @@ def draw_search(study: SweepStudy, spec: SweepSpec) -> Iterator[Drawing]:
 
 def _varied(trials: Sequence[FrozenTrial]) -> list[str]:
     """Returns the parameters that took more than one value."""
-    values: dict[str, set[str]] = {}
-    for trial in trials:
-        for name, value in trial.params.items():
-            values.setdefault(name, set()).add(str(value))
-    return sorted(name for name, taken in values.items() if len(taken) > 1)
+    taken = {(name, str(value)) for trial in trials for name, value in trial.params.items()}
+    return sorted(name for name, n in Counter(name for name, _ in taken).items() if n > 1)
 
 
 def _figure_of(axes: Any) -> Figure:
-    first = axes
-    while not hasattr(first, "get_figure"):
-        first = first[0]
-    figure = first.get_figure()
-    width = max(6.4, 1.8 * len(figure.axes))
-    figure.set_size_inches(width, 4.8)
+    figure = np.ravel(axes)[0].get_figure()
+    figure.set_size_inches(max(6.4, 1.8 * len(figure.axes)), 4.8)
     if len(figure.axes) > 2:  # next to each other, the names of choices would overlap
         for part in figure.axes:
             part.tick_params(axis="x", which="both", labelrotation=50)
@@ -203,13 +182,10 @@ def draw_page(strategies: Sequence[Strategy], caption: str, metric: str) -> Any:
     """Draws a box for each strategy with its trainings as points, for the browser."""
     import plotly.graph_objects as go
 
-    points = {"boxpoints": "all", "pointpos": 0, "jitter": 0.3}
-    figure = go.Figure(
-        [
-            go.Box(name=s.name, y=[*s.scores.values()], text=[*s.scores], **points)
-            for s in strategies
-        ]
-    )
+    figure = go.Figure()
+    for strategy in strategies:
+        scores = {"y": [*strategy.scores.values()], "text": [*strategy.scores]}
+        figure.add_box(name=strategy.name, **scores, boxpoints="all", pointpos=0, jitter=0.3)
     figure.update_layout(
         title={"text": "Best setting of each strategy", "subtitle": {"text": caption}},
         yaxis_title=f"{metric}, per fold and seed",

@@ -10,7 +10,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
@@ -24,13 +25,7 @@ GRACE_SECONDS = 120.0
 
 
 class Worker(TypedDict):
-    """A process, as it is kept in the storage.
-
-    Attributes:
-        host: Machine, its boot, and the namespace of process ids.
-        pid: Process id.
-        started: When it started; a process id is given again.
-    """
+    """A process, as it is kept in the storage: also when it started, since ids are given again."""
 
     host: str
     pid: int
@@ -54,16 +49,12 @@ def is_dead(worker: Worker) -> bool | None:
         return True
 
 
+@dataclass
 class HeartbeatWatch:
-    """Watches heartbeats and detects those that have stopped.
+    """Detects heartbeats that have stayed the same for a grace period."""
 
-    Args:
-        grace_seconds: For how long a heartbeat may stay the same.
-    """
-
-    def __init__(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        self.grace_seconds = grace_seconds
-        self._seen: dict[object, tuple[object, float]] = {}
+    grace_seconds: float = GRACE_SECONDS
+    _seen: dict[object, tuple[object, float]] = field(default_factory=dict)
 
     def has_stopped(self, who: object, heartbeat: object, grace: float | None = None) -> bool:
         """Notes a heartbeat and returns whether it has been the same for the grace period."""
@@ -79,22 +70,15 @@ class HeartbeatWatch:
 def send_heartbeats(
     write: Callable[[int], None], seconds: float = HEARTBEAT_SECONDS
 ) -> Iterator[None]:
-    """Writes heartbeats from a thread of its own while a block runs.
-
-    Args:
-        write: Writes a heartbeat, given its number.
-        seconds: Between two heartbeats.
-    """
+    """Has heartbeats written, by their number, from a thread of its own while a block runs."""
     ended = threading.Event()
 
     def run() -> None:
         number = 0
         while not ended.wait(seconds):
             number += 1
-            try:
+            with suppress(Exception):  # the storage was away for a moment, or the trial is over
                 write(number)
-            except Exception:
-                continue  # the storage was away for a moment, or the trial is over
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

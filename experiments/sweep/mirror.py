@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Run, RunTag
+from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.trial import FrozenTrial
@@ -21,7 +21,6 @@ from experiments.sweep.study import SweepSpec, SweepStudy, cause_of, classify, t
 from experiments.tracking.runs import (
     ParentRun,
     TrackedRun,
-    as_params,
     ending_truthfully,
     find_children,
     find_experiment,
@@ -31,8 +30,6 @@ from experiments.tracking.runs import (
 )
 
 _PARENT = "mlflow_run"
-_BATCH = 1000
-
 _ENDS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "lost": "FAILED"}
 
 
@@ -44,12 +41,12 @@ def open_parent(study: SweepStudy, spec: SweepSpec) -> Iterator[ParentRun]:
     run_id = str(study.study.user_attrs.get(_PARENT, "none"))
     try:
         client.update_run(run_id, status="RUNNING")
+        parent = ParentRun(client, client.get_run(run_id))
     except MlflowException:
-        run_id = str(client.create_run(experiment_id, run_name=spec.name).info.run_id)
-        _describe(ParentRun(client, run_id, experiment_id), spec)
-        study.study.set_user_attr(_PARENT, run_id)
-    parent = ParentRun(client, run_id, experiment_id)
-    with ending_truthfully(parent), termination_as_interrupt(), _gpu_metrics(run_id):
+        parent = ParentRun(client, client.create_run(experiment_id, run_name=spec.name))
+        _describe(parent, spec)
+        study.study.set_user_attr(_PARENT, parent.run_id)
+    with ending_truthfully(parent), termination_as_interrupt(), _system_metrics(parent, spec):
         yield parent
 
 
@@ -59,28 +56,19 @@ def _describe(parent: ParentRun, spec: SweepSpec) -> None:
     common = {f"search/{name}": getattr(spec.sweep, name) for name in search}
     common |= {**flatten(spec.settings), **versions()}
     tags = {"study": spec.name, "storage": describe(spec.sweep.storage), "sweep": "parent"}
-    parent.client.log_batch(
-        parent.run_id, params=as_params(common), tags=[RunTag(*tag) for tag in tags.items()]
-    )
+    parent.describe(common, tags)
     parent.log_text(json.dumps(format_settings(spec.settings), indent=2), "config.json")
 
 
 @contextmanager
-def _gpu_metrics(run_id: str) -> Iterator[None]:
-    """Samples the load of processors and GPUs into a run, where there is a GPU."""
-    try:
-        import pynvml  # pyright: ignore[reportMissingImports]
-
-        pynvml.nvmlInit()
-        has_gpu = pynvml.nvmlDeviceGetCount() > 0
-    except Exception:  # pynvml has an error of its own for each way in which a GPU is missing
-        has_gpu = False
-    if not has_gpu:
+def _system_metrics(parent: ParentRun, spec: SweepSpec) -> Iterator[None]:
+    """Samples the load of processors and GPUs into a run, where the workers use a GPU."""
+    if not spec.sweep.devices:
         yield
         return
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    monitor = SystemMetricsMonitor(run_id, tracking_uri=tracking_uri())
+    monitor = SystemMetricsMonitor(parent.run_id, tracking_uri=tracking_uri())
     monitor.start()
     try:
         yield
@@ -89,14 +77,7 @@ def _gpu_metrics(run_id: str) -> Iterator[None]:
 
 
 class Mirror:
-    """Writes what is new of a study into the children of its parent run.
-
-    Args:
-        parent: Run of the sweep.
-
-    Attributes:
-        children: The runs of the trials, by their numbers.
-    """
+    """Writes what is new of a study into the children of its parent run, by the trials' numbers."""
 
     def __init__(self, parent: ParentRun) -> None:
         self.parent = parent
@@ -105,7 +86,7 @@ class Mirror:
         self._logged: dict[int, int] = {}
         for run in find_children(parent.client, parent.experiment_id, parent.run_id):
             number = int(run.data.tags["trial"])
-            self.children[number] = self._tracked(run)
+            self.children[number] = TrackedRun(parent.client, run)
             if run.info.status != "RUNNING":
                 self._ended.add(number)
 
@@ -124,19 +105,16 @@ class Mirror:
     def _log_trainings(self, trial: FrozenTrial) -> None:
         if trial.number not in self.children:
             self.children[trial.number] = self._open(trial)
-        child, done = self.children[trial.number], self._logged.get(trial.number, 0)
-        found = trainings(trial)
+        found, done = trainings(trial), self._logged.get(trial.number, 0)
         points = [point for training in found[done:] for point in _points(training)]
-        for first in range(0, len(points), _BATCH):
-            self.parent.client.log_batch(child.run_id, metrics=points[first : first + _BATCH])
+        self.children[trial.number].log_points(points)
         self._logged[trial.number] = len(found)
 
     def _open(self, trial: FrozenTrial) -> TrackedRun:
         """Opens the run of a trial: only what varies as parameters, the rest as an artifact."""
         client, attributes = self.parent.client, trial.user_attrs
         tags = {MLFLOW_PARENT_RUN_ID: self.parent.run_id, "trial": str(trial.number)}
-        if "worker" in attributes:
-            worker = attributes["worker"]
+        if worker := attributes.get("worker"):
             tags |= {"host": worker["host"].split("/")[0], "pid": str(worker["pid"])}
         if "retry_of" in attributes:
             tags["retry_of"] = str(attributes["retry_of"])
@@ -146,27 +124,23 @@ class Mirror:
             run_name=f"trial-{trial.number}",
             start_time=_milliseconds(trial.datetime_start),
         )
-        child = self._tracked(run)
-        client.log_batch(child.run_id, params=as_params(trial.params))
+        child = TrackedRun(client, run)
+        child.describe(trial.params, {})
         if "config" in attributes:
             child.log_text(json.dumps(json.loads(attributes["config"]), indent=2), "config.json")
         return child
 
     def _end(self, trial: FrozenTrial, kind: str) -> None:
-        run_id, client = self.children[trial.number].run_id, self.parent.client
-        at = _milliseconds(trial.datetime_complete)
-        metrics = [Metric(name, value, at, 0) for name, value in summarise(trial).items()]
+        child, at = self.children[trial.number], _milliseconds(trial.datetime_complete)
+        child.log_points([Metric(name, number, at, 0) for name, number in summarise(trial).items()])
         tags = {"outcome": kind}
         if kind == "pruned":
             tags["pruned"] = "true"
         if kind in ("failed", "lost"):
             tags["error"] = cause_of(trial) or "unknown"
-        client.log_batch(run_id, metrics=metrics, tags=[RunTag(*tag) for tag in tags.items()])
-        client.set_terminated(run_id, _ENDS[kind], end_time=at)
+        child.describe({}, tags)
+        child.client.set_terminated(child.run_id, _ENDS[kind], end_time=at)
         self._ended.add(trial.number)
-
-    def _tracked(self, run: Run) -> TrackedRun:
-        return TrackedRun(self.parent.client, str(run.info.run_id), self.parent.experiment_id)
 
 
 def summarise(trial: FrozenTrial) -> Mapping[str, float]:

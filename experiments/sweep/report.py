@@ -26,10 +26,10 @@ Tested = dict[int, dict[str, Interval]]
 def report(study: SweepStudy, spec: SweepSpec, parent: ParentRun, mirror: Mirror) -> None:
     """Keeps scores and settings with the parent run, and prints the table."""
     trials, tested = study.trials(), read_tested(study)
-    metric, best = metric_of(trials), scored(trials)[:1]
+    metric = metric_of(trials)
     parent.log_table(tabulate(trials), "trials.parquet")
     _log_scores(study, parent, mirror, tested)
-    commands = [command_of(spec, trial) for trial in best]
+    commands = [command_of(spec, trial) for trial in scored(trials)[:1]]
     for command in commands:
         parent.log_text(command + "\n", "best_command.txt")
     text = {

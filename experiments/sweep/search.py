@@ -17,13 +17,7 @@ from optuna.trial import FixedTrial, FrozenTrial
 from tqdm import tqdm
 
 from conversation_emotion.settings.flags import format_settings
-from experiments.sweep.heartbeat import (
-    GRACE_SECONDS,
-    HeartbeatWatch,
-    is_dead,
-    send_heartbeats,
-    this_worker,
-)
+from experiments.sweep.heartbeat import HeartbeatWatch, is_dead, send_heartbeats, this_worker
 from experiments.sweep.space import default_parameters, feature_variants
 from experiments.sweep.study import (
     SweepSpec,
@@ -49,8 +43,7 @@ TESTED = "tested:"
 def prepare(spec: SweepSpec) -> SweepSpec:
     """Extracts all features that the space may ask for, in a process whose memory is then free.
 
-    Returns:
-        The sweep with the digest of its data, and the GPUs to use.
+    The sweep that is returned has the digest of its data, and the GPUs to use.
     """
     (prepared,) = run_jobs(_prepare, [(spec,)], num_workers=1)
     return cast(SweepSpec, prepared)
@@ -93,10 +86,7 @@ def enqueue_default(study: SweepStudy, spec: SweepSpec) -> None:
 def search(study: SweepStudy, spec: SweepSpec, on_look: Callable[[], None]) -> None:
     """Runs trials in workers until there are enough, and gives up those of dead workers.
 
-    Args:
-        study: The study.
-        spec: What the workers are given.
-        on_look: Called about once a second.
+    ``on_look`` is called about once a second.
     """
     sweep = spec.sweep
     work, logs = partial(run_trials, spec), LOGS / spec.name
@@ -154,9 +144,9 @@ def _describe_end(trial: FrozenTrial) -> str:
 
 
 @contextmanager
-def ownership(study: SweepStudy, *, grace_seconds: float = GRACE_SECONDS) -> Iterator[bool]:
+def ownership(study: SweepStudy) -> Iterator[bool]:
     """Yields whether this command keeps the records, and holds that place while the block runs."""
-    if not _claim(study, grace_seconds):
+    if not _claim(study):
         yield False
         return
     me = this_worker()
@@ -169,9 +159,9 @@ def ownership(study: SweepStudy, *, grace_seconds: float = GRACE_SECONDS) -> Ite
         study.study.set_user_attr(_OWNER, None)
 
 
-def _claim(study: SweepStudy, grace_seconds: float) -> bool:
+def _claim(study: SweepStudy) -> bool:
     """Takes the place if it is empty; of two that take it at one moment, the later one holds it."""
-    watch, first = HeartbeatWatch(grace_seconds), None
+    watch, first = HeartbeatWatch(), None
     while (owner := study.study.user_attrs.get(_OWNER)) is not None:
         dead, heartbeat = is_dead(owner), owner.get("heartbeat")
         if dead or watch.has_stopped(_OWNER, heartbeat):

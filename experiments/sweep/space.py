@@ -4,10 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from conversation_emotion.settings.features import (
-    EncoderSettings,
-    FeatureSettings,
-)
+from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
 from conversation_emotion.settings.flags import flatten
 
 if TYPE_CHECKING:
@@ -52,10 +49,7 @@ def feature_variants(space: SearchSpace, settings: Settings) -> list[Settings]:
 
 
 class _DefaultTrial:
-    """A trial that suggests given values, else the first choice or the lower bound; records both.
-
-    It is no Optuna trial, so that the settings of a command load without Optuna.
-    """
+    """A trial that suggests given values, else the first choice or the lower bound; keeps both."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self.given = given

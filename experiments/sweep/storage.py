@@ -103,11 +103,7 @@ def _open_database(place: str) -> BaseStorage:
 
 
 class _KernelLock(JournalFileOpenLock):
-    """A lock that the kernel releases with its process, on a journal whose last line is whole.
-
-    Args:
-        path: The journal.
-    """
+    """A lock that the kernel releases with its process, on a journal whose last line is whole."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)

@@ -6,6 +6,7 @@ The storage is the one truth about trials. Every command counts by it, and MLflo
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -33,7 +34,7 @@ class SweepSpec(NamedTuple):
         experiment: Module of the experiment.
         name: Of the study.
         sweep: How to search.
-        settings: What every trial has in common.
+        settings: Those of the experiment; a trial replaces what it varies.
         data: Digest of the data with its features, once they are prepared.
     """
 
@@ -47,14 +48,8 @@ class SweepSpec(NamedTuple):
 class TrialCounts(NamedTuple):
     """How many trials of a study ended in which way.
 
-    Attributes:
-        complete: Trials with a score.
-        pruned: Trials ended early.
-        failed: Trials that ended with an error.
-        lost: Trials that lost their worker; their settings are tried once again.
-        duplicates: Trials whose settings had been tried before; they were not run.
-        running: Trials in progress.
-        waiting: Trials to be tried again.
+    Those that are lost have lost their worker, and are tried once again; duplicates had been tried
+    before, and were not run.
     """
 
     complete: int = 0
@@ -76,19 +71,13 @@ class TrialCounts(NamedTuple):
         return ", ".join(f"{count} {name}" for name, count in named if count) or "no trials"
 
 
+@dataclass
 class SweepStudy:
-    """A study and its storage.
+    """A study, with the sampler and pruner of this process, and its storage."""
 
-    Args:
-        storage: Where it is kept.
-        study: The study, with the sampler and pruner of this process.
-    """
-
-    def __init__(self, storage: BaseStorage, study: optuna.Study) -> None:
-        self.storage = storage
-        self.study = study
-        self.study_id = storage.get_study_id_from_name(study.study_name)
-        self._watch = HeartbeatWatch()
+    storage: BaseStorage
+    study: optuna.Study
+    _watch: HeartbeatWatch = field(default_factory=HeartbeatWatch)
 
     @classmethod
     def open(cls, spec: SweepSpec, *, worker: int = 0) -> Self:
@@ -121,23 +110,18 @@ class SweepStudy:
         outcomes = [classify(trial) for trial in self.trials()]
         return TrialCounts(*(outcomes.count(name) for name in TrialCounts._fields))
 
-    def note(self, trial: FrozenTrial | optuna.Trial, name: str, value: Any) -> None:
-        """Keeps an attribute with a trial that has not ended."""
-        self.storage.set_trial_user_attr(self._id(trial), name, value)
+    def give_up(self, trial: FrozenTrial, why: str, *, once: bool = True) -> None:
+        """Ends a trial that lost its worker and enqueues its settings again.
 
-    def give_up(self, trial: FrozenTrial | optuna.Trial, why: str, *, once: bool = True) -> None:
-        """Ends a trial that lost its worker, and enqueues its settings again.
-
-        Args:
-            trial: The trial.
-            why: For the record.
-            once: Give up for good what was tried again already.
+        With ``once``, those that were tried again already are given up for good.
         """
-        attributes = trial.user_attrs
+        storage, attributes = self.storage, trial.user_attrs
         is_retry = "retry_of" in attributes
+        study_id = storage.get_study_id_from_name(self.study.study_name)
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
         try:
-            self.note(trial, "lost", why)
-            self.storage.set_trial_state_values(self._id(trial), TrialState.FAIL)
+            storage.set_trial_user_attr(trial_id, "lost", why)
+            storage.set_trial_state_values(trial_id, TrialState.FAIL)
         except UpdateFinishedTrialError:
             return  # another process was faster, or the trial ended after all
         if not (is_retry and once):
@@ -163,9 +147,6 @@ class SweepStudy:
         if dead is None and self._watch.has_stopped(trial.number, heartbeat):
             return f"no heartbeat of its worker on {worker['host'].split('/')[0]}"
         return f"its worker, process {worker['pid']}, died" if dead else None
-
-    def _id(self, trial: FrozenTrial | optuna.Trial) -> int:
-        return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, trial.number)
 
 
 def classify(trial: FrozenTrial) -> str | None:

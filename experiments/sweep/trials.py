@@ -4,48 +4,34 @@ import importlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from statistics import fmean
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from conversation_emotion.evaluation.metrics import Interval
 from conversation_emotion.settings.flags import format_settings
 from conversation_emotion.tracker import Memory, Validation
 from experiments.sweep.heartbeat import send_heartbeats, this_worker
 from experiments.sweep.study import TRAINING, SweepSpec, SweepStudy, classify
 
+if TYPE_CHECKING:
+    from experiments.experiment import Experiment
+    from experiments.pretraining.experiment import Pretraining
+
 _LOOK_SECONDS = 0.5
 _MOST_DUPLICATES = 50
 
 
-class Experiment(Protocol):
-    """What an experiment offers a sweep; each parameter bears the name of its setting."""
-
-    def search_space(self, trial: optuna.trial.BaseTrial, settings: Any) -> Any:
-        """Proposes the settings of one trial; everything else stays as configured."""
-        ...
-
-    def prepare(self, settings: Any) -> str:
-        """Extracts features before any training, and returns a digest of the data."""
-        ...
-
-    def validate(self, settings: Any, memory: Memory) -> Iterator[Validation]:
-        """Trains each fold and seed and yields its score on valid, always in the same order."""
-        ...
-
-    def test(self, settings: Any) -> dict[str, Interval]:
-        """Trains once more and scores on test, the interval of the objective first."""
-        ...
+Sweepable: TypeAlias = "Experiment[Any] | Pretraining[Any]"
+"""What has a search space, and prepares, validates and tests the settings that it proposes."""
 
 
-def load_experiment(module: str) -> Experiment:
-    """Returns the EXPERIMENT of a module, or the module itself where it has none."""
-    found = importlib.import_module(module)
-    return cast(Experiment, getattr(found, "EXPERIMENT", found))
+def load_experiment(module: str) -> Sweepable:
+    """Returns the EXPERIMENT of a module."""
+    return importlib.import_module(module).EXPERIMENT
 
 
 def run_trials(spec: SweepSpec, worker: int) -> None:
@@ -67,28 +53,28 @@ def take_trial(study: SweepStudy, num_trials: int) -> optuna.Trial | None:
             time.sleep(_LOOK_SECONDS)
             continue
         trial = study.study.ask()
-        study.note(trial, "worker", this_worker())
+        trial.set_user_attr("worker", this_worker())
         if _rank(trial.number, study.trials()) < num_trials:
             return trial
-        study.note(trial, "surplus", True)  # another worker took the last one at the same moment
+        trial.set_user_attr("surplus", True)  # another worker took the last one at the same moment
         study.study.tell(trial, state=TrialState.FAIL)
 
 
 def run_trial(
-    study: SweepStudy, trial: optuna.Trial, experiment: Experiment, spec: SweepSpec, memory: Memory
+    study: SweepStudy, trial: optuna.Trial, experiment: Sweepable, spec: SweepSpec, memory: Memory
 ) -> None:
     """Runs one trial and reports its score, or why there is none."""
     began = time.perf_counter()
     state, values = TrialState.FAIL, None
     try:
-        with send_heartbeats(lambda number: study.note(trial, "heartbeat", number)):
+        with send_heartbeats(lambda number: trial.set_user_attr("heartbeat", number)):
             settings = experiment.search_space(trial, spec.settings)
             twin = _find_twin(trial, study.trials())
             if twin is not None:
                 _repeat(study, trial, twin)
                 return
-            study.note(trial, "config", json.dumps(format_settings(settings)))
-            found = [*_train(study, trial, lambda: experiment.validate(settings, memory))]
+            trial.set_user_attr("config", json.dumps(format_settings(settings)))
+            found = _train(study, trial, experiment.validate(settings, memory))
             state = TrialState.COMPLETE
             values = _values(found, spec.sweep.second_objective, time.perf_counter() - began)
     except optuna.TrialPruned:
@@ -98,17 +84,17 @@ def run_trial(
         raise
     except Exception as error:
         print(f"trial {trial.number} failed: {error!r}", flush=True)
-        study.note(trial, "error", f"{type(error).__name__}: {error}"[:5000])
+        trial.set_user_attr("error", f"{type(error).__name__}: {error}"[:5000])
     print(f"trial {trial.number} {state.name}, {values}: {trial.params}", flush=True)
     _end(study, trial, state, values)
 
 
 def _train(
-    study: SweepStudy, trial: optuna.Trial, validate: Callable[[], Iterator[Validation]]
-) -> Iterator[Validation]:
-    """Yields trainings, keeps each with the trial, and prunes where the mean is hopeless."""
-    began, total = time.perf_counter(), 0.0
-    for step, validation in enumerate(validate()):
+    study: SweepStudy, trial: optuna.Trial, trainings: Iterator[Validation]
+) -> list[Validation]:
+    """Runs trainings, keeps each with the trial, and prunes where the mean is hopeless."""
+    began, total, ended = time.perf_counter(), 0.0, []
+    for step, validation in enumerate(trainings):
         if not math.isfinite(validation.score):
             raise FloatingPointError(
                 f"{validation.name}: {validation.metric} is {validation.score}"
@@ -121,13 +107,14 @@ def _train(
             "seconds": time.perf_counter() - began,
             "at": int(time.time() * 1000),
         }
-        study.note(trial, f"{TRAINING}{step:04d}", kept)
-        yield validation
+        trial.set_user_attr(f"{TRAINING}{step:04d}", kept)
+        ended.append(validation)
         if len(study.study.directions) == 1:
             trial.report(kept["mean"], step)
             if trial.should_prune():
                 raise optuna.TrialPruned(f"the mean of {step + 1} trainings is {kept['mean']:.4f}")
         began = time.perf_counter()
+    return ended
 
 
 def _values(found: list[Validation], second: str | None, seconds: float) -> list[float]:
@@ -160,7 +147,7 @@ def _find_twin(trial: optuna.Trial, trials: list[FrozenTrial]) -> FrozenTrial | 
 
 def _repeat(study: SweepStudy, trial: optuna.Trial, twin: FrozenTrial) -> None:
     """Ends a trial whose settings were tried before with the outcome of those."""
-    study.note(trial, "duplicate_of", twin.number)
+    trial.set_user_attr("duplicate_of", twin.number)
     if twin.state == TrialState.COMPLETE:
         study.study.tell(trial, twin.values)
         return

@@ -5,18 +5,22 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
 from types import FrameType
+from typing import Self
 
 _REPLACEMENTS = 3  # of each worker; what kills more of them will kill the next as well
 _STOP_SECONDS = 20.0
 
 
+@dataclass
 class WorkerPool:
     """Processes that do the same work, each with a thread, a device and a log of its own.
 
@@ -27,28 +31,25 @@ class WorkerPool:
         logs: Folder of what they print.
     """
 
-    def __init__(
-        self, work: Callable[[int], None], num_workers: int, *, devices: Sequence[str], logs: Path
-    ) -> None:
-        self._work = work
-        self._devices = devices
-        self._logs = logs
-        self._deaths = [0] * num_workers
-        self._processes: list[BaseProcess | None] = [None] * num_workers
+    work: Callable[[int], None]
+    num_workers: int
+    devices: Sequence[str]
+    logs: Path
+    _deaths: Counter[int] = field(default_factory=Counter)
+    _processes: dict[int, BaseProcess] = field(default_factory=dict)
 
-    def __enter__(self) -> "WorkerPool":
-        self._logs.mkdir(parents=True, exist_ok=True)
-        for number in range(len(self._processes)):
+    def __enter__(self) -> Self:
+        self.logs.mkdir(parents=True, exist_ok=True)
+        for number in range(self.num_workers):
             self._start(number)
         return self
 
     def __exit__(self, *error: object) -> None:
         """Terminates all, so that they give back their trials, and kills those that do not end."""
-        alive = [process for process in self._processes if process is not None]
-        for process in alive:
+        for process in self._processes.values():
             process.terminate()
         deadline = time.monotonic() + _STOP_SECONDS
-        for process in alive:
+        for process in self._processes.values():
             process.join(max(0.0, deadline - time.monotonic()))
             if process.exitcode is None:
                 process.kill()
@@ -60,13 +61,12 @@ class WorkerPool:
         Raises:
             ChildProcessError: A worker fails, or dies again and again.
         """
-        alive = [process for process in self._processes if process is not None]
-        wait([process.sentinel for process in alive], timeout=seconds)
-        for number, process in enumerate(self._processes):
-            if process is not None and process.exitcode is not None:
-                self._processes[number] = None
+        wait([process.sentinel for process in self._processes.values()], timeout=seconds)
+        for number, process in [*self._processes.items()]:
+            if process.exitcode is not None:
+                del self._processes[number]
                 self._handle_exit(number, process.exitcode)
-        return any(self._processes)
+        return bool(self._processes)
 
     def _handle_exit(self, number: int, exitcode: int) -> None:
         """Replaces a worker that was killed; one that failed by itself would fail again."""
@@ -86,18 +86,18 @@ class WorkerPool:
         self._start(number)
 
     def _start(self, number: int) -> None:
-        device = self._devices[number % len(self._devices)] if self._devices else None
+        device = self.devices[number % len(self.devices)] if self.devices else None
         # A fresh process: a forked one would share the parent's connections and threads.
         process = multiprocessing.get_context("spawn").Process(
             target=_run_worker,
-            args=(self._work, number, device, self._log(number)),
+            args=(self.work, number, device, self._log(number)),
             name=f"worker-{number}",
         )
         process.start()
         self._processes[number] = process
 
     def _log(self, number: int) -> Path:
-        return self._logs / f"worker-{number}.log"
+        return self.logs / f"worker-{number}.log"
 
 
 def run_jobs(

@@ -13,19 +13,16 @@ from mlflow.exceptions import MlflowException
 
 from conversation_emotion.evaluation.decisions import resolve_metric
 from conversation_emotion.tracker import PREDICTIONS
-from experiments.tracking.runs import tracking_uri
+from experiments.tracking.runs import read_table, tracking_uri
 
 _OLD_METRICS = {"accuracy": "wa"}
 """Names of metrics that older runs recorded."""
 
 
 class Systems(NamedTuple):
-    """Finished runs that predict the same classes.
+    """Finished runs that predict the same classes (C).
 
-    Attributes:
-        predictions: Those of each run on valid and test, by name.
-        labels: The classes (C).
-        metrics: Name of the metric that selected in each run, by name.
+    By their names: the predictions on valid and test, and the metric that selected.
     """
 
     predictions: dict[str, pd.DataFrame]
@@ -75,8 +72,7 @@ def _find(client: MlflowClient, run_id: str) -> Run:
 
 
 def _download(client: MlflowClient, run_id: str) -> pd.DataFrame:
-    with tempfile.TemporaryDirectory() as folder:
-        table = pd.read_parquet(client.download_artifacts(run_id, PREDICTIONS, folder))
+    table = read_table(client, run_id, PREDICTIONS)
     if missing := {"part", "target", "predicted"} - set(table.columns):
         raise ValueError(f"run {run_id} predicts no classes: its table lacks {min(missing)}")
     return table

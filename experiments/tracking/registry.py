@@ -47,7 +47,7 @@ def register(
     parent: ParentRun,
     *,
     select_by: str,
-) -> str:
+) -> None:
     """Registers the model that is best on valid, after a check that it predicts as in its training.
 
     Args:
@@ -57,9 +57,6 @@ def register(
         utterances: The utterance table.
         parent: The run of the command.
         select_by: Name of the metric of classes that selects.
-
-    Returns:
-        Where to load it from, such as ``models:/NAME/1``.
 
     Raises:
         RuntimeError: Loaded back, it predicts otherwise than in its training.
@@ -77,7 +74,6 @@ def register(
     print(f"registered as {uri}: the model of {fold}, seed {seed}, which is the best on valid by")
     print(f"  {select_by}; load it with mlflow.pyfunc.load_model, or use it with:")
     print(f"  python -m experiments.predict --model {uri} --root RECORDINGS")
-    return uri
 
 
 def _check(predictor: Predictor, utterances: pd.DataFrame, expected: pd.DataFrame) -> None:
@@ -107,10 +103,9 @@ def _log(name: str, folder: Path, card: Card, parent: ParentRun, run_id: str) ->
     client, facts = parent.client, _facts(card)
     logged = client.create_logged_model(parent.experiment_id, _PYFUNC, run_id, tags=facts)
     with tempfile.TemporaryDirectory() as place:
-        _write_pyfunc(
-            Path(place) / _PYFUNC, folder, card, Model(run_id=run_id, model_id=logged.model_id)
-        )
-        client.log_model_artifacts(logged.model_id, str(Path(place) / _PYFUNC))
+        target = Path(place) / _PYFUNC
+        _write_pyfunc(target, folder, card, Model(run_id=run_id, model_id=logged.model_id))
+        client.log_model_artifacts(logged.model_id, str(target))
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     try:

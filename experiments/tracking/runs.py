@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import metadata
@@ -23,10 +22,12 @@ from types import FrameType
 from typing import cast
 
 import pandas as pd
+import psutil
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.time import get_current_time_millis
 
 from conversation_emotion.inference import card
 from conversation_emotion.settings.flags import flatten, format_setting
@@ -40,29 +41,31 @@ NAMING = ("corpus", "train", "test", "modality", "speech_encoder", "dialogue_mod
 
 
 class TrackedRun:
-    """One run of the store, a `conversation_emotion.tracker.Tracker`.
+    """One run of the client's store, a `conversation_emotion.tracker.Tracker`."""
 
-    Args:
-        client: Client of the store.
-        run_id: The run's id.
-        experiment_id: The experiment's id.
-    """
-
-    def __init__(self, client: MlflowClient, run_id: str, experiment_id: str) -> None:
+    def __init__(self, client: MlflowClient, run: Run) -> None:
         self.client = client
-        self.run_id = run_id
-        self.experiment_id = experiment_id
+        self.run_id = str(run.info.run_id)
+        self.experiment_id = str(run.info.experiment_id)
         self._curves: list[Metric] = []
+
+    def describe(self, params: Mapping[str, object], tags: Mapping[str, str]) -> None:
+        """Records settings as parameters, and tags."""
+        self.client.log_batch(
+            self.run_id,
+            params=[Param(name, format_setting(value)) for name, value in params.items()],
+            tags=[RunTag(name, value) for name, value in tags.items()],
+        )
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Records final scores."""
-        now = _milliseconds()
+        now = get_current_time_millis()
         entries = [Metric(name, float(value), now, 0) for name, value in metrics.items()]
         self.client.log_batch(self.run_id, metrics=entries)
 
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds a point to the curve of each metric; written by `flush` or when the run ends."""
-        now = _milliseconds()
+        now = get_current_time_millis()
         self._curves += [Metric(name, float(value), now, step) for name, value in metrics.items()]
 
     def log_table(self, table: pd.DataFrame, file: str) -> None:
@@ -89,9 +92,13 @@ class TrackedRun:
 
     def flush(self) -> None:
         """Writes the curves so far."""
-        for first in range(0, len(self._curves), 500):
-            self.client.log_batch(self.run_id, metrics=self._curves[first : first + 500])
+        self.log_points(self._curves)
         self._curves.clear()
+
+    def log_points(self, points: Sequence[Metric]) -> None:
+        """Records points of curves, as many at once as a store takes."""
+        for first in range(0, len(points), 500):
+            self.client.log_batch(self.run_id, metrics=points[first : first + 500])
 
 
 class ParentRun(TrackedRun):
@@ -100,10 +107,7 @@ class ParentRun(TrackedRun):
     def read_finished(self, name: str, file: str) -> pd.DataFrame | None:
         """Returns a table of the finished child of that name, None without such a child."""
         run_id = self.find_finished(name)
-        if run_id is None:
-            return None
-        with tempfile.TemporaryDirectory() as folder:
-            return pd.read_parquet(self.client.download_artifacts(run_id, file, folder))
+        return None if run_id is None else read_table(self.client, run_id, file)
 
     def find_finished(self, name: str) -> str | None:
         """Returns the id of the finished child of that name; None if there is none."""
@@ -115,11 +119,11 @@ class ParentRun(TrackedRun):
     @contextmanager
     def open_child(self, name: str, params: Mapping[str, object]) -> Iterator[TrackedRun]:
         """Opens the run of one training; `ending_truthfully` sets its last status."""
-        tags = {MLFLOW_PARENT_RUN_ID: self.run_id, MLFLOW_RUN_NAME: name}
-        info = self.client.create_run(self.experiment_id, tags=tags, run_name=name).info
-        child = TrackedRun(self.client, str(info.run_id), self.experiment_id)
+        tags = {MLFLOW_PARENT_RUN_ID: self.run_id}
+        run = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
+        child = TrackedRun(self.client, run)
         with ending_truthfully(child):
-            self.client.log_batch(child.run_id, params=as_params(params))
+            child.describe(params, {})
             yield child
 
 
@@ -127,27 +131,26 @@ class ParentRun(TrackedRun):
 def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[ParentRun]:
     """Opens the run of a command, or resumes the one that was killed before it finished.
 
-    Args:
-        experiment: Name of the MLflow experiment.
-        config: Frozen dataclass; every setting becomes a parameter.
-        fingerprint: Digest of the data; with config and versions it identifies the run to resume.
+    Every setting of ``config``, a dataclass, becomes a parameter; with the versions and
+    ``fingerprint``, a digest of the data, they identify the run to resume.
     """
     client = MlflowClient(tracking_uri=tracking_uri())
     experiment_id = find_experiment(client, experiment)
     settings = flatten(config)
     identity = json.dumps([settings, fingerprint, versions()], sort_keys=True, default=str)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
+    tags = {"fingerprint": digest, "host": socket.gethostname(), "pid": str(os.getpid())}
+    tags["command"] = command_of(experiment, config)
     run = _find_interrupted(client, experiment_id, digest)
     if run is None:
         run = client.create_run(experiment_id, run_name=_name(settings))
-        client.log_batch(str(run.info.run_id), params=as_params({**settings, **versions()}))
+        params = {**settings, **versions()}
     else:
         client.update_run(str(run.info.run_id), status="RUNNING")
         print(f"resuming run {run.info.run_name} ({run.info.run_id}), which did not finish")
-    parent = ParentRun(client, str(run.info.run_id), experiment_id)
-    tags = {"fingerprint": digest, "host": socket.gethostname(), "pid": str(os.getpid())}
-    tags["command"] = command_of(experiment, config)
-    client.log_batch(parent.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        params = {}
+    parent = ParentRun(client, run)
+    parent.describe(params, tags)
     with ending_truthfully(parent), termination_as_interrupt():
         yield parent
 
@@ -215,13 +218,8 @@ def _is_alive(tags: Mapping[str, str]) -> bool:
     """Checks whether the process that opened a run still runs; assumed of another host's."""
     if tags.get("host") != socket.gethostname():
         return True
-    try:
-        os.kill(int(tags["pid"]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return int(tags["pid"]) != os.getpid()
+    pid = int(tags["pid"])
+    return pid != os.getpid() and psutil.pid_exists(pid)
 
 
 def _end_dead_children(client: MlflowClient, experiment_id: str, run_id: str) -> None:
@@ -230,29 +228,34 @@ def _end_dead_children(client: MlflowClient, experiment_id: str, run_id: str) ->
             client.set_terminated(str(child.info.run_id), "KILLED")
 
 
+def read_table(client: MlflowClient, run_id: str, file: str) -> pd.DataFrame:
+    """Reads a Parquet artifact of a run."""
+    with tempfile.TemporaryDirectory() as folder:
+        return pd.read_parquet(client.download_artifacts(run_id, file, folder))
+
+
 def find_children(client: MlflowClient, experiment_id: str, run_id: str) -> list[Run]:
     """Returns the runs opened under a parent, however many there are."""
     wanted = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
-    page = client.search_runs([experiment_id], wanted, max_results=50_000)
-    return list(page)
+    return list(client.search_runs([experiment_id], wanted, max_results=50_000))
 
 
 @contextmanager
 def ending_truthfully(run: TrackedRun) -> Iterator[None]:
     """Ends a run as FINISHED, as KILLED by an interrupt, or as FAILED with its error."""
+    status = "FINISHED"
     try:
         yield
     except KeyboardInterrupt:
-        run.flush()
-        run.client.set_terminated(run.run_id, "KILLED")
+        status = "KILLED"
         raise
     except BaseException as error:
-        run.flush()
+        status = "FAILED"
         run.client.set_tag(run.run_id, "error", f"{type(error).__name__}: {error}"[:5000])
-        run.client.set_terminated(run.run_id, "FAILED")
         raise
-    run.flush()
-    run.client.set_terminated(run.run_id, "FINISHED")
+    finally:
+        run.flush()
+        run.client.set_terminated(run.run_id, status)
 
 
 @contextmanager
@@ -268,11 +271,6 @@ def termination_as_interrupt(*signals: int) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def as_params(settings: Mapping[str, object]) -> list[Param]:
-    """Returns settings as parameters of a run."""
-    return [Param(name, format_setting(value)) for name, value in settings.items()]
 
 
 def _name(settings: Mapping[str, object]) -> str:
@@ -299,7 +297,3 @@ def _commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return cast(str, found.stdout).strip()
-
-
-def _milliseconds() -> int:
-    return int(time.time() * 1000)

@@ -1,5 +1,6 @@
 """MLflow's server as a child process: it answers before its address is shown, and ends with us."""
 
+import errno
 import os
 import signal
 import socket
@@ -26,12 +27,7 @@ _QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMET
 
 
 class Pages(NamedTuple):
-    """Pages that can be opened.
-
-    Attributes:
-        address: Their URL.
-        server: The process that serves them.
-    """
+    """The URL of pages that can be opened, and the process that serves them."""
 
     address: str
     server: subprocess.Popen[bytes]
@@ -82,29 +78,14 @@ def write_command(store: str, host: str, port: int) -> list[str]:
 
 
 def _choose_port(host: str, port: int | None) -> int:
-    if port is None:
-        return USUAL_PORT if _is_free(host, USUAL_PORT) else _find_free(host)
-    if not _is_free(host, port):
-        raise OSError(f"--port {port} of {host} is taken; without --port a free one is found")
-    return port
-
-
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for candidate in (USUAL_PORT, 0) if port is None else (port,):
         try:
-            probe.bind((host, port))
-        except PermissionError:
-            raise
-        except OSError:
-            return False
-    return True
-
-
-def _find_free(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+            with socket.create_server((host, candidate)) as probe:
+                return int(probe.getsockname()[1])
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise OSError(f"--port {port} of {host} is taken; without --port a free one is found")
 
 
 def _wait_until_open(address: str, server: subprocess.Popen[bytes], log: IO[str]) -> None:

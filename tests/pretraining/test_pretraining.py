@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from conversation_emotion.pretraining.batches import ClipStream
 from conversation_emotion.pretraining.collapse import CollapseError, CollapseMonitor
-from conversation_emotion.pretraining.contract import Progress, StepReport
-from conversation_emotion.pretraining.loop import TooManyBrokenError, pretrain
+from conversation_emotion.pretraining.loop import Progress, StepReport, TooManyBrokenError, pretrain
 from conversation_emotion.pretraining.recordings import find_sources
 from conversation_emotion.pretraining.throughput import count_flops, measure_peak
 from conversation_emotion.settings.pretraining import AudioSettings, LoopSettings

@@ -110,12 +110,12 @@ def test_the_trial_of_a_dead_process_is_retried_once_with_the_same_settings():
     study = SweepStudy.open(spec)
     first = study.study.ask()
     first.suggest_float("x", 0.0, 1.0)
-    study.note(first, "worker", {**this_worker(), "pid": 2**22 + 1})
+    first.set_user_attr("worker", {**this_worker(), "pid": 2**22 + 1})
     assert [trial.number for trial in study.give_up_dead()] == [0]
     again = take_trial(study, 1)
     assert again is not None
     assert again.suggest_float("x", 0.0, 1.0) == first.params["x"]
-    study.note(again, "worker", {**this_worker(), "pid": 2**22 + 1})
+    again.set_user_attr("worker", {**this_worker(), "pid": 2**22 + 1})
     study.give_up_dead()
     assert [trial.state for trial in study.trials()] == [TrialState.FAIL] * 2
     assert [classify(trial) for trial in study.trials()] == ["lost", "lost"]
@@ -145,9 +145,9 @@ def test_a_worker_of_another_machine_is_dead_when_its_heartbeat_stops():
     study = SweepStudy.open(make_spec())
     study._watch = HeartbeatWatch(grace_seconds=0.0)
     trial = study.study.ask()
-    study.note(trial, "worker", {**this_worker(), "host": "elsewhere/boot/pid"})
+    trial.set_user_attr("worker", {**this_worker(), "host": "elsewhere/boot/pid"})
     for number in (1, 2, 3):
-        study.note(trial, "heartbeat", number)
+        trial.set_user_attr("heartbeat", number)
         assert study.give_up_dead() == []
     assert [lost.number for lost in study.give_up_dead()] == [0]
     assert study.trials()[0].user_attrs["lost"] == "no heartbeat of its worker on elsewhere"

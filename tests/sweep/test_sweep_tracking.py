@@ -35,8 +35,8 @@ def tracked(tmp_path_factory) -> Tracked:
             study.study.enqueue_trial({"x": x, "fusion": "late" if x == 0.66 else "early"})
         lost = study.study.ask()
         lost.suggest_float("x", 0.0, 1.0)
-        study.note(lost, "worker", {**this_worker(), "pid": 2**22 + 1})
-        study.note(lost, "config", "{}")
+        lost.set_user_attr("worker", {**this_worker(), "pid": 2**22 + 1})
+        lost.set_user_attr("config", "{}")
         with open_parent(study, spec) as parent:
             Mirror(parent).update(study.trials())
             study.give_up_dead()

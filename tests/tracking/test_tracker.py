@@ -46,10 +46,8 @@ def test_what_a_finished_child_recorded_is_read_back(parent, tmp_path):
         child.log_table(TABLE, "predictions.parquet")
         child.log_text("a", "a.txt")
         child.log_figure(plt.figure(), "a.png")
-        child.log_file(tmp_path / "in" / "b.txt")
         child.log_folder(tmp_path / "in", "folder")
-        assert parent.find_finished("done") is None
-    assert parent.find_finished("done") == child.run_id
+        assert parent.read_finished("done", "predictions.parquet") is None
     found = parent.read_finished("done", "predictions.parquet")
     pd.testing.assert_frame_equal(found, TABLE.reset_index(drop=True))
 
@@ -59,11 +57,9 @@ def test_a_child_that_did_not_finish_is_not_read_back(parent, error):
     with pytest.raises(error), parent.open_child(error.__name__, {}) as child:
         child.log_table(TABLE, "predictions.parquet")
         raise error
-    assert parent.find_finished(error.__name__) is None
     assert parent.read_finished(error.__name__, "predictions.parquet") is None
     with parent.open_child(error.__name__, {}) as again:
         again.log_table(TABLE[:1], "predictions.parquet")
-    assert parent.find_finished(error.__name__) == again.run_id
     assert len(parent.read_finished(error.__name__, "predictions.parquet")) == 1
 
 
