@@ -23,7 +23,7 @@ from speech_encoders.whisper import WhisperEncoder
 FORMAT = 1
 """Number in the identity; grows when the same checkpoint gives other features."""
 
-_NOT_USED = ("masked_spec_embed",)  # only training masks frames, so many checkpoints lack it
+_NOT_USED = "masked_spec_embed"  # only training masks frames, so many checkpoints lack it
 
 
 _FAMILIES: dict[

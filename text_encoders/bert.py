@@ -13,7 +13,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from text_encoders.checkpoint import fingerprint, library_versions, quiet_loading
+from speech_encoders.checkpoint import library_versions, load_whole, quiet_loading
+from text_encoders.checkpoint import fingerprint
 from text_encoders.contract import StringEncoder
 
 FORMAT = 1
@@ -75,23 +76,14 @@ def load_bert(name: str, folder: Path, device: str) -> BertEncoder:
     """
     with quiet_loading():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        loaded = AutoModel.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
-        )
-    model, report = cast("tuple[PreTrainedModel, dict[str, set[str]]]", loaded)
+    model = load_whole(cast("type[PreTrainedModel]", AutoModel), name, folder, optional=_NOT_USED)
     if model.config.is_encoder_decoder or tokenizer.pad_token is None:
         raise ValueError(
             f"{name}: model type {model.config.model_type!r} is no BERT-like encoder with a "
             "padding token; choose a BERT, RoBERTa or DeBERTa checkpoint"
         )
-    if missing := sorted(key for key in report["missing_keys"] if _NOT_USED not in key):
-        raise ValueError(
-            f"{name}: the checkpoint lacks {len(missing)} weights of {type(model).__name__}, "
-            f"first {missing[0]!r}; without them the features would be random"
-        )
     nn.Module.to(model, device)
-    versions = library_versions("torch", "transformers")
-    identity = f"tokens format={FORMAT} sha256={fingerprint(folder)} {versions}"
+    identity = f"tokens format={FORMAT} sha256={fingerprint(folder)} {library_versions()}"
     return BertEncoder(model, tokenizer, identity=identity)
 
 
