@@ -62,7 +62,7 @@ def _lazily(module: str) -> Callable[[str, str], WaveformEncoder]:
 
 
 _FAMILIES = {
-    "untrained": _lazily("untrained"),
+    "untrained": _lazily("emotion2vec.encoder"),
     "emotion2vec": _lazily("emotion2vec.encoder"),
     "cpc": _lazily("cpc.encoder"),
 }

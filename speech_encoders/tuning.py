@@ -20,7 +20,6 @@ from speech_encoders.tunable import TunableEncoder
 from speech_encoders.wav2vec2 import (
     Wav2Vec2Encoder,
     convolution_norm,
-    count_frames,
     mixed_masks,
     positions_read_padding,
     prepare_waveforms,
@@ -140,10 +139,6 @@ class TunableEmotion2vec(TunableSpeechEncoder):
 
     Clips are encoded whole, whatever their length: only the frozen encoder reads long recordings by
     windows.
-
-    Args:
-        frozen: The encoder, whose model is trained in place.
-        trains_front_end: Whether the convolutions are trained.
     """
 
     adapted = ("query_key_value", "output", "up", "down")
@@ -189,10 +184,6 @@ class TunableWav2Vec2(TunableSpeechEncoder):
     Convolutions whose group norm reads the padding get clips of one length at a time, and so do
     Transformers whose positional convolutions read it. Batch norms keep their pretrained
     statistics: with those of a batch, clips would change each other.
-
-    Args:
-        frozen: The encoder, whose model is trained in place.
-        trains_front_end: Whether the convolutions are trained.
     """
 
     frozen: Wav2Vec2Encoder
@@ -224,7 +215,7 @@ class TunableWav2Vec2(TunableSpeechEncoder):
     def convolve(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Runs the convolutions on clips as recorded: (B, S), (B,) -> (B, T, C), (B,)."""
         waveforms = prepare_waveforms(waveforms, lengths, do_normalize=self.frozen.do_normalize)
-        num_frames = count_frames(lengths, self.model.config)
+        num_frames = self.frozen.framing.count_each(lengths)
         if convolution_norm(self.model.config) == "layer":
             frames = self._convolve(waveforms, lengths)
             return frames[:, : int(num_frames.max())], num_frames

@@ -49,23 +49,20 @@ class BertEncoder(StringEncoder):
 
     def encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Encodes one batch: B texts -> (B, T, L, D), (B,)."""
-        tokens = tokenize(self.tokenizer, texts, self.max_tokens).to(self.model.device)
+        tokens = self.tokenize(texts).to(self.model.device)
         output = self.model(**tokens, output_hidden_states=True)
         return torch.stack(output.hidden_states, dim=2), tokens["attention_mask"].sum(dim=1)
 
-
-def tokenize(
-    tokenizer: PreTrainedTokenizerBase, texts: list[str], max_tokens: int
-) -> BatchEncoding:
-    """Returns indices and mask of B texts, each (B, T), padded on the right, cut at a maximum."""
-    return tokenizer(
-        texts,
-        padding=True,
-        padding_side="right",
-        truncation=True,
-        max_length=max_tokens,
-        return_tensors="pt",
-    )
+    def tokenize(self, texts: list[str]) -> BatchEncoding:
+        """Returns indices and mask of B texts, each (B, T), padded on the right and cut."""
+        return self.tokenizer(
+            texts,
+            padding=True,
+            padding_side="right",
+            truncation=True,
+            max_length=self.max_tokens,
+            return_tensors="pt",
+        )
 
 
 def load_bert(name: str, folder: Path, device: str) -> BertEncoder:

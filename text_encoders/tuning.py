@@ -2,11 +2,10 @@
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
 
 from speech_encoders.checkpoint import library_versions
 from speech_encoders.tunable import TunableEncoder
-from text_encoders.bert import BertEncoder, load_bert, tokenize
+from text_encoders.bert import BertEncoder, load_bert
 from text_encoders.checkpoint import find_checkpoint, fingerprint
 from text_encoders.contract import StringEncoder
 
@@ -27,7 +26,8 @@ class TunableBert(TunableEncoder):
 
     def __init__(self, encoder: BertEncoder, identity: str, *, trains_front_end: bool) -> None:
         super().__init__(encoder.model, encoder.tokenizer, "layer")
-        self.reader = TokenReader(encoder.tokenizer, encoder.max_tokens, identity)
+        self.reader = TokenReader(encoder, identity)
+        self._padding: int = encoder.tokenizer.pad_token_id  # pyright: ignore
         self.model.requires_grad_(True)
         self.model.get_submodule("embeddings").requires_grad_(trains_front_end)
         pooler = getattr(self.model, "pooler", None)
@@ -37,7 +37,7 @@ class TunableBert(TunableEncoder):
     def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes indices: (B, T, 1), (B,) -> (B, T, D), (B,)."""
         mask = torch.arange(inputs.size(1), device=inputs.device) < lengths[:, None]
-        indices = inputs.squeeze(-1).long().masked_fill(~mask, self.reader.padding)
+        indices = inputs.squeeze(-1).long().masked_fill(~mask, self._padding)
         output = self.model(input_ids=indices, attention_mask=mask.long())
         return output.last_hidden_state, lengths
 
@@ -46,23 +46,20 @@ class TokenReader(StringEncoder):
     """The indices of a text's tokens as frames of one feature.
 
     Args:
-        tokenizer: Of the model.
-        max_tokens: Longer texts are cut, the special tokens kept.
+        encoder: The encoder whose tokens are used.
         identity: What the indices depend on.
     """
 
     num_layers = 1
     hidden_size = 1
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_tokens: int, identity: str) -> None:
-        self._tokenizer = tokenizer
-        self._max_tokens = max_tokens
+    def __init__(self, encoder: BertEncoder, identity: str) -> None:
+        self._encoder = encoder
         self.identity = identity
-        self.padding: int = tokenizer.pad_token_id  # pyright: ignore[reportAttributeAccessIssue]
 
     def encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Tokenizes one batch: B texts -> (B, T, 1, 1), (B,)."""
-        tokens = tokenize(self._tokenizer, texts, self._max_tokens)
+        tokens = self._encoder.tokenize(texts)
         # Features are stored as floats, which represent the indices of all vocabularies exactly.
         indices = tokens["input_ids"].float()
         return indices[..., None, None], tokens["attention_mask"].sum(dim=1)

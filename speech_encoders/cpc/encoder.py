@@ -15,11 +15,7 @@ PREFIX = "cpc:"
 
 
 class CpcEncoder(WaveformEncoder):
-    """The contexts of the GRU as the one layer, at 100 Hz; the latents are not returned.
-
-    Args:
-        model: The model in evaluation mode.
-    """
+    """The contexts of a model in evaluation mode as the one layer, at 100 Hz; no latents."""
 
     frame_rate = SAMPLE_RATE / HOP
     min_samples = RECEPTIVE_FIELD

@@ -8,7 +8,6 @@ It is this project's addition, no part of the published training.
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,18 +25,6 @@ _FFT = 512
 _PITCH_WINDOW, _PITCH_FFT = 800, 2048  # 50 ms hold two periods of the lowest pitch
 _LONGEST_PERIOD, _SHORTEST_PERIOD = SAMPLE_RATE // 60, SAMPLE_RATE // 500
 _CLAMP = 5.0
-
-
-class AnchorLosses(NamedTuple):
-    """Squared errors as a share of the variance, 1 for a prediction that is always the mean.
-
-    Attributes:
-        frames: Of masked frames.
-        utterance: Of clips.
-    """
-
-    frames: Tensor
-    utterance: Tensor
 
 
 class AcousticAnchor(nn.Module):
@@ -69,7 +56,7 @@ class AcousticAnchor(nn.Module):
 
     def forward(
         self, clips: Tensor, predictions: Tensor, utterances: Tensor, masked: Tensor
-    ) -> AnchorLosses:
+    ) -> tuple[Tensor, Tensor]:
         """Compares a batch whose clips have several masks each, one after the other.
 
         Args:
@@ -77,6 +64,10 @@ class AcousticAnchor(nn.Module):
             predictions: Predictions of the student at every frame, (B * k, T, D).
             utterances: Its encoding of the clips, (B * k, D).
             masked: Masked frames, (B * k, T).
+
+        Returns:
+            Squared errors of masked frames and of clips, as a share of the variance: 1 for a
+            prediction that is always the mean.
         """
         measured = self.measure(clips)
         num_clones = len(masked) // len(clips)
@@ -87,7 +78,7 @@ class AcousticAnchor(nn.Module):
         # 1e-2, because channels that hardly vary over a clip would be amplified to noise.
         frames = (measured - mean[:, None]) / (deviation[:, None] + 1e-2)
         frames = frames.repeat_interleave(num_clones, dim=0)[masked]
-        return AnchorLosses(
+        return (
             F.mse_loss(self.frames(predictions[masked]).float(), frames),
             F.mse_loss(self.utterance(utterances).float(), goal),
         )
