@@ -16,10 +16,7 @@ FORMAT = 1
 class EgemapsEncoder(WaveformEncoder):
     """One frame of 88 functionals per clip: pitch, loudness, spectrum, voice quality, tempo.
 
-    Clips are processed one by one on the processor.
-
-    Args:
-        device: Where the functionals are put.
+    Clips are processed one by one on the processor; ``device`` is where the functionals are put.
 
     Raises:
         ModuleNotFoundError: openSMILE is not installed.

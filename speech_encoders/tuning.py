@@ -9,13 +9,12 @@ from transformers import SequenceFeatureExtractor, Wav2Vec2FeatureExtractor
 
 from speech_encoders import load_speech_encoder
 from speech_encoders.checkpoint import digest_weights, library_versions
-from speech_encoders.contract import WaveformEncoder
+from speech_encoders.contract import SampleEncoder, WaveformEncoder
 from speech_encoders.emotion2vec.encoder import Emotion2vecEncoder
 from speech_encoders.emotion2vec.feature_extraction import Emotion2vecFeatureExtractor
 from speech_encoders.emotion2vec.front_end import FRAMING
 from speech_encoders.emotion2vec.modeling import Emotion2vecModel
 from speech_encoders.emotion2vec.windows import normalize
-from speech_encoders.samples import SampleEncoder
 from speech_encoders.tunable import TunableEncoder
 from speech_encoders.wav2vec2 import (
     Wav2Vec2Encoder,
@@ -105,11 +104,7 @@ class TunableSpeechEncoder(TunableEncoder):
 
 
 class ConvolutionReader(WaveformEncoder):
-    """The output of frozen convolutions as the one layer.
-
-    Args:
-        encoder: The encoder whose convolutions are used.
-    """
+    """The output of an encoder's frozen convolutions as the one layer."""
 
     num_layers = 1
 

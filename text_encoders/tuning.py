@@ -43,12 +43,7 @@ class TunableBert(TunableEncoder):
 
 
 class TokenReader(StringEncoder):
-    """The indices of a text's tokens as frames of one feature.
-
-    Args:
-        encoder: The encoder whose tokens are used.
-        identity: What the indices depend on.
-    """
+    """The indices of a text's tokens as frames of one feature."""
 
     num_layers = 1
     hidden_size = 1

@@ -149,10 +149,6 @@ class CpcForPreTraining(CpcPreTrainedModel):
 class ContrastivePrediction(nn.Module):
     """The objective: InfoNCE over all frames and horizons, with negatives drawn from a seed.
 
-    Args:
-        model: The model to train.
-        settings: Negatives and temperature.
-
     Attributes:
         learning_rate: Peak step size, that of Li et al. (2021).
         no_decay: No weights but biases and norms.
@@ -177,16 +173,11 @@ class ContrastivePrediction(nn.Module):
         predictions, latents = self.model(waveforms)
         generator = torch.Generator().manual_seed(seed)
         num_clips, num_frames, _ = latents.shape
+        settings = self.settings
         negatives = draw_negatives(
-            num_clips,
-            num_frames,
-            self.settings.negatives,
-            self.settings.negatives_from,
-            generator,
+            num_clips, num_frames, settings.negatives, settings.negatives_from, generator
         )
-        found = contrast(
-            predictions, latents, negatives.to(latents.device), self.settings.temperature
-        )
+        found = contrast(predictions, latents, negatives.to(latents.device), settings.temperature)
         loss = found.losses.sum() / found.is_reached.sum()
         accuracies = {
             f"accuracy_{step:02}": accuracy

@@ -15,7 +15,6 @@ from torch.nn import functional as F  # noqa: N812
 from torchaudio.functional import melscale_fbanks
 
 from speech_encoders.emotion2vec.front_end import HOP, RECEPTIVE_FIELD, count_frames
-from speech_encoders.emotion2vec.running import RunningStandard
 from speech_encoders.waveforms import SAMPLE_RATE
 
 NUM_MELS = 80
@@ -25,6 +24,38 @@ _FFT = 512
 _PITCH_WINDOW, _PITCH_FFT = 800, 2048  # 50 ms hold two periods of the lowest pitch
 _LONGEST_PERIOD, _SHORTEST_PERIOD = SAMPLE_RATE // 60, SAMPLE_RATE // 500
 _CLAMP = 5.0
+_SLOWEST = 0.01
+_EPS = 1e-5
+
+
+class RunningStandard(nn.Module):
+    """Standardises vectors by the running mean and deviation of those seen so far.
+
+    The first batches count alike, later ones 1/100 each, so that the statistics follow a drift.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    num_batches: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("variance", torch.ones(size))
+        self.register_buffer("num_batches", torch.zeros(()))
+
+    @torch.no_grad()
+    def forward(self, vectors: Tensor, *, follows: bool) -> Tensor:
+        """Standardises (B, D); ``follows`` updates the statistics with the batch first.
+
+        The batch's variance is taken around the running mean, so that a batch of one clip has one.
+        """
+        if follows:
+            self.num_batches += 1
+            rate = max(1.0 / float(self.num_batches), _SLOWEST)
+            self.mean.lerp_(vectors.mean(dim=0), rate)
+            self.variance.lerp_((vectors - self.mean).square().mean(dim=0), rate)
+        return (vectors - self.mean) / (self.variance + _EPS**2).sqrt()
 
 
 class AcousticAnchor(nn.Module):

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from speech_encoders.contract import ObjectiveLoss
-from speech_encoders.emotion2vec.anchor import AcousticAnchor
+from speech_encoders.emotion2vec.anchor import AcousticAnchor, RunningStandard
 from speech_encoders.emotion2vec.feature_extraction import Emotion2vecFeatureExtractor
 from speech_encoders.emotion2vec.front_end import count_frames
 from speech_encoders.emotion2vec.masking import draw_masks
@@ -35,11 +35,9 @@ from speech_encoders.emotion2vec.pretraining import (
     Emotion2vecForPreTraining,
     Emotion2vecStudentOutput,
 )
-from speech_encoders.emotion2vec.running import RunningStandard
 from speech_encoders.settings import DistillationSettings
 
 _EPS = 1e-5
-
 
 COLD_LEARNING_RATE = 7.5e-4
 """Step size of data2vec 2.0 (Baevski et al., 2023), whose training emotion2vec's continues."""
@@ -63,12 +61,8 @@ class DistillationTargets(NamedTuple):
 class OnlineDistillation(nn.Module):
     """Student and teacher in one module, a training objective.
 
-    Args:
-        student: The model to train.
-        settings: Masks, targets and weights.
-        learning_rate: Peak step size.
-
     Attributes:
+        learning_rate: Peak step size.
         no_decay: Last names of weights that do not decay, besides biases and norms.
 
     Raises:

@@ -36,14 +36,11 @@ _SHIPPED_FOLDER = Path(__file__).parent / "mini"
 
 
 class Emotion2vecEncoder(WaveformEncoder):
-    """The input of the first block and the output of each; frames at 50 Hz.
+    """The input of the first block of a model in evaluation mode, the output of each; 50 Hz.
 
     `speech_encoders.emotion2vec.frame_times` gives the seconds of the frames. Clips of similar
     length are encoded together, padded and masked; those longer than a window window by window, see
     `speech_encoders.emotion2vec.windows`.
-
-    Args:
-        model: The model in evaluation mode.
     """
 
     frame_rate = SAMPLE_RATE / HOP

@@ -147,6 +147,8 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
             positions = torch.arange(frames.size(1), device=frames.device)
         # In float32 whatever the weights are: half precision rounds far positions to the same.
         slopes = alibi_slopes(self.config.num_attention_heads).to(frames.device)
+        kind = frames.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else frames.dtype
         attend = choose_attention(
             Alibi(
                 positions if positions.ndim == 2 else positions[None],
@@ -154,7 +156,7 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
                 self.config.num_extra_tokens,
                 mask,
             ),
-            _operand_type(frames),
+            dtype,
             use_flex=self.config._attn_implementation == "flex_attention",
             training=self.training,
         )
@@ -165,12 +167,6 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
             with_states=with_states,
             with_feed_forward=with_feed_forward,
         )
-
-
-def _operand_type(states: Tensor) -> torch.dtype:
-    """Returns the type in which attention multiplies."""
-    kind = states.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
 
 
 def mean_frames(frames: Tensor, mask: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from speech_encoders.emotion2vec import Emotion2vecForPreTraining
-from speech_encoders.emotion2vec.anchor import AcousticAnchor
+from speech_encoders.emotion2vec.anchor import AcousticAnchor, RunningStandard
 from speech_encoders.emotion2vec.distillation import (
     DistillationTargets,
     OnlineDistillation,
@@ -18,7 +18,6 @@ from speech_encoders.emotion2vec.distillation import (
 from speech_encoders.emotion2vec.masking import draw_masks
 from speech_encoders.emotion2vec.pretraining import Emotion2vecStudentOutput
 from speech_encoders.emotion2vec.released import read_released
-from speech_encoders.emotion2vec.running import RunningStandard
 from speech_encoders.settings import DistillationSettings
 from tests.emotion2vec_models import STORED, make_config, normalise
 
