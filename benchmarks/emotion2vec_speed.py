@@ -63,7 +63,7 @@ class Settings:
     """Clips of a batch here; FunASR takes one by one."""
 
     attention: Literal["sdpa", "flex_attention"] = "sdpa"
-    """How this suite attends, see speech_encoders.emotion2vec.attention."""
+    """How this suite attends, see speech_encoders.emotion2vec.blocks."""
 
     def __post_init__(self) -> None:
         for name in ("copies", "repetitions", "threads", "batch_size"):

@@ -62,7 +62,7 @@ def _lazily(module: str) -> Callable[[str, str], WaveformEncoder]:
 
 
 _FAMILIES = {
-    "untrained": _lazily("untrained"),
+    "untrained": _lazily("emotion2vec.encoder"),
     "emotion2vec": _lazily("emotion2vec.encoder"),
     "cpc": _lazily("cpc.encoder"),
 }
@@ -72,7 +72,7 @@ BUILDERS: dict[str, Callable[[str, str], WaveformEncoder]] = {
     "fbank": _lazily("spectral"),
     "mfcc": _lazily("spectral"),
     "egemaps": _lazily("egemaps"),
-    "samples": _lazily("samples"),
+    "samples": _lazily("cpc.encoder"),
     "emotion2vec": _lazily("emotion2vec.encoder"),
     "emotion2vec-mini": _lazily("emotion2vec.encoder"),
 }

@@ -1,9 +1,13 @@
-"""Finds, digests and loads pretrained checkpoints: a local folder, the hub's cache, or the hub."""
+"""Finds, digests and loads pretrained checkpoints: a local folder, the hub's cache, or the hub.
+
+Shared with the text encoders, whose folders have other files beside the weights.
+"""
 
 import hashlib
+import logging
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -15,11 +19,13 @@ from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
 from speech_encoders import read_model_type
 
 Model = TypeVar("Model", bound=PreTrainedModel)
+
+_logger = logging.getLogger(__name__)
 
 _CONFIGS = ("config.json", "preprocessor_config.json", "processor_config.json")
 _WEIGHTS = (
@@ -31,19 +37,28 @@ _WEIGHTS = (
 _HUB_SECONDS = 4.0
 
 
-def find_checkpoint(name: str) -> Path:
+def find_checkpoint(
+    name: str,
+    configs: Sequence[str] = _CONFIGS,
+    *,
+    shipped: Path | None = None,
+    remedy: str = "pass the folder of a checkpoint, fbank or mfcc",
+) -> Path:
     """Returns the folder with a checkpoint's files, downloaded only if nothing local has them.
 
     Args:
         name: Local folder or Hugging Face hub id.
+        configs: Patterns of the files to download besides the weights.
+        shipped: Folder of an installed package with the same files, for want of the hub.
+        remedy: What to do without the hub, for errors.
 
     Raises:
         FileNotFoundError: The folder is incomplete, or there is no such checkpoint.
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
-        folder = _find_cached(name) or _download(name)
-    if not (folder / "config.json").is_file() or not weight_files(folder):
+        folder = _find_cached(name) or _download(name, configs, shipped, remedy)
+    if not _is_complete(folder):
         raise FileNotFoundError(
             f"{name}: {folder} lacks config.json or weights (model.safetensors or "
             "pytorch_model.bin); pass a folder that save_pretrained wrote"
@@ -59,14 +74,14 @@ def weight_files(folder: Path) -> list[Path]:
     return []
 
 
-def fingerprint(folder: Path) -> str:
-    """Digests weights and configuration: the same files give the same digest in any folder."""
+def fingerprint(folder: Path, configs: Sequence[str] = _CONFIGS) -> str:
+    """Digests weights and configurations: the same files give the same digest in any folder."""
     digest = hashlib.sha256()
-    configs = [folder / name for name in _CONFIGS if (folder / name).is_file()]
-    for path in [*configs, *weight_files(folder)]:
+    found = {path for pattern in configs for path in folder.glob(pattern) if path.is_file()}
+    for path in [*sorted(found), *weight_files(folder)]:
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.name} {content}\n".encode())
+        digest.update(f"{path.relative_to(folder)} {content}\n".encode())
     return digest.hexdigest()
 
 
@@ -79,9 +94,10 @@ def digest_weights(weights: Mapping[str, Tensor], header: str = "") -> str:
     return digest.hexdigest()
 
 
-def library_versions() -> str:
-    """Returns the library versions that hidden states depend on."""
-    return f"torch={version('torch')} transformers={version('transformers')}"
+def library_versions(*packages: str) -> str:
+    """Returns versions of packages, by default of those that hidden states depend on."""
+    packages = packages or ("torch", "transformers")
+    return " ".join(f"{package}={version(package)}" for package in packages)
 
 
 def load_model(
@@ -109,7 +125,7 @@ def load_whole(
     name: str,
     folder: Path,
     *,
-    optional: tuple[str, ...] = (),
+    optional: str = "",
     config: PreTrainedConfig | None = None,
     attention: str | None = None,
 ) -> Model:
@@ -119,7 +135,7 @@ def load_whole(
         model_class: Class that holds the weights.
         name: What the user asked for, for errors.
         folder: Folder of the checkpoint.
-        optional: Endings of weights that may be missing.
+        optional: Part of the name of weights that may be missing; none if empty.
         config: Configuration, that of the folder if None.
         attention: Implementation of attention, the library's choice if None.
 
@@ -127,7 +143,7 @@ def load_whole(
         ValueError: The checkpoint lacks weights.
     """
     model, missing = load_model(model_class, folder, config, attention)
-    if missing := [key for key in missing if not key.endswith(optional)]:
+    if missing := [key for key in missing if not optional or optional not in key]:
         raise ValueError(
             f"{name}: the checkpoint lacks {len(missing)} weights of {type(model).__name__}, "
             f"first {missing[0]!r}; without them the features would be random"
@@ -158,15 +174,20 @@ def load_encoder(model_class: type[Model], name: str) -> Model:
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """Keeps transformers from printing progress and reports of weights that are not needed."""
-    verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    verbosity = transformers_logging.get_verbosity()
+    has_bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
+        transformers_logging.set_verbosity(verbosity)
         if has_bars:
-            logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()
+
+
+def _is_complete(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and bool(weight_files(folder))
 
 
 def _find_cached(name: str) -> Path | None:
@@ -174,20 +195,23 @@ def _find_cached(name: str) -> Path | None:
         folder = Path(snapshot_download(name, local_files_only=True))
     except (HFValidationError, LocalEntryNotFoundError):
         return None
-    return folder if (folder / "config.json").is_file() and weight_files(folder) else None
+    return folder if _is_complete(folder) else None
 
 
-def _download(name: str) -> Path:
+def _download(name: str, configs: Sequence[str], shipped: Path | None, remedy: str) -> Path:
     release = _ask_hub(name)
-    if isinstance(release, str):
-        raise FileNotFoundError(
-            f"{name}: no such local folder, not in the hub's cache, and the hub gave nothing "
-            f"({release}); pass the folder of a checkpoint, fbank or mfcc, or run "
-            f"'hf download {name}' on a machine with internet and copy its cache"
-        )
-    files = [file.rfilename for file in release.siblings or []]
-    patterns = [*_CONFIGS, *next((item for item in _WEIGHTS if item[0] in files), ("*.bin",))]
-    return Path(snapshot_download(name, revision=release.sha, allow_patterns=patterns))
+    if not isinstance(release, str):
+        files = [file.rfilename for file in release.siblings or []]
+        patterns = [*configs, *next((item for item in _WEIGHTS if item[0] in files), ("*.bin",))]
+        return Path(snapshot_download(name, revision=release.sha, allow_patterns=patterns))
+    if shipped is not None:
+        _logger.info("%s: weights of the pip package %s (%s)", name, shipped.parent.name, release)
+        return shipped
+    raise FileNotFoundError(
+        f"{name}: no such local folder, not in the hub's cache, and the hub gave nothing "
+        f"({release}); {remedy}, or run 'hf download {name}' on a machine with internet and copy "
+        "its cache"
+    )
 
 
 def _ask_hub(name: str) -> ModelInfo | str:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from speech_encoders.waveforms import check_waveforms, real_positions
+from speech_encoders.waveforms import SAMPLE_RATE, check_waveforms, real_positions
 
 
 class WaveformEncoder(ABC):
@@ -55,6 +55,26 @@ class WaveformEncoder(ABC):
 
         Samples after a clip's length may be anything, and so may the padded frames.
         """
+
+
+class SampleEncoder(WaveformEncoder):
+    """Returns its input, for models that are trained end to end: frames of one feature.
+
+    Args:
+        min_samples: The shortest clip that the model on the samples accepts.
+    """
+
+    identity = "samples format=1"
+    num_layers = 1
+    hidden_size = 1
+    frame_rate = float(SAMPLE_RATE)
+
+    def __init__(self, min_samples: int) -> None:
+        self.min_samples = min_samples
+
+    def encode(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Copies the samples: (B, S), (B,) -> (B, 1, S, 1), (B,)."""
+        return waveforms.clone()[:, None, :, None], lengths
 
 
 class ObjectiveLoss(NamedTuple):

@@ -1,7 +1,6 @@
 """eGeMAPSv02 (Eyben et al., 2016): 88 acoustic functionals of a clip, through openSMILE."""
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,9 +9,6 @@ from torch import Tensor
 from speech_encoders.contract import WaveformEncoder
 from speech_encoders.waveforms import SAMPLE_RATE
 
-if TYPE_CHECKING:
-    import opensmile
-
 FORMAT = 1
 """Number in the identity; grows when the same settings give other features."""
 
@@ -20,10 +16,7 @@ FORMAT = 1
 class EgemapsEncoder(WaveformEncoder):
     """One frame of 88 functionals per clip: pitch, loudness, spectrum, voice quality, tempo.
 
-    Clips are processed one by one on the processor.
-
-    Args:
-        device: Where the functionals are put.
+    Clips are processed one by one on the processor; ``device`` is where the functionals are put.
 
     Raises:
         ModuleNotFoundError: openSMILE is not installed.
@@ -38,7 +31,17 @@ class EgemapsEncoder(WaveformEncoder):
 
     def __init__(self, *, device: str = "cpu") -> None:
         self.device = device
-        self._smile = _load_smile()
+        try:
+            import opensmile
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "egemaps: openSMILE is not installed; pip install 'conversation-emotion[egemaps]' "
+                "(its licence is for research)"
+            ) from error
+        self._smile = opensmile.Smile(
+            feature_set=opensmile.FeatureSet.eGeMAPSv02,
+            feature_level=opensmile.FeatureLevel.Functionals,
+        )
         self.identity = (
             f"egemaps format={FORMAT} set=eGeMAPSv02 level=functionals "
             f"opensmile={version('opensmile')}"
@@ -55,20 +58,6 @@ class EgemapsEncoder(WaveformEncoder):
             states.view(-1, 1, 1, self.hidden_size).to(self.device),
             torch.ones(len(lengths), dtype=torch.long, device=self.device),
         )
-
-
-def _load_smile() -> "opensmile.Smile":
-    try:
-        import opensmile
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "egemaps: openSMILE is not installed; pip install 'conversation-emotion[egemaps]' "
-            "(its licence is for research)"
-        ) from error
-    return opensmile.Smile(
-        feature_set=opensmile.FeatureSet.eGeMAPSv02,
-        feature_level=opensmile.FeatureLevel.Functionals,
-    )
 
 
 def load(name: str, device: str) -> EgemapsEncoder:

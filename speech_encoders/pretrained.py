@@ -1,6 +1,5 @@
 """Loads a pretrained Transformer checkpoint of any supported family as a speech encoder."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
@@ -9,6 +8,7 @@ from transformers import (
     Data2VecAudioModel,
     HubertModel,
     PreTrainedModel,
+    Wav2Vec2FeatureExtractor,
     Wav2Vec2Model,
     WavLMModel,
     WhisperModel,
@@ -18,24 +18,22 @@ from speech_encoders import read_model_type
 from speech_encoders.checkpoint import find_checkpoint, fingerprint, library_versions, load_whole
 from speech_encoders.contract import WaveformEncoder
 from speech_encoders.wav2vec2 import Wav2Vec2Encoder
+from speech_encoders.waveforms import SAMPLE_RATE
 from speech_encoders.whisper import WhisperEncoder
 
 FORMAT = 1
 """Number in the identity; grows when the same checkpoint gives other features."""
 
-_NOT_USED = ("masked_spec_embed",)  # only training masks frames, so many checkpoints lack it
+_NOT_USED = "masked_spec_embed"  # only training masks frames, so many checkpoints lack it
 
-
-_FAMILIES: dict[
-    str, tuple[type[PreTrainedModel], str, Callable[[PreTrainedModel, Path, str], WaveformEncoder]]
-] = {
-    "wav2vec2": (Wav2Vec2Model, "sdpa", Wav2Vec2Encoder.from_checkpoint),
-    "hubert": (HubertModel, "sdpa", Wav2Vec2Encoder.from_checkpoint),
-    "wavlm": (WavLMModel, "eager", Wav2Vec2Encoder.from_checkpoint),
-    "data2vec-audio": (Data2VecAudioModel, "sdpa", Wav2Vec2Encoder.from_checkpoint),
-    "whisper": (WhisperModel, "sdpa", WhisperEncoder.from_checkpoint),
+_FAMILIES: dict[str, tuple[type[PreTrainedModel], str]] = {
+    "wav2vec2": (Wav2Vec2Model, "sdpa"),
+    "hubert": (HubertModel, "sdpa"),
+    "wavlm": (WavLMModel, "eager"),
+    "data2vec-audio": (Data2VecAudioModel, "sdpa"),
+    "whisper": (WhisperModel, "sdpa"),
 }
-"""Of each family: its class, the fastest attention it has, (model, folder, identity) -> encoder."""
+"""Of each family: its class, and the fastest attention it has."""
 
 
 def load(name: str, device: str) -> WaveformEncoder:
@@ -47,7 +45,7 @@ def load(name: str, device: str) -> WaveformEncoder:
             f"{name}: model type {model_type!r} is not supported; expected one of "
             f"{', '.join(_FAMILIES)}"
         )
-    model_class, attention, build = _FAMILIES[model_type]
+    model_class, attention = _FAMILIES[model_type]
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if hasattr(config, "add_adapter"):
         config.add_adapter = False  # it shortens only the model's output, after the layers
@@ -56,4 +54,20 @@ def load(name: str, device: str) -> WaveformEncoder:
     )
     nn.Module.to(model, device)
     identity = f"{model_type} format={FORMAT} sha256={fingerprint(folder)} {library_versions()}"
-    return build(model, folder, identity)
+    if isinstance(model, WhisperModel):
+        return WhisperEncoder(model, identity=identity)
+    return Wav2Vec2Encoder(model, identity=identity, do_normalize=_expects_normalised(folder))
+
+
+def _expects_normalised(folder: Path) -> bool:
+    """Returns whether a model expects clips of zero mean and unit variance."""
+    extractor = Wav2Vec2FeatureExtractor()
+    names = ("preprocessor_config.json", "processor_config.json")
+    if any((folder / name).is_file() for name in names):
+        extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
+    if extractor.sampling_rate != SAMPLE_RATE:
+        raise ValueError(
+            f"{folder}: expects speech at {extractor.sampling_rate} Hz, but waveforms have "
+            f"{SAMPLE_RATE} Hz; choose another checkpoint"
+        )
+    return bool(extractor.do_normalize)

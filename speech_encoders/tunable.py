@@ -1,46 +1,43 @@
-"""What encoders that are trained have in common, and how clips become their inputs."""
+"""What encoders that are trained have in common, those of speech and those of text."""
 
-import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel, SequenceFeatureExtractor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, SequenceFeatureExtractor
 
-from speech_encoders.checkpoint import digest_weights, library_versions, quiet_loading
-from speech_encoders.contract import WaveformEncoder
+from speech_encoders.checkpoint import digest_weights, quiet_loading
 
 
 class TunableEncoder(nn.Module, ABC):
     """An encoder with gradients; padding and batch-mates change nothing, as for frozen ones.
 
-    Its inputs are what its ``reader`` makes of clips: the samples themselves, or the output of its
-    convolutions, which is worth storing where they are frozen, since it never changes.
+    Its inputs are what the frozen encoder ``reader`` makes of clips or texts.
 
     Args:
         model: The model of the transformers library to train.
-        extractor: How the model expects its clips, for the folders that are saved.
+        preparation: How the model expects clips or texts, for the folders that are saved.
         blocks: Name of the Transformer blocks in the model's encoder.
 
     Attributes:
-        hidden_size: Features of a frame (D).
+        hidden_size: Features of a frame or token (D).
         num_blocks: Transformer blocks.
         adapted: Last names of the linear maps within blocks that low-rank adapters may change.
-        reader: Turns clips into inputs.
     """
 
     adapted: tuple[str, ...]
-    reader: WaveformEncoder
 
     def __init__(
-        self, model: PreTrainedModel, extractor: SequenceFeatureExtractor, blocks: str
+        self,
+        model: PreTrainedModel,
+        preparation: SequenceFeatureExtractor | PreTrainedTokenizerBase,
+        blocks: str,
     ) -> None:
         super().__init__()
         self.model = model
         self.hidden_size: int = model.config.hidden_size
         self.num_blocks: int = model.config.num_hidden_layers
-        self._extractor = extractor
+        self._preparation = preparation
         self._blocks = blocks
 
     @property
@@ -51,10 +48,6 @@ class TunableEncoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes (B, N, D') inputs of (B,) lengths -> frames (B, T, D), their number (B,)."""
-
-    @abstractmethod
-    def convolve(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Runs the convolutions on clips as recorded: (B, S), (B,) -> (B, T, C), (B,)."""
 
     def keep_blocks(self, count: int) -> None:
         """Removes all but the lowest blocks."""
@@ -71,52 +64,9 @@ class TunableEncoder(nn.Module, ABC):
         enable({"use_reentrant": False})
 
     def save(self, folder: Path, settings: dict[str, object]) -> None:
-        """Writes a folder for `load_speech_encoder`, with ``settings`` in its configuration."""
+        """Writes a folder that encoders are loaded from, ``settings`` in its configuration."""
         for name, value in settings.items():
             setattr(self.model.config, name, value)
         with quiet_loading():
             self.model.save_pretrained(folder)
-        self._extractor.save_pretrained(folder)
-
-
-class ConvolutionReader(WaveformEncoder):
-    """The output of frozen convolutions as the one layer.
-
-    Args:
-        encoder: The encoder whose convolutions are used.
-        kind: What the output depends on besides the weights.
-        weights: Weights of the convolutions by name.
-        hidden_size: Their channels.
-        frame_rate: Frames per second.
-        min_samples: Samples of the shortest clip that gives a frame.
-    """
-
-    num_layers = 1
-
-    def __init__(
-        self,
-        encoder: TunableEncoder,
-        kind: str,
-        weights: Mapping[str, Tensor],
-        *,
-        hidden_size: int,
-        frame_rate: float,
-        min_samples: int,
-    ) -> None:
-        self._encoder = encoder
-        self.hidden_size, self.frame_rate = hidden_size, frame_rate
-        self.min_samples = min_samples
-        self.identity = json.dumps(
-            {
-                "front_end": kind,
-                "format": 1,
-                "sha256": digest_weights(weights),
-                "versions": library_versions(),
-            }
-        )
-
-    def encode(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Runs the convolutions: (B, S), (B,) -> (B, 1, T, C), (B,)."""
-        device = self._encoder.model.device
-        frames, num_frames = self._encoder.convolve(waveforms.to(device), lengths.to(device))
-        return frames[:, None], num_frames
+        self._preparation.save_pretrained(folder)

@@ -1,17 +1,15 @@
 """Hidden states of wav2vec 2.0 and the models of its shape: HuBERT, WavLM, data2vec-audio."""
 
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedModel, Wav2Vec2FeatureExtractor
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from speech_encoders.contract import WaveformEncoder
-from speech_encoders.waveforms import SAMPLE_RATE, encode_by_length, real_positions
+from speech_encoders.waveforms import SAMPLE_RATE, Framing, encode_by_length, real_positions
 
 
 class Wav2Vec2Encoder(WaveformEncoder):
@@ -33,30 +31,9 @@ class Wav2Vec2Encoder(WaveformEncoder):
         self.do_normalize = do_normalize
         self.num_layers = model.config.num_hidden_layers + 1
         self.hidden_size = model.config.hidden_size
-        self.frame_rate = SAMPLE_RATE / math.prod(model.config.conv_stride)
-        self.min_samples = min_samples(model.config)
-
-    @classmethod
-    def from_checkpoint(
-        cls, model: PreTrainedModel, folder: Path, identity: str
-    ) -> "Wav2Vec2Encoder":
-        """Reads from the folder of the weights how the model expects its clips.
-
-        Raises:
-            ValueError: The model expects another sample rate.
-        """
-        extractor = Wav2Vec2FeatureExtractor()
-        if any(
-            (folder / name).is_file()
-            for name in ("preprocessor_config.json", "processor_config.json")
-        ):
-            extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
-        if extractor.sampling_rate != SAMPLE_RATE:
-            raise ValueError(
-                f"{folder}: expects speech at {extractor.sampling_rate} Hz, but waveforms have "
-                f"{SAMPLE_RATE} Hz; choose another checkpoint"
-            )
-        return cls(model, identity=identity, do_normalize=bool(extractor.do_normalize))
+        self.framing = read_framing(model.config)
+        self.frame_rate = SAMPLE_RATE / self.framing.hop
+        self.min_samples = self.framing.receptive_field
 
     def encode(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes all together or by length: (B, S), (B,) -> (B, L, T, D), (B,)."""
@@ -67,7 +44,7 @@ class Wav2Vec2Encoder(WaveformEncoder):
             states = self._encode(waveforms, lengths)
         else:
             states = encode_by_length(self._encode, waveforms, lengths)
-        return states, count_frames(lengths, config)
+        return states, self.framing.count_each(lengths)
 
     def _encode(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Runs the model: (B, S), (B,) -> (B, L, T, D)."""
@@ -120,16 +97,10 @@ def mixed_masks() -> Iterator[None]:
         yield
 
 
-def count_frames(lengths: Tensor, config: PreTrainedConfig) -> Tensor:
-    """Returns the frames that the convolutions make of samples: (B,) -> (B,)."""
+def read_framing(config: PreTrainedConfig) -> Framing:
+    """Returns how the frames of the convolutions lie on samples."""
+    hop = receptive_field = 1
     for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
-        lengths = (lengths - kernel) // stride + 1
-    return lengths
-
-
-def min_samples(config: PreTrainedConfig) -> int:
-    """Returns the samples that the convolutions need for one frame."""
-    samples = 1
-    for kernel, stride in zip(config.conv_kernel[::-1], config.conv_stride[::-1], strict=True):
-        samples = (samples - 1) * stride + kernel
-    return samples
+        receptive_field += (kernel - 1) * hop
+        hop *= stride
+    return Framing(hop, receptive_field)

@@ -31,14 +31,14 @@ class Framing(NamedTuple):
         return (lengths - self.receptive_field) // self.hop + 1
 
     def require(self, num_samples: int) -> int:
-        """Returns the frames of clips of one length.
+        """Returns the frames of a clip.
 
         Raises:
-            ValueError: The clips are too short for a frame.
+            ValueError: The clip is too short for a frame.
         """
         if num_samples < self.receptive_field:
             raise ValueError(
-                f"clips have {num_samples} samples, expected {self.receptive_field} or more; "
+                f"a clip has {num_samples} samples, expected {self.receptive_field} or more; "
                 "leave out shorter clips"
             )
         return self.count(num_samples)
@@ -55,11 +55,7 @@ class Framing(NamedTuple):
                 "attention_mask has padding before real samples; pad clips on the right"
             )
         lengths = is_real.sum(dim=1)
-        if (shortest := int(lengths.min())) < self.receptive_field:
-            raise ValueError(
-                f"a clip has {shortest} samples, expected {self.receptive_field} or more; "
-                "leave out shorter clips"
-            )
+        self.require(int(lengths.min()))
         return real_positions(self.count_each(lengths), self.count(is_real.size(1)))
 
 

@@ -1,11 +1,9 @@
 """Hidden states of the Whisper encoder (Radford et al., 2023); the decoder is left out."""
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedModel, WhisperFeatureExtractor, WhisperModel
+from transformers import WhisperFeatureExtractor, WhisperModel
 
 from speech_encoders.contract import WaveformEncoder
 from speech_encoders.waveforms import SAMPLE_RATE
@@ -38,14 +36,6 @@ class WhisperEncoder(WaveformEncoder):
             feature_size=model.config.num_mel_bins,
             chunk_length=model.config.max_source_positions // _FRAME_RATE,
         )
-
-    @classmethod
-    def from_checkpoint(
-        cls, model: PreTrainedModel, folder: Path, identity: str
-    ) -> "WhisperEncoder":
-        """Builds the encoder; the log-mel front end follows from the model's configuration."""
-        assert isinstance(model, WhisperModel), f"{folder} holds a {type(model).__name__}"
-        return cls(model, identity=identity)
 
     def encode(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes window by window: (B, S), (B,) -> (B, L, T, D), (B,)."""

@@ -13,7 +13,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from text_encoders.checkpoint import fingerprint, library_versions, quiet_loading
+from speech_encoders.checkpoint import library_versions, load_whole, quiet_loading
+from text_encoders.checkpoint import fingerprint
 from text_encoders.contract import StringEncoder
 
 FORMAT = 1
@@ -48,23 +49,20 @@ class BertEncoder(StringEncoder):
 
     def encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Encodes one batch: B texts -> (B, T, L, D), (B,)."""
-        tokens = tokenize(self.tokenizer, texts, self.max_tokens).to(self.model.device)
+        tokens = self.tokenize(texts).to(self.model.device)
         output = self.model(**tokens, output_hidden_states=True)
         return torch.stack(output.hidden_states, dim=2), tokens["attention_mask"].sum(dim=1)
 
-
-def tokenize(
-    tokenizer: PreTrainedTokenizerBase, texts: list[str], max_tokens: int
-) -> BatchEncoding:
-    """Returns indices and mask of B texts, each (B, T), padded on the right, cut at a maximum."""
-    return tokenizer(
-        texts,
-        padding=True,
-        padding_side="right",
-        truncation=True,
-        max_length=max_tokens,
-        return_tensors="pt",
-    )
+    def tokenize(self, texts: list[str]) -> BatchEncoding:
+        """Returns indices and mask of B texts, each (B, T), padded on the right and cut."""
+        return self.tokenizer(
+            texts,
+            padding=True,
+            padding_side="right",
+            truncation=True,
+            max_length=self.max_tokens,
+            return_tensors="pt",
+        )
 
 
 def load_bert(name: str, folder: Path, device: str) -> BertEncoder:
@@ -75,23 +73,14 @@ def load_bert(name: str, folder: Path, device: str) -> BertEncoder:
     """
     with quiet_loading():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        loaded = AutoModel.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
-        )
-    model, report = cast("tuple[PreTrainedModel, dict[str, set[str]]]", loaded)
+    model = load_whole(cast("type[PreTrainedModel]", AutoModel), name, folder, optional=_NOT_USED)
     if model.config.is_encoder_decoder or tokenizer.pad_token is None:
         raise ValueError(
             f"{name}: model type {model.config.model_type!r} is no BERT-like encoder with a "
             "padding token; choose a BERT, RoBERTa or DeBERTa checkpoint"
         )
-    if missing := sorted(key for key in report["missing_keys"] if _NOT_USED not in key):
-        raise ValueError(
-            f"{name}: the checkpoint lacks {len(missing)} weights of {type(model).__name__}, "
-            f"first {missing[0]!r}; without them the features would be random"
-        )
     nn.Module.to(model, device)
-    versions = library_versions("torch", "transformers")
-    identity = f"tokens format={FORMAT} sha256={fingerprint(folder)} {versions}"
+    identity = f"tokens format={FORMAT} sha256={fingerprint(folder)} {library_versions()}"
     return BertEncoder(model, tokenizer, identity=identity)
 
 

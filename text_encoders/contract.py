@@ -37,7 +37,13 @@ class StringEncoder(ABC):
         Raises:
             ValueError: There are no texts, or one is empty.
         """
-        check_texts(texts)
+        if isinstance(texts, str) or not texts:
+            raise ValueError(f"texts are {texts!r}, expected a sequence of one text or more")
+        if empty := [position for position, text in enumerate(texts) if not text.strip()]:
+            raise ValueError(
+                f"text {empty[0]} is empty ({len(empty)} of {len(texts)} are); "
+                "mask utterances without words before encoding"
+            )
         order = sorted(range(len(texts)), key=lambda position: len(texts[position]))
         states: list[Tensor] = [torch.empty(0)] * len(texts)
         for first in range(0, len(order), _BATCH_SIZE):
@@ -51,18 +57,3 @@ class StringEncoder(ABC):
     @abstractmethod
     def encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Encodes one batch: B texts -> (B, T, L, D), (B,)."""
-
-
-def check_texts(texts: Sequence[str]) -> None:
-    """Checks texts before they are encoded.
-
-    Raises:
-        ValueError: There are no texts, or one is empty.
-    """
-    if isinstance(texts, str) or not texts:
-        raise ValueError(f"texts are {texts!r}, expected a sequence of one text or more")
-    if empty := [position for position, text in enumerate(texts) if not text.strip()]:
-        raise ValueError(
-            f"text {empty[0]} is empty ({len(empty)} of {len(texts)} are); "
-            "mask utterances without words before encoding"
-        )

@@ -6,7 +6,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
-from text_encoders.checkpoint import fingerprint, library_versions, quiet_loading
+from speech_encoders.checkpoint import library_versions, quiet_loading
+from text_encoders.checkpoint import fingerprint
 from text_encoders.contract import StringEncoder
 
 FORMAT = 2

@@ -12,11 +12,15 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
 )
 
-from speech_encoders.cpc.configuration import CpcConfig
-from speech_encoders.cpc.contrast import Contrast, contrast, draw_negatives
 from speech_encoders.cpc.encoder import CpcEncoder
-from speech_encoders.cpc.modeling import CpcModel, CpcOutput, frame_times
-from speech_encoders.cpc.pretraining import ContrastivePrediction, CpcForPreTraining
+from speech_encoders.cpc.modeling import CpcConfig, CpcModel, CpcOutput, frame_times
+from speech_encoders.cpc.pretraining import (
+    Contrast,
+    ContrastivePrediction,
+    CpcForPreTraining,
+    contrast,
+    draw_negatives,
+)
 
 __all__ = [
     "Contrast", "ContrastivePrediction", "CpcConfig", "CpcEncoder", "CpcForPreTraining",

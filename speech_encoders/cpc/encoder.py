@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from speech_encoders.checkpoint import digest_weights, library_versions, load_encoder
-from speech_encoders.contract import WaveformEncoder
+from speech_encoders.contract import SampleEncoder, WaveformEncoder
 from speech_encoders.cpc.modeling import HOP, RECEPTIVE_FIELD, CpcModel
 from speech_encoders.waveforms import SAMPLE_RATE, real_positions
 
@@ -15,11 +15,7 @@ PREFIX = "cpc:"
 
 
 class CpcEncoder(WaveformEncoder):
-    """The contexts of the GRU as the one layer, at 100 Hz; the latents are not returned.
-
-    Args:
-        model: The model in evaluation mode.
-    """
+    """The contexts of a model in evaluation mode as the one layer, at 100 Hz; no latents."""
 
     frame_rate = SAMPLE_RATE / HOP
     min_samples = RECEPTIVE_FIELD
@@ -38,8 +34,10 @@ class CpcEncoder(WaveformEncoder):
         return output.last_hidden_state[:, None], output.frame_mask.sum(dim=1)
 
 
-def load(name: str, device: str) -> CpcEncoder:
-    """Loads a folder or hub id in float32, with or without ``cpc:`` before it."""
+def load(name: str, device: str) -> WaveformEncoder:
+    """Loads a folder or hub id in float32, with or without ``cpc:``; ``samples`` for its input."""
+    if name == "samples":
+        return SampleEncoder(RECEPTIVE_FIELD)
     model = load_encoder(CpcModel, name.removeprefix(PREFIX))
     nn.Module.to(model, device)
     return CpcEncoder(model)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
-from transformers.utils.generic import ModelOutput
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.utils.generic import ModelOutput, can_return_tuple
 
-from speech_encoders.cpc.configuration import CpcConfig
 from speech_encoders.waveforms import SAMPLE_RATE, Framing
 
 KERNELS, STRIDES = (10, 8, 8, 4), (5, 4, 4, 2)
@@ -26,6 +25,37 @@ RECEPTIVE_FIELD = 425
 FRAMING = Framing(HOP, RECEPTIVE_FIELD)
 
 _CHUNK_FRAMES = 1_000  # in inference, so that memory does not grow with a recording's length
+
+
+class CpcConfig(PreTrainedConfig):
+    """Shape of contrastive predictive coding, by default as in Li et al. (2021).
+
+    Kernels and strides are no settings: a frame is always 10 ms of 16 kHz speech.
+
+    Args:
+        conv_dim: Channels of the four convolutions, features of a latent (C).
+        hidden_size: Units of the GRU, features of a context (D).
+        num_steps: Frames ahead that pre-training predicts (K).
+        input_gain: Factor of the samples. Speech has a deviation of some hundredths; clips are not
+            normalised, since their loudness is part of the emotion.
+        has_norms: Whether the channels of each convolution are normalised before the ReLU
+            (Rivière et al., 2020). Li et al. mention no norms; without them trial runs from random
+            weights were still near chance after a minute, with them not.
+    """
+
+    model_type = "cpc"
+
+    conv_dim: int = 128
+    hidden_size: int = 256
+    num_steps: int = 12
+    input_gain: float = 10.0
+    has_norms: bool = True
+
+    def __post_init__(self, **kwargs: object) -> None:
+        super().__post_init__(**kwargs)
+        for name in ("conv_dim", "hidden_size", "num_steps", "input_gain"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
 
 
 def frame_times(num_frames: int) -> Tensor:
@@ -78,11 +108,7 @@ class CpcPreTrainedModel(PreTrainedModel):
 
 
 class CpcModel(CpcPreTrainedModel):
-    """The encoder: waveforms in, contexts at 100 Hz out.
-
-    Args:
-        config: Its shape.
-    """
+    """The encoder: waveforms in, contexts at 100 Hz out."""
 
     _keys_to_ignore_on_load_unexpected = [r"^predictors\."]  # noqa: RUF012
 
@@ -101,19 +127,14 @@ class CpcModel(CpcPreTrainedModel):
         self.gru = nn.GRU(config.conv_dim, config.hidden_size, batch_first=True)
         self.post_init()
 
-    def forward(
-        self,
-        input_values: Tensor,
-        attention_mask: Tensor | None = None,
-        return_dict: bool = True,
-    ) -> CpcOutput | tuple[Tensor, ...]:
+    @can_return_tuple
+    def forward(self, input_values: Tensor, attention_mask: Tensor | None = None) -> CpcOutput:
         """Encodes clips. No context depends on samples after the field of its own frame.
 
         Args:
             input_values: Clips at 16 kHz in [-1, 1], shape (B, S).
             attention_mask: Real samples, 1 or True, of shape (B, S); None if all are. The
                 others are ignored.
-            return_dict: False gives a tuple.
 
         Raises:
             ValueError: A clip is too short for a frame, or padded before its end.
@@ -126,8 +147,7 @@ class CpcModel(CpcPreTrainedModel):
         contexts, _ = self.gru(latents)
         if mask is None:
             mask = latents.new_ones(latents.shape[:2], dtype=torch.bool)
-        output = CpcOutput(last_hidden_state=contexts, latents=latents, frame_mask=mask)
-        return output if return_dict else output.to_tuple()
+        return CpcOutput(last_hidden_state=contexts, latents=latents, frame_mask=mask)
 
     def encode(self, waveforms: Tensor) -> Tensor:
         """Returns the latents, without gradients in equivalent pieces: (B, S) -> (B, T, C).

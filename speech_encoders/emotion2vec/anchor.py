@@ -8,7 +8,6 @@ It is this project's addition, no part of the published training.
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,6 @@ from torch.nn import functional as F  # noqa: N812
 from torchaudio.functional import melscale_fbanks
 
 from speech_encoders.emotion2vec.front_end import HOP, RECEPTIVE_FIELD, count_frames
-from speech_encoders.emotion2vec.running import RunningStandard
 from speech_encoders.waveforms import SAMPLE_RATE
 
 NUM_MELS = 80
@@ -26,18 +24,38 @@ _FFT = 512
 _PITCH_WINDOW, _PITCH_FFT = 800, 2048  # 50 ms hold two periods of the lowest pitch
 _LONGEST_PERIOD, _SHORTEST_PERIOD = SAMPLE_RATE // 60, SAMPLE_RATE // 500
 _CLAMP = 5.0
+_SLOWEST = 0.01
+_EPS = 1e-5
 
 
-class AnchorLosses(NamedTuple):
-    """Squared errors as a share of the variance, 1 for a prediction that is always the mean.
+class RunningStandard(nn.Module):
+    """Standardises vectors by the running mean and deviation of those seen so far.
 
-    Attributes:
-        frames: Of masked frames.
-        utterance: Of clips.
+    The first batches count alike, later ones 1/100 each, so that the statistics follow a drift.
     """
 
-    frames: Tensor
-    utterance: Tensor
+    mean: Tensor
+    variance: Tensor
+    num_batches: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("variance", torch.ones(size))
+        self.register_buffer("num_batches", torch.zeros(()))
+
+    @torch.no_grad()
+    def forward(self, vectors: Tensor, *, follows: bool) -> Tensor:
+        """Standardises (B, D); ``follows`` updates the statistics with the batch first.
+
+        The batch's variance is taken around the running mean, so that a batch of one clip has one.
+        """
+        if follows:
+            self.num_batches += 1
+            rate = max(1.0 / float(self.num_batches), _SLOWEST)
+            self.mean.lerp_(vectors.mean(dim=0), rate)
+            self.variance.lerp_((vectors - self.mean).square().mean(dim=0), rate)
+        return (vectors - self.mean) / (self.variance + _EPS**2).sqrt()
 
 
 class AcousticAnchor(nn.Module):
@@ -69,7 +87,7 @@ class AcousticAnchor(nn.Module):
 
     def forward(
         self, clips: Tensor, predictions: Tensor, utterances: Tensor, masked: Tensor
-    ) -> AnchorLosses:
+    ) -> tuple[Tensor, Tensor]:
         """Compares a batch whose clips have several masks each, one after the other.
 
         Args:
@@ -77,6 +95,10 @@ class AcousticAnchor(nn.Module):
             predictions: Predictions of the student at every frame, (B * k, T, D).
             utterances: Its encoding of the clips, (B * k, D).
             masked: Masked frames, (B * k, T).
+
+        Returns:
+            Squared errors of masked frames and of clips, as a share of the variance: 1 for a
+            prediction that is always the mean.
         """
         measured = self.measure(clips)
         num_clones = len(masked) // len(clips)
@@ -87,7 +109,7 @@ class AcousticAnchor(nn.Module):
         # 1e-2, because channels that hardly vary over a clip would be amplified to noise.
         frames = (measured - mean[:, None]) / (deviation[:, None] + 1e-2)
         frames = frames.repeat_interleave(num_clones, dim=0)[masked]
-        return AnchorLosses(
+        return (
             F.mse_loss(self.frames(predictions[masked]).float(), frames),
             F.mse_loss(self.utterance(utterances).float(), goal),
         )

@@ -16,11 +16,7 @@ from speech_encoders.emotion2vec.modeling import (
 
 
 class Emotion2vecForSequenceClassification(Emotion2vecPreTrainedModel):
-    """A linear head on the mean of the frames; the configuration names its classes (``id2label``).
-
-    Args:
-        config: Shape of the encoder, names of the classes, and the labels never to predict.
-    """
+    """A linear head on the mean frame; the configuration names its classes (``id2label``)."""
 
     _keys_to_ignore_on_load_unexpected = [r"^decoder\."]  # noqa: RUF012
 

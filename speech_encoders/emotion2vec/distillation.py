@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from speech_encoders.contract import ObjectiveLoss
-from speech_encoders.emotion2vec.anchor import AcousticAnchor
+from speech_encoders.emotion2vec.anchor import AcousticAnchor, RunningStandard
 from speech_encoders.emotion2vec.feature_extraction import Emotion2vecFeatureExtractor
 from speech_encoders.emotion2vec.front_end import count_frames
 from speech_encoders.emotion2vec.masking import draw_masks
@@ -35,11 +35,9 @@ from speech_encoders.emotion2vec.pretraining import (
     Emotion2vecForPreTraining,
     Emotion2vecStudentOutput,
 )
-from speech_encoders.emotion2vec.running import RunningStandard
 from speech_encoders.settings import DistillationSettings
 
 _EPS = 1e-5
-
 
 COLD_LEARNING_RATE = 7.5e-4
 """Step size of data2vec 2.0 (Baevski et al., 2023), whose training emotion2vec's continues."""
@@ -63,12 +61,8 @@ class DistillationTargets(NamedTuple):
 class OnlineDistillation(nn.Module):
     """Student and teacher in one module, a training objective.
 
-    Args:
-        student: The model to train.
-        settings: Masks, targets and weights.
-        learning_rate: Peak step size.
-
     Attributes:
+        learning_rate: Peak step size.
         no_decay: Last names of weights that do not decay, besides biases and norms.
 
     Raises:
@@ -123,14 +117,14 @@ class OnlineDistillation(nn.Module):
             generator=torch.Generator().manual_seed(seed),
         ).to(clips.device)
         output = self.student.predict(frames.repeat_interleave(settings.num_clones, dim=0), masked)
-        compared = self._compare(output, targets, masked)
-        if self.anchor is None:
-            return compared
-        losses = self.anchor(clips, output.predictions, self._utterance(output), masked)
-        metrics = {"anchor_frame_loss": losses.frames, "anchor_utterance_loss": losses.utterance}
-        loss = compared.loss + settings.anchor_weight * (losses.frames + losses.utterance)
-        detached = {name: value.detach() for name, value in {**metrics, "loss": loss}.items()}
-        return ObjectiveLoss(loss, {**compared.metrics, **detached})
+        loss, metrics = self._compare(output, targets, masked)
+        if self.anchor is not None:
+            utterances = self._utterance(output)
+            frame, utterance = self.anchor(clips, output.predictions, utterances, masked)
+            metrics |= {"anchor_frame_loss": frame, "anchor_utterance_loss": utterance}
+            loss = loss + settings.anchor_weight * (frame + utterance)
+        metrics = {name: value.detach() for name, value in {"loss": loss, **metrics}.items()}
+        return ObjectiveLoss(loss, metrics)
 
     def after_step(self, progress: float) -> None:
         """Moves the teacher towards the student; ``progress`` rises from 0 to 1 in the training."""
@@ -162,7 +156,8 @@ class OnlineDistillation(nn.Module):
 
     def _compare(
         self, output: Emotion2vecStudentOutput, targets: DistillationTargets, masked: Tensor
-    ) -> ObjectiveLoss:
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the loss of frames and utterance, and what else is reported."""
         settings = self.settings
         predictions = output.predictions.float()
         clones = targets.frames.repeat_interleave(settings.num_clones, dim=0)
@@ -173,8 +168,7 @@ class OnlineDistillation(nn.Module):
         loss = settings.frame_weight * frame
         if settings.utterance != "none":
             loss = loss + settings.utterance_weight * utterance
-        metrics = {
-            "loss": loss,
+        return loss, {
             "frame_loss": frame,
             "utterance_loss": utterance,
             "target_over_time": targets.frames.std(dim=1).mean(),
@@ -182,7 +176,6 @@ class OnlineDistillation(nn.Module):
             "target_over_clips": _over_clips(targets.utterance),
             "prediction_over_clips": _over_clips(utterances[:: settings.num_clones]),
         }
-        return ObjectiveLoss(loss, {name: value.detach() for name, value in metrics.items()})
 
     def _utterance(self, output: Emotion2vecStudentOutput) -> Tensor:
         """Pools the student's outputs to its prediction of the utterance: -> (B, D)."""

@@ -7,8 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from speech_encoders import read_model_type
 from speech_encoders.checkpoint import digest_weights, library_versions, load_encoder
 from speech_encoders.contract import WaveformEncoder
+from speech_encoders.emotion2vec.configuration import SIZES, Emotion2vecConfig
 from speech_encoders.emotion2vec.front_end import FRAMING, HOP, RECEPTIVE_FIELD
 from speech_encoders.emotion2vec.modeling import Emotion2vecModel
 from speech_encoders.emotion2vec.released import read_released
@@ -23,22 +25,22 @@ from speech_encoders.waveforms import SAMPLE_RATE, real_positions
 FORMAT = 1
 """Number in the identity; grows when the same weights give other features."""
 
+SEED = 0
+"""Seed of random weights, so that the same name always gives the same encoder."""
+
 SHIPPED = "emotion2vec-mini"
 """Name of the encoder whose weights come with the package; ``mini/README.md`` is its card."""
 
-_PREFIX = "emotion2vec:"
+_PREFIX, _UNTRAINED = "emotion2vec:", "untrained:"
 _SHIPPED_FOLDER = Path(__file__).parent / "mini"
 
 
 class Emotion2vecEncoder(WaveformEncoder):
-    """The input of the first block and the output of each; frames at 50 Hz.
+    """The input of the first block of a model in evaluation mode, the output of each; 50 Hz.
 
     `speech_encoders.emotion2vec.frame_times` gives the seconds of the frames. Clips of similar
     length are encoded together, padded and masked; those longer than a window window by window, see
     `speech_encoders.emotion2vec.windows`.
-
-    Args:
-        model: The model in evaluation mode.
     """
 
     frame_rate = SAMPLE_RATE / HOP
@@ -94,8 +96,25 @@ class Emotion2vecEncoder(WaveformEncoder):
 
 
 def load(name: str, device: str) -> Emotion2vecEncoder:
-    """Loads `SHIPPED`, a folder, hub id or ``.pt``, ``emotion2vec:`` before it or not."""
-    source = name.removeprefix(_PREFIX)
+    """Loads `SHIPPED`, a folder, hub id or ``.pt``, ``emotion2vec:`` before it or not.
+
+    After ``untrained:``, a size or a folder's shape gives what the architecture gives before any
+    training. Errors are those of `load_speech_encoder`.
+    """
+    if name.startswith(_UNTRAINED):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SEED)
+            model = Emotion2vecModel(_find_config(name, name.removeprefix(_UNTRAINED)))
+    else:
+        model = _load_trained(name, name.removeprefix(_PREFIX))
+        # Triton compiles FlexAttention; it comes with PyTorch for Linux.
+        if torch.device(device).type == "cuda" and importlib.util.find_spec("triton"):
+            model.config._attn_implementation = "flex_attention"
+    nn.Module.to(model.eval(), device)
+    return Emotion2vecEncoder(model)
+
+
+def _load_trained(name: str, source: str) -> Emotion2vecModel:
     if source in ("", "emotion2vec"):
         raise FileNotFoundError(
             f"{name}: names no weights; pass {SHIPPED}, which comes with this package, or "
@@ -104,14 +123,26 @@ def load(name: str, device: str) -> Emotion2vecEncoder:
         )
     path = _SHIPPED_FOLDER if source == SHIPPED else Path(source).expanduser()
     if path.suffix == ".pt":
-        model = read_released(path).encoder
-    else:
-        model = load_encoder(Emotion2vecModel, str(path))
-    nn.Module.to(model.eval(), device)
-    # Triton compiles FlexAttention; it comes with PyTorch for Linux.
-    if model.device.type == "cuda" and importlib.util.find_spec("triton"):
-        model.config._attn_implementation = "flex_attention"
-    return Emotion2vecEncoder(model)
+        return read_released(path).encoder
+    return load_encoder(Emotion2vecModel, str(path))
+
+
+def _find_config(name: str, source: str) -> Emotion2vecConfig:
+    for size in SIZES:
+        if source == size:
+            return Emotion2vecConfig.of_size(size)
+    folder = Path(source).expanduser()
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"{name}: no config.json in {folder}; pass a folder of emotion2vec, or one "
+            f"of its sizes: {', '.join(SIZES)}"
+        )
+    if (model_type := read_model_type(folder)) != Emotion2vecConfig.model_type:
+        raise ValueError(
+            f"{name}: model type {model_type!r} is not emotion2vec, the only one that "
+            "can be untrained"
+        )
+    return Emotion2vecConfig.from_pretrained(folder, local_files_only=True)
 
 
 def _similar(lengths: list[int], max_padding: float) -> Iterator[list[int]]:

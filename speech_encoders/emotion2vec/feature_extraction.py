@@ -13,11 +13,7 @@ _EPS = 1e-5
 
 
 class Emotion2vecFeatureExtractor(SequenceFeatureExtractor):
-    """Turns clips of 16 kHz speech into a batch for `Emotion2vecModel`.
-
-    Args:
-        kwargs: Settings of the library's sequence feature extractors.
-    """
+    """Turns clips of 16 kHz speech into a batch for `Emotion2vecModel`."""
 
     model_input_names = ["input_values", "attention_mask"]  # noqa: RUF012
 

@@ -29,17 +29,9 @@ KERNELS = (3, 3, 3, 3, 2, 2)
 _CHUNK_FRAMES = 256  # in inference: small enough for a processor's cache, and memory stays flat
 
 
-def frame_times(num_frames: int, first: int = 0) -> Tensor:
-    """Returns the middle of the 25 ms of each frame.
-
-    Args:
-        num_frames: How many frames.
-        first: Number of the first of them in the recording.
-
-    Returns:
-        Seconds from the beginning of the recording, float64 of shape (T,).
-    """
-    frames = torch.arange(first, first + num_frames, dtype=torch.float64)
+def frame_times(num_frames: int) -> Tensor:
+    """Returns the seconds from the beginning to the middle of each frame, float64 of shape (T,)."""
+    frames = torch.arange(num_frames, dtype=torch.float64)
     return (frames * HOP + RECEPTIVE_FIELD / 2) / SAMPLE_RATE
 
 
@@ -56,11 +48,7 @@ class Projection(nn.Linear):
 
 
 class FrontEnd(nn.Module):
-    """Turns waveforms into frames: (B, S) -> (B, T, D).
-
-    Args:
-        config: Gives ``conv_dim``, ``hidden_size`` and ``layer_norm_eps``.
-    """
+    """Turns waveforms into frames: (B, S) -> (B, T, D)."""
 
     def __init__(self, config: Emotion2vecConfig) -> None:
         super().__init__()

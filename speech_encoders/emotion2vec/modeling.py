@@ -6,19 +6,18 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils.generic import ModelOutput
+from transformers.utils.generic import ModelOutput, can_return_tuple
 
-from speech_encoders.emotion2vec.attention import Alibi, choose_attention
-from speech_encoders.emotion2vec.blocks import BlockOutputs, Blocks
-from speech_encoders.emotion2vec.configuration import Emotion2vecConfig
-from speech_encoders.emotion2vec.front_end import (
-    FRAMING,
-    Convolution,
-    FrontEnd,
-    Projection,
-    frame_times,
+from speech_encoders.emotion2vec.blocks import (
+    Alibi,
+    BlockOutputs,
+    Blocks,
+    alibi_slopes,
+    choose_attention,
 )
-from speech_encoders.emotion2vec.positions import PositionalConvolutions, alibi_slopes
+from speech_encoders.emotion2vec.configuration import Emotion2vecConfig
+from speech_encoders.emotion2vec.convolutions import PositionalConvolutions
+from speech_encoders.emotion2vec.front_end import FRAMING, Convolution, FrontEnd, Projection
 
 
 @dataclass
@@ -28,20 +27,15 @@ class Emotion2vecOutput(ModelOutput):
     Attributes:
         last_hidden_state: Frames, (B, T, D); padded ones are meaningless.
         frame_mask: Real frames, boolean (B, T).
-        frame_times: Seconds from the beginning of a clip to the middle of each frame, (T,).
         extra_tokens: Output at the learned tokens, (B, E, D).
         hidden_states: Input of the first block and output of each, (B, T, D) each; None if not
             asked for.
-        feed_forward_states: Output of each block's feed-forward part, of which the targets of
-            pre-training are made, (B, T, D) each; None if not asked for.
     """
 
     last_hidden_state: Tensor | None = None
     frame_mask: Tensor | None = None
-    frame_times: Tensor | None = None
     extra_tokens: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
-    feed_forward_states: tuple[Tensor, ...] | None = None
 
 
 class Emotion2vecPreTrainedModel(PreTrainedModel):
@@ -77,10 +71,7 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
 
     Attention reads ALiBi from a bias tensor (``attn_implementation="sdpa"``, the default) or, in
     evaluation without gradients, computes it in a kernel (``"flex_attention"``), see
-    `speech_encoders.emotion2vec.attention`.
-
-    Args:
-        config: Its shape.
+    `speech_encoders.emotion2vec.blocks`.
     """
 
     _keys_to_ignore_on_load_unexpected = [r"^decoder\.", r"^classifier\."]  # noqa: RUF012
@@ -94,14 +85,13 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
         self.encoder = Blocks(config)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         input_values: Tensor,
         attention_mask: Tensor | None = None,
         output_hidden_states: bool | None = None,
-        output_feed_forward: bool = False,
-        return_dict: bool = True,
-    ) -> Emotion2vecOutput | tuple[Tensor, ...]:
+    ) -> Emotion2vecOutput:
         """Encodes normalised clips; memory grows with the square of their length.
 
         Recordings beyond half a minute are better read by `iterate_windows`.
@@ -111,8 +101,6 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
             attention_mask: Real samples, 1 or True, of shape (B, S); None if all are. The
                 others are ignored.
             output_hidden_states: Whether to keep the states between the blocks.
-            output_feed_forward: Whether to keep the blocks' feed-forward outputs.
-            return_dict: False returns a tuple of what is not None.
 
         Raises:
             ValueError: A clip is too short for a frame.
@@ -125,24 +113,16 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
         frames = frames + self.positional(frames, mask)
         if output_hidden_states is None:
             output_hidden_states = bool(self.config.output_hidden_states)
-        outputs = self.encode(
-            frames,
-            mask=mask,
-            with_states=output_hidden_states,
-            with_feed_forward=output_feed_forward,
-        )
+        outputs = self.encode(frames, mask=mask, with_states=output_hidden_states)
+        if mask is None:
+            mask = frames.new_ones(frames.shape[:2], dtype=torch.bool)
         num_tokens = self.config.num_extra_tokens
-        output = Emotion2vecOutput(
+        return Emotion2vecOutput(
             last_hidden_state=outputs.last[:, num_tokens:],
-            frame_mask=frames.new_ones(frames.shape[:2], dtype=torch.bool)
-            if mask is None
-            else mask,
-            frame_times=frame_times(frames.size(1)).to(frames.device, torch.float32),
+            frame_mask=mask,
             extra_tokens=outputs.last[:, :num_tokens],
             hidden_states=tuple(s[:, num_tokens:] for s in outputs.states) or None,
-            feed_forward_states=tuple(s[:, num_tokens:] for s in outputs.feed_forward) or None,
         )
-        return output if return_dict else output.to_tuple()
 
     def encode(
         self,
@@ -167,6 +147,8 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
             positions = torch.arange(frames.size(1), device=frames.device)
         # In float32 whatever the weights are: half precision rounds far positions to the same.
         slopes = alibi_slopes(self.config.num_attention_heads).to(frames.device)
+        kind = frames.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else frames.dtype
         attend = choose_attention(
             Alibi(
                 positions if positions.ndim == 2 else positions[None],
@@ -174,7 +156,7 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
                 self.config.num_extra_tokens,
                 mask,
             ),
-            _operand_type(frames),
+            dtype,
             use_flex=self.config._attn_implementation == "flex_attention",
             training=self.training,
         )
@@ -185,12 +167,6 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
             with_states=with_states,
             with_feed_forward=with_feed_forward,
         )
-
-
-def _operand_type(states: Tensor) -> torch.dtype:
-    """Returns the type in which attention multiplies."""
-    kind = states.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
 
 
 def mean_frames(frames: Tensor, mask: Tensor) -> Tensor:

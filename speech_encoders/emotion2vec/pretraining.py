@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from speech_encoders.emotion2vec.configuration import Emotion2vecConfig
-from speech_encoders.emotion2vec.decoder import Decoder
+from speech_encoders.emotion2vec.convolutions import Decoder
 from speech_encoders.emotion2vec.modeling import Emotion2vecModel, Emotion2vecPreTrainedModel
 
 _NOISE_DEVIATION = 0.01
@@ -19,21 +19,15 @@ class Emotion2vecStudentOutput(NamedTuple):
         predictions: Prediction at every frame, (B, T, D).
         extra_tokens: Output at the learned tokens, (B, E, D).
         last_hidden_state: Output at the visible frames in the order of time, (B, K, D).
-        positions: Positions of the visible frames, int64 (B, K).
     """
 
     predictions: Tensor
     extra_tokens: Tensor
     last_hidden_state: Tensor
-    positions: Tensor
 
 
 class Emotion2vecForPreTraining(Emotion2vecPreTrainedModel):
-    """The encoder with the decoder of its pre-training.
-
-    Args:
-        config: Shape of encoder and decoder.
-    """
+    """The encoder with the decoder of its pre-training."""
 
     _keys_to_ignore_on_load_unexpected = [r"^classifier\."]  # noqa: RUF012
 
@@ -75,7 +69,6 @@ class Emotion2vecForPreTraining(Emotion2vecPreTrainedModel):
             predictions=self.decoder(states, positions, filling),
             extra_tokens=tokens,
             last_hidden_state=states,
-            positions=positions,
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import Data2VecAudioModel, PreTrainedModel
+from transformers import Data2VecAudioConfig, Data2VecAudioModel, PreTrainedModel
 
 from speech_encoders import read_model_type
 from speech_encoders.checkpoint import find_checkpoint, load_model
@@ -89,21 +89,11 @@ def _read_folder(name: str) -> dict[str, Tensor]:
     if family == "emotion2vec":
         return state
     assert isinstance(model, Data2VecAudioModel)
-    return translate_data2vec(
-        state, model.config.num_hidden_layers, model.config.num_conv_pos_embeddings
-    )
+    return _translate_data2vec(state, model.config)
 
 
-def translate_data2vec(
-    state: dict[str, Tensor], num_blocks: int, num_positional: int
-) -> dict[str, Tensor]:
-    """Returns the weights of a `Data2VecAudioModel` with this package's names and layout.
-
-    Args:
-        state: Its weights.
-        num_blocks: Its Transformer layers.
-        num_positional: Its positional convolutions.
-    """
+def _translate_data2vec(state: dict[str, Tensor], config: Data2VecAudioConfig) -> dict[str, Tensor]:
+    """Returns the weights of a `Data2VecAudioModel` with this package's names and layout."""
     base = "emotion2vec"
     names = {
         "feature_projection.layer_norm": f"{base}.front_end.projection_norm",
@@ -116,11 +106,11 @@ def translate_data2vec(
         kernel = state[f"{old}.conv.weight"]  # (C', C, kernel) -> (C', kernel * C)
         translated[f"{new}.convolutions.{layer}.weight"] = kernel.transpose(1, 2).flatten(1)
         names[f"{old}.layer_norm"] = f"{new}.norms.{layer}"
-    for layer in range(num_positional):
+    for layer in range(config.num_conv_pos_embeddings):
         names[f"encoder.pos_conv_embed.layers.{layer}.conv"] = (
             f"{base}.positional.convolutions.{layer}"
         )
-    for number in range(num_blocks):
+    for number in range(config.num_hidden_layers):
         old, new = f"encoder.layers.{number}", f"{base}.encoder.blocks.{number}"
         names |= {
             f"{old}.attention.out_proj": f"{new}.attention.output",

@@ -22,12 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from speech_encoders.emotion2vec.front_end import (
-    HOP,
-    RECEPTIVE_FIELD,
-    count_frames,
-    frame_times,
-)
+from speech_encoders.emotion2vec.front_end import HOP, RECEPTIVE_FIELD, count_frames
 from speech_encoders.emotion2vec.modeling import Emotion2vecModel
 
 WINDOW_FRAMES = 1_500
@@ -40,14 +35,7 @@ _NORM_EPS = 1e-5
 
 
 class Window(NamedTuple):
-    """Frames ``start`` to ``stop`` are computed, ``first`` to ``last`` of them returned.
-
-    Attributes:
-        start: First frame computed.
-        stop: Frame after the last one computed.
-        first: First frame returned.
-        last: Frame after the last one returned.
-    """
+    """Frames ``start`` to ``stop`` are computed, ``first`` to ``last`` returned; ends exclusive."""
 
     start: int
     stop: int
@@ -61,12 +49,10 @@ class WindowStates(NamedTuple):
     Attributes:
         first_frame: Number of its first frame in the recording.
         states: Hidden states, (L, t, D), or frames of the last layer alone, (1, t, D).
-        times: Seconds of the middle of each frame in the recording, (t,).
     """
 
     first_frame: int
     states: Tensor
-    times: Tensor
 
 
 def normalize(waveform: Tensor) -> Tensor:
@@ -140,8 +126,4 @@ def iterate_windows(
         output = model(samples[None], output_hidden_states=all_layers)
         layers = output.hidden_states if all_layers else (output.last_hidden_state,)
         middle = slice(window.first - window.start, window.last - window.start)
-        yield WindowStates(
-            window.first,
-            torch.cat([layer[:, middle] for layer in layers]),
-            frame_times(window.last - window.first, window.first),
-        )
+        yield WindowStates(window.first, torch.cat([layer[:, middle] for layer in layers]))

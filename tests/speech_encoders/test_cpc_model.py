@@ -190,7 +190,7 @@ def test_a_frame_ends_where_its_field_does():
 
 def test_clips_that_cannot_be_encoded_are_refused(folder):
     model = make_model().cpc
-    with pytest.raises(ValueError, match="clips have 424 samples, expected 425 or more"):
+    with pytest.raises(ValueError, match="a clip has 424 samples, expected 425 or more"):
         model(torch.zeros(1, 424))
     mask = torch.arange(800) < torch.tensor([[800], [424]])
     with pytest.raises(ValueError, match="a clip has 424 samples, expected 425 or more"):

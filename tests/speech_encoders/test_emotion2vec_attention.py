@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch.nn.attention.flex_attention import flex_attention
 
-from speech_encoders.emotion2vec import Emotion2vecModel, attention
-from speech_encoders.emotion2vec.attention import Alibi, choose_attention
-from speech_encoders.emotion2vec.positions import alibi_slopes
+from speech_encoders.emotion2vec import Emotion2vecModel, blocks
+from speech_encoders.emotion2vec.blocks import Alibi, alibi_slopes, choose_attention
 from tests.emotion2vec_models import make_model
 
 SLOPES = torch.tensor([0.5, 0.1, -1.0, 0.02])
@@ -61,7 +60,7 @@ def make_alibi(positions: torch.Tensor, lengths: list[int] | None) -> Alibi:
 @pytest.mark.parametrize("lengths", [None, [5, 2]])
 @pytest.mark.parametrize("positions", [[[0, 1, 4, 5, 9]], [[0, 1, 4, 5, 9], [2, 3, 4, 7, 8]]])
 def test_flex_attention_computes_what_the_bias_tensor_holds(monkeypatch, positions, lengths):
-    monkeypatch.setattr(attention, "_compiled_flex_attention", lambda: flex_attention)
+    monkeypatch.setattr(blocks, "_compiled_flex_attention", lambda: flex_attention)
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 2, 4, 7, 16)
     alibi = make_alibi(torch.tensor(positions), lengths)
@@ -79,7 +78,7 @@ def test_flex_attention_computes_what_the_bias_tensor_holds(monkeypatch, positio
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @torch.no_grad()
 def test_a_model_with_flex_attention_gives_the_same_frames(model, monkeypatch):
-    monkeypatch.setattr(attention, "_compiled_flex_attention", lambda: flex_attention)
+    monkeypatch.setattr(blocks, "_compiled_flex_attention", lambda: flex_attention)
     clips, mask = torch.randn(2, 4_000), torch.arange(4_000) < torch.tensor([[4_000], [2_500]])
     expected = model(clips, mask)
     model.config._attn_implementation = "flex_attention"

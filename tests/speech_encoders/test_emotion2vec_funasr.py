@@ -77,7 +77,8 @@ def our_stages(released: Released, waveform: Tensor, num_main: int) -> dict[str,
     """The same stages, computed here."""
     encoder, clip = released.encoder, F.layer_norm(waveform, waveform.shape)[None]
     projected = encoder.front_end(clip)
-    output = encoder(clip, output_feed_forward=True)
+    output = encoder(clip)
+    encoded = encoder.encode(projected + encoder.positional(projected), with_feed_forward=True)
     stages = {
         "convolved": encoder.front_end.extract(clip)[0],
         "projected": projected[0],
@@ -86,7 +87,8 @@ def our_stages(released: Released, waveform: Tensor, num_main: int) -> dict[str,
         "utterance": output.last_hidden_state[0].mean(0),
         "tokens": output.extra_tokens[0],
     }
-    layers = [layer[0] for layer in output.feed_forward_states[-num_main:]]
+    num_tokens = encoder.config.num_extra_tokens
+    layers = [layer[0, num_tokens:] for layer in encoded.feed_forward[-num_main:]]
     stages |= {f"feed_forward_{number}": layer for number, layer in enumerate(layers)}
     deviations = [(layer.var(0, correction=0) + 1e-5).sqrt() for layer in layers]
     stages["targets"] = torch.stack(

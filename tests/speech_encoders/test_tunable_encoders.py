@@ -6,9 +6,8 @@ from torch import nn
 
 from conversation_emotion.training.optimisation import block_number
 from speech_encoders import load_speech_encoder
-from speech_encoders.emotion2vec import Emotion2vecFeatureExtractor
-from speech_encoders.emotion2vec.tuning import TunableEmotion2vec
-from speech_encoders.tuning import load_tunable
+from speech_encoders.emotion2vec import Emotion2vecEncoder, Emotion2vecFeatureExtractor
+from speech_encoders.tuning import TunableEmotion2vec, load_tunable
 from tests.emotion2vec_models import make_model
 from tests.speech_encoders.test_pretrained_speech import VARIANTS, make_clips, save_model, stack
 
@@ -116,7 +115,7 @@ def test_activations_computed_twice_give_the_same_gradients(save):
         model = make_model(layerdrop=0.0, hidden_dropout=0.0, attention_dropout=0.0)
         model.config.input_dropout = 0.0
         model.encoder.dropout.p = 0.0
-        tunable = TunableEmotion2vec(model, trains_front_end=False).train()
+        tunable = TunableEmotion2vec(Emotion2vecEncoder(model), trains_front_end=False).train()
         if twice:
             tunable.recompute_activations()
         frames, _ = tunable(inputs, torch.tensor([5, 3]))

