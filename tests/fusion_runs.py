@@ -51,7 +51,7 @@ def track_trials(folder: Path) -> None:
             model = dataclasses.replace(config.model, **setting._asdict())
             task = epc.EXPERIMENT.task(dataclasses.replace(config, model=model), memory)
             with parent.open_child(f"trial-{number}", setting._asdict()) as trial:
-                folds = runs.ParentRun(trial.client, trial.run_id, trial.experiment_id)
+                folds = runs.ParentRun(trial.client, trial.client.get_run(trial.run_id))
                 _keep(cross_validate(task, folds), task.labels, trial)
 
 
