@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.store.db import utils
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine
 
 from experiments.experiment import Experiment
 from experiments.tracking.runs import tracking_uri
@@ -34,6 +34,12 @@ def _copy_tables(engine: Engine) -> None:
 def share_tables() -> None:
     """Lets every new store of this process take its tables from the first one."""
     utils._initialize_tables = _copy_tables
+
+
+def write_empty_store(file: Path) -> None:
+    """Writes a store without runs, for a process of its own that would migrate for seconds."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _copy_tables(create_engine(f"sqlite:///{file}"))
 
 
 class Tracked(NamedTuple):

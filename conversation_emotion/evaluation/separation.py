@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 from sklearn.metrics import silhouette_score
+from threadpoolctl import threadpool_limits
 
 MIN_UTTERANCES = 5
 """Fewest points that a plane is made of."""
@@ -62,7 +63,8 @@ def project_to_plane(
         from umap import UMAP
 
     reducer = UMAP(n_neighbors=min(num_neighbors, count - 1), random_state=seed, n_jobs=1)
-    return np.asarray(reducer.fit_transform(representations), dtype=np.float32)
+    with threadpool_limits():  # Numba sets the threads of OpenMP, and so those of PyTorch
+        return np.asarray(reducer.fit_transform(representations), dtype=np.float32)
 
 
 def measure_separation(

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+import torch
 
 from conversation_emotion.evaluation.separation import (
     check_umap,
@@ -48,7 +49,9 @@ def test_what_lies_apart_stays_apart_on_the_plane():
     generator = np.random.default_rng(0)
     groups = np.repeat([0.0, 50.0], 12)
     values = generator.normal(size=(24, 5)) + groups[:, None]
+    num_threads = torch.get_num_threads()
     plane = project_to_plane(values, seed=1)
+    assert torch.get_num_threads() == num_threads
     distances = np.linalg.norm(plane[:, None] - plane[None], axis=-1)
     np.fill_diagonal(distances, np.inf)
     assert (groups[distances.argmin(axis=1)] == groups).all()

@@ -270,7 +270,16 @@ def test_an_interrupt_ends_with_its_own_status(monkeypatch, capsys):
 
 def test_the_command_runs_from_any_folder_and_writes_there(workplace):
     began = time.time()
-    flags = ["--epochs", "1", "--modality", "text", "--max-folds", "1"]
+    flags = [
+        "--epochs",
+        "1",
+        "--max-folds",
+        "1",
+        "--modality",
+        "speech",
+        "--speech-encoder",
+        "mfcc",
+    ]
     command = [sys.executable, "-m", "experiments.epc", *flags]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from experiments import commandline
 from experiments.finetune import EXPERIMENT
 from tests.experiments.test_finetune import write_corpus, write_encoder
+from tests.tracked import write_empty_store
 
 
 def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(tmp_path, monkeypatch, capsys):
@@ -24,7 +25,7 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(tmp_path, monke
     ]
     places = {name: tmp_path / name for name in ("killed", "whole")}
     for place in places.values():
-        place.mkdir()
+        write_empty_store(place / "mlruns" / "mlflow.db")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("PYTHONPATH", os.getcwd())
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

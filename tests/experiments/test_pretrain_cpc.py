@@ -19,6 +19,7 @@ from experiments.pretrain_cpc import EXPERIMENT, CpcSettings, PretrainCpcSetting
 from experiments.pretraining.objectives import build_cpc
 from speech_encoders import load_speech_encoder
 from speech_encoders.cpc import CpcModel
+from tests.tracked import write_empty_store
 
 ARGUMENTS = ["--crop-seconds=0.5", "--batch-samples=24000", "--accumulate=2", "--negatives=10"]
 ARGUMENTS += ["--workers=0", "--precision=fp32"]
@@ -31,6 +32,7 @@ def recordings(tmp_path, monkeypatch) -> Path:
     """Ten clips of noise between 0.6 and 1.5 s, and an own place to write."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.chdir(tmp_path)
+    write_empty_store(tmp_path / "mlflow.db")
     folder = tmp_path / "speech"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -77,7 +79,7 @@ def test_the_command_trains_reports_and_keeps_an_encoder(recordings, tmp_path, c
 def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(recordings, tmp_path, capsys):
     script = tmp_path / "command.py"
     script.write_text("from experiments.pretrain_cpc import EXPERIMENT\nEXPERIMENT.main()\n")
-    steps = ["--steps", "12", "--checkpoint-minutes", "0.0001"]
+    steps = ["--steps", "5", "--checkpoint-minutes", "0.0001"]
     command = [sys.executable, str(script), "--root", str(recordings), *ARGUMENTS, *steps]
     process = subprocess.Popen(command, env={**os.environ, **ENVIRONMENT})
     while not (checkpoints := list(tmp_path.glob("mlruns/pretraining/*/checkpoint.pt"))):
@@ -85,10 +87,10 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(recordings, tmp
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert torch.load(checkpoints[0], weights_only=True)["progress"]["step"] < 12
+    assert torch.load(checkpoints[0], weights_only=True)["progress"]["step"] < 5
 
     EXPERIMENT.run(configure(recordings, *steps))
-    assert "12 of 12 updates" in capsys.readouterr().out
+    assert "5 of 5 updates" in capsys.readouterr().out
     (found,) = find_runs(tmp_path)
     assert found.info.status == "FINISHED"
     resumed = load_speech_encoder(str(checkpoints[0].parent / "encoder"))

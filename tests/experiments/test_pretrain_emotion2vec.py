@@ -25,6 +25,7 @@ from speech_encoders import load_speech_encoder
 from speech_encoders.emotion2vec import configuration
 from speech_encoders.emotion2vec.distillation import COLD_LEARNING_RATE, WARM_LEARNING_RATE
 from tests.emotion2vec_models import SETTINGS
+from tests.tracked import write_empty_store
 
 ARGUMENTS = ["--max-seconds=2", "--batch-samples=40000", "--num-clones=2", "--top-blocks=2"]
 ARGUMENTS += ["--workers=0"]
@@ -47,6 +48,7 @@ def recordings(tmp_path, monkeypatch) -> Path:
     monkeypatch.setitem(configuration.SIZES, "mini", SETTINGS)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.chdir(tmp_path)
+    write_empty_store(tmp_path / "mlflow.db")
     folder = tmp_path / "speech"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -115,7 +117,7 @@ def command(recordings, tmp_path) -> list[str]:
 def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(
     command, recordings, tmp_path, capsys
 ):
-    steps = ["--steps", "60", "--checkpoint-minutes", "0.0001"]
+    steps = ["--steps", "20", "--checkpoint-minutes", "0.0001"]
     process = subprocess.Popen(
         [sys.executable, *command, *steps], env={**os.environ, **ENVIRONMENT}
     )
@@ -125,12 +127,12 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(
     process.send_signal(signal.SIGKILL)
     process.wait()
     state = torch.load(checkpoints[0], weights_only=True)
-    assert state["progress"]["step"] < 60
+    assert state["progress"]["step"] < 20
 
     EXPERIMENT.run(configure(recordings, *steps))
     printed = capsys.readouterr().out
     assert "resuming run" in printed
-    assert "60 of 60 updates" in printed
+    assert "20 of 20 updates" in printed
     (found,) = find_runs(tmp_path)
     assert found.info.status == "FINISHED"
     resumed = load_speech_encoder(str(checkpoints[0].parent / "encoder"))

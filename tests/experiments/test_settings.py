@@ -36,7 +36,7 @@ from tests.tiny_experiment import TinyConfig
 ROOT = Path(__file__).parents[2]
 SETTINGS = ROOT / "conversation_emotion" / "settings"
 
-DESCRIBES = {"title", "notes", "protocol", "published", "inputs", "below", "__post_init__"}
+DESCRIBES = {"title", "notes", "protocol", "published", "inputs", "below"}
 """Functions that show or check settings, which is no effect."""
 
 DECIDES = {
@@ -59,6 +59,8 @@ def has_effect(frame: Any) -> bool:
     """Whether what reads a setting is part of the run."""
     place, names = Path(frame.f_code.co_filename), set(frame.f_code.co_qualname.split("."))
     if not place.is_relative_to(ROOT) or place.is_relative_to(ROOT / "tests") or names & DESCRIBES:
+        return False
+    if "__post_init__" in names and "Settings" in frame.f_code.co_qualname:
         return False
     if place.is_relative_to(SETTINGS):
         return bool(names & DECIDES)

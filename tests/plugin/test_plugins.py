@@ -9,6 +9,9 @@ import pytest
 
 from conversation_emotion.features.encoders import load_encoder
 from conversation_emotion.settings.corpus import CorpusSettings, find_corpus, list_corpora
+from experiments import ser
+from experiments.commandline import parse
+from tests.tracked import write_empty_store
 
 ENTRY_POINTS = """\
 [conversation_emotion.corpora]
@@ -39,20 +42,28 @@ def site(tmp_path, monkeypatch):
     list_corpora.cache_clear()
 
 
-@pytest.mark.parametrize("command", ["ser", "epc"])
-def test_a_command_takes_the_corpus_and_the_encoder_of_another_package(site, workplace, command):
-    flags = ["--corpus", "plugin-corpus", "--speech-encoder", "plugin-encoder"]
-    flags += ["--num-dialogues", "2"]  # an option that this corpus brings
+FLAGS = ["--corpus=plugin-corpus", "--speech-encoder=plugin-encoder", "--epochs=1", "--seeds=1"]
+FLAGS += ["--num-dialogues=2"]  # an option that this corpus brings
+PRINTED = ("plugin-corpus: 167 utterances read, 10 dialogues, 10 speakers", "features: 167 new")
+
+
+def test_ser_takes_the_corpus_and_the_encoder_of_another_package(site, workplace, capsys):
+    ser.EXPERIMENT.run(parse(ser.EXPERIMENT.settings, FLAGS))
+    printed = capsys.readouterr().out
+    assert [line for line in PRINTED if line not in printed] == []
+
+
+def test_epc_in_a_process_of_its_own_takes_them_too(site, workplace):
+    write_empty_store(workplace / "mlruns" / "mlflow.db")
     path = os.pathsep.join([str(site), *sys.path])
     ran = subprocess.run(
-        [sys.executable, "-m", f"experiments.{command}", *flags, "--epochs", "1", "--seeds", "1"],
+        [sys.executable, "-m", "experiments.epc", *FLAGS, "--modality=speech"],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": path},
     )
     assert ran.returncode == 0, ran.stderr
-    assert "plugin-corpus: 167 utterances read, 10 dialogues, 10 speakers" in ran.stdout
-    assert "features: 167 new" in ran.stdout
+    assert [line for line in PRINTED if line not in ran.stdout] == []
 
 
 def test_a_plain_function_is_a_corpus_without_defaults(site):

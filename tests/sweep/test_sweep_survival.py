@@ -1,7 +1,6 @@
 """A sweep whose processes are killed loses no more than its running trials, and goes on."""
 
 import os
-import shutil
 import signal
 from pathlib import Path
 
@@ -9,31 +8,16 @@ import psutil
 import pytest
 
 from experiments.sweep.study import SweepStudy, classify
-from experiments.tracking.runs import find_experiment
 from tests.sweeps import make_spec, start_command, wait_for
-from tests.tracked import find_runs
+from tests.tracked import find_runs, write_empty_store
 
 JOURNAL = "mlruns/optuna.journal"
 
 
-@pytest.fixture(scope="session")
-def empty_tracking(tmp_path_factory) -> Path:
-    """A database of MLflow, which takes seconds to make."""
-    from mlflow import MlflowClient
-
-    folder = tmp_path_factory.mktemp("tracking")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        find_experiment(MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db"), "unused")
-    return folder / "mlruns" / "mlflow.db"
-
-
 @pytest.fixture
-def folder(workplace, empty_tracking) -> Path:
+def folder(workplace) -> Path:
     """A folder to sweep in."""
-    (workplace / "mlruns").mkdir()
-    shutil.copy(empty_tracking, workplace / "mlruns")
+    write_empty_store(workplace / "mlruns" / "mlflow.db")
     return workplace
 
 
