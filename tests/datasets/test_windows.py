@@ -101,6 +101,8 @@ def test_selection_keeps_the_windows_of_a_part():
     chosen = windows.select(np.array([1, 2]))
     assert chosen.target_rows.tolist() == [1, 2]
     assert chosen.rows.tolist() == [[0, PADDING], [0, 1]]
+    assert chosen.roles.shape == chosen.turns_back.shape == (2, 2)
+    assert windows.select(np.array([], int)).rows.shape == (0, 1)
 
 
 def test_the_partner_is_who_spoke_most_and_the_latest_of_equals():

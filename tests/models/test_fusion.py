@@ -49,6 +49,27 @@ def test_attention_across_modalities_never_looks_ahead_nor_into_another_window()
     assert differs.tolist() == [False, True, True, False]
 
 
+@torch.inference_mode()
+def test_attention_across_modalities_asks_every_other_modality_and_not_itself():
+    torch.manual_seed(0)
+    fusion = CrossAttention((3, 2), size=8, dropout=0.0).eval()
+    fusion.projection = torch.nn.Identity()
+    speech, text = states_of(3, 2)
+    # What became of speech and of text, where the values of both attentions are switched off.
+    for attention in fusion.attentions.values():
+        attention.in_proj_weight[16:].zero_()
+    own = fusion([speech, text], MASK)
+    fusion.attentions["0_to_1"].in_proj_weight[16:].fill_(0.1)
+    given = fusion([speech, text], MASK)
+    louder = fusion([speech, text + 1], MASK)
+    assert not torch.allclose(given[:, :8], own[:, :8])  # speech was given text
+    assert not torch.allclose(louder[:, :8], given[:, :8])
+    torch.testing.assert_close(given[:, 8:], own[:, 8:])  # and text nothing
+    assert list(CrossAttention((3, 2, 4), 8, 0.0).attentions) == [
+        f"{query}_to_{key}" for query in range(3) for key in range(3) if query != key
+    ]
+
+
 @pytest.mark.parametrize("fusion", ["early", "gated", "cross-attention"])
 @torch.inference_mode()
 def test_every_modality_is_used(fusion):

@@ -15,6 +15,7 @@ from conversation_emotion.models.perception import (
     Perception,
     StatisticsPooling,
     fit_standardisation,
+    make_aggregator,
 )
 
 
@@ -98,6 +99,16 @@ def test_padding_changes_no_pooled_vector(name):
     padded = torch.nn.functional.pad(frames, (0, 0, 0, 3), value=50.0)
     longer = torch.nn.functional.pad(mask, (0, 3))
     torch.testing.assert_close(pooling(padded, longer), pooling(frames, mask))
+
+
+@pytest.mark.parametrize("name", ["attention", "ecapa"])
+def test_an_aggregator_has_the_units_that_are_asked_for(name):
+    def count(size: int | None) -> int:
+        return sum(weight.numel() for weight in make_aggregator(name, 6, size).parameters())
+
+    assert count(8) < count(16)
+    assert count(None) == sum(weight.numel() for weight in AGGREGATORS[name](6).parameters())
+    assert count(16) == sum(weight.numel() for weight in AGGREGATORS[name](6, 16).parameters())
 
 
 def test_an_absent_modality_is_zero_with_its_flag_down():

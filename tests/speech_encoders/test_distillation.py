@@ -211,7 +211,9 @@ def test_the_student_learns_and_the_teacher_only_follows():
     for name, parameter in objective.student.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
+    assert objective.student.training
     assert not objective.teacher.training
+    assert not objective.eval().student.training
     assert objective.teacher.front_end is None
     assert objective.student.emotion2vec.front_end is not None
 
@@ -234,6 +236,15 @@ def test_the_teacher_moves_by_its_share_towards_the_student():
 def test_tau_rises_linearly_and_stays(progress, tau):
     objective = make_objective(tau_start=0.9, tau_end=1.0, tau_anneal=0.2)
     assert objective.tau(progress) == pytest.approx(tau)
+
+
+def test_tau_rises_over_a_fifth_of_the_training_by_default():
+    # emotion2vec's template: from 0.999 to 0.99999 over 20,000 of 100,000 updates.
+    settings = DistillationSettings()
+    assert (settings.tau_start, settings.tau_end) == (0.999, 0.99999)
+    objective = make_objective()
+    assert objective.tau(0.1) == pytest.approx((0.999 + 0.99999) / 2)
+    assert objective.tau(0.2) == pytest.approx(0.99999)
 
 
 def test_a_new_teacher_encodes_as_its_student():

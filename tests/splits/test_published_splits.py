@@ -87,6 +87,20 @@ def test_emotion2vec_trains_on_all_speakers_but_the_tested_one_and_their_partner
     assert split.notes == ("valid and test share dialogues, as published",)
 
 
+@pytest.mark.parametrize("session", [None, "s0"])
+def test_emotion2vec_refuses_speakers_where_some_sessions_are_missing(dyads, session):
+    sessions = dyads["session"].where(dyads.index != 50, session)
+    with pytest.raises(ValueError, match="emotion2vec-speaker: needs two sessions or more of two"):
+        make_split("emotion2vec-speaker", dyads.assign(session=sessions))
+
+
+def test_emobox_trains_on_what_the_official_split_does_not_test(dyads):
+    table = dyads.assign(split=["train"] * 60 + ["test"] * 36)
+    (fold,) = make_split("emobox", table).folds
+    assert fold.test.tolist() == list(range(60, 96))
+    assert sorted([*fold.train, *fold.valid]) == list(range(60))
+
+
 def test_emobox_leaves_out_each_of_few_even_speakers(dyads):
     few = dyads[dyads["session"].isin(["s0", "s1"])].assign(session=None).reset_index(drop=True)
     few = few.assign(emotion=["angry", "angry", "sad", "sad"] * 12)

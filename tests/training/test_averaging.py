@@ -37,3 +37,8 @@ def test_a_greedy_soup_leaves_out_what_lowers_the_score():
     checkpoints = [{"w": torch.tensor([value])} for value in (1.0, 9.0, 3.0)]
     soup = greedy_soup(checkpoints, lambda weights: -abs(float(weights["w"]) - 2.0))
     assert soup["w"].item() == 2.0  # the mean of the first and the last
+
+
+def test_a_greedy_soup_takes_a_checkpoint_that_changes_nothing():
+    checkpoints = [{"w": torch.tensor([value])} for value in (1.0, 3.0)]
+    assert greedy_soup(checkpoints, lambda weights: 0.5)["w"].item() == 2.0

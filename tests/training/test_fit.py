@@ -100,6 +100,22 @@ def scripted(echo, **changes: Any) -> Planted:
     return Planted(echo, settings_of(**changes), Scripted)
 
 
+def test_reports_the_mean_of_the_losses_of_its_batches(echo):
+    task = scripted(echo, epochs=1, learning_rate=1e-9)  # as good as no learning
+    fold, reported = echo.dataset.split.folds[0], list[float]()
+    batches = task.batches(fold, 0)
+    fit(
+        task,
+        fold,
+        task.build(fold),
+        batches.training,
+        batches.valid,
+        on_epoch=lambda _, metrics: reported.append(metrics["train/loss"]),
+    )
+    assert len(batches.training) > 1
+    assert reported == [pytest.approx(np.log(2), abs=1e-5)]  # of two classes, alike in all batches
+
+
 def test_returns_the_weights_of_the_epoch_that_was_best_on_valid(echo, planted):
     # Valid asks for the opposite of what train teaches: the better trained, the worse.
     task = planted(settings_of(epochs=4, learning_rate=0.01))
