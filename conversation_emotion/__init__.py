@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from conversation_emotion.evaluation.results import ResultsTable
     from conversation_emotion.features.files import extract
     from conversation_emotion.inference.predictor import Predictor
+    from conversation_emotion.tasks.task import find_tasks
 
 __all__ = [
     "EmotionPrediction",
@@ -36,6 +37,7 @@ __all__ = [
     "ResultsTable",
     "cross_validate",
     "extract",
+    "find_tasks",
     "load_corpus",
     "make_dataset",
 ]
@@ -44,6 +46,7 @@ _PLACES = {
     "load_corpus": "corpora",
     "ResultsTable": "evaluation.results",
     "extract": "features.files",
+    "find_tasks": "tasks.task",
     "Predictor": "inference.predictor",
 }
 """Modules of the public names that are not those of `conversation_emotion.api`."""

@@ -201,5 +201,8 @@ def collect_outputs(
 
 
 def find_tasks() -> dict[str, type]:
-    """Returns the classes of tasks by name, of the entry points of conversation_emotion.tasks."""
+    """Returns the classes of tasks by name, of the entry points of conversation_emotion.tasks.
+
+    `conversation_emotion.cross_validate` takes an instance of one, as it takes those built in.
+    """
     return {entry.name: entry.load() for entry in entry_points(group="conversation_emotion.tasks")}

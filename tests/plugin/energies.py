@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from conversation_emotion.corpora import load_corpus
+from conversation_emotion import EmotionRecognition, load_corpus
 from conversation_emotion.settings.corpus import CorpusOptions, CorpusSource
 
 
@@ -42,3 +42,8 @@ class EnergyEncoder:
         is_real = torch.arange(frames.shape[1]) < num_frames[:, None]
         states = states.add(1e-6).log() * is_real[..., None].to(self.device)
         return states[:, None], num_frames.to(self.device)
+
+
+@dataclass(frozen=True)
+class EnergyEmotion(EmotionRecognition):
+    encoder: str = "plugin-encoder"

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import conversation_emotion as ce
 from conversation_emotion.features.encoders import load_encoder
 from conversation_emotion.settings.corpus import CorpusSettings, find_corpus, list_corpora
+from conversation_emotion.settings.training import TrainingSettings
 from experiments import ser
 from experiments.commandline import parse
 from tests.tracked import write_empty_store
@@ -20,6 +22,9 @@ plain = energies:load
 
 [conversation_emotion.encoders]
 plugin-encoder = energies:EnergyEncoder
+
+[conversation_emotion.tasks]
+plugin-task = energies:EnergyEmotion
 """
 
 
@@ -99,10 +104,9 @@ def test_without_entry_points_the_remedy_is_to_install(monkeypatch):
         load_encoder("text", "all-MiniLM-L6-v2")
 
 
-def test_tasks_of_other_packages_are_listed(site):
-    write_package(site, "another", "[conversation_emotion.tasks]\ncount = collections:Counter\n")
-    from collections import Counter
-
-    from conversation_emotion.tasks.task import find_tasks
-
-    assert find_tasks()["count"] is Counter
+def test_a_task_of_another_package_is_cross_validated(site, workplace):
+    corpus = ce.load_corpus("plugin-corpus")
+    task = ce.find_tasks()["plugin-task"](corpus, training=TrainingSettings(epochs=1, max_folds=1))
+    model, *_ = ce.cross_validate(task).rows
+    assert (model.name, model.encoder) == ("plugin-encoder", "plugin-encoder")
+    assert 0 < model.metrics["uar"].n < len(corpus) / 4  # one of five sessions
