@@ -86,7 +86,7 @@ Artifact = Union["pd.DataFrame", str, "Figure", bytes]
 """What a `MemoryTracker` keeps under the name of a file."""
 
 
-@dataclass
+@dataclass(eq=False)
 class MemoryTracker:
     """A run in memory, parent or child, for use of the engine without MLflow.
 

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 
 from conversation_emotion.settings.dimensional import MINI_CPC, DimensionalSettings, MiniSettings
 from conversation_emotion.settings.flags import change
+from conversation_emotion.settings.space import Range, Trial, propose
 from conversation_emotion.tracker import Memory
 from experiments.experiment import Experiment, Runs, Task
-from experiments.space import Range, Trial, propose
 
 
 class Dimensional(Experiment[DimensionalSettings]):

@@ -15,9 +15,9 @@ from typing import get_args
 
 from conversation_emotion.settings.models import DialogueModel, Fusion
 from conversation_emotion.settings.recognition import EPCSettings
+from conversation_emotion.settings.space import OPTIMIZER, Range, Trial, propose, propose_features
 from conversation_emotion.tracker import Memory
 from experiments.experiment import Experiment, Rows, Runs, Task
-from experiments.space import OPTIMIZER, Range, Trial, propose, propose_features
 
 
 class EPC(Experiment[EPCSettings]):

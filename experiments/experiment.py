@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from conversation_emotion.settings.flags import flatten, format_settings
+from conversation_emotion.settings.space import Trial
 from conversation_emotion.tracker import Memory, Validation
 from experiments import commandline
-from experiments.space import Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,6 +183,7 @@ class Experiment(ABC, Generic[Settings]):
             return self.show(settings, runs)
 
     def _prepare(self, settings: Settings) -> dict[str, Task]:
+        self.title(settings)  # an experiment without heading or title fails before any training
         rows = self.rows(settings)
         memory = Memory(4 * len(rows))
         tasks = {name: self.task(row, memory) for name, row in rows.items()}

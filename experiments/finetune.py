@@ -19,9 +19,9 @@ whom it tests. On one core a fold of the second command, ten folds of EmoDB, tak
 from collections.abc import Iterator
 
 from conversation_emotion.settings.fine_tuning import FinetuneSettings
+from conversation_emotion.settings.space import Range, Trial, propose
 from conversation_emotion.tracker import Memory
 from experiments.experiment import Experiment, Job, RowRun, Rows, Runs, Task, training_folder
-from experiments.space import Range, Trial, propose
 
 
 class Finetune(Experiment[FinetuneSettings]):

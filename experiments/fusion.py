@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from conversation_emotion.settings.fusion import ROWS, FusionSettings, read_rows
+from conversation_emotion.settings.space import Range, Trial, propose
 from conversation_emotion.tracker import Memory
 from experiments.experiment import Experiment, Job, RowRun, Rows, Runs, Task
-from experiments.space import Range, Trial, propose
 
 
 class FusionTable(Experiment[FusionSettings]):

@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from conversation_emotion.settings.fine_tuning import MultitaskSettings
+from conversation_emotion.settings.space import Range, Trial, propose
 from conversation_emotion.tracker import Memory
 from experiments.experiment import Experiment, Rows, Runs, Table, Task
-from experiments.space import Range, Trial, propose
 
 
 class Multitask(Experiment[MultitaskSettings]):

@@ -19,9 +19,9 @@ from conversation_emotion.settings.pretraining import (
     LoopSettings,
     PretrainingSettings,
 )
+from conversation_emotion.settings.space import Range, Trial, propose
 from experiments.pretraining.experiment import Pretraining
 from experiments.pretraining.settings import CpcSettings
-from experiments.space import Range, Trial, propose
 
 if TYPE_CHECKING:
     from conversation_emotion.pretraining.loop import Objective

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from conversation_emotion.settings.pretraining import PretrainingSettings
+from conversation_emotion.settings.space import Range, Trial, propose
 from experiments.pretraining.experiment import Pretraining
 from experiments.pretraining.settings import Emotion2vecSettings
-from experiments.space import Range, Trial, propose
 
 if TYPE_CHECKING:
     from conversation_emotion.pretraining.loop import Objective

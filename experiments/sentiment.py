@@ -16,9 +16,9 @@ from collections.abc import Iterator
 
 from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.sentiment import SentimentSettings
+from conversation_emotion.settings.space import OPTIMIZER, Range, Trial, propose
 from conversation_emotion.tracker import Memory
 from experiments.experiment import CLASSIFICATION, Experiment, Rows, Runs, Table, Task
-from experiments.space import OPTIMIZER, Range, Trial, propose
 
 
 class Sentiment(Experiment[SentimentSettings]):

@@ -20,9 +20,9 @@ from dataclasses import replace
 from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.protocols import PROTOCOLS, remarks, resolve
 from conversation_emotion.settings.recognition import SERSettings
+from conversation_emotion.settings.space import OPTIMIZER, Range, Trial, propose, propose_features
 from conversation_emotion.tracker import Memory
 from experiments.experiment import Experiment, Runs, Task
-from experiments.space import OPTIMIZER, Range, Trial, propose, propose_features
 
 
 class SER(Experiment[SERSettings]):

@@ -7,7 +7,7 @@ seconds. The folds are lists of videos in a Python file of the CMU Multimodal SD
 """
 
 import ast
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,9 +50,17 @@ def load_segments(
     path = find_files(root, [labels, f"labels/{labels}"], corpus, wanted)[0]
     segments = _read_segments(path, sequence, corpus)
     splits = _read_folds(root / folds, corpus)
-    return build_utterances(
-        (
-            {
+    rows = _list_rows(root / "Raw", segments, splits, describe)
+    return build_utterances(rows, corpus)
+
+
+def _list_rows(
+    raw: Path, segments: dict[str, list[Segment]], splits: Mapping[str, str], describe: Describe
+) -> Iterator[dict[str, object]]:
+    """Yields the row of each segment of each video."""
+    for video, entries in segments.items():
+        for order, (segment, columns) in enumerate(describe(raw, video, entries)):
+            yield {
                 "utterance_id": f"{video}_{order}",
                 "dialogue_id": video,
                 "order": order,
@@ -64,11 +72,6 @@ def load_segments(
                 "split": splits.get(video),
                 **columns,
             }
-            for video, entries in segments.items()
-            for order, (segment, columns) in enumerate(describe(root / "Raw", video, entries))
-        ),
-        corpus,
-    )
 
 
 def _read_segments(path: Path, name: str, corpus: str) -> dict[str, list[Segment]]:

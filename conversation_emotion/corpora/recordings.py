@@ -42,7 +42,7 @@ class Layout:
             counts, so that a copy elsewhere in the folder is not read a second time.
         name: Regular expression of the end of a path, without its suffix: the file's name, and as
             many folders above it as hold labels. ``<emotion>`` is a group of all codes of
-            ``emotion``. Each named group is a column; ``gender`` may be a letter (F, W or M).
+            ``emotion``. Each named group is a column; ``gender`` may be a letter (F, W, M, f or m).
         example: Such a name.
         language: The column of that name, the same in every row.
         emotions: Emotion of each code.

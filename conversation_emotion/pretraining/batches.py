@@ -38,7 +38,7 @@ class ClipBatch(NamedTuple):
     broken: dict[str, str]
 
 
-@dataclass
+@dataclass(eq=False)
 class ClipStream:
     """Endless batches whose position can be saved and restored.
 
@@ -129,7 +129,7 @@ def choose_clips(
     return chosen
 
 
-@dataclass
+@dataclass(eq=False)
 class _Batches(Dataset[ClipBatch]):
     """The batches of (the rest of) an epoch, each made from its number alone."""
 

@@ -8,7 +8,7 @@ class CollapseError(ArithmeticError):
     """Targets or predictions no longer differ; further training cannot help."""
 
 
-@dataclass
+@dataclass(eq=False)
 class CollapseMonitor:
     """Tracks deviations over time and over clips, and stops a training in which one vanishes.
 

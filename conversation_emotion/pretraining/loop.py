@@ -170,7 +170,7 @@ def pretrain(
     return trainer.progress
 
 
-@dataclass
+@dataclass(eq=False)
 class _Trainer:
     """The state of a training, saved in checkpoints; the fields are the arguments of `pretrain`."""
 

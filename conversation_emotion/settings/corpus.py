@@ -45,8 +45,8 @@ class CorpusSource:
     """How a corpus is read, and its defaults.
 
     Attributes:
-        load: Reads the utterance table from the root (None where none is given) and the fields of
-            `options` as keyword arguments.
+        load: Reads the utterance table from the root, an absolute path without links (None where
+            none is given), and the fields of `options` as keyword arguments.
         root: What ``--root`` is, in words.
         needs_root: False for a corpus that comes with its package.
         labels: The label set.

@@ -44,7 +44,7 @@ def build_utterances(rows: Iterable[dict[str, object]], corpus: str) -> Utteranc
     """Makes the utterance table from dictionaries with the columns that the corpus has.
 
     Sorts by dialogue and order, gives absent columns missing values, and checks the contract. With
-    no ``dialogue_id`` each utterance is its own dialogue. The name of the corpus fills the column
+    neither ``dialogue_id`` nor ``order`` each utterance is its own dialogue. The name of the corpus fills the column
     ``corpus`` and begins every error.
 
     Raises:
@@ -56,7 +56,7 @@ def build_utterances(rows: Iterable[dict[str, object]], corpus: str) -> Utteranc
     if table.empty:
         raise ValueError(f"{corpus}: no utterances found")
     table["corpus"] = corpus
-    if "dialogue_id" not in table:
+    if not {"dialogue_id", "order"} & {*table.columns}:
         table = table.assign(dialogue_id=table.get("utterance_id"), order=0)
     for column in COLUMNS:
         if column not in table:

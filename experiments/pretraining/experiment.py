@@ -11,9 +11,9 @@ from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.settings.pretraining import PretrainingSettings
 from conversation_emotion.settings.recognition import SERSettings
+from conversation_emotion.settings.space import Trial
 from experiments import commandline
 from experiments.ser import EXPERIMENT as SER
-from experiments.space import Trial
 
 if TYPE_CHECKING:
     from conversation_emotion.evaluation.metrics import Interval

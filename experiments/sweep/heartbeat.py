@@ -49,7 +49,7 @@ def is_dead(worker: Worker) -> bool | None:
         return True
 
 
-@dataclass
+@dataclass(eq=False)
 class HeartbeatWatch:
     """Detects heartbeats that have stayed the same for a grace period."""
 

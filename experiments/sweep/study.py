@@ -71,7 +71,7 @@ class TrialCounts(NamedTuple):
         return ", ".join(f"{count} {name}" for name, count in named if count) or "no trials"
 
 
-@dataclass
+@dataclass(eq=False)
 class SweepStudy:
     """A study, with the sampler and pruner of this process, and its storage."""
 

@@ -20,7 +20,7 @@ _REPLACEMENTS = 3  # of each worker; what kills more of them will kill the next 
 _STOP_SECONDS = 20.0
 
 
-@dataclass
+@dataclass(eq=False)
 class WorkerPool:
     """Processes that do the same work, each with a thread, a device and a log of its own.
 

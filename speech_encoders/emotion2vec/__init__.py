@@ -5,7 +5,8 @@ Importing this package registers the model with the library's ``AutoConfig``, ``
 
     python -m speech_encoders.emotion2vec.convert emotion2vec_base.pt --output emotion2vec_base
 
-`iterate_windows` reads recordings of any length; `frame_times` returns the time of each frame.
+`iterate_windows` reads recordings of any length; `frame_times` returns the time of each frame, and
+``frame_times(first_frame + num_frames)[first_frame:]`` those of a window.
 """
 
 from transformers import (

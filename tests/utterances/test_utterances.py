@@ -51,3 +51,9 @@ def test_white_space_is_no_text():
 def test_broken_contract_is_named(rows, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         build_utterances(rows, "toy")
+
+
+def test_an_order_without_the_dialogue_that_it_is_of_is_an_error():
+    rows = [{"utterance_id": f"u{number}", "order": number, "speaker": "A"} for number in range(2)]
+    with pytest.raises(ValueError, match="toy: 2 rows have no dialogue_id"):
+        build_utterances(rows, "toy")

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, get_args
+from typing import Any, NamedTuple, Protocol, TypeVar, get_args
 
 from conversation_emotion.settings.features import (
     ONE_LAYER,
@@ -16,17 +16,28 @@ from conversation_emotion.settings.features import (
 from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.training import OptimizerName
 
-if TYPE_CHECKING:
-    from optuna.trial import BaseTrial
-
-Trial: TypeAlias = "BaseTrial"
-
 Settings = TypeVar("Settings")
 Features = TypeVar("Features", FeatureSettings, EncoderSettings)
 
 _LAYERS = ("last", "last-4", "all")
 _POOLED = ("mean", "statistics")
 _KEPT = ("frames", "auto")
+
+
+class Trial(Protocol):
+    """What is asked of a trial; `optuna.trial.BaseTrial` is one."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Suggests one of the choices."""
+        ...
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """Suggests a number between two bounds."""
+        ...
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        """Suggests a whole number between two bounds."""
+        ...
 
 
 class Range(NamedTuple):
