@@ -44,8 +44,8 @@ def build_utterances(rows: Iterable[dict[str, object]], corpus: str) -> Utteranc
     """Makes the utterance table from dictionaries with the columns that the corpus has.
 
     Sorts by dialogue and order, gives absent columns missing values, and checks the contract. With
-    neither ``dialogue_id`` nor ``order`` each utterance is its own dialogue. The name of the corpus fills the column
-    ``corpus`` and begins every error.
+    neither ``dialogue_id`` nor ``order`` each utterance is its own dialogue. The name of the corpus
+    fills the column ``corpus`` and begins every error.
 
     Raises:
         ValueError: The contract is broken, see `validate_utterances`; or there are no rows.
