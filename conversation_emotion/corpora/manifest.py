@@ -137,8 +137,8 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Cells]]:
     try:
         with parquet.ParquetFile(path) as file:
             records = file.read().to_pylist()
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"manifest: {path} is no Parquet file: {error}") from error
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"manifest: {path} is no whole Parquet file: {error}") from error
     for row, cells in enumerate(records, start=1):
         yield f"{path.name} row {row}", cells
 

@@ -292,7 +292,7 @@ def test_text_that_is_no_text_is_named(write):
 
 
 def test_broken_parquet_is_named(write):
-    with pytest.raises(ValueError, match=r"a.parquet is no Parquet file"):
+    with pytest.raises(ValueError, match=r"a.parquet is no whole Parquet file"):
         load_manifest(write("a.parquet", "utterance_id,text"))
 
 
