@@ -7,8 +7,9 @@
 The first command lists them: languages, hours, utterances, speakers, classes, licence, and where to
 ask for them. A check counts utterances, speakers, emotions and parts of the split, next to what
 is published, lists speakers that are absent and recordings that are missing or broken, and reports
-how long they are and how the classes are spread over the speakers. Reading headers takes seconds
-for a thousand recordings; --decode reads every sample of each.
+how long they are and how the classes are spread over the speakers. If a corpus names recordings and
+none can be read, it ends with an error. Reading headers takes seconds for a thousand recordings;
+--decode reads every sample of each.
 """
 
 from dataclasses import dataclass, field
@@ -67,7 +68,11 @@ def run(config: CorporaConfig) -> None:
 
 
 def _check(settings: CheckSettings) -> None:
-    """Reads the copy, checks it, writes the report and prints what was found."""
+    """Reads the copy, checks it, writes the report and prints what was found.
+
+    Raises:
+        ValueError: None of its recordings can be read.
+    """
     from conversation_emotion.corpora import load_corpus
     from conversation_emotion.corpora.check import check_copy
     from conversation_emotion.corpora.facts import load_facts
@@ -85,6 +90,7 @@ def _check(settings: CheckSettings) -> None:
     write_report(findings, facts, folder)
     print("\n".join(summarise(findings, facts)))
     print(f"report: {folder / 'report.md'}, {folder / 'report.json'}")
+    findings.require_recordings()
 
 
 main = partial(launch, run, CorporaConfig, "corpora")

@@ -47,9 +47,20 @@ def load_speech_encoder(name: str, *, device: str = "cpu") -> WaveformEncoder:
 
 
 def read_model_type(folder: Path) -> str | None:
-    """Reads which model a folder holds; None without a ``config.json``."""
-    config = folder / "config.json"
-    return json.loads(config.read_text()).get("model_type") if config.is_file() else None
+    """Reads which model a folder holds; None without a ``config.json``.
+
+    Raises:
+        ValueError: The file is no JSON of a checkpoint.
+    """
+    file = folder / "config.json"
+    if not file.is_file():
+        return None
+    try:
+        return json.loads(file.read_text("utf-8")).get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{file}: is no configuration of a checkpoint ({error}); fetch it again"
+        ) from error
 
 
 def _lazily(module: str) -> Callable[[str, str], WaveformEncoder]:

@@ -4,8 +4,10 @@ Shared with the text encoders, whose folders have other files beside the weights
 """
 
 import hashlib
+import json
 import logging
 import queue
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ import torch
 from huggingface_hub import HfApi, ModelInfo, snapshot_download
 from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
@@ -34,6 +37,7 @@ _WEIGHTS = (
     ("pytorch_model.bin",),
     ("pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
 )
+_ADAPTER = "adapter_config.json"
 _HUB_SECONDS = 4.0
 
 
@@ -54,15 +58,24 @@ def find_checkpoint(
 
     Raises:
         FileNotFoundError: The folder is incomplete, or there is no such checkpoint.
+        ValueError: A file of weights is broken.
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
         folder = _find_cached(name) or _download(name, configs, shipped, remedy)
     if not _is_complete(folder):
+        if (folder / _ADAPTER).is_file():
+            raise FileNotFoundError(
+                f"{name}: {folder} holds a low-rank adapter alone ({_ADAPTER}); merge it into its "
+                "model (peft's merge_and_unload), and pass the folder that save_pretrained writes"
+            )
         raise FileNotFoundError(
             f"{name}: {folder} lacks config.json or weights (model.safetensors or "
             "pytorch_model.bin); pass a folder that save_pretrained wrote"
         )
+    for file in weight_files(folder):
+        if fault := _find_fault(file):
+            raise ValueError(f"{name}: {file} {fault}")
     return folder
 
 
@@ -100,23 +113,58 @@ def library_versions(*packages: str) -> str:
     return " ".join(f"{package}={version(package)}" for package in packages)
 
 
+@contextmanager
+def naming_errors(folder: Path) -> Iterator[None]:
+    """Turns whatever a library raises on a checkpoint into an error of one line with its folder.
+
+    Raises:
+        ValueError: The library raised anything but a lack of memory.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # torch, safetensors and configurations raise kinds of their own
+        files = ", ".join(file.name for file in (folder / "config.json", *weight_files(folder)))
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        raise ValueError(
+            f"{folder}: the checkpoint does not load ({type(error).__name__}: {first[:200]}); its "
+            f"files are {files}: fetch them again, or pass a folder that save_pretrained wrote"
+        ) from error
+
+
 def load_model(
     model_class: type[Model],
     folder: Path,
     config: PreTrainedConfig | None = None,
     attention: str | None = None,
+    renamed: dict[str, str] | None = None,
 ) -> tuple[Model, list[str]]:
-    """Loads a folder in float32 -> the model, and the names of the weights that it lacks."""
-    with quiet_loading():
+    """Loads a folder in float32 -> the model, and the names of the weights that it lacks.
+
+    ``renamed`` are patterns of the names of weights with what replaces them.
+
+    Raises:
+        ValueError: The folder does not load, or its weights have other shapes than the model.
+    """
+    with quiet_loading(), naming_errors(folder):
         loaded = model_class.from_pretrained(
             folder,
             dtype=torch.float32,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # the library's own error does not say which
             config=config,
             attn_implementation=attention,
+            key_mapping=renamed,
         )
-    model, report = cast("tuple[Model, dict[str, set[str]]]", loaded)
+    model, report = cast("tuple[Model, dict[str, set]]", loaded)
+    if wrong := sorted(report["mismatched_keys"]):
+        key, found, expected = wrong[0]
+        raise ValueError(
+            f"{folder}: {len(wrong)} weights do not fit config.json, first {key!r} of shape "
+            f"{tuple(found)} instead of {tuple(expected)}; pass files that belong together"
+        )
     return model, sorted(report["missing_keys"])
 
 
@@ -128,6 +176,7 @@ def load_whole(
     optional: str = "",
     config: PreTrainedConfig | None = None,
     attention: str | None = None,
+    renamed: dict[str, str] | None = None,
 ) -> Model:
     """Loads a folder in float32, and in evaluation mode.
 
@@ -138,11 +187,12 @@ def load_whole(
         optional: Part of the name of weights that may be missing; none if empty.
         config: Configuration, that of the folder if None.
         attention: Implementation of attention, the library's choice if None.
+        renamed: Patterns of the names of weights with what replaces them.
 
     Raises:
-        ValueError: The checkpoint lacks weights.
+        ValueError: The checkpoint does not load, or lacks weights.
     """
-    model, missing = load_model(model_class, folder, config, attention)
+    model, missing = load_model(model_class, folder, config, attention, renamed)
     if missing := [key for key in missing if not optional or optional not in key]:
         raise ValueError(
             f"{name}: the checkpoint lacks {len(missing)} weights of {type(model).__name__}, "
@@ -188,6 +238,32 @@ def quiet_loading() -> Iterator[None]:
 
 def _is_complete(folder: Path) -> bool:
     return (folder / "config.json").is_file() and bool(weight_files(folder))
+
+
+def _find_fault(file: Path) -> str | None:
+    """Returns what is wrong with a file of weights and what to do, None if nothing is seen."""
+    with file.open("rb") as opened:
+        start = opened.read(100)
+    if start.startswith(b"version https://git-lfs"):
+        return "is a pointer of git-lfs; run 'git lfs pull' in its folder"
+    if re.match(rb"\s*<(!doctype|html|head|\?xml)", start, re.IGNORECASE):
+        return "is a web page; download the file itself"
+    if not start:
+        return "is empty; fetch it again"
+    if file.suffix == ".safetensors":
+        try:
+            with safe_open(file, framework="pt"):  # reads the header, and compares the size
+                pass
+        except SafetensorError as error:
+            return f"is cut or broken ({error}); fetch it again"
+    if file.name.endswith(".index.json"):
+        try:
+            parts = json.loads(file.read_text("utf-8"))["weight_map"].values()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return f"is no index of weights ({type(error).__name__}: {error}); fetch it again"
+        if absent := sorted({x for x in parts if not (file.parent / x).is_file()}):
+            return f"lists {len(absent)} files that are missing, first {absent[0]}; fetch them"
+    return None
 
 
 def _find_cached(name: str) -> Path | None:

@@ -11,11 +11,17 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
     Wav2Vec2Model,
     WavLMModel,
-    WhisperModel,
 )
+from transformers.models.whisper.modeling_whisper import WhisperEncoder as WhisperModel
 
 from speech_encoders import read_model_type
-from speech_encoders.checkpoint import find_checkpoint, fingerprint, library_versions, load_whole
+from speech_encoders.checkpoint import (
+    find_checkpoint,
+    fingerprint,
+    library_versions,
+    load_whole,
+    naming_errors,
+)
 from speech_encoders.contract import WaveformEncoder
 from speech_encoders.wav2vec2 import Wav2Vec2Encoder
 from speech_encoders.waveforms import SAMPLE_RATE
@@ -35,6 +41,9 @@ _FAMILIES: dict[str, tuple[type[PreTrainedModel], str]] = {
 }
 """Of each family: its class, and the fastest attention it has."""
 
+_RENAMED = {"whisper": {r"^(?:model\.)?encoder\.": ""}}
+"""How the weights of the part that is used are named in a whole model or a classifier."""
+
 
 def load(name: str, device: str) -> WaveformEncoder:
     """Loads a folder or hub id in float32; errors as of `load_speech_encoder`."""
@@ -46,17 +55,26 @@ def load(name: str, device: str) -> WaveformEncoder:
             f"{', '.join(_FAMILIES)}"
         )
     model_class, attention = _FAMILIES[model_type]
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    with naming_errors(folder):
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if hasattr(config, "add_adapter"):
         config.add_adapter = False  # it shortens only the model's output, after the layers
     model = load_whole(
-        model_class, name, folder, optional=_NOT_USED, config=config, attention=attention
+        model_class,
+        name,
+        folder,
+        optional=_NOT_USED,
+        config=config,
+        attention=attention,
+        renamed=_RENAMED.get(model_type),
     )
     nn.Module.to(model, device)
     identity = f"{model_type} format={FORMAT} sha256={fingerprint(folder)} {library_versions()}"
-    if isinstance(model, WhisperModel):
-        return WhisperEncoder(model, identity=identity)
-    return Wav2Vec2Encoder(model, identity=identity, do_normalize=_expects_normalised(folder))
+    do_normalize = _expects_normalised(folder)
+    with naming_errors(folder):
+        if isinstance(model, WhisperModel):
+            return WhisperEncoder(model, identity=identity)
+        return Wav2Vec2Encoder(model, identity=identity, do_normalize=do_normalize)
 
 
 def _expects_normalised(folder: Path) -> bool:
@@ -64,7 +82,8 @@ def _expects_normalised(folder: Path) -> bool:
     extractor = Wav2Vec2FeatureExtractor()
     names = ("preprocessor_config.json", "processor_config.json")
     if any((folder / name).is_file() for name in names):
-        extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
+        with naming_errors(folder):
+            extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
     if extractor.sampling_rate != SAMPLE_RATE:
         raise ValueError(
             f"{folder}: expects speech at {extractor.sampling_rate} Hz, but waveforms have "

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import WhisperFeatureExtractor, WhisperModel
+from transformers import WhisperFeatureExtractor
+from transformers.models.whisper.modeling_whisper import WhisperEncoder as WhisperModel
 
 from speech_encoders.contract import WaveformEncoder
 from speech_encoders.waveforms import SAMPLE_RATE
@@ -20,12 +21,12 @@ class WhisperEncoder(WaveformEncoder):
     follow each other without overlap, encoded one by one, and their states are concatenated.
 
     Args:
-        model: A Whisper model in evaluation mode.
+        model: The encoder of a Whisper model in evaluation mode.
         identity: All that the hidden states depend on.
     """
 
     def __init__(self, model: WhisperModel, *, identity: str) -> None:
-        self.model = model.get_encoder()
+        self.model = model
         self.identity = identity
         self.num_layers: int = model.config.encoder_layers + 1
         self.hidden_size: int = model.config.d_model

@@ -13,14 +13,18 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from speech_encoders.checkpoint import library_versions, load_whole, quiet_loading
-from text_encoders.checkpoint import fingerprint
+from speech_encoders.checkpoint import (
+    library_versions,
+    load_whole,
+    naming_errors,
+    quiet_loading,
+)
+from text_encoders.checkpoint import check_vocabulary, fingerprint, limit_tokens
 from text_encoders.contract import StringEncoder
 
 FORMAT = 1
 """Number in the identity; grows when the same checkpoint gives other features."""
 
-_UNLIMITED = 1_000_000  # tokenizers without a maximum of their own report an astronomical one
 _NOT_USED = "pooler."  # an untrained pooler changes no token state
 
 
@@ -45,7 +49,7 @@ class BertEncoder(StringEncoder):
         self.identity = identity
         self.num_layers = model.config.num_hidden_layers + 1
         self.hidden_size = model.config.hidden_size
-        self.max_tokens = _max_tokens(model, tokenizer)
+        self.max_tokens = limit_tokens(model, tokenizer)
 
     def encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Encodes one batch: B texts -> (B, T, L, D), (B,)."""
@@ -71,7 +75,7 @@ def load_bert(name: str, folder: Path, device: str) -> BertEncoder:
     Raises:
         ValueError: The checkpoint is no bidirectional encoder with padding, or lacks weights.
     """
-    with quiet_loading():
+    with quiet_loading(), naming_errors(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = load_whole(cast("type[PreTrainedModel]", AutoModel), name, folder, optional=_NOT_USED)
     if model.config.is_encoder_decoder or tokenizer.pad_token is None:
@@ -79,19 +83,8 @@ def load_bert(name: str, folder: Path, device: str) -> BertEncoder:
             f"{name}: model type {model.config.model_type!r} is no BERT-like encoder with a "
             "padding token; choose a BERT, RoBERTa or DeBERTa checkpoint"
         )
+    embeddings = cast(nn.Embedding, model.get_input_embeddings())
+    check_vocabulary(name, folder, tokenizer, embeddings.num_embeddings)
     nn.Module.to(model, device)
     identity = f"tokens format={FORMAT} sha256={fingerprint(folder)} {library_versions()}"
     return BertEncoder(model, tokenizer, identity=identity)
-
-
-def _max_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Returns the longest input in tokens: the tokenizer's limit, else that of the positions.
-
-    RoBERTa and its kin count positions from the padding index, so the first are never used.
-    """
-    if tokenizer.model_max_length < _UNLIMITED:
-        return tokenizer.model_max_length
-    embeddings = getattr(model, "embeddings", None)
-    positions = getattr(embeddings, "position_embeddings", None)
-    unused = getattr(positions, "padding_idx", None)
-    return model.config.max_position_embeddings - (0 if unused is None else unused + 1)

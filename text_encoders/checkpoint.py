@@ -3,6 +3,9 @@
 import importlib.util
 from pathlib import Path
 
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from speech_encoders import checkpoint
 
 _ALIASES = {"all-MiniLM-L6-v2": "sentence-transformers/all-MiniLM-L6-v2"}
@@ -12,6 +15,8 @@ _CONFIGS = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "vocab.*", "merges.txt", "*.model", "[0-9]_*/*",
 )  # fmt: skip
+_POSITIONS = ("position_embeddings", "embed_positions")
+_UNLIMITED = 1_000_000  # tokenizers without a maximum of their own report an astronomical one
 
 
 def find_checkpoint(name: str) -> Path:
@@ -39,3 +44,42 @@ def find_checkpoint(name: str) -> Path:
 def fingerprint(folder: Path) -> str:
     """Digests weights, configuration and vocabulary, whatever folder they are in."""
     return checkpoint.fingerprint(folder, _CONFIGS)
+
+
+def check_vocabulary(
+    name: str, folder: Path, tokenizer: PreTrainedTokenizerBase, num_embeddings: int
+) -> None:
+    """Refuses a tokenizer without words, or with more of them than the model has embeddings.
+
+    Without its files a tokenizer is made of special tokens alone, and every word is unknown.
+
+    Raises:
+        ValueError: The tokenizer does not fit the model.
+    """
+    vocabulary = tokenizer.get_vocab()
+    if set(vocabulary) <= set(tokenizer.all_special_tokens):
+        raise ValueError(
+            f"{name}: {folder} has no vocabulary, so every word would be unknown; put the "
+            "tokenizer's files there (tokenizer.json, or vocab.txt, merges.txt or a .model)"
+        )
+    if (last := max(vocabulary.values())) >= num_embeddings:
+        raise ValueError(
+            f"{name}: the tokenizer in {folder} has indices up to {last}, but the model has "
+            f"{num_embeddings} embeddings; put the model's own tokenizer there"
+        )
+
+
+def limit_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Returns the longest input in tokens: the tokenizer's limit, and never more than positions.
+
+    RoBERTa and its kin count positions from the padding index, so the first are never used.
+    """
+    tables = [
+        table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+        for name, table in model.named_modules()
+        if name.rpartition(".")[2] in _POSITIONS and isinstance(table, nn.Embedding)
+    ]
+    limits = [tokenizer.model_max_length, *tables]
+    if min(limits) >= _UNLIMITED:
+        return model.config.max_position_embeddings
+    return min(limits)

@@ -1,13 +1,14 @@
 """Sentence embeddings (Reimers and Gurevych, 2019): one vector per text and layer."""
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from sentence_transformers import SentenceTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
-from speech_encoders.checkpoint import library_versions, quiet_loading
-from text_encoders.checkpoint import fingerprint
+from speech_encoders.checkpoint import library_versions, naming_errors, quiet_loading
+from text_encoders.checkpoint import check_vocabulary, fingerprint, limit_tokens
 from text_encoders.contract import StringEncoder
 
 FORMAT = 2
@@ -61,13 +62,19 @@ class SentenceEncoder(StringEncoder):
 
 def load_sentence_encoder(folder: Path, device: str) -> SentenceEncoder:
     """Loads a folder that sentence-transformers wrote, in float32."""
-    with quiet_loading():
+    with quiet_loading(), naming_errors(folder):
         model = SentenceTransformer(
             str(folder),
             device=device,
             local_files_only=True,
             model_kwargs={"dtype": torch.float32},
         )
+    inner = model.transformers_model
+    if inner is not None:
+        embeddings = cast(nn.Embedding, inner.get_input_embeddings())
+        check_vocabulary(str(folder), folder, model.tokenizer, embeddings.num_embeddings)
+        longest = limit_tokens(inner, model.tokenizer)
+        model.max_seq_length = min(model.max_seq_length or longest, longest)
     versions = library_versions("torch", "transformers", "sentence-transformers")
     return SentenceEncoder(
         model, identity=f"sentence format={FORMAT} sha256={fingerprint(folder)} {versions}"

@@ -3,9 +3,12 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
+from unicodedata import normalize
 
 Value = TypeVar("Value")
 
@@ -14,6 +17,26 @@ SPLIT_NAMES = {
     "test": "test",
 }  # fmt: skip
 """Part of the split by the names that it has in corpora."""
+
+CURLY = {
+    code: bytes([code]).decode("cp1252")
+    for code in range(0x80, 0xA0)
+    if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)  # no characters in Windows' code page
+}
+"""Control characters that were curly quotes or dashes in Windows' code page."""
+
+NUM_NAMED = 5
+"""How many of a list a line on the terminal names."""
+
+_SEPARATOR = re.compile(r'"?sep=([^\r\n])"?[ \t]*\r?\n')
+
+
+class Cells(NamedTuple):
+    """A table of text: its columns, its rows by their line in the file, what separates cells."""
+
+    columns: list[str]
+    rows: dict[int, dict[str, str]]
+    delimiter: str
 
 
 def find_files(root: Path, patterns: Sequence[str], corpus: str, wanted: str) -> list[Path]:
@@ -34,22 +57,110 @@ def find_files(root: Path, patterns: Sequence[str], corpus: str, wanted: str) ->
     raise FileNotFoundError(f"{corpus}: no {' or '.join(patterns)} under {root}; pass {wanted}")
 
 
-def read_csv(
-    path: Path, corpus: str, columns: Sequence[str], text: str | None = None
-) -> dict[str, dict[str, str]]:
+def find_recording(folder: Path, name: str) -> Path:
+    """Returns the file that a table names, which other systems may write in another way.
+
+    Windows writes backslashes, and macOS a letter and its accent as two characters (NFD) where
+    other systems write one (NFC). Where no spelling is a file, it is the name with slashes.
+    """
+    plain = name.replace("\\", "/")
+    spellings = (name, plain, normalize("NFC", plain), normalize("NFD", plain))
+    return next((folder / x for x in spellings if os.path.isfile(folder / x)), folder / plain)
+
+
+def report(corpus: str, what: str, places: Sequence[object]) -> None:
+    """Prints how many files or rows are not as they should be, and names the first of them."""
+    if places:
+        more = f" and {len(places) - NUM_NAMED:,} more" if len(places) > NUM_NAMED else ""
+        named = ", ".join(map(str, places[:NUM_NAMED]))
+        print(f"{corpus}: {len(places):,} {what}: {named}{more}")
+
+
+def read_texts(paths: Iterable[Path], corpus: str) -> dict[Path, str]:
+    """Returns what files of text hold, and reports which are not in UTF-8 or cannot be read.
+
+    What is not UTF-8 is read in Windows' code page; what cannot be read is left out.
+    """
+    texts, others, unreadable = {}, [], []
+    for path in paths:
+        try:
+            texts[path], is_utf8 = _decode(path.read_bytes())
+            others += [] if is_utf8 else [path]
+        except OSError as error:
+            unreadable.append(f"{path} ({error.strerror})")
+    report(corpus, "texts are not in UTF-8, and were read as Windows-1252", others)
+    report(corpus, "texts cannot be read, and are missing", unreadable)
+    return texts
+
+
+def read_csv(path: Path, corpus: str, columns: Sequence[str]) -> dict[str, dict[str, str]]:
     """Returns the rows of a table that has these columns, each by its place, for errors.
 
-    The table is in UTF-8; of one in another encoding ``text`` is what it holds.
+    The table is in UTF-8 or, which is reported, in Windows' code page.
 
     Raises:
-        ValueError: A column is missing.
+        ValueError: A column is missing, or the file is no table.
     """
-    text = path.read_text(encoding="utf-8-sig") if text is None else text
-    reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
-    given = list(reader.fieldnames or [])
-    if missing := [column for column in columns if column not in given]:
-        raise ValueError(f"{corpus}: {path} lacks the columns {missing}, it has {given}")
-    return {f"{path} row {row}": cells for row, cells in enumerate(reader, start=1)}
+    text, is_utf8 = _decode(path.read_bytes())
+    report(corpus, "table is not in UTF-8, and was read as Windows-1252", [] if is_utf8 else [path])
+    try:
+        cells = parse_csv(text)
+    except ValueError as error:
+        raise ValueError(f"{corpus}: {path} {error}") from error
+    if missing := [column for column in columns if column not in cells.columns]:
+        raise ValueError(f"{corpus}: {path} lacks the columns {missing}, it has {cells.columns}")
+    return {f"{path} row {row}": one for row, one in enumerate(cells.rows.values(), start=1)}
+
+
+def parse_csv(text: str, *, strict: bool = False) -> Cells:
+    """Reads a table of text as spreadsheets write it, without its empty rows and columns.
+
+    Cells are separated by what a line ``sep=`` above the header names, else by what is most
+    frequent in the header: a comma, a semicolon or a tab.
+
+    Args:
+        text: The table with its header.
+        strict: Whether a row of another length than the header is an error, and so is a broken
+            quotation; else what a row lacks is empty.
+
+    Raises:
+        ValueError: A line is no row of the table; the message begins with the line.
+    """
+    given = _SEPARATOR.match(text)
+    text = text[given.end() :] if given else text
+    header = next((line for line in text.splitlines() if line.strip(' ,;\t"')), "")
+    delimiter = given[1] if given else max(",;\t", key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
+    above = 1 if given else 0
+    lines: list[tuple[int, list[str]]] = []
+    try:
+        for cells in reader:
+            if any(map(str.strip, cells)):
+                lines.append((above + reader.line_num, cells))
+    except csv.Error as error:
+        raise ValueError(f"line {above + reader.line_num}: {error}") from error
+    columns = [name.strip() for name in lines[0][1]] if lines else []
+    rows = {line: _fit(cells, len(columns), line, strict=strict) for line, cells in lines[1:]}
+    used = [
+        number
+        for number, name in enumerate(columns)
+        if name or any(cells[number].strip() for cells in rows.values())
+    ]
+    named = {
+        line: {columns[number]: cells[number] for number in used} for line, cells in rows.items()
+    }
+    return Cells([columns[number] for number in used], named, delimiter)
+
+
+def _fit(cells: list[str], size: int, line: int, *, strict: bool) -> list[str]:
+    """Returns as many cells as the header has: empty ones behind it are left out or filled in."""
+    extra = max((number for number, cell in enumerate(cells, start=1) if cell.strip()), default=0)
+    if strict and (len(cells) < size or extra > size):
+        raise ValueError(
+            f"line {line} has {len(cells)} cells, the header has {size}; "
+            "put text with a comma into double quotes"
+        )
+    return (cells + [""] * size)[:size]
 
 
 def read_json(path: Path, corpus: str) -> dict[str, dict]:
@@ -64,9 +175,9 @@ def read_json(path: Path, corpus: str) -> dict[str, dict]:
         raise ValueError(f"{corpus}: {path} is no JSON in UTF-8: {error}") from error
 
 
-def read_optional(path: Path) -> str:
-    """Returns a text in UTF-8, '' where there is no such file."""
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+def read_optional(path: Path, corpus: str) -> str:
+    """Returns a text as `read_texts` does, '' where there is no such file."""
+    return read_texts([path] if path.is_file() else [], corpus).get(path, "")
 
 
 def choose(choices: Mapping[str, Value], cell: str, place: str) -> Value:
@@ -83,3 +194,11 @@ def choose(choices: Mapping[str, Value], cell: str, place: str) -> Value:
 def _is_litter(path: Path, root: Path) -> bool:
     parts = path.relative_to(root).parts
     return "__MACOSX" in parts or any(part.startswith(".") for part in parts)
+
+
+def _decode(encoded: bytes) -> tuple[str, bool]:
+    """Decodes UTF-8, else Windows' code page -> the text, and whether it was UTF-8."""
+    try:
+        return encoded.decode("utf-8-sig"), True
+    except UnicodeDecodeError:
+        return encoded.decode("latin-1").translate(CURLY), False

@@ -6,13 +6,17 @@ the label, any table of the database may describe the same recording or segment 
 ``speaker``; ``gender`` or ``sex``, also as a property of the speaker; ``transcription`` or
 ``text``; ``language``; ``valence``, ``arousal`` and ``dominance``. A recording whose speaker is not
 named has one of its own. Each recording or segment is its own dialogue. The language is the
-database's, if it has one.
+database's, if it has one. Where the labels of a scheme are codes for words, the words are taken;
+speakers that are numbers get leading zeros, so that they sort as numbers do; ids leave out the
+folder that all recordings share.
 
 Needs the package audformat.
 """
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
+from numbers import Integral
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from conversation_emotion.corpora.annotations import find_files
@@ -68,20 +72,23 @@ def load_audformat(root: Path) -> Utterances:
 
 def _read_rows(root: Path, database: "audformat.Database") -> Iterator[dict[str, object]]:
     columns = {column: _read_column(database, names) for column, names in COLUMNS.items()}
+    columns["speaker"] = _name_speakers(columns["speaker"])
     language = database.languages[0] if len(database.languages) == 1 else None
-    for place, (emotion, split) in _read_labels(database).items():
+    labels = _read_labels(database)
+    shared = os.path.commonpath([PurePosixPath(place.file).parent for place in labels] or [""])
+    for place, (emotion, split) in labels.items():
         given = {
             column: cells.get(place, cells.get(Place(place.file)))
             for column, cells in columns.items()
         }
-        utterance_id = str(Path(place.file).with_suffix(""))
+        utterance_id = str(PurePosixPath(place.file).relative_to(shared).with_suffix(""))
         if place != Place(place.file):
             utterance_id += f"_{place.start:g}_{'' if place.end is None else f'{place.end:g}'}"
         gender = str(given["gender"]).lower()
         yield {
             **given,
             "utterance_id": utterance_id,
-            "speaker": utterance_id if given["speaker"] is None else str(given["speaker"]),
+            "speaker": given["speaker"] or utterance_id,
             "gender": gender if gender in GENDERS else None,
             "language": _shorten(given["language"] or language),
             "audio": str(root / place.file),
@@ -105,7 +112,7 @@ def _read_labels(database: "audformat.Database") -> dict[Place, tuple[str | None
         rated = {name: table for name, table in rated.items() if splits[name]}
     labels: dict[Place, tuple[str | None, str | None]] = {}
     for name, table in rated.items():
-        for place, emotion in _list_cells(table["emotion"].get()).items():
+        for place, emotion in _read_cells(database, table, "emotion", "emotion").items():
             label = (None if emotion is None else str(emotion), splits[name])
             if labels.setdefault(place, label) != label:
                 raise ValueError(
@@ -124,11 +131,42 @@ def _read_column(database: "audformat.Database", names: tuple[str, ...]) -> dict
     """Values of any table under the first of the names, or as a property of its speakers."""
     given: dict[Place, object] = {}
     for name in names:
-        found = database.get(name, map=False, aggregate_function=lambda cells: cells.iloc[0])
-        for place, cell in _list_cells(found[name]).items():
-            if cell is not None:
-                given.setdefault(place, cell)
+        for table in database.tables.values():
+            for column in table.columns:
+                for place, cell in _read_cells(database, table, column, name).items():
+                    if cell is not None:
+                        given.setdefault(place, cell)
     return given
+
+
+def _read_cells(
+    database: "audformat.Database", table: "audformat.Table", column: str, name: str
+) -> dict[Place, object]:
+    """Cells of a column under a name, codes as what they stand for; none if it has another name.
+
+    The labels of its scheme may be codes for words, or for properties, one of them of this name.
+    """
+    scheme = table.columns[column].scheme
+    labels = scheme.labels if scheme else None
+    if isinstance(labels, str):  # the name of a table that lists them
+        labels = database[labels].df.to_dict("index")
+    meanings = labels if isinstance(labels, dict) else {}
+    properties = {code: x for code, x in meanings.items() if isinstance(x, dict)}
+    cells = table.columns[column].get().astype(object)
+    if any(name in x for x in properties.values()):
+        return _list_cells(cells.map({code: x.get(name) for code, x in properties.items()}))
+    if name not in (column, table.columns[column].scheme_id):
+        return {}
+    return _list_cells(cells.map(meanings) if meanings and not properties else cells)
+
+
+def _name_speakers(speakers: dict[Place, object]) -> dict[Place, object]:
+    """Turns speakers into text; numbers get leading zeros, to sort as numbers do: 3 is 03."""
+    width = max((len(str(x)) for x in speakers.values() if isinstance(x, Integral)), default=0)
+    return {
+        place: str(x).zfill(width) if isinstance(x, Integral) else str(x)
+        for place, x in speakers.items()
+    }
 
 
 def _list_cells(cells: "pd.Series") -> dict[Place, object]:
@@ -136,7 +174,6 @@ def _list_cells(cells: "pd.Series") -> dict[Place, object]:
     import audformat
     import pandas as pd
 
-    cells = cells.astype(object)
     segments = audformat.utils.to_segmented_index(cells.index)
     places = [
         Place(str(file), start.total_seconds(), None if pd.isna(end) else end.total_seconds())

@@ -49,6 +49,11 @@ class Recordings:
     is_decoded: bool = False
 
     @property
+    def num_named(self) -> int:
+        """Utterances for which the corpus names a recording."""
+        return len(self.seconds) + len(self.missing) + len(self.broken)
+
+    @property
     def hours(self) -> float:
         """Hours of all that can be read."""
         return sum(self.seconds.values()) / 3600
@@ -86,6 +91,21 @@ class Findings:
         """Names the counts that differ from the published ones."""
         named = {**self.counts, **self.emotions, **self.splits}
         return [name for name, count in named.items() if count.differs]
+
+    def require_recordings(self) -> None:
+        """Raises where the corpus names recordings, and none of them can be read.
+
+        Raises:
+            ValueError: None can be read; the message gives the first reason.
+        """
+        found = self.recordings
+        if found.num_named and not found.seconds:
+            reasons = [*found.broken.values(), *(f"{name} is missing" for name in found.missing)]
+            raise ValueError(
+                f"{self.corpus}: none of {found.num_named:,} recordings can be read "
+                f"({len(found.missing):,} missing, {len(found.broken):,} broken) under "
+                f"{self.root}; first {reasons[0]}"
+            )
 
 
 def check_copy(

@@ -55,7 +55,7 @@ def _describe_video(
 def _read_texts(path: Path) -> dict[tuple[float, float], str]:
     """Words of each segment by its begin and end; lines of another shape have none."""
     texts = {}
-    for line in read_optional(path).splitlines():
+    for line in read_optional(path, "cmu-mosei").splitlines():
         cells = line.split("___", maxsplit=4)
         try:
             texts[_place(float(cells[2]), float(cells[3]))] = cells[4].strip()

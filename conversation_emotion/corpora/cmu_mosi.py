@@ -28,7 +28,8 @@ _TRANSCRIPT = re.compile(r"^(\d+)_DELIM_(.*)$", re.MULTILINE)
 def _describe_video(
     raw: Path, video: str, segments: list[Segment]
 ) -> Iterator[tuple[Segment, dict[str, object]]]:
-    transcript = read_optional(raw / "Transcript" / "Segmented" / f"{video}.annotprocessed")
+    path = raw / "Transcript" / "Segmented" / f"{video}.annotprocessed"
+    transcript = read_optional(path, "cmu-mosi")
     texts = {int(number): words.strip() for number, words in _TRANSCRIPT.findall(transcript)}
     clips = raw / "Audio" / "WAV_16000" / "Segmented"
     for number, segment in enumerate(segments, start=1):

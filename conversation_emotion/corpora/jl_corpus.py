@@ -12,8 +12,10 @@ emotions are primary (``PRIMARY``), five secondary.
 A column behind the contract: ``sentence``.
 """
 
-from conversation_emotion.corpora.annotations import read_optional
-from conversation_emotion.corpora.recordings import Layout, name_emotions
+from pathlib import Path
+
+from conversation_emotion.corpora.annotations import read_texts
+from conversation_emotion.corpora.recordings import Describe, Layout, name_emotions
 from conversation_emotion.utterances.labels import own_names
 
 PRIMARY = name_emotions("angry", "excited", "happy", "neutral", "sad")
@@ -21,6 +23,12 @@ PRIMARY = name_emotions("angry", "excited", "happy", "neutral", "sad")
 
 SECONDARY = name_emotions("anxious", "apologetic", "assertive", "concerned", "encouraging")
 EMOTIONS = {**PRIMARY, **SECONDARY}
+
+
+def _read_texts(root: Path) -> Describe:
+    texts = read_texts(sorted(root.rglob("*.txt")), "jl-corpus")
+    return lambda _, path: {"text": texts.get(path.with_suffix(".txt"), "").strip() or None}
+
 
 CORPUS = Layout(
     corpus="jl-corpus",
@@ -30,7 +38,7 @@ CORPUS = Layout(
     example="male2_concerned_6b_1",
     language="en-NZ",
     emotions=EMOTIONS,
-    describe=lambda _, path: {"text": read_optional(path.with_suffix(".txt")).strip() or None},
+    read_tables=_read_texts,
 ).source(
     labels="5-class",
     split="leave-one-speaker-out",

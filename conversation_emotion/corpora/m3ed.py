@@ -18,7 +18,13 @@ A column behind the contract: ``series``.
 from collections.abc import Iterator
 from pathlib import Path
 
-from conversation_emotion.corpora.annotations import SPLIT_NAMES, choose, find_files, read_json
+from conversation_emotion.corpora.annotations import (
+    SPLIT_NAMES,
+    choose,
+    find_files,
+    read_json,
+    read_optional,
+)
 from conversation_emotion.corpora.recordings import name_emotions
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes
@@ -50,7 +56,7 @@ def _read_splits(root: Path) -> dict[str, str]:
     splits = {}
     for part in ("train", "val", "test"):
         path = find_files(root, [f"splitInfo/movie_list_{part}.txt"], "m3ed", _ROOT)[0]
-        names = path.read_text(encoding="utf-8-sig").split("\n")
+        names = read_optional(path, "m3ed").split("\n")
         splits |= {name.strip(): SPLIT_NAMES[part] for name in names if name.strip()}
     return splits
 

@@ -13,17 +13,19 @@ Columns, named as in the utterance table (`conversation_emotion.utterances.table
 
 Every other column of the contract is optional; unknown columns are kept behind it. Ids are text,
 so leading zeros survive. An empty cell is missing; NA, None and nan are words like any other.
+
+CSV may be what a spreadsheet writes: with empty rows and columns, separated by semicolons (numbers
+may then have a decimal comma) or tabs, below a line ``sep=``; paths may have backslashes.
 """
 
-import csv
-import io
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from conversation_emotion.corpora.annotations import SPLIT_NAMES
+from conversation_emotion.corpora.annotations import SPLIT_NAMES, find_recording, parse_csv
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.table import COLUMNS, NUMBERS, Utterances, build_utterances
 
@@ -48,10 +50,13 @@ def load_manifest(path: Path) -> Utterances:
             holds a number or path that is none; or the table's contract is broken.
     """
     file = _find_manifest(path)
-    read = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}[file.suffix]
+    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
     rows = {
         place: {column: _clean_cell(cell, column, place) for column, cell in cells.items()}
-        for place, cells in read(file)
+        for place, cells in readers[file.suffix.lower()](file)
+    }
+    rows = {
+        place: cells for place, cells in rows.items() if any(x is not None for x in cells.values())
     }
     _check_columns(rows, file)
     has_order = any(cells.get("order") is not None for cells in rows.values())
@@ -73,7 +78,7 @@ def load_manifest(path: Path) -> Utterances:
 def _find_manifest(path: Path) -> Path:
     if path.is_dir():
         names = [f"manifest{suffix}" for suffix in SUFFIXES]
-        found = [path / name for name in names if (path / name).is_file()]
+        found = sorted(file for file in path.iterdir() if file.name.lower() in names)
         if not found:
             raise FileNotFoundError(f"manifest: none of {', '.join(names)} in {path}")
         if len(found) > 1:
@@ -84,30 +89,29 @@ def _find_manifest(path: Path) -> Path:
         return found[0]
     if not path.is_file():
         raise FileNotFoundError(f"manifest: no file {path}")
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise ValueError(
-            f"manifest: {path} ends in {path.suffix!r}, expected {', '.join(SUFFIXES)}"
+            f"manifest: {path} ends in {path.suffix!r}, expected {', '.join(SUFFIXES)}; save a "
+            "spreadsheet as CSV in UTF-8"
         )
     return path
 
 
 def _read_csv(path: Path) -> Iterator[tuple[str, Cells]]:
-    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
     try:
-        header = [name.strip() for name in next(reader, [])]
-        if repeated := {name for name in header if header.count(name) > 1}:
-            raise ValueError(f"manifest: {path} repeats the columns {sorted(repeated)}")
-        for cells in reader:
-            place = f"{path.name} line {reader.line_num}"
-            if cells and len(cells) != len(header):
-                raise ValueError(
-                    f"manifest: {place} has {len(cells)} cells, the header has {len(header)}; "
-                    "put text with a comma into double quotes"
-                )
-            if cells:
-                yield place, dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        raise ValueError(f"manifest: {path.name} line {reader.line_num}: {error}") from error
+        table = parse_csv(_read_text(path), strict=True)
+    except ValueError as error:
+        raise ValueError(f"manifest: {path.name} {error}") from error
+    columns = table.columns
+    if repeated := {name for name in columns if columns.count(name) > 1}:
+        raise ValueError(f"manifest: {path} repeats the columns {sorted(repeated)}")
+    for line, cells in table.rows.items():
+        if table.delimiter != ",":
+            cells = {
+                column: cell.replace(",", ".") if column in _NUMBERS else cell
+                for column, cell in cells.items()
+            }
+        yield f"{path.name} line {line}", {**cells}
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[str, Cells]]:
@@ -133,8 +137,8 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Cells]]:
     try:
         with parquet.ParquetFile(path) as file:
             records = file.read().to_pylist()
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"manifest: {path} is no Parquet file: {error}") from error
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"manifest: {path} is no whole Parquet file: {error}") from error
     for row, cells in enumerate(records, start=1):
         yield f"{path.name} row {row}", cells
 
@@ -178,7 +182,12 @@ def _clean_cell(cell: object, column: str, place: str) -> object:
 def _resolve_audio(audio: object, folder: Path, place: str) -> str | None:
     if audio is None:
         return None
-    path = (folder / str(audio)).resolve()
+    if re.match(r"[A-Za-z]:[\\/]", str(audio)) and not Path(str(audio)).is_file():
+        raise ValueError(
+            f"manifest: {place} has audio {audio!r}, a path on Windows; write it from the "
+            f"manifest's folder {folder} on"
+        )
+    path = find_recording(folder, str(audio)).resolve()
     if not path.is_relative_to(folder):
         raise ValueError(
             f"manifest: {place} has audio {audio!r}, which leaves the manifest's folder {folder}; "

@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from itertools import groupby, pairwise
 from pathlib import Path
 
-from conversation_emotion.corpora.annotations import SPLIT_NAMES, find_files, read_csv
+from conversation_emotion.corpora.annotations import CURLY, SPLIT_NAMES, find_files, read_csv
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes, own_names
 from conversation_emotion.utterances.table import Utterances, build_utterances
@@ -48,11 +48,6 @@ _COLUMNS = (
     "Season", "Episode", "StartTime", "EndTime",
 )  # fmt: skip
 _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d),(\d{3})")
-_CURLY = {
-    code: bytes([code]).decode("cp1252")
-    for code in range(0x80, 0xA0)
-    if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)  # no characters in Windows' code page
-}
 
 
 def load_meld(root: Path) -> Utterances:
@@ -103,12 +98,10 @@ def _read_part(root: Path, part: str) -> Iterator[dict[str, object]]:
 
 def _read_annotation(path: Path) -> dict[tuple[int, int], dict[str, str]]:
     """Returns the rows of a part by Dialogue_ID and Utterance_ID."""
-    encoded = path.read_bytes()
-    try:
-        text = encoded.decode("utf-8-sig")
-    except UnicodeDecodeError:  # in Latin-1 control characters show what Windows had written
-        text = encoded.decode("latin-1")
-    rows = read_csv(path, "meld", _COLUMNS, text.translate(_CURLY))
+    rows = {
+        place: {column: cell.translate(CURLY) for column, cell in cells.items()}
+        for place, cells in read_csv(path, "meld", _COLUMNS).items()
+    }
     ids = [
         (_read_id(cells, "Dialogue_ID", place), _read_id(cells, "Utterance_ID", place))
         for place, cells in rows.items()

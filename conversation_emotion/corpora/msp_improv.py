@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from conversation_emotion.corpora.annotations import find_files
+from conversation_emotion.corpora.annotations import find_files, read_optional
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes
 from conversation_emotion.utterances.table import Utterances, build_utterances
@@ -54,7 +54,7 @@ def load_msp_improv(root: Path) -> Utterances:
 
 
 def _read_lines(labels: Path, audio: Path) -> Iterator[dict[str, object]]:
-    lines = labels.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_optional(labels, "msp-improv").splitlines()
     for number, line in enumerate(lines, start=1):
         if not line.startswith("UTD-IMPROV"):
             continue

@@ -19,7 +19,7 @@ Columns behind the contract: ``part``, ``podcast``.
 import re
 from pathlib import Path
 
-from conversation_emotion.corpora.annotations import choose, find_files, read_csv, read_optional
+from conversation_emotion.corpora.annotations import choose, find_files, read_csv, read_texts
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes, own_names
 from conversation_emotion.utterances.table import Utterances, build_utterances
@@ -53,10 +53,14 @@ def load_msp_podcast(root: Path) -> Utterances:
     labels = find_files(root, _LABELS, "msp-podcast", _ROOT)[0]
     audio = find_files(root, ("Audios", "Audio"), "msp-podcast", _ROOT)[0]
     rows = read_csv(labels, "msp-podcast", _COLUMNS).items()
-    return build_utterances((_describe(*row, audio) for row in rows), "msp-podcast")
+    texts = read_texts(sorted((root / "Transcripts").glob("*.txt")), "msp-podcast")
+    named = {path.stem: text.strip() for path, text in texts.items()}
+    return build_utterances((_describe(*row, audio, named) for row in rows), "msp-podcast")
 
 
-def _describe(place: str, cells: dict[str, str], audio: Path) -> dict[str, object]:
+def _describe(
+    place: str, cells: dict[str, str], audio: Path, texts: dict[str, str]
+) -> dict[str, object]:
     match = _FILE.fullmatch(cells["FileName"])
     if not match:
         raise ValueError(
@@ -64,7 +68,6 @@ def _describe(place: str, cells: dict[str, str], audio: Path) -> dict[str, objec
             "MSP-PODCAST_0023_0045.wav"
         )
     utterance_id = cells["FileName"].removesuffix(".wav")
-    transcript = audio.with_name("Transcripts") / f"{utterance_id}.txt"
     known = cells["SpkrID"].strip().lower() not in ("", "unknown")
     gender = cells["Gender"].strip().lower()
     return {
@@ -72,7 +75,7 @@ def _describe(place: str, cells: dict[str, str], audio: Path) -> dict[str, objec
         "speaker": cells["SpkrID"].strip() if known else f"unknown in {utterance_id}",
         "gender": gender if gender in ("female", "male") else None,
         "language": "en",
-        "text": read_optional(transcript).strip() or None,
+        "text": texts.get(utterance_id) or None,
         "audio": str(audio / cells["FileName"]),
         "emotion": choose(EMOTIONS, cells["EmoClass"], f"msp-podcast: {place} has EmoClass"),
         "valence": _read_number(cells["EmoVal"], "EmoVal", place),

@@ -107,14 +107,23 @@ def _describe_recordings(recordings: Recordings) -> Iterator[str]:
     manner = "decoded" if recordings.is_decoded else "by their headers"
     if recordings.silent:
         yield f"without a recording: {len(recordings.silent):,} utterances"
-    if not recordings.seconds:
+    if not recordings.num_named:
         return
     seconds = recordings.seconds.values()
+    lengths = (
+        f", {recordings.hours:.2f} hours, {min(seconds):.2f} to {max(seconds):.2f} s, "
+        f"median {median(seconds):.2f} s"
+        if seconds
+        else ""
+    )
     yield (
-        f"recordings, {manner}: {len(seconds):,} can be read, {recordings.hours:.2f} hours, "
-        f"{min(seconds):.2f} to {max(seconds):.2f} s, median {median(seconds):.2f} s; "
+        f"recordings, {manner}: {len(seconds):,} can be read{lengths}; "
         f"{len(recordings.missing):,} missing, {len(recordings.broken):,} broken"
     )
+    if recordings.missing:
+        yield f"missing: {_shorten(recordings.missing)}"
+    if recordings.broken:
+        yield f"broken: {_shorten([*recordings.broken])}"
     if short := sorted(name for name, length in recordings.seconds.items() if length < MIN_SECONDS):
         yield f"shorter than {1000 * MIN_SECONDS:.0f} ms: {_shorten(short)}"
 

@@ -16,7 +16,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.encoder_families import refuse_leak
-from conversation_emotion.datasets.inputs import extract_source, make_fingerprint
+from conversation_emotion.datasets.inputs import extract_source, make_fingerprint, note_absent
+from conversation_emotion.datasets.windows import single_utterances
 from conversation_emotion.features.encoders import Encoder
 from conversation_emotion.features.sources import Source
 from conversation_emotion.utterances.table import has_text
@@ -203,7 +204,8 @@ def prepare_clips(
         make_fingerprint(utterances, found.failures, keys),
     )
     _check_folds(inputs)
-    return inputs
+    targets = single_utterances(dataset.classes())
+    return inputs._replace(dataset=note_absent(dataset, targets, modality, found))
 
 
 def _check_folds(inputs: ClipInputs) -> None:

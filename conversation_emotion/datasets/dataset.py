@@ -45,14 +45,18 @@ class Dataset(NamedTuple):
         """Names of the classes (C)."""
         return self.label_map.labels
 
+    def add_note(self, note: str) -> "Dataset":
+        """Adds a line that is shown below every table of scores, once."""
+        notes = tuple(dict.fromkeys((*self.split.notes, note)))
+        return self._replace(split=replace(self.split, notes=notes))
+
     def first(self, num_folds: int | None) -> "Dataset":
         """Keeps the first folds alone; None keeps all, and the split notes what was left out."""
         folds = self.split.folds
         if num_folds is None or num_folds >= len(folds):
             return self
-        note = f"only the first {num_folds} of {len(folds)} folds"
-        split = replace(self.split, folds=folds[:num_folds], notes=(*self.split.notes, note))
-        return self._replace(split=split)
+        kept = self._replace(split=replace(self.split, folds=folds[:num_folds]))
+        return kept.add_note(f"only the first {num_folds} of {len(folds)} folds")
 
 
 def make_dataset(settings: CorpusSettings, max_folds: int | None = None) -> Dataset:
@@ -176,5 +180,6 @@ def note_shared_recordings(dataset: Dataset, recordings: Sequence[str | None]) -
         num_tested += len(tested)
     if not shared:
         return dataset
-    note = f"{shared:,} of {num_tested:,} test utterances have a recording that train holds too"
-    return dataset._replace(split=replace(dataset.split, notes=(*dataset.split.notes, note)))
+    return dataset.add_note(
+        f"{shared:,} of {num_tested:,} test utterances have a recording that train holds too"
+    )

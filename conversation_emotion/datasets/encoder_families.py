@@ -98,7 +98,13 @@ def read_record(name: str) -> TuningRecord | None:
     """
     folder = Path(name.removeprefix("tokens:").removeprefix("emotion2vec:")).expanduser()
     config = folder / "config.json"
-    if not config.is_file() or (record := json.loads(config.read_text()).get(FIELD)) is None:
+    try:
+        record = json.loads(config.read_text("utf-8")).get(FIELD) if config.is_file() else None
+    except (ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{config}: is no configuration of a checkpoint ({error}); fetch it again"
+        ) from error
+    if record is None:
         return None
     if absent := [field.name for field in fields(TuningRecord) if not record.get(field.name)]:
         what = "label map" if "labels" in absent else f"field {absent[0]!r}"

@@ -6,13 +6,15 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from conversation_emotion.datasets.batches import ModalityArrays, make_loader
 from conversation_emotion.datasets.dataset import Dataset, note_shared_recordings
 from conversation_emotion.datasets.encoder_families import find_family
-from conversation_emotion.datasets.windows import Windows
+from conversation_emotion.datasets.windows import PADDING, Windows
 from conversation_emotion.features.encoders import Encoder, load_encoder
 from conversation_emotion.features.extract import Features
 from conversation_emotion.features.sources import Source, encode_source, list_sources
@@ -46,7 +48,13 @@ def prepare_inputs(
     *,
     normalise_clips: bool = False,
 ) -> Inputs:
-    """Joins windows and features of a dataset, and notes recordings that a split shares."""
+    """Joins windows and features of a dataset, and notes recordings that a split shares.
+
+    Raises:
+        ValueError: No target of a part has one of the features.
+    """
+    for name, found in features.items():
+        dataset = note_absent(dataset, windows, name, found)
     recordings = next((found.recordings for found in features.values() if found.recordings), None)
     if recordings is not None:
         dataset = note_shared_recordings(dataset, recordings)
@@ -60,6 +68,46 @@ def prepare_inputs(
         failures,
         make_fingerprint(dataset.utterances, failures, keys),
     )
+
+
+def note_absent(dataset: Dataset, windows: Windows, name: str, found: Features) -> Dataset:
+    """Notes how many targets lack a source of features, and refuses a part where all do.
+
+    What counts is the target itself where it is in its own context, else that all its context
+    lacks the source. That the corpus names no recording is no better than one that is broken.
+
+    Raises:
+        ValueError: No target of a part has the source.
+    """
+    lacking: set[int] = set()
+    tested: set[int] = set()
+    for fold in dataset.split.folds:
+        has_source = _mark_present(windows, (found.folds or {fold.name: found})[fold.name])
+        for part in ("train", "valid", "test"):
+            is_target = np.isin(windows.target_rows, getattr(fold, part))
+            if is_target.any() and not has_source[is_target].any():
+                raise ValueError(
+                    f"{dataset.label_map.corpus}, {dataset.split.name}, fold {fold.name!r}: none "
+                    f"of {is_target.sum():,} targets in the {part} part has {name}; check that "
+                    "the corpus is whole (experiments.corpora check), or leave the modality out"
+                )
+            absent = windows.target_rows[is_target & ~has_source].tolist()
+            lacking.update(absent)
+            tested.update(absent if part == "test" else ())
+    if not lacking:
+        return dataset
+    return dataset.add_note(
+        f"{len(lacking):,} of {len(windows):,} targets have no {name}, {len(tested):,} of them "
+        "in a test part"
+    )
+
+
+def _mark_present(windows: Windows, found: Features) -> NDArray[np.bool_]:
+    """Marks the windows that have a source: (N,)."""
+    is_present = found.is_present()
+    in_context = (is_present[windows.rows] & (windows.rows != PADDING)).any(axis=1)
+    is_own = (windows.rows == windows.target_rows[:, None]).any(axis=1)
+    return np.where(is_own, is_present[windows.target_rows], in_context)
 
 
 def _lay_out(
@@ -160,8 +208,11 @@ def extract_source(
     for utterance_id, why in features.failures.items():
         print(f"  clip of {utterance_id} cannot be used, its utterance stays: {why}")
     found = f"{int(features.is_present().sum())} of {len(utterances)} utterances have it"
-    failed = f"; {len(features.failures)} clips failed" if source.modality == "speech" else ""
-    print(f"{source.modality}, {source.encoder}: {found}{failed}")
+    if source.modality == "speech":
+        unnamed = int(utterances["audio"].isna().sum())
+        found += f"; {len(features.failures)} clips failed"
+        found += f"; {unnamed} utterances name no recording" if unnamed else ""
+    print(f"{source.modality}, {source.encoder}: {found}")
     return features
 
 

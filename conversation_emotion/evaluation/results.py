@@ -268,7 +268,7 @@ def describe_protocol(
     Args:
         protocol: Name of the split.
         validation: How its valid part was drawn.
-        notes: What train and test share.
+        notes: What train and test share, and what targets lack.
         num_folds: Folds that were trained.
         num_seeds: Trainings of each fold.
         n: Target utterances, or those of each part by its name.

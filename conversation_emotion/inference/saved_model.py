@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from conversation_emotion.features.sources import list_sources
 from conversation_emotion.inference.card import FORMAT, Card, describe
 from conversation_emotion.models.build import build_model
+from conversation_emotion.models.fine_tuned import read_weights
 from conversation_emotion.models.perception import Standardisation
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
 
@@ -94,7 +95,7 @@ def load_model(folder: Path) -> SavedModel:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"no saved model in {folder}: it has no {name}")
     card = read_card(folder / CONFIG)
-    weights = load_file(folder / WEIGHTS)
+    weights = read_weights(folder / WEIGHTS)
     found = {name: _find_standardisation(weights, name) for name in list_sources(card.features)}
     model = build_model(
         card.model,
@@ -114,7 +115,12 @@ def read_card(file: Path) -> Card:
     Raises:
         ValueError: It is of another format, or its settings are none of this version.
     """
-    written = json.loads(file.read_text("utf-8"))
+    try:
+        written = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{file}: is no card of a saved model ({error}); fetch it again"
+        ) from error
     found = written.get("format") if isinstance(written, dict) else None
     if found == 1:
         written = _upgrade(written, file)

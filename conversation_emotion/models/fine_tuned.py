@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, cast
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -186,7 +187,7 @@ def read_tuned(folder: Path, load: Callable[[str], Encoding]) -> EncoderModel:
         )
     if not (folder / HEAD).is_file():
         raise FileNotFoundError(f"{folder}: {HEAD} is missing; tune the encoder again")
-    heads = load_file(folder / HEAD)
+    heads = read_weights(folder / HEAD)
     config = json.loads((folder / "config.json").read_text())
     spelling = heads.get("spelling.weight")
     model = EncoderModel(
@@ -197,3 +198,15 @@ def read_tuned(folder: Path, load: Callable[[str], Encoding]) -> EncoderModel:
     )
     model.load_state_dict(heads, strict=False)
     return model.eval()
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """Reads a file of weights by name.
+
+    Raises:
+        ValueError: The file is cut or broken, or no file of weights.
+    """
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"{file}: is cut or broken ({error}); fetch or save it again") from error

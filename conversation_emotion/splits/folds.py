@@ -31,7 +31,7 @@ class Fold:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The folds of one protocol, and in words how valid was drawn and what train and test share."""
+    """The folds of one protocol, and in words how valid was drawn and what else is to be known."""
 
     name: str
     folds: tuple[Fold, ...]

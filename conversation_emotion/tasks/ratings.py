@@ -36,6 +36,39 @@ MEAN = "mean of train"
 """Baseline that predicts the same of every utterance."""
 
 
+_FAR = 10
+"""Spreads from the median beyond which a number is taken not to be on the scale of the others."""
+
+
+def refuse_outliers(name: str, ratings: NDArray[np.float32], ids: pd.Series) -> None:
+    """Refuses numbers far outside the scale of the others, such as 999 for a missing one.
+
+    Args:
+        name: Name of the dimension.
+        ratings: Those of each utterance, NaN where there is none: (rows,).
+        ids: Utterance ids: (rows,).
+
+    Raises:
+        ValueError: A number lies more than 10 spreads from the median, a spread being twice the
+            median distance from it, or the middle 90 % where half of the numbers are equal.
+    """
+    given = ratings[~np.isnan(ratings)]
+    if not len(given):
+        return
+    least, middle, most = np.quantile(given, (0.05, 0.5, 0.95))
+    # The median distance stays that of the scale while less than half of the numbers are outside.
+    spread = 2 * np.median(np.abs(given - middle)) or most - least or max(abs(middle), 1.0)
+    is_far = np.abs(ratings - middle) > _FAR * spread
+    if is_far.any():
+        near = given[np.abs(given - middle) <= _FAR * spread]
+        first = np.flatnonzero(is_far)[0]
+        raise ValueError(
+            f"{is_far.sum():,} ratings of {name} are far outside the scale of the others, "
+            f"{near.min():g} to {near.max():g}: first {ratings[first]:g} of {ids.iloc[first]!r}; "
+            "leave out what is no rating"
+        )
+
+
 class RatingPredictions(NamedTuple):
     """Ratings (N, D) in each dimension, and row numbers (N,), of N utterances."""
 
@@ -60,6 +93,8 @@ class Regression(WindowTask):
     def __post_init__(self) -> None:
         super().__init__(self.inputs, self.training)
         self.targets = self.targets.reshape(-1, len(self.columns))
+        for name, ratings in zip(self.columns, self.targets.T, strict=True):
+            refuse_outliers(name, ratings, self.dataset.utterances["utterance_id"])
 
     @abstractmethod
     def measure(self, predictions: Tensor, targets: Tensor) -> Tensor:

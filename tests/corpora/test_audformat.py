@@ -4,9 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from conversation_emotion.corpora import load_corpus
+from conversation_emotion.corpora.emodb import GENDERS, SENTENCES
+from conversation_emotion.utterances.table import COLUMNS
+from tests.layouts import write_emodb
 
 audformat = pytest.importorskip("audformat")
 
@@ -49,7 +53,7 @@ def read(database, folder: Path):
 def test_what_other_tables_say_stands_beside_the_label(database, tmp_path):
     add(database, "emotion", FILES, emotion=["joy", None], valence=[0.5, 0.25])
     table = read(database, tmp_path)
-    assert table["utterance_id"].tolist() == ["wav/a", "wav/b"]
+    assert table["utterance_id"].tolist() == ["a", "b"]
     assert table["emotion"].fillna("").tolist() == ["joy", ""]
     assert table["speaker"].tolist() == ["3", "8"]
     assert table["gender"].tolist() == ["male", "female"]
@@ -64,7 +68,7 @@ def test_segments_are_slices_and_know_their_files_speaker(database, tmp_path):
     places = [(FILES[0], "0s", "1.5s"), (FILES[1], "2s", None), (FILES[1], "1s", "2s")]
     add(database, "emotion", places, emotion=["joy", "anger", "joy"])
     table = read(database, tmp_path).set_index("utterance_id")
-    assert table["speaker"].to_dict() == {"wav/a_0_1.5": "3", "wav/b_1_2": "8", "wav/b_2_": "8"}
+    assert table["speaker"].to_dict() == {"a_0_1.5": "3", "b_1_2": "8", "b_2_": "8"}
     assert table["offset"].fillna(0).tolist() == [0, 1, 2]
     assert table["duration"].fillna(-1).tolist() == [1.5, 1, -1]
 
@@ -85,8 +89,43 @@ def test_a_recording_whose_speaker_is_unknown_has_one_of_its_own(tmp_path):
     database = audformat.Database("mine", languages=["eng", "deu"])
     add(database, "emotion", FILES, emotion=["joy", "anger"])
     table = read(database, tmp_path)
-    assert table["speaker"].tolist() == ["wav/a", "wav/b"]
+    assert table["speaker"].tolist() == ["a", "b"]
     assert table["language"].isna().all()
+
+
+def test_codes_are_read_as_what_they_stand_for(tmp_path):
+    database = audformat.Database("mine")
+    database.schemes["sentence"] = audformat.Scheme(labels={"a01": "Ja.", "a02": "Nein."})
+    database.schemes["emotion"] = audformat.Scheme(labels={"W": "anger", "F": "joy"})
+    people = audformat.MiscTable(pd.Index([3, 12], dtype="Int64", name="speaker"))
+    people["sex"] = audformat.Column()
+    people["sex"].set(["male", "female"])
+    database["people"] = people
+    database.schemes["speaker"] = audformat.Scheme("int", labels="people")
+    add(database, "files", FILES, speaker=[3, 12], emotion=["F", "W"])
+    database["files"]["text"] = audformat.Column(scheme_id="sentence")
+    database["files"]["text"].set(["a02", "a01"])
+    table = read(database, tmp_path)
+    assert table["text"].tolist() == ["Nein.", "Ja."]
+    assert table["emotion"].tolist() == ["joy", "anger"]
+    assert table["speaker"].tolist() == ["03", "12"]  # which sort as the numbers do
+    assert table["gender"].tolist() == ["male", "female"]
+
+
+def test_the_same_recordings_give_the_table_of_their_own_adapter(tmp_path):
+    names = [f"{speaker}{sentence}Fa" for speaker in GENDERS for sentence in SENTENCES]
+    root = write_emodb(tmp_path, *names)
+    database = audformat.Database("emodb", languages=["deu"])
+    people = {int(speaker): {"gender": gender} for speaker, gender in GENDERS.items()}
+    database.schemes["speaker"] = audformat.Scheme("int", labels=people)
+    database.schemes["transcription"] = audformat.Scheme(labels=SENTENCES)
+    files = [f"wav/{name}.wav" for name in names]
+    add(database, "emotion", files, emotion=["happiness"] * len(files))
+    codes = {"speaker": [int(x[:2]) for x in names], "transcription": [x[2:5] for x in names]}
+    add(database, "files", files, **codes)
+    found, own = read(database, root), load_corpus("emodb", root)
+    columns = [column for column in COLUMNS if column != "corpus"]
+    pd.testing.assert_frame_equal(found[columns], own[columns], check_dtype=False)
 
 
 def test_tables_that_contradict_each_other_are_an_error(database, tmp_path):

@@ -104,6 +104,31 @@ def test_broken_recordings_are_named_and_decoding_finds_more(emodb, tmp_path):
     assert found["seconds"] == {"03a01Fa": 1.0, "03a01Na": 2.5}
 
 
+@pytest.mark.parametrize("decode", [False, True])
+def test_a_copy_of_which_nothing_can_be_read_is_an_error_behind_its_report(
+    tmp_path, capsys, decode
+):
+    root = write_emodb(tmp_path / "EmoDB", "03a01Fa", "08a01Na")
+    for file in (root / "wav").iterdir():
+        file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(ValueError, match=r"emodb: none of 2 recordings .*\(0 missing, 2 broken\)"):
+        check("emodb", root, tmp_path, decode=decode)
+    printed = capsys.readouterr().out
+    assert ": 0 can be read; 0 missing, 2 broken\nbroken: 03a01Fa, 08a01Na\n" in printed
+    assert (tmp_path / "report.json").is_file()
+
+
+def test_recordings_that_are_all_missing_are_an_error_and_none_named_is_no_error(tmp_path, capsys):
+    table = tmp_path / "manifest.csv"
+    table.write_text("utterance_id,text,audio\na,Hi,a.wav\nb,Hi,\n")
+    with pytest.raises(ValueError, match=r"\(1 missing, 0 broken\) under .*; first a is missing"):
+        check("manifest", tmp_path, tmp_path)
+    assert ": 0 can be read; 1 missing, 0 broken\nmissing: a\n" in capsys.readouterr().out
+    table.write_text("utterance_id,text\na,Hi\nb,Hi\n")
+    check("manifest", tmp_path, tmp_path)
+    assert "without a recording: 2 utterances" in capsys.readouterr().out
+
+
 def test_missing_recordings_and_slices_are_told_apart(tmp_path, capsys):
     write_wav(tmp_path / "a.wav", 3.0)
     (tmp_path / "manifest.csv").write_text(
@@ -149,6 +174,7 @@ def test_the_report_goes_to_mlruns_by_itself(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = ("Actor_18/03-01-01-01-01-01-18.wav", "Actor_02/03-01-01-01-01-01-02.wav")
     root = write_recordings(tmp_path / "RAVDESS", *names)
+    write_wav(root / names[0], 1.0)
     run(CorporaConfig(command=CheckSettings(corpus="ravdess", root=root)))
     assert (tmp_path / "mlruns/corpora/ravdess/report.md").is_file()
     assert "absent speakers: 01, 03 to 17, 19 to 24" in capsys.readouterr().out

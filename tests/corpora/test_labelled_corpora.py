@@ -97,6 +97,24 @@ def test_msp_podcast_takes_an_unknown_speaker_for_a_person_of_their_own(tmp_path
     assert table["speaker"][2] == "128"
 
 
+def test_transcripts_that_are_not_utf8_are_read_and_named_and_broken_ones_named(tmp_path, capsys):
+    root = write_msp_podcast(tmp_path, PODCAST_ROWS)
+    other, folder, lost = (
+        root / "Transcripts" / f"MSP-PODCAST_{name}.txt" for name in ("0001_0008", "0002", "lost")
+    )
+    other.write_bytes(b"It\x92s caf\xe9")
+    folder.mkdir()
+    lost.symlink_to("nowhere")
+    table = load_corpus("msp-podcast", root)
+    assert table["text"].fillna("").tolist() == ["It’s café", "Oh well.", "", ""]  # noqa: RUF001
+    printed = capsys.readouterr().out
+    assert (
+        f"msp-podcast: 1 texts are not in UTF-8, and were read as Windows-1252: {other}" in printed
+    )
+    assert "msp-podcast: 2 texts cannot be read, and are missing: " in printed
+    assert f"{folder} (Is a directory), {lost} (No such file or directory)" in printed
+
+
 def test_msp_podcast_knows_the_names_of_earlier_releases(tmp_path):
     rows = [[*PODCAST_ROWS[2][:-1], "Validation"]]
     write_msp_podcast(tmp_path, rows, "Labels/labels_concensus.csv")

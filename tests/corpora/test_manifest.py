@@ -1,9 +1,11 @@
 import json
+import unicodedata
 
 import pandas as pd
 import pytest
 
 from conversation_emotion.corpora.manifest import load_manifest
+from conversation_emotion.utterances.table import COLUMNS
 
 
 @pytest.fixture
@@ -125,6 +127,55 @@ def test_csv_from_a_spreadsheet_is_read_with_its_byte_order_mark(tmp_path):
     assert load_manifest(path)["text"].tolist() == ["Well, yes", "No"]
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["utterance_id;text;valence", "1;Well, yes;0,5", "2;No;"],
+        ["sep=;", "utterance_id;text;valence", "1;Well, yes;0,5", "2;No;"],
+        ["sep=,\r", "utterance_id,text,valence\r", '1,"Well, yes",0.5\r', "2,No,\r"],
+        ["sep=\t", "utterance_id\ttext\tvalence", "1\tWell, yes\t0,5", "2\tNo\t"],
+        ["utterance_id,text,valence,,", '1,"Well, yes",0.5,,', "2,No,,, ,", ",,,,", ",,"],
+        [",,,", "utterance_id,,text,valence", '1,,"Well, yes",0.5', ",,,", "2,,No,"],
+    ],
+    ids=["semicolons", "sep and semicolons", "sep", "tabs", "columns behind", "rows above"],
+)
+def test_what_spreadsheets_write_is_the_same_table(write, lines):
+    table = load_manifest(write("a.CSV", *lines))
+    assert table["text"].tolist() == ["Well, yes", "No"]
+    assert table["utterance_id"].tolist() == ["1", "2"]
+    assert table["valence"].dropna().tolist() == [0.5]
+    assert table.columns.tolist() == list(COLUMNS)
+
+
+def test_lines_are_counted_from_the_top_of_the_file(write):
+    path = write("a.csv", "sep=;", "", "utterance_id;text", ";", "1;a", "2;b;c")
+    with pytest.raises(ValueError, match=r"a.csv line 6 has 3 cells, the header has 2"):
+        load_manifest(path)
+
+
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+@pytest.mark.parametrize("named", ["NFC", "NFD"])
+def test_paths_of_other_systems_find_the_recording(write, tmp_path, written, named):
+    file = tmp_path / "wav" / unicodedata.normalize(written, "Käse.wav")
+    file.parent.mkdir()
+    file.touch()
+    name = unicodedata.normalize(named, "Käse.wav")
+    audio = load_manifest(write("a.csv", "utterance_id,audio", f"1,wav\\{name}"))["audio"]
+    assert audio.tolist() == [str(file)]
+
+
+def test_a_path_on_windows_is_refused_with_the_remedy(write):
+    path = write("a.csv", "utterance_id,audio", "1,C:\\data\\a.wav")
+    with pytest.raises(ValueError, match=r"line 2 has audio 'C:.*on Windows; write it from the"):
+        load_manifest(path)
+
+
+def test_rows_without_any_value_are_no_utterances(write, tmp_path):
+    frame = pd.DataFrame({"utterance_id": ["1", None], "text": ["a", " "]})
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert load_manifest(tmp_path / "a.parquet")["utterance_id"].tolist() == ["1"]
+
+
 def test_jsonl_keeps_ids_as_text_and_null_as_missing(write):
     rows = [{"utterance_id": 7, "text": "NA", "start": 1}, {"utterance_id": "08", "text": None}]
     table = load_manifest(write("a.jsonl", json.dumps(rows[0]), "", json.dumps(rows[1])))
@@ -150,6 +201,11 @@ def test_parquet_says_the_same_as_csv(write, tmp_path):
 def test_folder_is_read_by_its_one_manifest(write, tmp_path):
     write("manifest.csv", "utterance_id,text", "1,a")
     write("other.csv", "broken")
+    assert load_manifest(tmp_path)["utterance_id"].tolist() == ["1"]
+
+
+def test_the_manifest_of_a_folder_may_be_in_capitals(write, tmp_path):
+    write("Manifest.CSV", "utterance_id,text", "1,a")
     assert load_manifest(tmp_path)["utterance_id"].tolist() == ["1"]
 
 
@@ -236,7 +292,7 @@ def test_text_that_is_no_text_is_named(write):
 
 
 def test_broken_parquet_is_named(write):
-    with pytest.raises(ValueError, match=r"a.parquet is no Parquet file"):
+    with pytest.raises(ValueError, match=r"a.parquet is no whole Parquet file"):
         load_manifest(write("a.parquet", "utterance_id,text"))
 
 

@@ -86,6 +86,12 @@ def test_a_record_survives_a_configuration(people, tmp_path):
     assert read_record("untuned") is None
 
 
+def test_a_configuration_that_is_none_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("<html>")
+    with pytest.raises(ValueError, match=rf"{tmp_path}/config.json: is no configuration of a ch"):
+        read_record(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("field", "message"), [("labels", "lacks its label map"), ("fold", "lacks its field 'fold'")]
 )

@@ -123,6 +123,16 @@ def test_a_folder_of_another_version_is_refused(folder, change, message):
         load_model(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("model.safetensors", "is cut or broken .*; fetch"), ("config.json", "is no card of a saved")],
+)
+def test_a_pointer_in_place_of_a_file_is_named(folder, name, message):
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(ValueError, match=f"{folder / name}: {message}"):
+        load_model(folder)
+
+
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"no saved model in {tmp_path}: .* config.json"):
         load_model(tmp_path)

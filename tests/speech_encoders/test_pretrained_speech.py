@@ -5,11 +5,13 @@ import threading
 import types
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import transformers
 from torch.nn.functional import pad
+from transformers.models.whisper import modeling_whisper
 
 from speech_encoders import checkpoint, load_speech_encoder
 from speech_encoders.waveforms import SAMPLE_RATE
@@ -37,7 +39,7 @@ VARIANTS = {
     "wavlm-layer": ("WavLM", LAYER_NORM),
     "data2vec-audio": ("Data2VecAudio", {**SMALL, "conv_pos_kernel_size": 5}),
 }
-WHISPER = {
+WHISPER: dict[str, Any] = {
     "d_model": 16,
     "encoder_layers": 2,
     "decoder_layers": 1,
@@ -178,6 +180,98 @@ def test_whisper_encodes_the_clip_before_the_silence(tmp_path):
     torch.testing.assert_close(states[0, -1], output.last_hidden_state[0, :25])
 
 
+WHISPER_PARTS = {
+    "whole": lambda config: transformers.WhisperForConditionalGeneration(config),
+    "classifier": lambda config: transformers.WhisperForAudioClassification(config),
+    "encoder": lambda config: modeling_whisper.WhisperEncoder(config),
+}
+
+
+@pytest.mark.parametrize("part", WHISPER_PARTS)
+def test_of_whisper_only_the_encoder_is_needed_whatever_it_is_part_of(tmp_path, part):
+    torch.manual_seed(0)
+    model = WHISPER_PARTS[part](transformers.WhisperConfig(**WHISPER)).eval()
+    model.save_pretrained(tmp_path)
+    (clip,) = make_clips(16_000)
+    states, _ = load_speech_encoder(str(tmp_path))(*stack([clip]))
+    (encoder,) = (x for x in model.modules() if isinstance(x, modeling_whisper.WhisperEncoder))
+    extractor = transformers.WhisperFeatureExtractor(chunk_length=1)
+    features = extractor(clip.numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt")
+    with torch.no_grad():
+        expected = encoder(features.input_features).last_hidden_state
+    torch.testing.assert_close(states[:, -1], expected)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+FAULTS = {
+    "pointer": (lambda whole: POINTER, "is a pointer of git-lfs; run 'git lfs pull"),
+    "page": (lambda whole: b"\n<!DOCTYPE html><title>Sign in", "is a web page; download the file"),
+    "nothing": (lambda whole: b"", "is empty; fetch it again"),
+    "cut": (lambda whole: whole[:-100], "is cut or broken .*not fully covered.*; fetch it"),
+    "header": (
+        lambda whole: whole[:40] + b"\0" + whole[41:],
+        "is cut or broken .*; fetch it again",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_weights_that_are_not_whole_are_named_with_the_remedy(tmp_path, fault):
+    spoil, message = FAULTS[fault]
+    save_model(tmp_path, *VARIANTS["hubert-group"])
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(spoil(file.read_bytes()))
+    with pytest.raises(ValueError, match=f"{tmp_path}: {file} {message}"):
+        load_speech_encoder(str(tmp_path))
+
+
+@pytest.mark.parametrize("spoilt", ["pytorch_model.bin", "config.json", "preprocessor_config.json"])
+def test_whatever_a_library_raises_on_a_checkpoint_names_its_folder(tmp_path, spoilt):
+    model = save_model(tmp_path, *VARIANTS["hubert-group"])
+    if spoilt == "pytorch_model.bin":
+        (tmp_path / "model.safetensors").unlink()
+        torch.save(model.state_dict(), tmp_path / spoilt)
+    (tmp_path / spoilt).write_bytes((tmp_path / spoilt).read_bytes()[:-30])
+    with pytest.raises(ValueError, match=f"{tmp_path}.* again") as raised:
+        load_speech_encoder(str(tmp_path))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_attention_heads": 3}, "does not load .*embed_dim.*; its files are config.json, mo"),
+        ({"conv_kernel": [3]}, "does not load "),
+        ({"intermediate_size": 7}, r"weights do not fit config.json, first 'encoder.*of shape"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_one_line(tmp_path, change, message):
+    save_model(tmp_path, *VARIANTS["hubert-group"])
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(ValueError, match=f"{tmp_path}: .*{message}") as raised:
+        load_speech_encoder(str(tmp_path))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_part_of_the_weights_that_is_missing_is_named(tmp_path):
+    model = save_model(tmp_path, *VARIANTS["hubert-group"])
+    (tmp_path / "model.safetensors").unlink()
+    model.save_pretrained(tmp_path, max_shard_size="4KB")
+    first, *_ = sorted(tmp_path.glob("model-*"))
+    first.unlink()
+    with pytest.raises(ValueError, match=f"lists 1 files that are missing, first {first.name}; "):
+        load_speech_encoder(str(tmp_path))
+
+
+def test_an_adapter_alone_is_refused_with_the_remedy(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(
+        FileNotFoundError, match=f"{tmp_path} holds a low-rank adapter alone .*merg"
+    ):
+        load_speech_encoder(str(tmp_path))
+
+
 def test_the_identity_follows_weights_and_settings_not_the_folder(tmp_path):
     folders = {name: tmp_path / name for name in ("one", "copy", "weights", "settings")}
     models = [save_model(folder, *VARIANTS["hubert-group"]) for folder in folders.values()]
@@ -193,7 +287,7 @@ def test_the_identity_follows_weights_and_settings_not_the_folder(tmp_path):
 
 def test_another_model_family_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "encodec"}))
-    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "pytorch_model.bin").write_bytes(b"weights")
     supported = "wav2vec2, hubert, wavlm, data2vec-audio, whisper"
     with pytest.raises(
         ValueError, match=f"'encodec' is not supported; expected one of {supported}"

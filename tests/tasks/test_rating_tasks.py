@@ -1,6 +1,7 @@
 """Numbers as tasks: planted ratings are learnt, missing ones left out, and less error is better."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from conversation_emotion.tasks.ratings import (
     MEAN,
     DimensionalEmotion,
     SentimentStrength,
+    refuse_outliers,
 )
 from conversation_emotion.tasks.task import MODEL
 from conversation_emotion.tracker import MemoryTracker
@@ -71,6 +73,27 @@ def test_planted_ratings_are_learnt_and_the_best_epoch_is_kept(rated):
     )
 
 
+@pytest.mark.parametrize("code", [999, -99])
+@pytest.mark.parametrize("count", [1, 30])
+def test_ratings_far_outside_the_scale_are_refused_with_the_first(rated, code, count):
+    inputs, ratings = rated
+    ratings[10 : 10 + count, 1] = code
+    is_on_scale = ~np.isnan(ratings[:, 1]) & (ratings[:, 1] != code)
+    low, high = ratings[is_on_scale, 1].min(), ratings[is_on_scale, 1].max()
+    message = (
+        rf"^{count} ratings of valence are far outside the scale of the others, {low:g} to "
+        rf"{high:g}: first {code} of 'd010u00'; leave out"
+    )
+    with pytest.raises(ValueError, match=message):
+        DimensionalEmotion(inputs, SETTINGS, ratings)
+
+
+@pytest.mark.parametrize("scale", [[1, 7], [0, 0, 0, 0, 0, 0, 100], [3, 3, 3, 3, 5], [-0.5, 0.9]])
+def test_the_ends_of_a_scale_are_ratings(scale):
+    ratings = np.resize(np.array(scale, dtype=np.float32), 120)
+    refuse_outliers("valence", ratings, pd.Series(range(120)))
+
+
 def test_training_stops_without_progress(rated):
     inputs, ratings = rated
     epochs: list[int] = []
@@ -92,7 +115,7 @@ def test_training_refuses_what_is_not_finite(rated):
 
 def test_the_scale_of_ratings_is_that_of_train_alone(rated):
     inputs, ratings = rated
-    ratings[80:] = 100.0  # valid and test
+    ratings[80:] = 10.0  # valid and test
     task = DimensionalEmotion(inputs, SETTINGS, ratings)
     centre, scale = task.train_scale(task.dataset.split.folds[0])
     np.testing.assert_allclose(centre, np.nanmean(ratings[:80], axis=0), rtol=1e-5)

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from torch.nn.functional import normalize
 
 import text_encoders.checkpoint
@@ -148,6 +150,55 @@ def test_the_maximum_of_the_tokenizer_comes_first(tmp_path):
     save_tokenizer(tmp_path, longest=7)
     _, num_tokens = load_text_encoder(str(tmp_path))(["happy " * 40])
     assert num_tokens.tolist() == [7]
+
+
+@pytest.mark.parametrize(("family", "longest"), [("Bert", 20), ("Roberta", 18)])
+def test_the_maximum_of_the_tokenizer_never_exceeds_the_positions(tmp_path, family, longest):
+    save_model(tmp_path, family)
+    save_tokenizer(tmp_path, longest=512)
+    _, num_tokens = load_text_encoder(str(tmp_path))(["happy " * 40])
+    assert num_tokens.tolist() == [longest]
+
+
+def test_a_sentence_is_cut_to_the_positions_too(tmp_path):
+    save_model(tmp_path / "bert")
+    save_tokenizer(tmp_path / "bert", longest=512)
+    inner = Transformer(str(tmp_path / "bert"))
+    pooling = Pooling(16)
+    SentenceTransformer(modules=[inner, pooling]).save(str(tmp_path / "st"))
+    encoder = load_text_encoder(str(tmp_path / "st"))
+    states, _ = encoder(["happy " * 40, "happy " * 18])
+    torch.testing.assert_close(states[0], states[1])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [([], "has no vocabulary, so every word would be unknown; put"), (WORDS * 2, "up to 24, but")],
+)
+def test_a_tokenizer_that_does_not_fit_the_model_is_refused(tmp_path, words, message):
+    save_model(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).unlink()
+    if words:
+        named = [
+            "[UNK]",
+            "[PAD]",
+            "[CLS]",
+            "[SEP]",
+            "[MASK]",
+            *(f"{n}{x}" for n, x in enumerate(words)),
+        ]
+        vocabulary = {word: index for index, word in enumerate(named)}
+        transformers.BertTokenizer(vocabulary).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=f"{tmp_path}.*{message}"):
+        load_text_encoder(str(tmp_path))
+
+
+def test_a_broken_tokenizer_is_named_with_its_folder(tmp_path):
+    save_model(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("<html>")
+    with pytest.raises(ValueError, match=f"{tmp_path}: the checkpoint does not load"):
+        load_text_encoder(str(tmp_path))
 
 
 @pytest.mark.parametrize("empty", ["", " \t"])
