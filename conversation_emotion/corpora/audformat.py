@@ -144,7 +144,8 @@ def _read_cells(
 ) -> dict[Place, object]:
     """Cells of a column under a name, codes as what they stand for; none if it has another name.
 
-    The labels of its scheme may be codes for words, or for properties, one of them of this name.
+    The labels of its scheme may be codes for words, or those of speakers for their properties, one
+    of them of this name.
     """
     scheme = table.columns[column].scheme
     labels = scheme.labels if scheme else None
@@ -153,9 +154,9 @@ def _read_cells(
     meanings = labels if isinstance(labels, dict) else {}
     properties = {code: x for code, x in meanings.items() if isinstance(x, dict)}
     cells = table.columns[column].get().astype(object)
-    if any(name in x for x in properties.values()):
+    if column == "speaker" and any(name in x for x in properties.values()):
         return _list_cells(cells.map({code: x.get(name) for code, x in properties.items()}))
-    if name not in (column, table.columns[column].scheme_id):
+    if column != name:  # another column of the same scheme, such as an addressee among speakers
         return {}
     return _list_cells(cells.map(meanings) if meanings and not properties else cells)
 
