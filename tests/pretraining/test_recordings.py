@@ -73,7 +73,7 @@ def test_a_folder_tree_is_searched_measured_and_hidden_files_left_out(tmp_path):
     assert found.num_short == 1
     lines = list(describe([found]))
     assert lines[0] == f"{tmp_path}: 4 clips, 0.01 hours, 1 too short"
-    assert "broken.wav: does not open as audio" in lines[1]
+    assert "broken.wav: does not decode" in lines[1]
 
 
 def test_a_corpus_of_the_suite_is_read_with_its_offsets(tmp_path):
