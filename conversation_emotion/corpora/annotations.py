@@ -4,8 +4,15 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TypeVar
+
+from conversation_emotion.utterances.sound_files import (
+    AUDIO_SUFFIXES,
+    count_suffixes,
+    find_sound,
+    is_litter,
+)
 
 Value = TypeVar("Value")
 
@@ -32,6 +39,32 @@ def find_files(root: Path, patterns: Sequence[str], corpus: str, wanted: str) ->
         if found := sorted(path for path in root.glob(pattern) if not _is_litter(path, root)):
             return found
     raise FileNotFoundError(f"{corpus}: no {' or '.join(patterns)} under {root}; pass {wanted}")
+
+
+def find_recordings(root: Path, patterns: Sequence[str], corpus: str, wanted: str) -> list[Path]:
+    """Returns the recordings of one pattern, in any container, those with its own suffix first.
+
+    The first pattern that finds its own suffix, in any case, is the one that counts; without any,
+    the first that finds a sound file. Arguments and errors are those of `find_files`.
+    """
+    for is_strict in (True, False):
+        for pattern in patterns:
+            own = PurePath(pattern).suffix
+            found = [
+                path
+                for path in root.glob(str(PurePath(pattern).with_suffix(".*")))
+                if path.suffix.lower() in (own, *AUDIO_SUFFIXES) and not _is_litter(path, root)
+            ]
+            if any(path.suffix.lower() == own for path in found) or (found and not is_strict):
+                return sorted(found, key=lambda path: (path.suffix.lower() != own, path))
+    raise FileNotFoundError(
+        f"{corpus}: no {' or '.join(patterns)} under {root}; pass {wanted}{_describe_folder(root)}"
+    )
+
+
+def _describe_folder(root: Path) -> str:
+    found = find_sound(root).sound if root.is_dir() else []
+    return f"; there are {count_suffixes(found)} elsewhere in it" if found else ""
 
 
 def read_csv(
@@ -81,5 +114,4 @@ def choose(choices: Mapping[str, Value], cell: str, place: str) -> Value:
 
 
 def _is_litter(path: Path, root: Path) -> bool:
-    parts = path.relative_to(root).parts
-    return "__MACOSX" in parts or any(part.startswith(".") for part in parts)
+    return any(is_litter(part) for part in path.relative_to(root).parts)

@@ -12,20 +12,10 @@ from numpy.typing import NDArray
 from conversation_emotion.utterances.decoding import AudioError, Block, decode, measure
 from conversation_emotion.utterances.resampling import SAMPLE_RATE, resample
 
-__all__ = ["MIN_SECONDS", "SAMPLE_RATE", "SUFFIXES", "AudioError", "measure_seconds", "read_audio"]
+__all__ = ["MIN_SECONDS", "SAMPLE_RATE", "AudioError", "measure_seconds", "read_audio"]
 
 MIN_SECONDS = 0.025
 """Shortest clip that can be read: one analysis window of 25 ms, one frame of most encoders."""
-
-SUFFIXES = (
-    *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au"),
-    *(".snd", ".caf", ".w64", ".rf64", ".bwf", ".sph", ".nist", ".voc", ".mp2", ".mpga", ".spx"),
-    *(".m4a", ".m4b", ".aac", ".adts", ".ac3", ".amr", ".awb", ".gsm", ".g722", ".ape", ".wv"),
-    *(".tta", ".mka", ".wma", ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".weba"),
-    *(".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".flv", ".wmv", ".asf", ".ogv"),
-    *(".ogx",),
-)
-"""Endings, in lower case, of the files that a folder is searched for."""
 
 MIN_RATE, MAX_RATE = 1_000, 768_000
 """Samples per second that a header may claim; the bytes of others are damaged."""

@@ -15,6 +15,7 @@ import soundfile
 from av.container import InputContainer
 from numpy.typing import NDArray
 
+from conversation_emotion.utterances.sound_files import printable
 from conversation_emotion.utterances.streams import NO_PROMISE, Stream, find_streams
 
 _SOUNDFILE_SUFFIXES = {
@@ -37,8 +38,7 @@ class AudioError(ValueError):
     """A file or a slice of it that does not give a usable waveform."""
 
     def __init__(self, message: str) -> None:
-        # A name that is not UTF-8 could not be printed.
-        super().__init__(message.encode(errors="backslashreplace").decode())
+        super().__init__(printable(message))
 
 
 class Block(NamedTuple):

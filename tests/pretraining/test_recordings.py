@@ -73,7 +73,24 @@ def test_a_folder_tree_is_searched_measured_and_hidden_files_left_out(tmp_path):
     assert found.num_short == 1
     lines = list(describe([found]))
     assert lines[0] == f"{tmp_path}: 4 clips, 0.01 hours, 1 too short"
-    assert "broken.wav: does not decode" in lines[1]
+    assert lines[1] == "  passed over: 1 .txt"
+    assert "broken.wav: does not decode" in lines[2]
+
+
+def test_one_file_and_linked_folders_are_sources(tmp_path):
+    write(tmp_path / "elsewhere" / "one.wav", 1.5)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "folder" / "link" / "circle").symlink_to(tmp_path / "folder")
+    found = [
+        find_recordings(str(tmp_path / place), min_seconds=0.5, max_seconds=20).clips
+        for place in ("elsewhere/one.wav", "folder")
+    ]
+    paths = [[clip.path for clip in clips] for clips in found]
+    assert paths == [
+        [str(tmp_path / "elsewhere" / "one.wav")],
+        [str(tmp_path / "folder" / "link" / "one.wav")],
+    ]
 
 
 def test_a_corpus_of_the_suite_is_read_with_its_offsets(tmp_path):
