@@ -6,7 +6,12 @@ import pandas as pd
 
 from conversation_emotion.corpora.manifest import load_manifest
 from conversation_emotion.inference.card import Card
-from conversation_emotion.utterances.sound_files import SUFFIXES, count_suffixes, find_sound
+from conversation_emotion.utterances.sound_files import (
+    SUFFIXES,
+    count_suffixes,
+    find_sound,
+    printable,
+)
 
 _SHOWN = ("utterance_id", "dialogue_id", "order", "speaker", "audio", "text")
 """Columns of the input that the table of predictions takes over, where there are any."""
@@ -31,7 +36,7 @@ def read_rows(root: Path, *, is_conversation: bool) -> pd.DataFrame:
             "when; --root takes a table with the columns utterance_id, audio or text, dialogue_id "
             "and speaker, in the order of speaking"
         )
-    return pd.DataFrame({"audio": [str(path) for path in find_recordings(root)]})
+    return pd.DataFrame({"audio": [printable(path) for path in find_recordings(root)]})
 
 
 def find_recordings(root: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from conversation_emotion.utterances.decoding import AudioError, Block, decode, measure
 from conversation_emotion.utterances.resampling import SAMPLE_RATE, resample
+from conversation_emotion.utterances.sound_files import locate
 
 __all__ = ["MIN_SECONDS", "SAMPLE_RATE", "AudioError", "measure_seconds", "read_audio"]
 
@@ -79,7 +80,7 @@ def measure_seconds(path: str | Path) -> float:
 
 
 def _check_file(place: str | Path) -> Path:
-    path = Path(place)
+    path = locate(place)
     if not path.is_file():
         kind = "is a folder" if path.is_dir() else "does not exist"
         raise AudioError(f"{path}: {kind}, expected an audio file; check the corpus folder")

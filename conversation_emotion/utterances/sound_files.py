@@ -1,6 +1,7 @@
 """Sound files in folders: which can be read, and what else lies there, counted by suffix."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ SUFFIXES = (
     *(".mpg", ".mpeg", ".vob", ".flv", ".wmv", ".asf", ".ogv", ".ogx"),
 )
 """Endings, in lower case, of the files that a folder is searched for."""
+
+_ESCAPE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 
 
 class SoundFiles(NamedTuple):
@@ -46,8 +49,18 @@ def count_suffixes(paths: Iterable[Path]) -> str:
 
 
 def printable(name: str | Path) -> str:
-    """Returns a name that can be printed and written: bytes that are not UTF-8 become escapes."""
+    """Returns a name that can be printed and tabulated: bytes that are not UTF-8 become escapes."""
     return str(name).encode(errors="backslashreplace").decode()
+
+
+def locate(name: str | Path) -> Path:
+    """Returns the path of a name, which `printable` may have made."""
+    path = Path(name)
+    return path if os.path.lexists(path) else Path(_ESCAPE.sub(_unescape, str(name)))
+
+
+def _unescape(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 16))
 
 
 def is_litter(name: str) -> bool:
