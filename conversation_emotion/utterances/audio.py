@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from conversation_emotion.utterances.decoding import AudioError, Block, decode, measure
 from conversation_emotion.utterances.resampling import SAMPLE_RATE, resample
-from conversation_emotion.utterances.sound_files import locate
+from conversation_emotion.utterances.sound_files import locate, printable
 
-__all__ = ["MIN_SECONDS", "SAMPLE_RATE", "AudioError", "measure_seconds", "read_audio"]
+__all__ = ["MIN_SECONDS", "SAMPLE_RATE", "AudioError", "explain", "measure_seconds", "read_audio"]
 
 MIN_SECONDS = 0.025
 """Shortest clip that can be read: one analysis window of 25 ms, one frame of most encoders."""
@@ -66,6 +66,13 @@ def read_audio(
         _check_finite(path, mono)
         waveform = np.concatenate([resample(block.samples, block.rate) for block in mono])
         return resample(waveform, round(SAMPLE_RATE * speed))
+
+
+def explain(path: str | Path, error: Exception) -> str:
+    """Returns why the work on one file failed, with its name, whichever library raised it."""
+    if isinstance(error, AudioError):
+        return str(error)
+    return f"{printable(path)}: {type(error).__name__}: {error}"
 
 
 def measure_seconds(path: str | Path) -> float:

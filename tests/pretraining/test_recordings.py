@@ -202,10 +202,24 @@ def test_streams_that_cannot_be_are_refused():
         ClipStream([make_source("a", [1.0]), make_source("b", [1.0])], AudioSettings(weights=(1,)))
 
 
-def test_a_batch_of_broken_clips_alone_is_an_error():
+def test_a_batch_of_broken_clips_alone_is_empty_and_names_them():
     stream = ClipStream([make_source("missing", [1.0])], AudioSettings(workers=0))
-    with pytest.raises(AudioError, match="every clip of a batch is broken, first missing0: does"):
-        next(iter(stream))
+    batch = next(iter(stream))
+    assert batch.waveforms.shape[0] == 0
+    assert batch.broken["missing0"].startswith("missing0: does not exist")
+
+
+def test_whatever_a_library_raises_on_one_clip_is_noted(tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError("no pitch")
+
+    write(tmp_path / "a.wav", 1.0)
+    found = find_recordings(str(tmp_path), min_seconds=0.5, max_seconds=20)
+    monkeypatch.setattr("conversation_emotion.pretraining.batches.augment", fail)
+    batch = next(iter(ClipStream([found], AudioSettings(workers=0))))
+    assert batch.broken == {
+        str(tmp_path / "a.wav"): f"{tmp_path / 'a.wav'}: RuntimeError: no pitch"
+    }
 
 
 def test_speed_changes_length_and_pitch_alike():
