@@ -98,6 +98,18 @@ def test_sound_that_breaks_off_is_refused(tmp_path, name, share):
         read_audio(path, offset=1.5, duration=0.5)
 
 
+@pytest.mark.parametrize("name", ["a.ogg", "a.opus"])
+def test_ogg_without_its_last_page_is_refused(tmp_path, name):
+    path = tmp_path / name
+    content = write(path)
+    path.write_bytes(content[: content.rindex(b"OggS")])
+    for read in (read_audio, measure_seconds):
+        with pytest.raises(
+            AudioError, match=rf"{name}: breaks off .* expected more, its end is mi"
+        ):
+            read(path)
+
+
 @pytest.mark.parametrize(("name", "codec"), [("a.mkv", "aac"), ("a.avi", "pcm_s16le")])
 def test_a_container_that_breaks_off_is_refused(tmp_path, name, codec):
     path = tmp_path / name
