@@ -27,7 +27,8 @@ class PredictSettings:
     a saved model."""
 
     root: Path
-    """Folder of recordings, searched with all its subfolders; or a manifest as experiments read."""
+    """A recording; or a folder of them, searched with all its subfolders; or a manifest as
+    experiments read."""
 
     output: Path = Path("predictions.csv")
     """Table to write; one that exists is replaced."""

@@ -6,9 +6,16 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple, TypeVar
 from unicodedata import normalize
+
+from conversation_emotion.utterances.sound_files import (
+    AUDIO_SUFFIXES,
+    count_suffixes,
+    find_sound,
+    is_litter,
+)
 
 Value = TypeVar("Value")
 
@@ -66,6 +73,32 @@ def find_recording(folder: Path, name: str) -> Path:
     plain = name.replace("\\", "/")
     spellings = (name, plain, normalize("NFC", plain), normalize("NFD", plain))
     return next((folder / x for x in spellings if os.path.isfile(folder / x)), folder / plain)
+
+
+def find_recordings(root: Path, patterns: Sequence[str], corpus: str, wanted: str) -> list[Path]:
+    """Returns the recordings of one pattern, in any container, those with its own suffix first.
+
+    The first pattern that finds its own suffix, in any case, is the one that counts; without any,
+    the first that finds a sound file. Arguments and errors are those of `find_files`.
+    """
+    for is_strict in (True, False):
+        for pattern in patterns:
+            own = PurePath(pattern).suffix
+            found = [
+                path
+                for path in root.glob(str(PurePath(pattern).with_suffix(".*")))
+                if path.suffix.lower() in (own, *AUDIO_SUFFIXES) and not _is_litter(path, root)
+            ]
+            if any(path.suffix.lower() == own for path in found) or (found and not is_strict):
+                return sorted(found, key=lambda path: (path.suffix.lower() != own, path))
+    raise FileNotFoundError(
+        f"{corpus}: no {' or '.join(patterns)} under {root}; pass {wanted}{_describe_folder(root)}"
+    )
+
+
+def _describe_folder(root: Path) -> str:
+    found = find_sound(root).sound if root.is_dir() else []
+    return f"; there are {count_suffixes(found)} elsewhere in it" if found else ""
 
 
 def report(corpus: str, what: str, places: Sequence[object]) -> None:
@@ -192,8 +225,7 @@ def choose(choices: Mapping[str, Value], cell: str, place: str) -> Value:
 
 
 def _is_litter(path: Path, root: Path) -> bool:
-    parts = path.relative_to(root).parts
-    return "__MACOSX" in parts or any(part.startswith(".") for part in parts)
+    return any(is_litter(part) for part in path.relative_to(root).parts)
 
 
 def _decode(encoded: bytes) -> tuple[str, bool]:

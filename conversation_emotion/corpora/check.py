@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
@@ -14,6 +13,7 @@ from conversation_emotion.utterances.audio import (
     measure_seconds,
     read_audio,
 )
+from conversation_emotion.utterances.sound_files import locate
 from conversation_emotion.utterances.table import has_text
 
 
@@ -157,7 +157,7 @@ def measure_recordings(utterances: pd.DataFrame, *, decode: bool) -> Recordings:
     ):
         if audio is None:
             found.silent.append(name)
-        elif not Path(audio).is_file():
+        elif not locate(audio).is_file():
             found.missing.append(name)
         else:
             try:

@@ -4,9 +4,10 @@ Reads the audio of the release, each speaker's archive unpacked in its folder::
 
     M003/audio/angry/level_1/001.m4a
 
-Also the same paths with .wav, for copies that were converted. A folder is a speaker (M a man, W a
-woman), an emotion and its level: 1 to 3, and 1 alone for neutral. The number is that of the
-recording within its folder; the words are not in the release, and ``text`` is missing.
+Also the same paths with another suffix of sound, for copies that were converted. A folder is a
+speaker (M a man, W a woman), an emotion and its level: 1 to 3, and 1 alone for neutral. The number
+is that of the recording within its folder; the words are not in the release, and ``text`` is
+missing.
 
 A column behind the contract: ``level``.
 """
@@ -20,7 +21,7 @@ EMOTIONS = name_emotions(
 CORPUS = Layout(
     corpus="mead",
     root="the MEAD folder, the one that holds M003 and so on",
-    places=("[MW]*/audio/*/*/*.m4a", "[MW]*/audio/*/*/*.wav"),
+    places=("[MW]*/audio/*/*/*.m4a",),
     name=r"(?P<speaker>(?P<gender>[MW])\d{3})/audio/<emotion>/level_(?P<level>[123])/\d+",
     example="M003/audio/angry/level_1/001",
     language="en",

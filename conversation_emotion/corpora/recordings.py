@@ -6,11 +6,12 @@ Each recording is a dialogue of its own, for nobody answers.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from conversation_emotion.corpora.annotations import find_files
+from conversation_emotion.corpora.annotations import find_recordings
 from conversation_emotion.settings.corpus import CorpusSource, LabelSet, SplitName, ValidPart
 from conversation_emotion.utterances.labels import FOUR_CLASSES, four_classes
+from conversation_emotion.utterances.sound_files import count_suffixes, find_sound, printable
 from conversation_emotion.utterances.table import Utterances, build_utterances
 
 Describe = Callable[[re.Match[str], Path], Mapping[str, object] | None]
@@ -39,7 +40,8 @@ class Layout:
         corpus: Name of the corpus.
         root: What the root is, in words.
         places: Patterns of paths below the root. The first that finds a recording is the one that
-            counts, so that a copy elsewhere in the folder is not read a second time.
+            counts, so that a copy elsewhere in the folder is not read a second time. Suffixes may
+            be in any case, or those of other sound files.
         name: Regular expression of the end of a path, without its suffix: the file's name, and as
             many folders above it as hold labels. ``<emotion>`` is a group of all codes of
             ``emotion``. Each named group is a column; ``gender`` may be a letter (F, W, M, f or m).
@@ -85,14 +87,27 @@ class Layout:
         )
 
     def load(self, root: Path) -> Utterances:
-        """Reads all recordings under ``root`` into the utterance table.
+        """Reads all recordings under ``root`` into the utterance table, and names what it leaves.
 
         Raises:
             FileNotFoundError: No place of the layout holds a recording.
             ValueError: A recording's name is not one of this corpus, or a file of `read_tables`
                 is not what it should be.
         """
-        return build_utterances(self._read_recordings(root), self.corpus)
+        rows: list[dict[str, object]] = []
+        formats: dict[object, str] = {}
+        for row in self._read_recordings(root):
+            suffix = Path(str(row["audio"])).suffix.lower()
+            # Of one recording in two formats the first counts; equal names else are an error.
+            if formats.setdefault(row["utterance_id"], suffix) == suffix:
+                rows.append(row)
+        read = {row["audio"] for row in rows}
+        if others := [path for path in find_sound(root).sound if str(path) not in read]:
+            print(
+                f"{self.corpus}: not read under {root}: {count_suffixes(others)}, "
+                f"first {printable(others[0])}"
+            )
+        return build_utterances(rows, self.corpus)
 
     def _read_recordings(self, root: Path) -> Iterator[dict[str, object]]:
         texts = {"sentence": {code: code for code in self.texts}} if self.texts else {}
@@ -104,8 +119,11 @@ class Layout:
         )
         pattern = re.compile(rf"(?:.*/)?(?:{name})")
         describe = self.read_tables(root) if self.read_tables else self.describe
-        for path in find_files(root, self.places, self.corpus, self.root):
+        own = {PurePath(place).suffix for place in self.places}
+        for path in find_recordings(root, self.places, self.corpus, self.root):
             match = pattern.fullmatch(path.relative_to(root.parent).with_suffix("").as_posix())
+            if not match and path.suffix.lower() not in own:
+                continue  # sound in another format may be something else
             if not match:
                 expected = [
                     f"{group} ({', '.join(codes[group])})" if group in codes else group

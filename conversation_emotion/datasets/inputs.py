@@ -21,6 +21,9 @@ from conversation_emotion.features.sources import Source, encode_source, list_so
 from conversation_emotion.settings.cache import cache_folder
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.splits.folds import Fold
+from conversation_emotion.utterances.sound_files import printable
+
+_NOUNS = {"speech": "clip", "text": "text"}
 
 
 class Inputs(NamedTuple):
@@ -206,11 +209,13 @@ def extract_source(
     encoder = encoder or load_encoder(source.modality, source.encoder)
     features = encode_source(utterances, source, encoder, cache_folder(), strict=strict)
     for utterance_id, why in features.failures.items():
-        print(f"  clip of {utterance_id} cannot be used, its utterance stays: {why}")
+        what = f"{_NOUNS[source.modality]} of {printable(utterance_id)}"
+        print(f"  {what} cannot be used, its utterance stays: {why}")
     found = f"{int(features.is_present().sum())} of {len(utterances)} utterances have it"
+    failed = f"; {len(features.failures)} {_NOUNS[source.modality]}s failed"
+    found += failed if source.modality == "speech" or features.failures else ""
     if source.modality == "speech":
         unnamed = int(utterances["audio"].isna().sum())
-        found += f"; {len(features.failures)} clips failed"
         found += f"; {unnamed} utterances name no recording" if unnamed else ""
     print(f"{source.modality}, {source.encoder}: {found}")
     return features

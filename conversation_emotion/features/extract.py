@@ -1,7 +1,7 @@
 """Extraction: every utterance's hidden states, from the store or from the encoder."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -18,9 +18,11 @@ from conversation_emotion.features.encoders import Encoder, SpeechEncoder, TextE
 from conversation_emotion.features.key import FileDigests, Layers, Pooling, text_digest
 from conversation_emotion.features.store import FeatureStore, StoreFullError
 from conversation_emotion.utterances.audio import SAMPLE_RATE, AudioError, read_audio
+from conversation_emotion.utterances.sound_files import locate, printable
 from conversation_emotion.utterances.table import has_text
 
 Item = TypeVar("Item")
+Encoded = tuple[Tensor, Tensor]
 
 CLIPS_AT_ONCE = 64
 """Clips that are decoded ahead, sorted by length and then encoded."""
@@ -65,9 +67,6 @@ class _Clip(NamedTuple):
     place: dict[str, Any]
 
 
-_Decoded = tuple[_Clip, NDArray[np.float32]]
-
-
 def extract_speech(
     utterances: pd.DataFrame,
     encoder: SpeechEncoder,
@@ -78,8 +77,9 @@ def extract_speech(
 ) -> Features:
     """Encodes the clips that the store does not hold yet and returns those of all utterances.
 
-    A clip that is missing, broken, too short or not finite is named in the result and keeps its
-    utterance as context without speech. An interrupted extraction keeps what was encoded.
+    A clip that is missing, broken, too short or not finite, or on which the encoder fails, is named
+    in the result and keeps its utterance as context without speech. An interrupted extraction keeps
+    what was encoded.
 
     Raises:
         AudioError: With ``strict``, at the first clip that cannot be used.
@@ -88,20 +88,20 @@ def extract_speech(
     failures: dict[str, str] = {}
     clips = list(_list_clips(utterances, digests, failures))
     new = {clip.content: clip for clip in clips if clip.content not in store}
+    broken: dict[str, str] = {}
     if new:
         seconds = _sum_seconds(utterances, {clip.utterance_id for clip in new.values()})
         _announce(store, len(new), int(seconds * encoder.frame_rate), encoder)
         try:
-            _encode_clips(list(new.values()), encoder, store, failures)
+            _encode_clips(list(new.values()), encoder, store, broken)
         finally:
             store.flush()
+    for clip in clips:  # two utterances may hold the same broken sound
+        if why := broken.get(clip.content):
+            failures[clip.utterance_id] = f"{printable(clip.path)}: {why}"
     if strict and failures:
         utterance_id, why = next(iter(failures.items()))
         raise AudioError(f"--strict: {len(failures)} clips fail, first {utterance_id!r}: {why}")
-    broken = {clip.content: failures.get(clip.utterance_id) for clip in new.values()}
-    for clip in clips:  # two utterances may hold the same broken sound
-        if why := broken.get(clip.content):
-            failures.setdefault(clip.utterance_id, why)
     content_of = {clip.utterance_id: clip.content for clip in clips}
     states = _collect(utterances["utterance_id"].map(content_of), store)
     recordings = [content_of.get(utterance_id) for utterance_id in utterances["utterance_id"]]
@@ -111,22 +111,49 @@ def extract_speech(
 def extract_text(utterances: pd.DataFrame, encoder: TextEncoder, store: FeatureStore) -> Features:
     """Encodes the texts that the store does not hold yet and returns those of all utterances.
 
+    A text on which the encoder fails is named in the result.
+
     Raises:
         StoreFullError: The disk has no room.
     """
     texts = utterances["text"].where(has_text(utterances))
     contents = texts.map(text_digest, na_action="ignore")
     new = [text for text in texts.dropna().unique() if text_digest(text) not in store]
+    broken: dict[str, str] = {}
     if new:
         _announce(store, len(new), sum(len(text) // 4 + 2 for text in new), encoder)
         try:
             for some in _chunks(new, 256, "texts"):
-                states, lengths = encoder(some)
-                for text, kept in zip(some, _keep(states, lengths, store), strict=True):
-                    store.add(text_digest(text), kept)
+                for batch, (states, lengths) in _encode_each(some, encoder, broken):
+                    for text, kept in zip(batch, _keep(states, lengths, store), strict=True):
+                        store.add(text_digest(text), kept)
         finally:
             store.flush()
-    return Features(_collect(contents, store), {}, store.key.digest())
+    rows = zip(utterances["utterance_id"], texts, strict=True)
+    failures = {str(name): broken[text] for name, text in rows if text in broken}
+    return Features(_collect(contents, store), failures, store.key.digest())
+
+
+def _encode_each(
+    items: Sequence[Item],
+    encode: Callable[[Sequence[Item]], Encoded],
+    broken: dict[Item, str],
+) -> Iterator[tuple[Sequence[Item], Encoded]]:
+    """Encodes a batch, or its items one by one where that fails, and notes those that fail alone.
+
+    Encoders are libraries' code on users' data: what they raise on one item must not end the rest.
+    """
+    try:
+        encoded = encode(items)
+    except Exception as error:
+        if len(items) == 1:
+            broken[items[0]] = f"the encoder fails on it ({type(error).__name__}: {error})"
+            return
+    else:
+        yield items, encoded
+        return
+    for item in items:
+        yield from _encode_each([item], encode, broken)
 
 
 def select_layers(states: Tensor, layers: Layers) -> Tensor:
@@ -177,46 +204,54 @@ def _list_clips(
     for utterance_id, audio, speed, *place in tqdm(rows, total=len(named), unit=" files", **BAR):
         offset, duration, channel = (None if pd.isna(value) else value for value in place)
         try:
-            content = f"{digests.digest(Path(audio))}-{offset}-{duration}-{channel}"
-        except OSError as error:
-            failures[utterance_id] = f"{audio}: {error.strerror or error}"
+            path = locate(audio)
+            content = f"{digests.digest(path)}-{offset}-{duration}-{channel}"
+        except (OSError, ValueError) as error:  # a name may hold bytes that no file's name can
+            why = getattr(error, "strerror", None) or error
+            failures[utterance_id] = f"{printable(audio)}: {why}"
             continue
         if speed != 1:
             content += f" at {speed:g}"
         channel = None if channel is None else int(channel)
         place = {"offset": offset, "duration": duration, "channel": channel, "speed": speed}
-        yield _Clip(utterance_id, text_digest(content), Path(audio), place)
+        yield _Clip(utterance_id, text_digest(content), path, place)
     digests.save()
 
 
 def _encode_clips(
-    clips: list[_Clip], encoder: SpeechEncoder, store: FeatureStore, failures: dict[str, str]
+    clips: list[_Clip], encoder: SpeechEncoder, store: FeatureStore, broken: dict[str, str]
 ) -> None:
+    """Encodes clips into the store, and notes why those that fail do, by their content."""
+
     def read(clip: _Clip) -> NDArray[np.float32] | None:
         try:
             waveform = read_audio(clip.path, **clip.place)
         except AudioError as error:
-            failures[clip.utterance_id] = str(error)
+            broken[clip.content] = str(error).removeprefix(f"{printable(clip.path)}: ")
             return None
         if len(waveform) < encoder.min_samples:
-            failures[clip.utterance_id] = (
-                f"{clip.path}: {len(waveform) / SAMPLE_RATE * 1000:.0f} ms, the encoder needs "
+            broken[clip.content] = (
+                f"{len(waveform) / SAMPLE_RATE * 1000:.0f} ms, the encoder needs "
                 f"{encoder.min_samples / SAMPLE_RATE * 1000:.0f} ms or more"
             )
             return None
         return waveform
 
+    def encode(contents: Sequence[str]) -> tuple[Tensor, Tensor]:
+        waveforms = [torch.from_numpy(readable[content]) for content in contents]
+        lengths = torch.tensor([len(waveform) for waveform in waveforms])
+        return encoder(pad_sequence(waveforms, batch_first=True), lengths)
+
     with ThreadPoolExecutor(2) as readers:
         for some in _chunks(clips, CLIPS_AT_ONCE, "clips"):
             decoded = zip(some, readers.map(read, some), strict=True)
-            readable = [(clip, waveform) for clip, waveform in decoded if waveform is not None]
-            readable.sort(key=lambda pair: len(pair[1]))
+            found = {clip.content: waveform for clip, waveform in decoded if waveform is not None}
+            readable = dict(sorted(found.items(), key=lambda pair: len(pair[1])))
             for batch in _batches_of_equal_cost(readable):
-                waveforms = [torch.from_numpy(waveform) for _, waveform in batch]
-                lengths = torch.tensor([len(waveform) for waveform in waveforms])
-                states, num_frames = encoder(pad_sequence(waveforms, batch_first=True), lengths)
-                for (clip, _), kept in zip(batch, _keep(states, num_frames, store), strict=True):
-                    store.add(clip.content, kept)
+                for contents, (states, num_frames) in _encode_each(batch, encode, broken):
+                    kept = _keep(states, num_frames, store)
+                    for content, one in zip(contents, kept, strict=True):
+                        store.add(content, one)
 
 
 def _keep(states: Tensor, lengths: Tensor, store: FeatureStore) -> list[NDArray[np.floating]]:
@@ -224,14 +259,14 @@ def _keep(states: Tensor, lengths: Tensor, store: FeatureStore) -> list[NDArray[
     return [kept.cpu().numpy() for kept in pool_frames(chosen, lengths, store.key.pooling)]
 
 
-def _batches_of_equal_cost(clips: list[_Decoded]) -> Iterator[list[_Decoded]]:
+def _batches_of_equal_cost(clips: Mapping[str, NDArray[np.float32]]) -> Iterator[list[str]]:
     """Cuts clips sorted by length so that no padded batch exceeds the seconds allowed."""
-    batch: list[_Decoded] = []
-    for clip in clips:
-        if batch and (len(batch) + 1) * len(clip[1]) > BATCH_SECONDS * SAMPLE_RATE:
+    batch: list[str] = []
+    for content, waveform in clips.items():
+        if batch and (len(batch) + 1) * len(waveform) > BATCH_SECONDS * SAMPLE_RATE:
             yield batch
             batch = []
-        batch.append(clip)
+        batch.append(content)
     if batch:
         yield batch
 

@@ -12,6 +12,7 @@ from conversation_emotion.features.encoders import load_encoder
 from conversation_emotion.features.sources import Source, encode_source
 from conversation_emotion.settings.cache import cache_folder
 from conversation_emotion.settings.features import Layers, Pooling
+from conversation_emotion.utterances.sound_files import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ def extract(
     """
     if not recordings:
         raise ValueError("no recording was given; pass one path or more")
-    names = tuple(str(path) for path in recordings)
+    names = tuple(printable(path) for path in recordings)
     unknown = dict.fromkeys(("offset", "duration", "channel", "start", "end"), np.nan)
     ids = [str(number) for number in range(len(names))]
     table = pd.DataFrame({"utterance_id": ids, "audio": names, **unknown})

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from conversation_emotion.settings.features import Layers, Pooling
+from conversation_emotion.utterances.sound_files import printable
 
 FORMAT = 1
 """Layout of the store on disk; a new layout gets a new number and other folders."""
@@ -36,7 +37,7 @@ class FeatureKey:
 
 def text_digest(text: str) -> str:
     """Returns the content key of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 class FileDigests:
@@ -59,14 +60,14 @@ class FileDigests:
         Raises:
             OSError: The file cannot be read.
         """
-        status = path.stat()
+        status, name = path.stat(), printable(path)
         stamp = f"{status.st_size}-{status.st_mtime_ns}"
-        if self._found.get(str(path), ("", ""))[0] == stamp:
-            return self._found[str(path)][1]
+        if self._found.get(name, ("", ""))[0] == stamp:
+            return self._found[name][1]
         with path.open("rb") as file:
             sha = hashlib.file_digest(file, "sha256").hexdigest()
-        self._found[str(path)] = (stamp, sha)
-        self._new.append((str(path), stamp, sha))
+        self._found[name] = (stamp, sha)
+        self._new.append((name, stamp, sha))
         return sha
 
     def save(self) -> None:

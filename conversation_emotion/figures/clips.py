@@ -9,7 +9,7 @@ import pandas as pd
 import soundfile
 from numpy.typing import NDArray
 
-from conversation_emotion.utterances.audio import SAMPLE_RATE, AudioError, read_audio
+from conversation_emotion.utterances.audio import SAMPLE_RATE, explain, read_audio
 
 
 class Clips(NamedTuple):
@@ -54,8 +54,8 @@ def encode_clips(utterances: pd.DataFrame, rows: NDArray[np.int64], limit_bytes:
         number = None if channel is None else int(channel)
         try:
             sound = _compress(str(audio), offset, duration, number)
-        except AudioError as error:
-            failures[str(utterance_id)] = str(error)
+        except Exception as error:  # of libraries, on one clip
+            failures[str(utterance_id)] = explain(str(audio), error)
             continue
         if num_bytes + len(sound) > limit_bytes:
             num_left_out = 1

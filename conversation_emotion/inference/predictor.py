@@ -29,6 +29,7 @@ from conversation_emotion.inference.saved_model import SavedModel, find_model, l
 from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.tasks.emotion import predict_windows
 from conversation_emotion.utterances.labels import IGNORED
+from conversation_emotion.utterances.sound_files import printable
 from conversation_emotion.utterances.table import build_utterances
 
 CONTENT = ("audio", "text", "offset", "duration", "channel")
@@ -90,7 +91,7 @@ class Predictor:
         """
         if not isinstance(rows, pd.DataFrame):
             paths = [rows] if isinstance(rows, str | Path) else rows
-            rows = pd.DataFrame({"audio": [str(path) for path in paths]})
+            rows = pd.DataFrame({"audio": [printable(path) for path in paths]})
         utterances = self._tabulate(rows)
         windows = self._find_windows(utterances)
         labels = self.saved.card.labels

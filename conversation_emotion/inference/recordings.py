@@ -6,7 +6,12 @@ import pandas as pd
 
 from conversation_emotion.corpora.manifest import load_manifest
 from conversation_emotion.inference.card import Card
-from conversation_emotion.utterances.audio import SUFFIXES
+from conversation_emotion.utterances.sound_files import (
+    SUFFIXES,
+    count_suffixes,
+    find_sound,
+    printable,
+)
 
 _SHOWN = ("utterance_id", "dialogue_id", "order", "speaker", "audio", "text")
 """Columns of the input that the table of predictions takes over, where there are any."""
@@ -31,28 +36,34 @@ def read_rows(root: Path, *, is_conversation: bool) -> pd.DataFrame:
             "when; --root takes a table with the columns utterance_id, audio or text, dialogue_id "
             "and speaker, in the order of speaking"
         )
-    return pd.DataFrame({"audio": [str(path) for path in find_recordings(root)]})
+    return pd.DataFrame({"audio": [printable(path) for path in find_recordings(root)]})
 
 
 def find_recordings(root: Path) -> list[Path]:
-    """Returns a recording itself, or every recording under a folder.
+    """Returns a recording itself, or every recording under a folder; counts the files passed over.
 
     Raises:
         FileNotFoundError: There is no recording.
     """
-    found = [root] if root.is_file() else sorted(root.rglob("*"))
-    recordings = [path for path in found if path.suffix.lower() in SUFFIXES]
-    recordings = [path for path in recordings if not path.name.startswith(".")]
-    if not recordings:
-        raise FileNotFoundError(f"no recording under {root}; looked for {', '.join(SUFFIXES)}")
-    return recordings
+    found = find_sound(root)
+    others = f"passed over: {count_suffixes(found.others)}" if found.others else ""
+    if not found.sound:
+        looked = f"; looked for {', '.join(SUFFIXES)}"
+        raise FileNotFoundError(
+            f"no recording under {root}{looked}{'; ' if others else ''}{others}"
+        )
+    if others:
+        print(others)
+    return found.sound
 
 
 def write_table(rows: pd.DataFrame, predictions: pd.DataFrame, output: Path) -> None:
     """Writes the predictions next to their rows."""
     shown = rows[[name for name in _SHOWN if name in rows]]
     output.parent.mkdir(parents=True, exist_ok=True)
-    pd.concat([shown, predictions], axis=1).to_csv(output, index=False, float_format="%.6f")
+    pd.concat([shown, predictions], axis=1).to_csv(
+        output, index=False, float_format="%.6f", errors="backslashreplace"
+    )
 
 
 def summarise(card: Card, predictions: pd.DataFrame, output: Path) -> None:

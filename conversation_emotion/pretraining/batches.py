@@ -21,13 +21,13 @@ from torch.utils.data import DataLoader, Dataset
 from conversation_emotion.pretraining.augmentation import augment
 from conversation_emotion.pretraining.recordings import Clip, Recordings
 from conversation_emotion.settings.pretraining import AudioSettings
-from conversation_emotion.utterances.audio import SAMPLE_RATE, AudioError, read_audio
+from conversation_emotion.utterances.audio import SAMPLE_RATE, explain, read_audio
 
 _NUM_BUCKETS = 30
 
 
 class ClipBatch(NamedTuple):
-    """Clips of one length at 16 kHz, without padding (B, S).
+    """Clips of one length at 16 kHz, without padding (B, S); B is 0 where none could be read.
 
     ``seed`` is that of all other random choices of the step; ``broken`` is why a clip could not be
     read, by path.
@@ -148,17 +148,14 @@ class _Batches(Dataset[ClipBatch]):
         waveforms, broken = [], {}
         for clip in self.plan[number]:
             try:
-                waveform = _read(clip)
-            except AudioError as error:
-                broken[clip.path] = str(error)
+                waveform = augment(_read(clip), self.settings, rng)
+            except Exception as error:  # of libraries, on one clip; it must not end the rest
+                broken[clip.path] = explain(clip.path, error)
                 continue
-            waveform = augment(waveform, self.settings, rng)
             # Too short clips are repeated, also those that augmentation made too short.
             waveforms.append(waveform.repeat(-(-least // len(waveform))))
         if not waveforms:
-            raise AudioError(
-                f"every clip of a batch is broken, first {next(iter(broken.values()))}"
-            )
+            return ClipBatch(torch.empty(0, least), 0, broken)
         size = round(crop * SAMPLE_RATE) if crop else min(map(len, waveforms))
         starts = [int(rng.integers(len(waveform) - size + 1)) for waveform in waveforms]
         cropped = [one[start : start + size] for one, start in zip(waveforms, starts, strict=True)]

@@ -231,7 +231,7 @@ class _Trainer:
         """
         self.module.train()
         place = self.stream.epoch, self.stream.position
-        batch = next(iter(self.stream))
+        batch = self._next_batch(iter(self.stream))
         state = {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
         waveforms = batch.waveforms.to(self.accelerator.device)
         flops = count_flops(lambda: self.objective(waveforms, batch.seed).loss.backward())
@@ -258,8 +258,7 @@ class _Trainer:
         metrics: dict[str, Tensor] = {}
         audio = 0.0
         for number in range(self.settings.accumulate):
-            batch = next(batches)
-            self._note_broken(batch)
+            batch = self._next_batch(batches)
             torch.manual_seed(self.settings.seed + batch.seed)
             is_last = number == self.settings.accumulate - 1
             with nullcontext() if is_last else self.accelerator.no_sync(self.prepared):
@@ -299,17 +298,29 @@ class _Trainer:
             group["lr"] = size
         return size
 
+    def _next_batch(self, batches: Iterator[ClipBatch]) -> ClipBatch:
+        """Returns the next batch with a clip that could be read, and notes those that could not."""
+        while True:
+            batch = next(batches)
+            self._note_broken(batch)
+            if len(batch.waveforms):
+                return batch
+
     def _note_broken(self, batch: ClipBatch) -> None:
         for path, why in batch.broken.items():
             if path not in self.broken:
                 self.broken[path] = why
                 print(f"skipped: {why}")
         allowed = self.stream.settings.max_broken
-        num_clips = sum(len(source.clips) for source in self.stream.sources)
-        if len(self.broken) > allowed * num_clips:
+        paths = [clip.path for source in self.stream.sources for clip in source.clips]
+        # One broken file never ends a training, unless none is allowed or there is no other.
+        most = max(1, allowed * len(paths)) if allowed else 0
+        is_all = bool(batch.broken) and self.broken.keys() >= set(paths)
+        if len(self.broken) > most or is_all:
+            limit = "and no other" if is_all else f"more than the {allowed:.1%} allowed"
             raise TooManyBrokenError(
-                f"{len(self.broken)} of {num_clips} clips are broken, more than the "
-                f"{allowed:.1%} allowed; repair them, or raise --max-broken"
+                f"{len(self.broken)} of {len(paths)} clips are broken, {limit}; repair them, or "
+                "raise --max-broken"
             )
 
 

@@ -11,7 +11,13 @@ from tqdm import tqdm
 from conversation_emotion.corpora import load_corpus
 from conversation_emotion.settings.corpus import list_corpora
 from conversation_emotion.settings.pretraining import AudioSettings
-from conversation_emotion.utterances.audio import SUFFIXES, AudioError, measure_seconds
+from conversation_emotion.utterances.audio import AudioError, measure_seconds
+from conversation_emotion.utterances.sound_files import (
+    SUFFIXES,
+    SoundFiles,
+    count_suffixes,
+    find_sound,
+)
 
 
 class Clip(NamedTuple):
@@ -26,13 +32,15 @@ class Clip(NamedTuple):
 class Recordings(NamedTuple):
     """The clips of one source, in an order that does not depend on the machine.
 
-    ``broken`` is why a file cannot be used, by path; ``num_short`` clips are left out as too short.
+    ``broken`` is why a file cannot be used, by path; ``num_short`` clips are left out as too short;
+    ``passed_over`` counts the other files by suffix.
     """
 
     name: str
     clips: list[Clip]
     broken: dict[str, str]
     num_short: int
+    passed_over: str = ""
 
     @property
     def hours(self) -> float:
@@ -52,8 +60,8 @@ def find_recordings(source: str, *, min_seconds: float, max_seconds: float) -> R
     """Returns all clips of a source, measured by their headers.
 
     Args:
-        source: A folder, searched with all its subfolders; or ``NAME=ROOT`` with a name in
-            `list_corpora`, ``demo=`` for the corpus in the package.
+        source: A file; or a folder, searched with all its subfolders; or ``NAME=ROOT`` with a
+            name in `list_corpora`, ``demo=`` for the corpus in the package.
         min_seconds: Shorter clips are left out.
         max_seconds: Longer ones are cut into equal pieces.
 
@@ -62,15 +70,20 @@ def find_recordings(source: str, *, min_seconds: float, max_seconds: float) -> R
         ValueError: No corpus has this name, or its files break their format.
     """
     name, is_corpus, root = source.partition("=")
+    passed_over = ""
     if is_corpus and name in list_corpora():
         wanted = list(_read_corpus(load_corpus(name, root or None)))
     else:
-        wanted = [Clip(str(path), 0.0, 0.0) for path in _search(Path(source).expanduser())]
+        found = _search(Path(source).expanduser())
+        wanted = [Clip(str(path), 0.0, 0.0) for path in found.sound]
+        passed_over = count_suffixes(found.others)
     if not wanted:
         raise FileNotFoundError(
             f"{source}: no audio found, expected files that end in {', '.join(SUFFIXES)}"
+            + (f"; passed over: {passed_over}" if passed_over else "")
         )
-    return _measure_all(source, wanted, min_seconds, max_seconds)
+    measured = _measure_all(source, wanted, min_seconds, max_seconds)
+    return measured._replace(passed_over=passed_over)
 
 
 def utterance_recordings(
@@ -97,16 +110,13 @@ def _measure_all(
     return Recordings(source, clips, broken, num_short)
 
 
-def _search(folder: Path) -> Iterator[Path]:
-    if not folder.is_dir():
+def _search(place: Path) -> SoundFiles:
+    if not place.exists():
         raise FileNotFoundError(
-            f"{folder}: no such folder; pass a folder of audio, or NAME=ROOT with a corpus of "
+            f"{place}: no such folder; pass a folder of audio, or NAME=ROOT with a corpus of "
             f"{', '.join(list_corpora())}"
         )
-    for path in sorted(folder.rglob("*")):
-        is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not is_hidden:
-            yield path
+    return find_sound(place)
 
 
 def _read_corpus(utterances: pd.DataFrame) -> Iterator[Clip]:
@@ -139,5 +149,7 @@ def describe(recordings: Sequence[Recordings]) -> Iterator[str]:
     for source in recordings:
         short = f", {source.num_short} too short" if source.num_short else ""
         yield f"{source.name}: {len(source.clips):,} clips, {source.hours:.2f} hours{short}"
+        if source.passed_over:
+            yield f"  passed over: {source.passed_over}"
         for why in source.broken.values():
             yield f"  skipped: {why}"

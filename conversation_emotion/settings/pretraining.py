@@ -47,7 +47,8 @@ class AudioSettings:
     """Probability of a gain that glides over the clip within 6 dB."""
 
     max_broken: float = 0.01
-    """Share of the clips that may be broken; they are named and skipped, more stop the training."""
+    """Share of the clips that may be broken, or one; they are named and skipped, more stop the
+    training."""
 
     workers: int = 1
     """Processes that read ahead; 0 reads in the training process."""

@@ -1,39 +1,28 @@
 """Reads any audio or video file as the mono 16 kHz waveform that the encoders take."""
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-import av
 import numpy as np
-import soundfile
-from av.container import InputContainer
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-SAMPLE_RATE = 16_000
-"""Samples per second of every waveform."""
+from conversation_emotion.utterances.decoding import AudioError, Block, decode, measure
+from conversation_emotion.utterances.resampling import SAMPLE_RATE, resample
+from conversation_emotion.utterances.sound_files import locate, printable
+
+__all__ = ["MIN_SECONDS", "SAMPLE_RATE", "AudioError", "explain", "measure_seconds", "read_audio"]
 
 MIN_SECONDS = 0.025
 """Shortest clip that can be read: one analysis window of 25 ms, one frame of most encoders."""
 
-SUFFIXES = (
-    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".sph"),
-    *(".m4a", ".aac", ".mp4", ".mkv", ".webm", ".wma"),
-)
-"""Endings of the files that a folder is searched for."""
+MIN_RATE, MAX_RATE = 1_000, 768_000
+"""Samples per second that a header may claim; the bytes of others are damaged."""
 
-_SOUNDFILE_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"}
-_INDEXED_CONTAINERS = ("mp4", "matroska")
-_PREROLL_SECONDS = 0.5  # decoders need a few frames after a seek before their output is right
-_MIN_DECODED_SHARE = 0.9
-
-
-class AudioError(ValueError):
-    """A file or a slice of it that does not give a usable waveform."""
-
-
-_Decoded = tuple[NDArray[np.float32], int]
-"""Samples (channels, S), and how many per second, before they become mono 16 kHz."""
+_CANCELLED = 0.1
+"""Loudness of the mean of channels below which they cancel, where 1 is that of unlike channels."""
 
 
 def read_audio(
@@ -65,173 +54,110 @@ def read_audio(
         raise AudioError(f"{path}: offset is {offset} s, expected 0 s or more")
     if duration is not None and not 0 < duration < math.inf:
         raise AudioError(f"{path}: duration is {duration} s, expected more than 0 s")
-    samples, rate = _decode(path, offset or 0.0, duration)
-    mono = _to_mono(path, samples, channel)
-    if (seconds := mono.size / rate / speed) < MIN_SECONDS:
-        raise AudioError(
-            f"{path}: {1000 * seconds:.1f} ms of audio{_place(offset, duration)}, expected "
-            f"{1000 * MIN_SECONDS:.0f} ms or more; leave the clip out or give it a longer slice"
-        )
-    if not np.isfinite(mono).all():
-        position = int(np.flatnonzero(~np.isfinite(mono))[0])
-        raise AudioError(
-            f"{path}: sample {position} is {mono[position]}, expected finite numbers; "
-            "write the file again"
-        )
-    return _resample(_resample(mono, rate), round(SAMPLE_RATE * speed))
+    with _naming(path):
+        blocks = decode(path, offset or 0.0, duration)
+        _check_rates(path, blocks)
+        mono = _to_mono(path, blocks, channel)
+        if (seconds := sum(block.seconds for block in mono) / speed) < MIN_SECONDS:
+            raise AudioError(
+                f"{path}: {1000 * seconds:.1f} ms of audio{_place(offset, duration)}, expected "
+                f"{1000 * MIN_SECONDS:.0f} ms or more; leave the clip out or give it a longer slice"
+            )
+        _check_finite(path, mono)
+        waveform = np.concatenate([resample(block.samples, block.rate) for block in mono])
+        return resample(waveform, round(SAMPLE_RATE * speed))
+
+
+def explain(path: str | Path, error: Exception) -> str:
+    """Returns why the work on one file failed, with its name, whichever library raised it."""
+    if isinstance(error, AudioError):
+        return str(error)
+    return f"{printable(path)}: {type(error).__name__}: {error}"
 
 
 def measure_seconds(path: str | Path) -> float:
     """Returns the length of a file by its header; only one without a length there is decoded.
 
     Raises:
-        AudioError: The file is missing, does not open as audio or has no audio.
+        AudioError: The file is missing, does not decode, has no audio or breaks off.
     """
     path = _check_file(path)
-    if path.suffix.lower() in _SOUNDFILE_SUFFIXES:
-        try:
-            return float(soundfile.info(str(path)).duration)
-        except soundfile.SoundFileError:
-            pass  # as in `_decode`
-    try:
-        with av.open(str(path), metadata_errors="ignore") as container:
-            if container.streams.audio:
-                seconds = _promised_seconds(container, container.streams.audio[0])
-                if seconds is not None:
-                    return seconds
-    except FFmpegError as error:
-        raise AudioError(
-            f"{path}: does not open as audio ({error.strerror}, {path.stat().st_size} bytes); "
-            "fetch the file again or leave the clip out"
-        ) from error
-    samples, rate = _decode(path, 0.0, None)
-    return samples.shape[1] / rate
+    with _naming(path):
+        return measure(path)
 
 
 def _check_file(place: str | Path) -> Path:
-    path = Path(place)
+    path = locate(place)
     if not path.is_file():
         kind = "is a folder" if path.is_dir() else "does not exist"
         raise AudioError(f"{path}: {kind}, expected an audio file; check the corpus folder")
     return path
 
 
-def _decode(path: Path, offset: float, duration: float | None) -> _Decoded:
-    if path.suffix.lower() in _SOUNDFILE_SUFFIXES:
-        try:
-            return _decode_with_soundfile(path, offset, duration)
-        except soundfile.SoundFileError:
-            pass  # FFmpeg has more codecs, and reports why if it cannot decode it either
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turns whatever a library raises into an error that names the file."""
     try:
-        return _decode_with_av(path, offset, duration)
-    except FFmpegError as error:
+        yield
+    except AudioError:
+        raise
+    except Exception as error:  # decoders of damaged bytes also run out of memory, or of indices
+        why = (
+            error.strerror if isinstance(error, FFmpegError) else f"{type(error).__name__}: {error}"
+        )
         raise AudioError(
-            f"{path}: does not decode ({error.strerror}, {path.stat().st_size} bytes); "
+            f"{path}: does not decode ({why}, {path.stat().st_size} bytes); "
             "fetch the file again or leave the clip out"
         ) from error
 
 
-def _decode_with_soundfile(path: Path, offset: float, duration: float | None) -> _Decoded:
-    with soundfile.SoundFile(path) as file:
-        rate = file.samplerate
-        first = round(offset * rate)
-        _check_offset(path, first, file.frames, rate)
-        if first:
-            file.seek(first)
-        num_samples = -1 if duration is None else round(duration * rate)
-        samples = file.read(num_samples, dtype="float32", always_2d=True)
-    return np.asarray(samples, dtype=np.float32).T, rate
-
-
-def _decode_with_av(path: Path, offset: float, duration: float | None) -> _Decoded:
-    with av.open(str(path), metadata_errors="ignore") as container:
-        if not container.streams.audio:
-            kinds = ", ".join(stream.type for stream in container.streams) or "none"
-            raise AudioError(f"{path}: no audio stream, found streams: {kinds}; leave the clip out")
-        stream = container.streams.audio[0]
-        promised = _promised_seconds(container, stream)
-        is_sought = promised is not None and offset > 2 * _PREROLL_SECONDS
-        if is_sought and stream.time_base:  # which a promise implies
-            ticks = int((offset - _PREROLL_SECONDS) / stream.time_base)
-            container.seek(ticks + (stream.start_time or 0), stream=stream)
-        samples, rate, skipped = _collect(container, stream, offset, duration, is_sought=is_sought)
-    seconds = (skipped + samples.shape[1]) / rate
-    if duration is None and promised is not None and seconds < _MIN_DECODED_SHARE * promised:
-        raise AudioError(
-            f"{path}: breaks off after {seconds:.2f} s, expected {promised:.2f} s; "
-            "fetch the file again or leave the clip out"
-        )
-    first = round(offset * rate)
-    _check_offset(path, first, skipped + samples.shape[1], rate)
-    last = None if duration is None else first - skipped + round(duration * rate)
-    return samples[:, first - skipped : last], rate
-
-
-def _promised_seconds(container: InputContainer, stream: av.AudioStream) -> float | None:
-    """Length of the stream by the container's index, None for containers without one."""
-    is_indexed = any(name in container.format.name for name in _INDEXED_CONTAINERS)
-    if not is_indexed or stream.duration is None or stream.time_base is None:
-        return None
-    return float(stream.duration * stream.time_base)
-
-
-def _collect(
-    container: InputContainer,
-    stream: av.AudioStream,
-    offset: float,
-    duration: float | None,
-    *,
-    is_sought: bool,
-) -> tuple[NDArray[np.float32], int, int]:
-    """Decodes until the slice is complete -> samples, rate, and how many samples lie before."""
-    to_float = av.AudioResampler(format="fltp")
-    blocks: list[NDArray[np.float32]] = []
-    rate, skipped, num_samples = stream.rate or SAMPLE_RATE, 0, 0
-    for frame in container.decode(stream):
-        if not blocks:
-            rate = frame.sample_rate
-            if is_sought and frame.pts is not None and frame.time_base is not None:
-                start = (frame.pts - (stream.start_time or 0)) * frame.time_base
-                skipped = round(start * rate)
-        planar = [frame] if frame.format.name == "fltp" else to_float.resample(frame)
-        blocks += [np.asarray(part.to_ndarray(), dtype=np.float32) for part in planar]
-        num_samples += frame.samples
-        if duration is not None and skipped + num_samples >= (offset + duration) * rate + 1:
-            break
-    empty = np.zeros((1, 0), dtype=np.float32)
-    return (np.concatenate(blocks, axis=1) if blocks else empty), rate, skipped
-
-
-def _check_offset(path: Path, first: int, num_samples: int, rate: int) -> None:
-    if first and first >= num_samples:
-        raise AudioError(
-            f"{path}: offset is {first / rate:g} s, but the audio ends at "
-            f"{num_samples / rate:.3f} s; check the times of the utterance"
-        )
-
-
-def _to_mono(path: Path, samples: NDArray[np.float32], channel: int | None) -> NDArray[np.float32]:
-    """Takes one channel or the mean of all: (channels, S) -> (S,)."""
-    num_channels = len(samples)
-    if channel is None:
-        return samples[0] if num_channels == 1 else samples.mean(axis=0, dtype=np.float32)
-    if not 0 <= channel < num_channels:
+def _to_mono(path: Path, blocks: Sequence[Block], channel: int | None) -> list[Block]:
+    """Takes one channel or the mean of all, of each block: (channels, S) -> (S,)."""
+    num_channels = max((len(block.samples) for block in blocks), default=0)
+    if channel is not None and not 0 <= channel < num_channels:
         raise AudioError(
             f"{path}: channel {channel} does not exist, expected 0 to {num_channels - 1}; "
             "leave the channel empty for the mean of all"
         )
-    return samples[channel]
+    return [
+        Block(_mix(path, samples) if channel is None else samples[channel % len(samples)], rate)
+        for samples, rate in blocks
+    ]
 
 
-def _resample(mono: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
-    """Brings a waveform to 16 kHz: (S,) -> (S,)."""
-    mono = np.ascontiguousarray(mono)
-    if rate == SAMPLE_RATE:
-        return mono
-    import torch
-    from torchaudio.functional import resample
+def _mix(path: Path, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns the mean of all channels, unless they cancel: (channels, S) -> (S,)."""
+    num_channels = len(samples)
+    if num_channels == 1:
+        return samples[0]
+    mean = samples.mean(axis=0, dtype=np.float32)
+    # Channels that have nothing in common, or of which one alone has sound, give a ratio of 1.
+    loudness = float(np.sqrt(np.mean(np.square(samples)))) if samples.size else 0.0
+    if math.sqrt(num_channels) * float(np.sqrt(np.mean(np.square(mean)))) < _CANCELLED * loudness:
+        raise AudioError(
+            f"{path}: its {num_channels} channels cancel, their mean is silence; take one, by the "
+            "column channel of a manifest"
+        )
+    return mean
 
-    return resample(torch.from_numpy(mono), rate, SAMPLE_RATE).numpy()
+
+def _check_rates(path: Path, blocks: Sequence[Block]) -> None:
+    for block in blocks:
+        if not MIN_RATE <= block.rate <= MAX_RATE:
+            raise AudioError(
+                f"{path}: {block.rate:,} samples per second, expected {MIN_RATE:,} to "
+                f"{MAX_RATE:,}; write the file again"
+            )
+
+
+def _check_finite(path: Path, blocks: Sequence[Block]) -> None:
+    for block in blocks:
+        if not np.isfinite(block.samples).all():
+            position = int(np.flatnonzero(~np.isfinite(block.samples))[0])
+            raise AudioError(
+                f"{path}: sample {position} is {block.samples[position]}, expected finite numbers; "
+                "write the file again"
+            )
 
 
 def _place(offset: float | None, duration: float | None) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
+from conversation_emotion.utterances.sound_files import printable
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -52,7 +54,7 @@ def build_utterances(rows: Iterable[dict[str, object]], corpus: str) -> Utteranc
     """
     import pandas as pd  # here, so that help and usage errors come without its half second
 
-    table = pd.DataFrame(list(rows))
+    table = pd.DataFrame([_as_unicode(row) for row in rows])
     if table.empty:
         raise ValueError(f"{corpus}: no utterances found")
     table["corpus"] = corpus
@@ -66,6 +68,11 @@ def build_utterances(rows: Iterable[dict[str, object]], corpus: str) -> Utteranc
         table[column] = pd.to_numeric(table[column]).astype("float64")
     validate_utterances(table, corpus)
     return table.sort_values(["dialogue_id", "order"], kind="stable", ignore_index=True)
+
+
+def _as_unicode(row: dict[str, object]) -> dict[str, object]:
+    """Escapes what is not Unicode, such as bytes of a file's name, for pandas cannot hold it."""
+    return {key: printable(cell) if isinstance(cell, str) else cell for key, cell in row.items()}
 
 
 def validate_utterances(utterances: Utterances, corpus: str) -> Utterances:

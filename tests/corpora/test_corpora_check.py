@@ -97,7 +97,7 @@ def test_a_check_counts_speakers_emotions_and_lengths(emodb, tmp_path):
 def test_broken_recordings_are_named_and_decoding_finds_more(emodb, tmp_path):
     broken = check("emodb", emodb, tmp_path)["found"]["recordings"]["broken"]
     assert list(broken) == ["08a01Fa"]
-    assert "does not open as audio" in broken["08a01Fa"]
+    assert "does not decode" in broken["08a01Fa"]
     found = check("emodb", emodb, tmp_path, decode=True)["found"]["recordings"]
     assert list(found["broken"]) == ["08a01Fa", "08a02Fa"]
     assert "sample 0 is nan" in found["broken"]["08a02Fa"]

@@ -116,7 +116,10 @@ def test_a_row_without_a_recording_or_a_class_lacks_that_alone_and_is_named(tmp_
     assert table["emotion"].fillna("").tolist() == ["fear", "fear", ""]
     printed = capsys.readouterr().out
     assert f"1 rows hold no recording as a file: {shard} row 1\n" in printed
-    assert f"1 rows have a label in emotion that is none of its 2 classes: {shard} row 2 (9)" in printed
+    assert (
+        f"1 rows have a label in emotion that is none of its 2 classes: {shard} row 2 (9)"
+        in printed
+    )
 
 
 def test_metadata_may_have_empty_rows_and_rows_without_a_file(tmp_path, capsys):

@@ -154,6 +154,30 @@ def test_a_copy_of_all_recordings_below_is_not_read_twice(tmp_path):
     assert len(read(tmp_path, "ravdess", name, f"audio_speech_actors_01-24/{name}")) == 1
 
 
+def test_suffixes_in_any_case_and_other_sound_files_are_read(tmp_path, capsys):
+    paths = ["M003/audio/angry/level_1/001.m4a", "M005/audio/angry/level_1/001.wav"]
+    table = read(tmp_path, "mead", *paths, "M005/audio/fear/level_1/002.FLAC")
+    assert list(table["speaker"]) == ["M003", "M005", "M005"]
+    assert capsys.readouterr().out == ""
+
+
+def test_what_is_not_read_is_counted_by_suffix(tmp_path, capsys):
+    paths = ["AudioWAV/1001_DFA_ANG_XX.wav", "AudioWAV/1040_ITH_SAD_X.WAV"]
+    extra = ["AudioWAV/1001_DFA_ANG_XX.flac", "AudioWAV/silence.mp3", "VideoFlash/1001_DFA.flv"]
+    table = read(tmp_path, "crema-d", *paths, *extra)
+    assert [Path(audio).name for audio in table["audio"]] == [Path(name).name for name in paths]
+    printed = capsys.readouterr().out
+    assert f"crema-d: not read under {tmp_path}: 1 .flac, 1 .mp3, 1 .flv, first" in printed
+
+
+def test_a_folder_without_a_recording_at_its_place_says_what_lies_there(tmp_path):
+    write_recordings(tmp_path, "VideoFlash/1001_DFA_ANG_XX.flv")
+    with pytest.raises(
+        FileNotFoundError, match=r"no AudioWAV/\*\.wav under .* are 1 \.flv elsewhere"
+    ):
+        load_corpus("crema-d", tmp_path)
+
+
 def test_an_archives_shadow_copy_is_not_read(tmp_path):
     table = read(tmp_path, "cafe", "Peur/Fort/12-P-2-5.wav")
     assert table["audio"].tolist() == [str(tmp_path / "Peur/Fort/12-P-2-5.wav")]

@@ -1,6 +1,7 @@
 """The command that predicts recordings with a model that was saved or registered."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pandas as pd
@@ -64,6 +65,31 @@ def test_every_recording_under_a_folder_gets_a_row(here, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "Emotion of single utterances, 3 rows" in printed
     assert "1 not predicted" in printed
+
+
+def test_a_name_in_other_bytes_or_behind_a_link_gets_a_row_and_the_rest_is_counted(
+    here, tmp_path, capsys
+):
+    (tmp_path / "rec").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    clip = (DATA / "Ses01_00.ogg").read_bytes()
+    for name in (b"rec/F\xfchrung.ogg", b"elsewhere/10:30:05.OGG", b"rec/notes.txt"):
+        (tmp_path / os.fsdecode(name)).write_bytes(clip)
+    (tmp_path / "rec" / "link").symlink_to(tmp_path / "elsewhere")
+    output = tmp_path / "predictions.csv"
+    predict.run(predict.PredictSettings(model="voices", root=tmp_path / "rec", output=output))
+    table = pd.read_csv(output)
+    names = [str(tmp_path / "rec" / name) for name in ("F\\udcfchrung.ogg", "link/10:30:05.OGG")]
+    assert table["audio"].tolist() == names
+    assert table["emotion"].notna().all()
+    assert "passed over: 1 .txt" in capsys.readouterr().out
+
+
+def test_one_recording_is_predicted_by_itself(here, tmp_path):
+    output = tmp_path / "predictions.csv"
+    root = DATA / "Ses01_00.ogg"
+    predict.run(predict.PredictSettings(model="voices", root=root, output=output))
+    assert pd.read_csv(output)["audio"].tolist() == [str(root)]
 
 
 def test_a_manifest_is_predicted_row_by_row(here, tmp_path):

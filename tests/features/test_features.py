@@ -172,6 +172,55 @@ def test_the_same_broken_sound_fails_every_utterance_that_uses_it(tmp_path, dige
     assert sorted(features.failures) == ["u0", "u1"]
 
 
+def test_each_utterance_of_the_same_broken_sound_is_named_by_its_own_path(tmp_path, digests):
+    paths = [tmp_path / "one.wav", tmp_path / "two.wav"]
+    for path in paths:
+        path.write_bytes(b"RIFF no sound at all")
+    table, store = table_of([*paths]), FeatureStore(KEY, tmp_path)
+    failures = extract_speech(table, FakeSpeechEncoder(), store, digests).failures
+    assert [failures[name].partition(": does not")[0] for name in ("u0", "u1")] == [
+        *map(str, paths)
+    ]
+
+
+def test_a_clip_on_which_the_encoder_fails_is_named_and_the_rest_encoded(tmp_path, clips, digests):
+    class Fails(FakeSpeechEncoder):
+        def __call__(self, waveforms, lengths):
+            if (waveforms[:, 0] - 0.2).abs().min() < 1e-3:
+                raise RuntimeError("no pitch found")
+            return super().__call__(waveforms, lengths)
+
+    features = extract_speech(table_of(clips), Fails(), FeatureStore(KEY, tmp_path), digests)
+    assert features.is_present().tolist() == [True, False, True, True]
+    assert list(features.failures) == ["u1"]
+    assert f"{clips[1]}: the encoder fails on it (RuntimeError: no pi" in features.failures["u1"]
+
+
+def test_a_text_on_which_the_encoder_fails_is_named_and_the_rest_encoded(tmp_path):
+    class Fails(FakeTextEncoder):
+        def __call__(self, texts):
+            for text in texts:
+                assert text != "two"
+            return super().__call__(texts)
+
+    table = table_of([None] * 3).assign(text=["one", "two", "three"])
+    features = extract_text(table, Fails(), FeatureStore(KEY, tmp_path))
+    assert features.is_present().tolist() == [True, False, True]
+    assert list(features.failures) == ["u1"]
+    assert "the encoder fails on it (AssertionError: " in features.failures["u1"]
+
+
+def test_clips_whose_names_are_not_utf_8_are_encoded_and_remembered(tmp_path, digests):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/F\xfchrung.wav"))
+    with path.open("wb") as file:
+        soundfile.write(file, np.full(8_000, 0.1), 16_000, format="WAV")
+    table, store = table_of([path, tmp_path / "gone\0.wav"]), FeatureStore(KEY, tmp_path)
+    features = extract_speech(table, FakeSpeechEncoder(), store, digests)
+    assert features.is_present().tolist() == [True, False]
+    assert "null byte" in features.failures["u1"]
+    assert FileDigests(digests.database).digest(path) == digests.digest(path)
+
+
 def test_strict_turns_a_broken_clip_into_an_error(tmp_path, clips, digests):
     with pytest.raises(AudioError, match="--strict: 1 clips fail, first 'u1': .*gone.wav"):
         extract_speech(

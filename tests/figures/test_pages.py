@@ -134,6 +134,16 @@ def test_clips_are_the_sound_of_their_utterance(recordings):
     assert np.abs(np.fft.rfft(sound)).argmax() * rate / len(sound) == pytest.approx(440, abs=4)
 
 
+def test_whatever_a_library_raises_on_one_clip_is_noted(recordings, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr("conversation_emotion.figures.clips.soundfile.write", fail)
+    clips = encode_clips(recordings, np.arange(3), 2**20)
+    assert not clips.sounds
+    assert clips.failures["u0"].endswith(": RuntimeError: no room")
+
+
 def test_clips_beyond_the_limit_stay_silent_and_are_counted(recordings):
     whole = encode_clips(recordings, np.array([0]), 2**20)
     clips = encode_clips(recordings, np.array([0, 2, 0]), whole.num_bytes)

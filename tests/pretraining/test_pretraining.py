@@ -163,6 +163,20 @@ def test_broken_clips_are_named_and_skipped_up_to_a_limit(folder, tmp_path, caps
         train(folder, tmp_path / "other", max_broken=0.1)
 
 
+def test_a_batch_without_a_readable_clip_is_passed_over(folder, tmp_path, capsys):
+    for path in sorted(folder.glob("*.wav"))[3:]:
+        path.unlink()
+    path = folder / "clip01.wav"
+    soundfile.write(path, np.full(30_000, np.nan), 16_000, subtype="FLOAT")  # a batch by itself
+    _, progress = train(folder, tmp_path / "out", steps=4)
+    assert progress.step == 4
+    assert capsys.readouterr().out.count(f"skipped: {path}: sample 0 is nan") == 1
+    for path in folder.glob("*.wav"):
+        soundfile.write(path, np.full(30_000, np.nan), 16_000, subtype="FLOAT")
+    with pytest.raises(TooManyBrokenError, match="3 of 3 clips are broken, and no other"):
+        train(folder, tmp_path / "other", max_broken=1.0)
+
+
 def test_a_loss_that_is_not_finite_ends_the_training(folder, tmp_path):
     with pytest.raises(FloatingPointError, match="lower --learning-rate"):
         train(folder, tmp_path, learning_rate=1e30, max_gradient_norm=1e30, steps=200)

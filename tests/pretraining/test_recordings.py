@@ -73,7 +73,24 @@ def test_a_folder_tree_is_searched_measured_and_hidden_files_left_out(tmp_path):
     assert found.num_short == 1
     lines = list(describe([found]))
     assert lines[0] == f"{tmp_path}: 4 clips, 0.01 hours, 1 too short"
-    assert "broken.wav: does not open as audio" in lines[1]
+    assert lines[1] == "  passed over: 1 .txt"
+    assert "broken.wav: does not decode" in lines[2]
+
+
+def test_one_file_and_linked_folders_are_sources(tmp_path):
+    write(tmp_path / "elsewhere" / "one.wav", 1.5)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "folder" / "link" / "circle").symlink_to(tmp_path / "folder")
+    found = [
+        find_recordings(str(tmp_path / place), min_seconds=0.5, max_seconds=20).clips
+        for place in ("elsewhere/one.wav", "folder")
+    ]
+    paths = [[clip.path for clip in clips] for clips in found]
+    assert paths == [
+        [str(tmp_path / "elsewhere" / "one.wav")],
+        [str(tmp_path / "folder" / "link" / "one.wav")],
+    ]
 
 
 def test_a_corpus_of_the_suite_is_read_with_its_offsets(tmp_path):
@@ -185,10 +202,24 @@ def test_streams_that_cannot_be_are_refused():
         ClipStream([make_source("a", [1.0]), make_source("b", [1.0])], AudioSettings(weights=(1,)))
 
 
-def test_a_batch_of_broken_clips_alone_is_an_error():
+def test_a_batch_of_broken_clips_alone_is_empty_and_names_them():
     stream = ClipStream([make_source("missing", [1.0])], AudioSettings(workers=0))
-    with pytest.raises(AudioError, match="every clip of a batch is broken, first missing0: does"):
-        next(iter(stream))
+    batch = next(iter(stream))
+    assert batch.waveforms.shape[0] == 0
+    assert batch.broken["missing0"].startswith("missing0: does not exist")
+
+
+def test_whatever_a_library_raises_on_one_clip_is_noted(tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError("no pitch")
+
+    write(tmp_path / "a.wav", 1.0)
+    found = find_recordings(str(tmp_path), min_seconds=0.5, max_seconds=20)
+    monkeypatch.setattr("conversation_emotion.pretraining.batches.augment", fail)
+    batch = next(iter(ClipStream([found], AudioSettings(workers=0))))
+    assert batch.broken == {
+        str(tmp_path / "a.wav"): f"{tmp_path / 'a.wav'}: RuntimeError: no pitch"
+    }
 
 
 def test_speed_changes_length_and_pitch_alike():

@@ -1,4 +1,5 @@
 import os
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -6,7 +7,10 @@ import av
 import numpy as np
 import pytest
 import soundfile
+import torch
+from torchaudio import functional
 
+from conversation_emotion.utterances import resampling
 from conversation_emotion.utterances.audio import MIN_SECONDS, SAMPLE_RATE, AudioError
 from conversation_emotion.utterances.audio import read_audio as read
 
@@ -66,6 +70,34 @@ def test_any_sample_rate_becomes_16_khz(tmp_path, rate):
     np.testing.assert_allclose(waveform[middle], sine(440, SAMPLE_RATE)[middle], atol=5e-3)
 
 
+@pytest.mark.parametrize("rate", [16_001, 44_101, 7_919])
+def test_a_rate_without_a_common_divisor_is_no_harder(tmp_path, rate):
+    soundfile.write(tmp_path / "clip.wav", sine(440, rate), rate, subtype="FLOAT")
+    tracemalloc.start()
+    waveform = read(tmp_path / "clip.wav")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    middle = slice(1_000, 15_000)
+    np.testing.assert_allclose(waveform[middle], sine(440, SAMPLE_RATE)[middle], atol=5e-3)
+    assert most < 100 * 2**20  # torchaudio's filter alone would have 1,000 MiB for 16,001 Hz
+
+
+@pytest.mark.parametrize("rate", [44_100, 11_025])
+def test_odd_rates_are_resampled_as_torchaudio_does(rate):
+    noise = np.random.default_rng(0).normal(0, 0.1, 5_000).astype(np.float32)
+    expected = functional.resample(torch.from_numpy(noise), rate, SAMPLE_RATE).numpy()
+    np.testing.assert_allclose(resampling._resample_odd(noise, rate), expected, atol=1e-5)
+
+
+def test_a_rate_that_no_recording_has_is_refused(tmp_path):
+    soundfile.write(tmp_path / "clip.wav", np.zeros(800), SAMPLE_RATE)
+    content = bytearray((tmp_path / "clip.wav").read_bytes())
+    content[24:28] = (1).to_bytes(4, "little")
+    (tmp_path / "clip.wav").write_bytes(content)
+    with pytest.raises(AudioError, match=r"1 samples per second, expected 1,000 to 768,000"):
+        read(tmp_path / "clip.wav")
+
+
 @pytest.mark.parametrize("speed", [0.9, 1.1, 1.25])
 def test_another_speed_changes_length_and_pitch_alike(tmp_path, speed):
     soundfile.write(tmp_path / "clip.wav", sine(440, 48_000), 48_000)
@@ -89,6 +121,21 @@ def test_channels_are_averaged_unless_one_is_chosen(tmp_path, channel, expected)
     soundfile.write(tmp_path / "clip.wav", stereo, SAMPLE_RATE)
     waveform = read(tmp_path / "clip.wav", channel=channel)
     np.testing.assert_allclose(waveform, np.tile(expected, 400), atol=1e-4)
+
+
+def test_channels_that_cancel_are_no_silence(tmp_path):
+    voice = sine(440, SAMPLE_RATE)
+    soundfile.write(tmp_path / "clip.wav", np.stack([voice, -0.95 * voice], axis=1), SAMPLE_RATE)
+    with pytest.raises(AudioError, match=r"clip\.wav: its 2 channels cancel.*take one"):
+        read(tmp_path / "clip.wav")
+    np.testing.assert_allclose(read(tmp_path / "clip.wav", channel=0), voice, atol=1e-4)
+
+
+@pytest.mark.parametrize("others", [0.0, 0.01])
+def test_one_channel_of_many_that_has_sound_is_no_cancelling(tmp_path, others):
+    noise = np.random.default_rng(0).normal(0, 0.1, (SAMPLE_RATE, 16)) * ([1.0] + [others] * 15)
+    soundfile.write(tmp_path / "clip.wav", noise, SAMPLE_RATE, subtype="FLOAT")
+    np.testing.assert_allclose(read(tmp_path / "clip.wav"), noise.mean(axis=1), atol=1e-6)
 
 
 def test_a_slice_of_a_wav_holds_exactly_its_samples(tmp_path):
@@ -231,6 +278,30 @@ def test_a_duration_must_be_positive(tmp_path, duration):
     soundfile.write(tmp_path / "clip.wav", np.zeros(16_000), SAMPLE_RATE)
     with pytest.raises(AudioError, match=rf"duration is {duration} s, expected more than 0 s"):
         read(tmp_path / "clip.wav", duration=duration)
+
+
+@pytest.mark.parametrize("error", [MemoryError("9 TiB"), IndexError("no frame"), OSError("disk")])
+def test_whatever_a_decoder_raises_names_the_file(tmp_path, monkeypatch, error):
+    soundfile.write(tmp_path / "clip.wav", np.zeros(800), SAMPLE_RATE)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("conversation_emotion.utterances.decoding._decode_stream", fail)
+    with pytest.raises(AudioError, match=rf"clip\.wav: does not decode \({type(error).__name__}"):
+        read(tmp_path / "clip.wav")
+
+
+@pytest.mark.parametrize("name", [b"2024-05-01T10:30:05.mp4", b"F\xfchrung.mp4", b"F\xfc.wav"])
+def test_a_name_with_a_colon_or_not_in_utf_8_is_read(tmp_path, monkeypatch, stereo_mp4, name):
+    monkeypatch.chdir(tmp_path)
+    if name.endswith(b"wav"):
+        soundfile.write(stereo_mp4, sine(440, SAMPLE_RATE, 4.0), SAMPLE_RATE, format="WAV")
+    os.rename(stereo_mp4, name)
+    assert len(read(os.fsdecode(name))) == pytest.approx(4 * SAMPLE_RATE, abs=400)
+    with pytest.raises(AudioError, match="offset is 9 s") as found:
+        read(os.fsdecode(name), offset=9.0)
+    str(found.value).encode("utf-8")
 
 
 def test_a_real_clip_that_does_not_decode_is_named():
