@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from experiments import HERE, find_commands
+from experiments.commandline import explained
 
 
 def list_commands(program: str) -> str:
@@ -36,6 +37,11 @@ def find_shadow(folder: Path) -> Path | None:
 
 def main() -> None:
     """Runs the command that the first arguments name."""
+    with explained():
+        _run()
+
+
+def _run() -> None:
     is_module = Path(sys.argv[0]).name == "__main__.py"
     program = "python -m experiments" if is_module else "conversation-emotion"
     if shadow := find_shadow(Path.cwd()):

@@ -172,7 +172,9 @@ class Experiment(ABC, Generic[Settings]):
     def run(self, settings: Settings) -> Table:
         """Prepares every row, trains and scores it under a run of its own, shows the table."""
         from experiments.tracking.runs import open_runs
+        from experiments.tracking.store import open_client
 
+        open_client()
         tasks = self._prepare(settings)
         rows = self.rows(settings)
         commands = [(rows[name], task.fingerprint) for name, task in tasks.items()]

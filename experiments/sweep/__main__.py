@@ -17,7 +17,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.commandline import check_inputs, parse, parse_known, refuse, run_or_explain
+from experiments.commandline import (
+    check_inputs,
+    explained,
+    parse,
+    parse_known,
+    refuse,
+    run_or_explain,
+)
 from experiments.sweep.settings import SweepSettings
 
 EXPERIMENTS = (
@@ -52,8 +59,12 @@ def run(module: str, sweep: SweepSettings, settings: Any) -> None:
     from experiments.sweep.figures import log_figures
     from experiments.sweep.mirror import Mirror, open_parent
     from experiments.sweep.report import report
+    from experiments.sweep.storage import open_storage
     from experiments.sweep.study import SweepSpec, SweepStudy, check_settings
+    from experiments.tracking.store import open_client
 
+    open_client()
+    open_storage(sweep.storage)
     name = sweep.study or module.rpartition(".")[2]
     spec = search.prepare(SweepSpec(module, name, sweep, settings))
     study = SweepStudy.open(spec)
@@ -73,8 +84,9 @@ def run(module: str, sweep: SweepSettings, settings: Any) -> None:
 
 def main() -> None:
     """Runs a sweep from the command line."""
-    module, sweep, settings = read(sys.argv[1:])
-    check_inputs(settings)
+    with explained():
+        module, sweep, settings = read(sys.argv[1:])
+        check_inputs(settings)
     run_or_explain(lambda: run(module, sweep, settings))
 
 
