@@ -55,16 +55,17 @@ def read_flags(module: str, argv: Sequence[str]) -> tuple[SweepSettings, Any]:
 
 def run(module: str, sweep: SweepSettings, settings: Any) -> None:
     """Prepares, searches, and, unless another command does so, scores on test and reports."""
+    from experiments.sweep.storage import open_storage
+    from experiments.tracking.store import open_client
+
+    open_client()  # before what takes time, the import of PyTorch among it
+    open_storage(sweep.storage)
     from experiments.sweep import search
     from experiments.sweep.figures import log_figures
     from experiments.sweep.mirror import Mirror, open_parent
     from experiments.sweep.report import report
-    from experiments.sweep.storage import open_storage
     from experiments.sweep.study import SweepSpec, SweepStudy, check_settings
-    from experiments.tracking.store import open_client
 
-    open_client()
-    open_storage(sweep.storage)
     name = sweep.study or module.rpartition(".")[2]
     spec = search.prepare(SweepSpec(module, name, sweep, settings))
     study = SweepStudy.open(spec)
