@@ -190,8 +190,8 @@ def test_a_reader_that_leaves_ends_the_command_in_silence(arguments, buffering, 
     monkeypatch.setenv("PYTHONUNBUFFERED", buffering)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     command = [sys.executable, "-m", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, text=True, stdout=pipe, stderr=pipe) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
