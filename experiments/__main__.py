@@ -37,7 +37,6 @@ def find_shadow(folder: Path) -> Path | None:
 def main() -> None:
     """Runs the command that the first arguments name."""
     is_module = Path(sys.argv[0]).name == "__main__.py"
-    program = "python -m experiments" if is_module else "conversation-emotion"
     if shadow := find_shadow(Path.cwd()):
         sys.path[:] = [place for place in sys.path if Path(place or ".").resolve() != Path.cwd()]
         print(
@@ -45,6 +44,14 @@ def main() -> None:
             "folder; use `conversation-emotion COMMAND`, or another folder",
             file=sys.stderr,
         )
+    from experiments.commandline import explained  # not from the shadow
+
+    with explained():
+        _run("python -m experiments" if is_module else "conversation-emotion")
+
+
+def _run(program: str) -> None:
+    """Lists the commands, or runs the one that the first arguments name."""
     words = [word.replace("_", "-") for word in sys.argv[1:3]]
     commands = find_commands()
     if words[:1] == ["--version"]:

@@ -2,17 +2,20 @@
 
 import dataclasses
 import inspect
+import logging
 import os
+import re
+import select
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn, TypeVar, get_type_hints
-
-import tyro
 
 from conversation_emotion.settings.corpus import (
     CorpusOptions,
@@ -30,6 +33,12 @@ DEBUG = "CONVERSATION_EMOTION_DEBUG"
 
 HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 """PyTorch's own; it has to be set before the first tensor, and child processes inherit it."""
+
+OWN = ("experiments", "conversation_emotion", "speech_encoders", "text_encoders", "__main__")
+"""Packages whose messages are written for the user; libraries' are shown with their kind."""
+
+LONGEST = 1000
+"""Characters of an error's line; libraries print whole tables of weights."""
 
 INPUTS = {
     "root": "a folder of recordings or a table",
@@ -53,6 +62,8 @@ def parse(
         argv: Arguments, those of the process if None.
         name: Of the command, whose docstring is the description; the module that runs if None.
     """
+    import tyro  # here, so that the list of commands appears at once
+
     argv = sys.argv[1:] if argv is None else list(argv)
     module = "__main__" if name is None else f"experiments.{name}"
     description = inspect.getdoc(sys.modules.get(module, sys.modules["__main__"]))
@@ -77,6 +88,8 @@ def parse_known(
     settings: type[Settings], argv: Sequence[str], *, description: str | None
 ) -> tuple[Settings, list[str]]:
     """Reads the arguments that ``settings`` has, and returns the others as they are."""
+    import tyro
+
     return tyro.cli(
         settings,
         prog=f"{program_of('experiments.sweep')} EXPERIMENT",
@@ -88,33 +101,123 @@ def parse_known(
 
 
 def launch(run: Callable[[Settings], object], settings: type[Settings], name: str) -> None:
-    """Runs a command on the settings of the command line, and ends as `run_or_explain` does."""
-    given = parse(settings, name=name)
-    check_inputs(given)
+    """Runs a command on the settings of the command line; errors end it as `explained` says."""
+    with explained():
+        given = parse(settings, name=name)
+        check_inputs(given)
     run_or_explain(lambda: run(given))
 
 
 def run_or_explain(run: Callable[[], object]) -> None:
-    """Runs a command; what the user can mend ends the process with a message.
+    """Runs a command; errors end it as `explained` says.
 
-    An interrupt ends with status 130; a wrong folder, a table that breaks its contract or a full
-    disk ends with its message and status 1. Large tensors are put on huge pages of Linux, unless
-    the environment forbids it: the system then takes less time to provide their memory, see
-    benchmarks/huge_pages.py.
+    Large tensors are put on huge pages of Linux, unless the environment forbids it: the system then
+    takes less time to provide their memory, see benchmarks/huge_pages.py.
     """
     os.environ.setdefault(HUGE_PAGES, "1")
-    try:
+    with explained():
         run()
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Ends the process with one line and status 1 at an error, whatever raises it.
+
+    An interrupt ends it with status 130, and a reader that left, as `head` does, in silence. With
+    the environment variable `DEBUG` errors are raised as they are.
+    """
+    try:
+        with _logs_without_tracebacks():
+            try:
+                yield
+            finally:
+                sys.stdout.flush()  # here, where a reader that left can be handled
+    except SystemExit:
+        raise
     except KeyboardInterrupt:
         print(
             "\ninterrupted: the run is marked KILLED, and the same command takes it up again",
             file=sys.stderr,
         )
         sys.exit(130)
-    except (ModuleNotFoundError, OSError, ValueError) as error:
+    except BaseException as error:  # libraries in Rust raise what is no Exception
+        if isinstance(error, BrokenPipeError) and _is_unread():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)  # as the shell counts an end by SIGPIPE
         if os.environ.get(DEBUG):
             raise
-        sys.exit(f"error: {error}\n({DEBUG}=1 shows where)")
+        file = find_file(error)
+        place = "" if file is None or str(file) in str(error) else f"; the file at hand was {file}"
+        sys.exit(f"error: {describe_error(error)}{place} ({DEBUG}=1 shows where)")
+
+
+def describe_error(error: BaseException) -> str:
+    """Returns one line that says what happened, without passwords.
+
+    Messages of this project stand as they are, those of libraries come after the kind of the error.
+    """
+    text = str(error)
+    if "Traceback (most recent call last)" in text:  # of a worker; its last line is the message
+        text = text.rstrip().splitlines()[-1]
+    text = " ".join([*text.split(), *getattr(error, "__notes__", ())])
+    text = text if len(text) <= LONGEST else text[:LONGEST] + "…"
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    is_written = isinstance(error, ValueError | RuntimeError | ImportError)
+    is_ours = bool(frames) and _is_own(frames[-1]) and is_written
+    if text and (is_ours or isinstance(error, OSError)):
+        return hide_password(text)
+    return hide_password(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def find_file(error: BaseException) -> Path | None:
+    """Finds the file that was worked on: the last that the innermost of our calls names."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if _is_own(frame)]
+    for frame in reversed(frames):
+        attributes = getattr(frame.f_locals.get("self"), "__dict__", {})
+        values = [*attributes.values(), *frame.f_locals.values()]
+        for value in reversed(values):
+            for part in value if isinstance(value, tuple) else (value,):
+                is_path = isinstance(part, Path) or (isinstance(part, str) and os.sep in part)
+                with suppress(OSError, ValueError):  # too long, or not a path at all
+                    if is_path and Path(part).is_file():
+                        return Path(part)
+    return None
+
+
+def hide_password(text: str) -> str:
+    """Hides the passwords of the URLs in a text."""
+    return re.sub(r"(://[^\s/:@]*):[^\s/@]+@", r"\1:***@", text)
+
+
+def _is_own(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in OWN
+
+
+def _is_unread() -> bool:
+    """Returns whether nobody reads any more what is printed."""
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+@contextmanager
+def _logs_without_tracebacks() -> Iterator[None]:
+    """Keeps the tracebacks out of what libraries log, unless `DEBUG` asks for them."""
+    make = logging.getLogRecordFactory()
+
+    def make_short(*arguments: object, **more: object) -> logging.LogRecord:
+        record = make(*arguments, **more)
+        record.exc_info = record.stack_info = None
+        return record
+
+    if not os.environ.get(DEBUG):
+        logging.setLogRecordFactory(make_short)
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(make)
 
 
 def refuse(message: str) -> NoReturn:

@@ -61,6 +61,12 @@ class SER(Experiment[SERSettings]):
         pooling = resolved.features_of(features.speech_encoder[0]).speech_pooling
         kept = "frames kept" if pooling == "frames" else f"frames to {pooling}"
         yield f"layers {features.speech_layers}; {kept}; {describe_head(resolved)}"
+        if settings.model.is_solved:
+            chosen = "C is chosen on valid, then" if settings.model.head == "svm" else "on test"
+            yield (
+                f"{chosen} the head learns from train and valid, but for the dialogues of test; "
+                "valid is predicted from train alone"
+            )
         yield from remarks(resolved.protocol)
         yield from describe_pretraining(features.speech_encoder, [settings.data.corpus])
 
@@ -71,7 +77,7 @@ class SER(Experiment[SERSettings]):
                 f"--protocol {settings.protocol} fixes what a sweep varies; name a --split"
             )
         settings = self.propose_row(trial, settings, "speech_encoder")
-        if settings.model.head == "lda":
+        if settings.model.is_solved:
             pooled = replace(settings.features, speech_pooling="mean", aggregator="mean")
             return replace(settings, features=propose_features(trial, pooled))
         settings = propose(trial, settings, hidden_size=[64, 128, 256])
@@ -92,6 +98,8 @@ def describe_head(settings: SERSettings) -> str:
         return "linear probe"
     if settings.model.head == "lda":
         return "linear discriminant analysis"
+    if settings.model.head == "svm":
+        return "linear support vector machine"
     return f"{settings.model.head} head, {aggregator} aggregator"
 
 

@@ -14,7 +14,7 @@ from mlflow.store.db import utils
 from sqlalchemy import Engine, create_engine
 
 from experiments.experiment import Experiment
-from experiments.tracking.runs import tracking_uri
+from experiments.tracking.store import tracking_uri
 
 _template = sqlite3.connect(":memory:", check_same_thread=False)
 _create_tables = utils._initialize_tables

@@ -8,6 +8,7 @@ A store is one folder per `FeatureKey`::
 
 The arrays of a shard are renamed into place before its index, and only an index makes a shard
 exist. What a kill or a full disk leaves behind is thus never read, and several processes may write.
+A shard that is damaged all the same, as by a loss of power, is named and extracted again.
 """
 
 import errno
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from conversation_emotion.features.key import FeatureKey
 
@@ -116,8 +118,20 @@ class FeatureStore:
         _write_whole(place, lambda path: index.to_parquet(path, index=False))
 
     def _read_index(self, index: Path) -> None:
-        for content, first, num_frames in pd.read_parquet(index).itertuples(index=False):
-            self._places[str(content)] = (index.stem, int(first), int(num_frames))
+        """Notes what a shard holds; one that is damaged counts as absent."""
+        array = index.with_suffix(".npy")
+        try:
+            table = pd.read_parquet(index)[["content", "first", "num_frames"]]
+            num_frames = len(np.load(array, mmap_mode="r"))
+            if num_frames < (table["first"] + table["num_frames"]).max():
+                raise ValueError(f"{num_frames} frames are fewer than its index says")
+        except (OSError, ValueError, EOFError, KeyError) as error:
+            tqdm.write(f"note: {array} is damaged ({error}); its features are extracted again")
+            if not isinstance(error, OSError):  # a disk may be away for a moment
+                index.unlink(missing_ok=True)
+            return
+        for content, first, length in table.itertuples(index=False):
+            self._places[str(content)] = (index.stem, int(first), int(length))
 
 
 def _save_array(path: Path, frames: NDArray[np.floating]) -> None:

@@ -1,12 +1,13 @@
 """The models: perception, fusion, dialogue, head; or perception and a head that may be solved."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
 from conversation_emotion.datasets.batches import Batch
@@ -19,6 +20,15 @@ FARTHEST = 7
 
 NEVER = -1e4
 """Score of a class of which train has no example; its probability is zero."""
+
+COSTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""What C of a support vector machine is chosen from, as in the baselines of ComParE challenges."""
+
+Solution: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Weights (C, D) and biases (C,) of a linear map."""
+
+Fit: TypeAlias = Callable[[NDArray[np.floating], NDArray[np.int64], int], Solution]
+"""From vectors (N, D), their classes (N,) and the number of classes to a linear map."""
 
 
 class Outputs(NamedTuple):
@@ -163,20 +173,13 @@ class UtteranceModel(nn.Module):
         return torch.cat(perceived, dim=-1)
 
 
-def solve_head(
-    model: UtteranceModel, train: Iterable[Batch], *, is_balanced: bool
-) -> UtteranceModel:
-    """Solves the one linear map of a model by linear discriminant analysis of the train vectors.
-
-    With ``is_balanced`` each class is as probable as any other, else as frequent as in train.
-    """
+def solve_head(model: UtteranceModel, batches: Iterable[Batch], fit: Fit) -> UtteranceModel:
+    """Solves the one linear map of a model from the vectors of some batches and their classes."""
     model.eval()
     with torch.inference_mode():
-        parts = [(model.perceive(batch), batch.targets) for batch in train]
+        parts = [(model.perceive(batch), batch.targets) for batch in batches]
     vectors, targets = (torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True))
-    weights, biases = fit_discriminants(
-        vectors, targets, model.head.out_features, is_balanced=is_balanced
-    )
+    weights, biases = fit(vectors, targets, model.head.out_features)
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(weights))
         model.head.bias.copy_(torch.from_numpy(biases))
@@ -189,11 +192,12 @@ def fit_discriminants(
     num_classes: int,
     *,
     is_balanced: bool,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> Solution:
     """Fits a discriminant for each class, with the covariance of Ledoit and Wolf (2004).
 
     How far the covariance is drawn towards a diagonal follows from the vectors, so that nothing is
-    left to select by valid.
+    left to select by valid. With ``is_balanced`` each class is as probable as any other, else as
+    frequent as in train.
 
     Returns:
         From vectors (N, D) and their classes (N,) weights (C, D) and biases (C,), whose softmax is
@@ -202,16 +206,57 @@ def fit_discriminants(
     Raises:
         ValueError: There are fewer than two classes in train.
     """
-    present = np.unique(targets)
-    if len(present) < 2:
-        raise ValueError(f"discriminants need two classes in train, got {len(present)}")
+    present = _find_classes(targets)
     priors = np.full(len(present), 1 / len(present)) if is_balanced else None
     analysis = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
     analysis.fit(vectors.astype(np.float64), targets)
-    found, offsets = np.asarray(analysis.coef_), np.asarray(analysis.intercept_)
-    if len(present) == 2:  # one discriminant, of the second class against the first
+    return _spread(analysis.coef_, analysis.intercept_, present, num_classes)
+
+
+def fit_margins(
+    vectors: NDArray[np.floating],
+    targets: NDArray[np.int64],
+    num_classes: int,
+    *,
+    is_balanced: bool,
+    cost: float,
+) -> Solution:
+    """Fits a linear support vector machine, one class against the others (Fan et al., 2008).
+
+    With ``is_balanced`` the ``cost`` (C) of an error is larger for a rare class, else the same.
+
+    Returns:
+        From vectors (N, D) and their classes (N,) weights (C, D) and biases (C,), whose largest
+        sum is the class; their softmax orders the classes alike, but is no calibrated probability.
+
+    Raises:
+        ValueError: There are fewer than two classes in train.
+    """
+    present = _find_classes(targets)
+    weight = "balanced" if is_balanced else None
+    # The seed is that of the order in which the dual problem visits the vectors.
+    machine = LinearSVC(C=cost, class_weight=weight, dual="auto", max_iter=20_000, random_state=0)
+    machine.fit(vectors.astype(np.float64), targets)
+    return _spread(machine.coef_, np.asarray(machine.intercept_), present, num_classes)
+
+
+def _find_classes(targets: NDArray[np.int64]) -> NDArray[np.int64]:
+    present = np.unique(targets)
+    if len(present) < 2:
+        raise ValueError(f"discriminants need two classes in train, got {len(present)}")
+    return present
+
+
+def _spread(
+    found: NDArray[np.floating],
+    offsets: NDArray[np.floating],
+    present: NDArray[np.int64],
+    num_classes: int,
+) -> Solution:
+    """Spreads the maps of the classes that are present over all; the others never win."""
+    if len(present) == 2:  # one map, of the second class against the first
         found, offsets = np.stack([0 * found[0], found[0]]), np.array([0.0, offsets[0]])
-    weights = np.zeros((num_classes, vectors.shape[1]), dtype=np.float32)
+    weights = np.zeros((num_classes, found.shape[1]), dtype=np.float32)
     biases = np.full(num_classes, NEVER, dtype=np.float32)
     weights[present], biases[present] = found, offsets
     return weights, biases

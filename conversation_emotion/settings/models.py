@@ -5,7 +5,7 @@ from typing import Literal
 
 from conversation_emotion.settings.flags import check_at_least, check_share
 
-Head = Literal["superb", "linear", "emotion2vec", "gru", "lda"]
+Head = Literal["superb", "linear", "emotion2vec", "gru", "lda", "svm"]
 DialogueModel = Literal["hierarchical", "two-role", "single"]
 Fusion = Literal["early", "late", "gated", "cross-attention"]
 
@@ -31,14 +31,20 @@ class UtteranceModelSettings(LinearModelSettings):
 
     head: Head = "superb"
     """Two linear maps; or one (linear); or a linear map and ReLU on every frame, pooled, and a
-    linear map; or two GRU layers over the frames, pooled, and a linear map; or linear discriminants
-    of shrunk covariance, solved without epochs, seeds or valid, for which a sum of layers is their
-    mean."""
+    linear map; or two GRU layers over the frames, pooled, and a linear map. Two are solved without
+    epochs and seeds, and their predictions on test also learn from valid: linear discriminants of
+    shrunk covariance (lda), and a linear support vector machine whose C is chosen on valid (svm);
+    for both a sum of layers is their mean."""
 
     @property
     def needs_frames(self) -> bool:
         """Whether the head reads frames, whatever pools them."""
         return self.head in ("emotion2vec", "gru")
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether the head is solved at once, and learns from valid when test is predicted."""
+        return self.head in ("lda", "svm")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,7 @@ class SERSettings(RegistrySettings):
             raise ValueError(f"--register needs one --speech-encoder, got {len(encoders)}")
         if self.model.needs_frames and self.features.speech_pooling in ("mean", "statistics"):
             raise ValueError(f"--head {self.model.head} needs --speech-pooling frames")
-        if self.model.head == "lda":
+        if self.model.is_solved:
             self._check_solved()
 
     @property
@@ -62,11 +62,12 @@ class SERSettings(RegistrySettings):
 
     def _check_solved(self) -> None:
         """Raises a `ValueError` where something would be trained, or left to chance."""
+        head = f"--head {self.model.head}"
         if self.features.aggregator in ("attention", "ecapa"):
-            raise ValueError(f"--head lda trains no --aggregator, got {self.features.aggregator}")
+            raise ValueError(f"{head} trains no --aggregator, got {self.features.aggregator}")
         if self.training.seeds > 1 or self.model.dropout:
             raise ValueError(
-                "--head lda leaves nothing to chance: leave --seeds and --dropout out, got "
+                f"{head} leaves nothing to chance: leave --seeds and --dropout out, got "
                 f"{self.training.seeds} and {self.model.dropout:g}"
             )
 

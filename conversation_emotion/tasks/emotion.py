@@ -1,7 +1,7 @@
 """Emotion as a task: classes of single utterances, or of the turns of a conversation."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Generic, NamedTuple, TypeVar, cast
 
@@ -17,7 +17,14 @@ from conversation_emotion.datasets.inputs import Inputs
 from conversation_emotion.datasets.windows import PADDING, Windows
 from conversation_emotion.evaluation.metrics import METRICS, count_confusions, score_predictions
 from conversation_emotion.models.build import build_model, fit_standardisations
-from conversation_emotion.models.conversation import Outputs, UtteranceModel, solve_head
+from conversation_emotion.models.conversation import (
+    COSTS,
+    Outputs,
+    UtteranceModel,
+    fit_discriminants,
+    fit_margins,
+    solve_head,
+)
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import (
     ConversationModelSettings,
@@ -160,12 +167,44 @@ class FeatureEmotion(Classification, Generic[Settings]):
 class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
     """Emotion of single utterances."""
 
-    def solve(self, model: nn.Module, batches: Batches) -> nn.Module | None:
-        """Solves the linear discriminants of the head ``lda``."""
-        if self.model.head != "lda":
+    version = 2  # heads that are solved learn from valid as well
+    costs: dict[str, float]
+    """C of the head ``svm`` by fold, once it is chosen."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.costs = {}
+
+    def solve(self, model: nn.Module, fold: Fold, batches: Batches) -> nn.Module | None:
+        """Solves the heads ``lda`` and ``svm`` from train; valid chooses the C of ``svm``."""
+        if not self.model.is_solved:
             return None
+        if self.model.head == "svm":
+            scores = {}
+            for cost in COSTS:  # of two that are equal the first, which fits train less
+                self.costs[fold.name] = cost
+                solved = self._solve(model, fold, batches.training)
+                scores[cost] = self.rank(self.score(self.predict(solved, batches.valid)))
+            self.costs[fold.name] = max(scores, key=lambda cost: scores[cost])
+        return self._solve(model, fold, batches.training)
+
+    def extend(self, model: nn.Module, fold: Fold, seed: int) -> nn.Module:
+        """Solves a head again from train and valid, without what shares a dialogue with test."""
+        if not self.model.is_solved:
+            return model
+        dialogues = self.dataset.utterances["dialogue_id"]
+        is_tested = dialogues.isin(dialogues.iloc[fold.test]).to_numpy()
+        learning = np.union1d(fold.train, fold.valid[~is_tested[fold.valid]])
+        batches = self.batches(replace(fold, train=learning), seed)
+        return self._solve(model.cpu(), fold, batches.training)
+
+    def _solve(self, model: nn.Module, fold: Fold, batches: Iterable[Batch]) -> nn.Module:
         is_balanced = self.training.class_weights == "balanced"
-        return solve_head(cast(UtteranceModel, model), batches.training, is_balanced=is_balanced)
+        if self.model.head == "lda":
+            fit = partial(fit_discriminants, is_balanced=is_balanced)
+        else:
+            fit = partial(fit_margins, is_balanced=is_balanced, cost=self.costs[fold.name])
+        return solve_head(cast(UtteranceModel, model), batches, fit)
 
 
 class TurnEmotion(FeatureEmotion[ConversationModelSettings]):

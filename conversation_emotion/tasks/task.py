@@ -124,9 +124,14 @@ class Task(ABC):
     def evaluate(self, predictions: pd.DataFrame) -> Scores:
         """Scores the tables of all trainings with intervals, `MODEL` first."""
 
-    def solve(self, model: nn.Module, batches: Batches) -> nn.Module | None:
-        """Fits a model in closed form, without valid; None where it has to be trained."""
-        del model, batches
+    def solve(self, model: nn.Module, fold: Fold, batches: Batches) -> nn.Module | None:
+        """Solves a model at once from the train part; None where it has to be trained."""
+        del model, fold, batches
+
+    def extend(self, model: nn.Module, fold: Fold, seed: int) -> nn.Module:
+        """Lets a model also learn from valid, once valid is predicted; most do not."""
+        del fold, seed
+        return model
 
     def export(self, model: nn.Module) -> Weights:
         """Returns the weights of a checkpoint."""

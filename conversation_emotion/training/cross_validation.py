@@ -92,7 +92,10 @@ def _state_folder(folder: Path | None, fold: Fold, seed: int) -> Path | None:
 def train_fold(
     task: Task, fold: Fold, seed: int, *, folder: Path | None = None, run: Tracker | None = None
 ) -> Trained:
-    """Trains one fold with one seed, and predicts valid and test."""
+    """Trains one fold with one seed, and predicts valid and test.
+
+    A model that learns from valid at the end, see `Task.extend`, does so between the two.
+    """
 
     def show(epoch: int, metrics: dict[str, float]) -> None:
         if run is not None:
@@ -107,6 +110,8 @@ def train_fold(
     model = task.finish(model, fold, seed).to(accelerator.device)
     tables, score = [], np.nan
     for part, loader in (("valid", batches.valid), ("test", batches.test)):
+        if part == "test":
+            model = task.extend(model, fold, seed).to(accelerator.device)
         loader = accelerator.prepare(loader)
         predictions = task.predict(model, loader, accelerator)
         table = task.tabulate(predictions, fold, part)
@@ -129,7 +134,7 @@ def _fit(
 ) -> tuple[nn.Module, nn.Module | None]:
     """Builds and fits a model -> that, and one with the best single weights where it is asked."""
     model = task.build(fold)
-    if (solved := task.solve(model, batches)) is not None:
+    if (solved := task.solve(model, fold, batches)) is not None:
         return solved.to(accelerator.device), None
     keep = task.training.average_best
     fitted = fit(

@@ -19,6 +19,7 @@ from conversation_emotion.settings.pretraining import PretrainingSettings
 from conversation_emotion.settings.training import Precision
 from conversation_emotion.training.optimisation import choose_precision
 from experiments.tracking.runs import ParentRun, open_run
+from experiments.tracking.store import open_client
 
 _POINT_EVERY = 10  # updates from one point of a curve to the next
 
@@ -31,6 +32,8 @@ def pretrain_and_track(name: str, settings: PretrainingSettings, objective: Obje
     training = settings.training
     accelerator = make_accelerator(training.precision)
     is_main = accelerator.is_main_process
+    if is_main:
+        open_client()
     sources = find_sources(settings.audio)
     if is_main:
         print("\n".join(describe(sources)))

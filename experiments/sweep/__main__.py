@@ -17,7 +17,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.commandline import check_inputs, parse, parse_known, refuse, run_or_explain
+from experiments.commandline import (
+    check_inputs,
+    explained,
+    parse,
+    parse_known,
+    refuse,
+    run_or_explain,
+)
 from experiments.sweep.settings import SweepSettings
 
 EXPERIMENTS = (
@@ -48,6 +55,11 @@ def read_flags(module: str, argv: Sequence[str]) -> tuple[SweepSettings, Any]:
 
 def run(module: str, sweep: SweepSettings, settings: Any) -> None:
     """Prepares, searches, and, unless another command does so, scores on test and reports."""
+    from experiments.sweep.storage import open_storage
+    from experiments.tracking.store import open_client
+
+    open_client()  # before what takes time, the import of PyTorch among it
+    open_storage(sweep.storage)
     from experiments.sweep import search
     from experiments.sweep.figures import log_figures
     from experiments.sweep.mirror import Mirror, open_parent
@@ -73,8 +85,9 @@ def run(module: str, sweep: SweepSettings, settings: Any) -> None:
 
 def main() -> None:
     """Runs a sweep from the command line."""
-    module, sweep, settings = read(sys.argv[1:])
-    check_inputs(settings)
+    with explained():
+        module, sweep, settings = read(sys.argv[1:])
+        check_inputs(settings)
     run_or_explain(lambda: run(module, sweep, settings))
 
 

@@ -1,52 +1,21 @@
-"""Which process works on a trial, and whether it is still alive.
+"""Whether the process that works on a trial is still alive, on whatever machine.
 
-On this machine the process id answers that, elsewhere a heartbeat in the storage, whatever the
-storage is. Clocks of machines are not compared: a heartbeat that does not change while this process
-watches has stopped.
+On this machine `experiments.tracking.processes` answers that, elsewhere a heartbeat in the storage,
+whatever the storage is. Clocks of machines are not compared: a heartbeat that does not change while
+this process watches has stopped.
 """
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TypedDict
-
-import psutil
 
 HEARTBEAT_SECONDS = 20.0
 """Between two heartbeats."""
 
 GRACE_SECONDS = 120.0
 """Without a heartbeat, after which a process on another machine is taken for dead."""
-
-
-class Worker(TypedDict):
-    """A process, as it is kept in the storage: also when it started, since ids are given again."""
-
-    host: str
-    pid: int
-    started: float
-
-
-def this_worker() -> Worker:
-    """Returns this process."""
-    return Worker(host=_host(), pid=os.getpid(), started=psutil.Process().create_time())
-
-
-def is_dead(worker: Worker) -> bool | None:
-    """Returns whether a process of this machine is dead, None for one of another machine."""
-    if worker["host"] != _host():
-        return None
-    try:
-        process = psutil.Process(worker["pid"])
-        is_same = abs(process.create_time() - worker["started"]) < 1.0
-        return not is_same or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 @dataclass(eq=False)
@@ -87,14 +56,3 @@ def send_heartbeats(
     finally:
         ended.set()
         thread.join()
-
-
-def _host() -> str:
-    """Names this machine since its boot, and its namespace of process ids."""
-    parts = [socket.gethostname()]
-    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-    try:
-        parts += [boot.read_text().strip(), os.readlink(namespace)]
-    except OSError:
-        parts.append(str(round(psutil.boot_time())))
-    return "/".join(parts)

@@ -5,13 +5,12 @@ second, wherever its trials run, and writes what is new; after a kill it goes on
 """
 
 import json
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
-from mlflow import MlflowClient
 from mlflow.entities import Metric
-from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.trial import FrozenTrial
 
@@ -25,27 +24,30 @@ from experiments.tracking.runs import (
     find_children,
     find_experiment,
     termination_as_interrupt,
-    tracking_uri,
     versions,
 )
+from experiments.tracking.store import open_client, tracking_uri
 
-_PARENT = "mlflow_run"
+_IDENTITY = "sweep_id"
+"""Attribute of a study, and tag of its run in whichever store keeps one."""
+
 _ENDS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "lost": "FAILED"}
 
 
 @contextmanager
 def open_parent(study: SweepStudy, spec: SweepSpec) -> Iterator[ParentRun]:
     """Opens the run of a sweep, or the one of a study that is resumed, if this store has it."""
-    client = MlflowClient(tracking_uri=tracking_uri())
+    client = open_client()
     experiment_id = find_experiment(client, "sweep-" + spec.experiment.rpartition(".")[2])
-    run_id = str(study.study.user_attrs.get(_PARENT, "none"))
-    try:
-        client.update_run(run_id, status="RUNNING")
-        parent = ParentRun(client, client.get_run(run_id))
-    except MlflowException:
-        parent = ParentRun(client, client.create_run(experiment_id, run_name=spec.name))
+    sweep_id = str(study.study.user_attrs.get(_IDENTITY, uuid.uuid4().hex))
+    study.study.set_user_attr(_IDENTITY, sweep_id)  # kept first, or a kill would orphan the run
+    tags = {"sweep_id": sweep_id, "study": spec.name, "sweep": "parent"}
+    found = client.search_runs([experiment_id], f"tags.sweep_id = '{sweep_id}'", max_results=1)
+    run = found[0] if found else client.create_run(experiment_id, run_name=spec.name, tags=tags)
+    client.update_run(run.info.run_id, status="RUNNING")
+    parent = ParentRun(client, run)
+    if "storage" not in run.data.tags:
         _describe(parent, spec)
-        study.study.set_user_attr(_PARENT, parent.run_id)
     with ending_truthfully(parent), termination_as_interrupt(), _system_metrics(parent, spec):
         yield parent
 
@@ -55,9 +57,8 @@ def _describe(parent: ParentRun, spec: SweepSpec) -> None:
     search = ("objective", "sampler", "pruner", "seed")
     common = {f"search/{name}": getattr(spec.sweep, name) for name in search}
     common |= {**flatten(spec.settings), **versions()}
-    tags = {"study": spec.name, "storage": describe(spec.sweep.storage), "sweep": "parent"}
-    parent.describe(common, tags)
     parent.log_text(json.dumps(format_settings(spec.settings), indent=2), "config.json")
+    parent.describe(common, {"storage": describe(spec.sweep.storage)})  # last: it is whole now
 
 
 @contextmanager
@@ -84,6 +85,7 @@ class Mirror:
         self.children: dict[int, TrackedRun] = {}
         self._ended: set[int] = set()
         self._logged: dict[int, int] = {}
+        self._described: set[int] = set()
         for run in find_children(parent.client, parent.experiment_id, parent.run_id):
             number = int(run.data.tags["trial"])
             self.children[number] = TrackedRun(parent.client, run)
@@ -105,13 +107,15 @@ class Mirror:
     def _log_trainings(self, trial: FrozenTrial) -> None:
         if trial.number not in self.children:
             self.children[trial.number] = self._open(trial)
+        if trial.number not in self._described:
+            self._describe(trial)
         found, done = trainings(trial), self._logged.get(trial.number, 0)
         points = [point for training in found[done:] for point in _points(training)]
         self.children[trial.number].log_points(points)
         self._logged[trial.number] = len(found)
 
     def _open(self, trial: FrozenTrial) -> TrackedRun:
-        """Opens the run of a trial: only what varies as parameters, the rest as an artifact."""
+        """Opens the run of a trial, findable by its tags whenever this process is killed."""
         client, attributes = self.parent.client, trial.user_attrs
         tags = {MLFLOW_PARENT_RUN_ID: self.parent.run_id, "trial": str(trial.number)}
         if worker := attributes.get("worker"):
@@ -124,11 +128,15 @@ class Mirror:
             run_name=f"trial-{trial.number}",
             start_time=_milliseconds(trial.datetime_start),
         )
-        child = TrackedRun(client, run)
+        return TrackedRun(client, run)
+
+    def _describe(self, trial: FrozenTrial) -> None:
+        """Records what varies as parameters, the rest as an artifact; again after a kill."""
+        child, attributes = self.children[trial.number], trial.user_attrs
         child.describe(trial.params, {})
         if "config" in attributes:
             child.log_text(json.dumps(json.loads(attributes["config"]), indent=2), "config.json")
-        return child
+        self._described.add(trial.number)
 
     def _end(self, trial: FrozenTrial, kind: str) -> None:
         child, at = self.children[trial.number], _milliseconds(trial.datetime_complete)

@@ -17,7 +17,7 @@ from optuna.trial import FixedTrial, FrozenTrial
 from tqdm import tqdm
 
 from conversation_emotion.settings.flags import format_settings
-from experiments.sweep.heartbeat import HeartbeatWatch, is_dead, send_heartbeats, this_worker
+from experiments.sweep.heartbeat import HeartbeatWatch, send_heartbeats
 from experiments.sweep.space import default_parameters, feature_variants
 from experiments.sweep.study import (
     SweepSpec,
@@ -30,6 +30,7 @@ from experiments.sweep.study import (
 )
 from experiments.sweep.trials import load_experiment, run_trials
 from experiments.sweep.workers import WorkerPool, find_devices, run_jobs
+from experiments.tracking.processes import is_dead, this_process
 
 LOGS = Path("mlruns") / "sweeps"
 """Folder of what workers print, a folder per study."""
@@ -149,7 +150,7 @@ def ownership(study: SweepStudy) -> Iterator[bool]:
     if not _claim(study):
         yield False
         return
-    me = this_worker()
+    me = this_process()
     try:
         with send_heartbeats(
             lambda number: study.study.set_user_attr(_OWNER, {**me, "heartbeat": number})
@@ -170,7 +171,7 @@ def _claim(study: SweepStudy) -> bool:
         if dead is False or heartbeat != first:
             return False
         time.sleep(_LOOK_SECONDS)
-    me = {**this_worker(), "heartbeat": 0}
+    me = {**this_process(), "heartbeat": 0}
     study.study.set_user_attr(_OWNER, me)
     time.sleep(_LOOK_SECONDS)
     now = study.study.user_attrs.get(_OWNER) or {}

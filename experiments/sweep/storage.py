@@ -1,10 +1,13 @@
 """Where the trials of sweeps are kept: a journal file, a database, or a server in front of one.
 
 A journal is locked by the kernel, so that the lock ends with the process that holds it, even by
-`kill -9`; a line that such a process left unfinished is cut off before the next one is added.
+`kill -9`; a line that such a process left unfinished is cut off before the next one is added. Any
+other damage, as a machine leaves behind that lost its power, is named with its line.
 """
 
+import json
 import os
+import shlex
 import time
 import warnings
 from pathlib import Path
@@ -17,6 +20,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from experiments.commandline import describe_error, hide_password
 from experiments.sweep.settings import GRPC_PORT
 
 try:
@@ -31,7 +35,7 @@ INSTALL = "pip install 'conversation-emotion[machines]'"
 """Installs the drivers of databases and gRPC."""
 
 _TRIES = 5
-_ANSWER_SECONDS = 20.0
+_ANSWER_SECONDS = 12.0
 
 
 def open_storage(place: str | None) -> BaseStorage:
@@ -42,7 +46,7 @@ def open_storage(place: str | None) -> BaseStorage:
             front of one; None is the journal of the current folder.
 
     Raises:
-        ValueError: Its driver is not installed, or it cannot be reached.
+        ValueError: Its driver is not installed, it cannot be reached, or it is damaged.
     """
     if place is None or "://" not in place:
         return _open_journal(Path(place) if place else JOURNAL)
@@ -51,16 +55,48 @@ def open_storage(place: str | None) -> BaseStorage:
 
 def describe(place: str | None) -> str:
     """Names a storage without the password that its URL may hold."""
-    if place is None or "://" not in place:
-        return str(Path(place) if place else JOURNAL)
-    return place.replace(f":{urlsplit(place).password}@", ":***@", 1)
+    return hide_password(place) if place else str(JOURNAL)
 
 
 def _open_journal(file: Path) -> JournalStorage:
     file.parent.mkdir(parents=True, exist_ok=True)
     path = str(file.resolve())
     lock = JournalFileOpenLock(path) if fcntl is None else _KernelLock(path)
-    return JournalStorage(JournalFileBackend(path, lock_obj=lock))
+    backend = JournalFileBackend(path, lock_obj=lock)
+    check_journal(file)
+    try:
+        return JournalStorage(backend)
+    except (AssertionError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"--storage {file}: its records contradict each other ({describe_error(error)}); "
+            f"restore a copy of it, or move it away and its studies begin anew"
+        ) from error
+
+
+def check_journal(file: Path) -> None:
+    """Looks at every line of a journal; the last one may be unfinished.
+
+    Raises:
+        ValueError: One is no record; the message says which, and how to keep those before it.
+    """
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.endswith(b"\n") and not _is_record(line):
+                content = f"{len(line)} bytes that begin with {line[:8]!r}"
+                whole, kept = (shlex.quote(f"{file}{end}") for end in ("", ".kept"))
+                raise ValueError(
+                    f"--storage {file}: line {number} is damaged ({content}), as by a loss of "
+                    f"power; `head -n {number - 1} {whole} > {kept} && mv {kept} {whole}` keeps "
+                    f"the {number - 1} records before it, or move the file away to begin anew"
+                )
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        record = json.loads(line.decode())
+    except ValueError:
+        return False
+    return isinstance(record, dict) and {"op_code", "worker_id"} <= record.keys()
 
 
 def _open_grpc(place: str) -> GrpcStorageProxy:
@@ -83,20 +119,23 @@ def _open_grpc(place: str) -> GrpcStorageProxy:
 def _open_database(place: str) -> BaseStorage:
     """Opens a database; its tables may be created by another process at the same moment."""
     url = place.replace("postgresql://", "postgresql+psycopg://", 1)
+    is_server = urlsplit(url).scheme.startswith(("postgresql", "mysql"))
+    waiting = {"connect_args": {"connect_timeout": int(_ANSWER_SECONDS)}} if is_server else {}
+    deadline = time.monotonic() + _ANSWER_SECONDS
     for attempt in range(1, _TRIES + 1):
         try:
             # A connection for each request: trials are long, and databases take few of them.
             return optuna.storages.get_storage(
-                RDBStorage(url, engine_kwargs={"poolclass": NullPool})
+                RDBStorage(url, engine_kwargs={"poolclass": NullPool, **waiting})
             )
         except ImportError as error:
             raise ValueError(
                 f"--storage {describe(place)} needs a driver: for PostgreSQL, {INSTALL}"
             ) from error
-        except (SQLAlchemyError, StorageInternalError) as error:
-            if attempt == _TRIES:
+        except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+            if attempt == _TRIES or time.monotonic() >= deadline:
                 raise ValueError(
-                    f"--storage {describe(place)} cannot be opened: {str(error).splitlines()[0]}"
+                    f"--storage {describe(place)} cannot be opened: {describe_error(error)}"
                 ) from error
             time.sleep(0.2 * attempt)
     raise AssertionError("unreachable")

@@ -17,9 +17,10 @@ from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSample
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.sweep.heartbeat import HeartbeatWatch, is_dead
+from experiments.sweep.heartbeat import HeartbeatWatch
 from experiments.sweep.settings import SweepSettings
 from experiments.sweep.storage import describe, open_storage
+from experiments.tracking.processes import is_dead
 
 TRAINING = "training:"
 """Prefix of the attributes that hold the trainings of a trial."""
@@ -196,15 +197,15 @@ def check_settings(found: SweepStudy, spec: SweepSpec, settings: Mapping[str, st
         return
     before = json.loads(kept)
     changed = [
-        f"  {name}: {before.get(name, 'absent')} -> {settings.get(name, 'absent')}\n"
+        f"{name}: {before.get(name, 'absent')} -> {settings.get(name, 'absent')}"
         for name in sorted({*before, *settings})
         if before.get(name) != settings.get(name)
     ]
     if changed:
         raise ValueError(
             f"study {spec.name!r} in {describe(spec.sweep.storage)} was started under other "
-            f"settings:\n{''.join(changed)}"
-            "repeat those to resume it, or name a new study with --study"
+            f"settings ({', '.join(changed)}); repeat those to resume it, or name a new study with "
+            "--study"
         )
 
 

@@ -14,8 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from conversation_emotion.settings.flags import format_settings
 from conversation_emotion.tracker import Memory, Validation
-from experiments.sweep.heartbeat import send_heartbeats, this_worker
+from experiments.sweep.heartbeat import send_heartbeats
 from experiments.sweep.study import TRAINING, SweepSpec, SweepStudy, classify
+from experiments.tracking.processes import this_process
 
 if TYPE_CHECKING:
     from experiments.experiment import Experiment
@@ -53,7 +54,7 @@ def take_trial(study: SweepStudy, num_trials: int) -> optuna.Trial | None:
             time.sleep(_LOOK_SECONDS)
             continue
         trial = study.study.ask()
-        trial.set_user_attr("worker", this_worker())
+        trial.set_user_attr("worker", this_process())
         if _rank(trial.number, study.trials()) < num_trials:
             return trial
         trial.set_user_attr("surplus", True)  # another worker took the last one at the same moment

@@ -13,7 +13,8 @@ from mlflow.exceptions import MlflowException
 
 from conversation_emotion.evaluation.decisions import resolve_metric
 from conversation_emotion.tracker import PREDICTIONS
-from experiments.tracking.runs import read_table, tracking_uri
+from experiments.tracking.runs import read_table
+from experiments.tracking.store import open_client, tracking_uri
 
 _OLD_METRICS = {"accuracy": "wa"}
 """Names of metrics that older runs recorded."""
@@ -37,7 +38,7 @@ def read_systems(run_ids: Sequence[str]) -> Systems:
         ValueError: A run is not there or not finished, keeps no predictions, or predicts other
             classes.
     """
-    client = MlflowClient(tracking_uri=tracking_uri())
+    client = open_client()
     params = [_find(client, run_id).data.params for run_id in run_ids]
     maps = [_read_label_map(client, run_id) for run_id in run_ids]
     labels = [tuple(one["labels"]) for one in maps]

@@ -26,7 +26,8 @@ from conversation_emotion.inference.card import Card, describe, name_speakers
 from conversation_emotion.inference.predictor import CONTENT, CONVERSATION, Predictor
 from conversation_emotion.inference.saved_model import CONFIG, read_card
 from conversation_emotion.tracker import training_name
-from experiments.tracking.runs import ParentRun, find_children, find_store
+from experiments.tracking.runs import ParentRun, find_children
+from experiments.tracking.store import find_store, open_client
 
 _PYFUNC = "pyfunc"
 """Name of what is registered; other than the folder's, or MLflow joins the two."""
@@ -182,7 +183,8 @@ def find_model(name: str) -> Path:
     """
     if (Path(name) / CONFIG).is_file():
         return Path(name)
-    client = MlflowClient(find_store())
+    find_store()
+    client = open_client()
     if name.startswith("runs:/") or _RUN_ID.fullmatch(name):
         return _find_in_run(client, name.removeprefix("runs:/").partition("/")[0])
     registered, _, version = name.removeprefix("models:/").partition("/")

@@ -1,13 +1,12 @@
 """Runs in MLflow: a parent per command, a child per training, true statuses, resumption.
 
-The store is ``MLFLOW_TRACKING_URI``, else ``mlruns/mlflow.db`` of the current folder with its
-artifacts next to it. A run that was killed is resumed by the same command: its parent is reopened
-and the trainings that it finished are read back instead of done again.
+The artifacts of ``mlruns/mlflow.db`` lie next to it. A run that was killed is resumed by the same
+command: its parent is reopened and the trainings that it finished are read back instead of done
+again.
 """
 
 import hashlib
 import json
-import logging
 import os
 import platform
 import signal
@@ -22,7 +21,6 @@ from types import FrameType
 from typing import cast
 
 import pandas as pd
-import psutil
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
@@ -32,6 +30,8 @@ from mlflow.utils.time import get_current_time_millis
 from conversation_emotion.inference import card
 from conversation_emotion.settings.flags import flatten, format_setting
 from experiments.commandline import command_of
+from experiments.tracking.processes import is_gone, this_process
+from experiments.tracking.store import open_client
 
 PACKAGES = (*card.PACKAGES, "mlflow")
 """Packages whose versions every run records."""
@@ -134,23 +134,23 @@ def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[Pare
     Every setting of ``config``, a dataclass, becomes a parameter; with the versions and
     ``fingerprint``, a digest of the data, they identify the run to resume.
     """
-    client = MlflowClient(tracking_uri=tracking_uri())
+    client = open_client()
     experiment_id = find_experiment(client, experiment)
     settings = flatten(config)
     identity = json.dumps([settings, fingerprint, versions()], sort_keys=True, default=str)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
-    tags = {"fingerprint": digest, "host": socket.gethostname(), "pid": str(os.getpid())}
-    tags["command"] = command_of(experiment, config)
+    me = this_process()
+    tags = {"fingerprint": digest, "host": socket.gethostname(), "pid": str(me["pid"])}
+    tags |= {"process": json.dumps(me), "command": command_of(experiment, config)}
     run = _find_interrupted(client, experiment_id, digest)
     if run is None:
-        run = client.create_run(experiment_id, run_name=_name(settings))
-        params = {**settings, **versions()}
+        # With its tags: a process may be killed at any moment, and its run has to be found again.
+        run = client.create_run(experiment_id, run_name=_name(settings), tags=tags)
     else:
         client.update_run(str(run.info.run_id), status="RUNNING")
         print(f"resuming run {run.info.run_name} ({run.info.run_id}), which did not finish")
-        params = {}
     parent = ParentRun(client, run)
-    parent.describe(params, tags)
+    parent.describe({**settings, **versions()}, tags)
     with ending_truthfully(parent), termination_as_interrupt():
         yield parent
 
@@ -166,33 +166,9 @@ def open_runs(experiment: str, runs: Sequence[tuple[object, str]]) -> Iterator[l
         yield [stack.enter_context(open_run(experiment, *run)) for run in runs]
 
 
-def tracking_uri() -> str:
-    """Returns ``MLFLOW_TRACKING_URI`` or a database under ``mlruns/`` of the current folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlruns/mlflow.db'}"
-
-
-def find_store() -> str:
-    """Returns the store to read from; unlike that of `tracking_uri` it has to be there.
-
-    Raises:
-        FileNotFoundError: No experiment has run here yet.
-    """
-    store = tracking_uri()
-    file = Path(store.removeprefix("sqlite:///"))
-    if store.startswith("sqlite:///") and not file.is_file():
-        raise FileNotFoundError(
-            f"no runs yet: there is no {file}; make the first with python -m experiments.epc, or "
-            "go to the folder in which experiments were run"
-        )
-    return store
-
-
 def find_experiment(client: MlflowClient, name: str) -> str:
     """Returns the experiment's id; a new one keeps its artifacts next to the database."""
     given = os.environ.get("MLFLOW_TRACKING_URI")
-    if given is None:
-        (Path.cwd() / "mlruns").mkdir(exist_ok=True)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
@@ -215,11 +191,9 @@ def _find_interrupted(client: MlflowClient, experiment_id: str, digest: str) -> 
 
 
 def _is_alive(tags: Mapping[str, str]) -> bool:
-    """Checks whether the process that opened a run still runs; assumed of another host's."""
-    if tags.get("host") != socket.gethostname():
-        return True
-    pid = int(tags["pid"])
-    return pid != os.getpid() and psutil.pid_exists(pid)
+    """Checks whether another process, which opened a run, still runs."""
+    process = json.loads(tags.get("process", "null"))
+    return process not in (None, this_process()) and not is_gone(process)
 
 
 def _end_dead_children(client: MlflowClient, experiment_id: str, run_id: str) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import IO, NamedTuple
 from urllib.error import URLError
 
-from experiments.tracking.runs import find_store, termination_as_interrupt
+from experiments.tracking.runs import termination_as_interrupt
+from experiments.tracking.store import find_store, open_client
 
 USUAL_PORT = 5000
 
@@ -49,6 +50,7 @@ def serve(host: str, port: int | None) -> Iterator[Pages]:
     store = find_store()
     if store.startswith(("http://", "https://")):
         raise ValueError(f"MLFLOW_TRACKING_URI is a server: open {store} in a browser")
+    open_client()  # a store that cannot be opened is refused here, and not in the server's log
     port = _choose_port(host, port)
     seen_from_here = "127.0.0.1" if host in ("0.0.0.0", "") else host
     address = f"http://{seen_from_here}:{port}"

@@ -250,7 +250,7 @@ def test_what_the_user_can_mend_ends_with_a_message(workplace, monkeypatch, caps
     flags = ["epc", "--corpus", "meld", "--root", str(workplace)]
     monkeypatch.setattr("sys.argv", flags)
     with pytest.raises(
-        SystemExit, match=r"error: .*train_sent_emo.*\n\(CONVERSATION_EMOTION_DEBUG=1"
+        SystemExit, match=r"error: .*train_sent_emo.* \(CONVERSATION_EMOTION_DEBUG=1"
     ):
         EXPERIMENT.main()
     monkeypatch.setenv("CONVERSATION_EMOTION_DEBUG", "1")

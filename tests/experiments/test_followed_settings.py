@@ -25,7 +25,7 @@ from experiments.commandline import parse
 from experiments.encoders import prepare_fine_tuning
 from experiments.tracking import runs
 from experiments.tracking.finished import read_systems
-from experiments.tracking.runs import tracking_uri
+from experiments.tracking.store import tracking_uri
 from tests.command_line import usage_error
 from tests.commands import FBANK, MANIFEST, QUICK, all_commands_in, find_command, interrupt
 

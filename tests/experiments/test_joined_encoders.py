@@ -25,7 +25,7 @@ from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.tasks.task import WindowTask
 from conversation_emotion.tracker import Memory
 from experiments import epc, sentiment, ser
-from experiments.tracking.runs import tracking_uri
+from experiments.tracking.store import tracking_uri
 from tests.command_line import usage_error
 from tests.small_corpus import write_corpus
 from tests.tracked import find_runs

@@ -15,7 +15,7 @@ from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import predict, ser
 from experiments.tracking.registry import find_model
-from experiments.tracking.runs import tracking_uri
+from experiments.tracking.store import tracking_uri
 from tests.small_corpus import write_corpus
 from tests.tracked import find_runs
 

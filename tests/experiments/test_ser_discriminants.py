@@ -9,7 +9,7 @@ from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments.ser import EXPERIMENT
-from tests.command_line import usage_error
+from tests.command_line import squeeze, usage_error
 from tests.small_corpus import write_corpus
 from tests.tracked import find_runs
 
@@ -21,6 +21,7 @@ LDA = UtteranceModelSettings(head="lda")
     [
         (["--aggregator", "ecapa"], "--head lda trains no --aggregator, got ecapa"),
         (["--seeds", "3"], "leave --seeds and --dropout out, got 3 and 0"),
+        (["--head", "svm", "--aggregator", "ecapa"], "--head svm trains no --aggregator"),
         (["--dropout", "0.5"], "leave --seeds and --dropout out, got 1 and 0.5"),
     ],
 )
@@ -45,7 +46,9 @@ def test_several_encoders_are_solved_and_scored(tmp_path, monkeypatch, capsys):
     )
     assert set(first) == {"fbank+mfcc", "fbank"}
     assert again == first
-    assert "linear discriminant analysis" in capsys.readouterr().out
+    printed = squeeze(capsys.readouterr().out)
+    assert "linear discriminant analysis" in printed
+    assert "on test the head learns from train and valid, but for the dialogues of test" in printed
     assert [run.info.status for run in find_runs("ser").parents] == ["FINISHED"] * 4
 
 

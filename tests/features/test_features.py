@@ -1,8 +1,11 @@
 """Extraction and the store: right, resumable, whole or absent, and honest about broken clips."""
 
 import errno
+import hashlib
 import json
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 import soundfile
 import torch
 
+from conversation_emotion.features import key
 from conversation_emotion.features import store as store_module
 from conversation_emotion.features.extract import (
     extract_speech,
@@ -345,3 +349,49 @@ def test_the_cache_is_where_the_environment_points(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path
     monkeypatch.delenv("CONVERSATION_EMOTION_CACHE")
     assert cache_folder().name == "conversation-emotion"
+
+
+def test_a_damaged_cache_of_digests_is_made_anew(tmp_path, clips, capsys):
+    database = tmp_path / "digests.db"
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other, other:
+        other.execute("CREATE TABLE digests (path TEXT)")
+    for content in (b"garbage" * 1000, (tmp_path / "other.db").read_bytes()):
+        database.write_bytes(content)
+        digests = FileDigests(database)
+        expected = digests.digest(clips[0])
+        digests.save()
+        assert f"note: the cache of digests is made anew, {database}" in capsys.readouterr().out
+        assert expected == hashlib.sha256(clips[0].read_bytes()).hexdigest()
+        assert FileDigests(database)._found[str(clips[0])][1] == expected
+        assert capsys.readouterr().out == ""
+
+
+def test_a_cache_of_digests_that_another_process_holds_is_done_without(
+    tmp_path, clips, monkeypatch, capsys
+):
+    monkeypatch.setattr(key, "_PATIENCE", 0.1)
+    digests = FileDigests(tmp_path / "digests.db")
+    with closing(sqlite3.connect(tmp_path / "digests.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        digests.digest(clips[0])
+        digests.save()
+        FileDigests(tmp_path / "digests.db")
+    assert capsys.readouterr().out.count("done without the cache of digests") == 2
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "npy"])
+def test_a_damaged_shard_is_named_and_extracted_again(tmp_path, clips, digests, suffix, capsys):
+    def extract(encoder: FakeSpeechEncoder) -> list:
+        return extract_speech(table_of(clips), encoder, FeatureStore(KEY, tmp_path), digests).states
+
+    first = [states.copy() for states in extract(FakeSpeechEncoder())]
+    (shard,) = FeatureStore(KEY, tmp_path).folder.glob(f"*.{suffix}")
+    shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
+    encoder = FakeSpeechEncoder()
+    again = extract(encoder)
+    assert encoder.num_clips == len(clips)
+    assert f"note: {shard.with_suffix('.npy')} is damaged" in capsys.readouterr().out
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    extract(FakeSpeechEncoder())
+    assert "is damaged" not in capsys.readouterr().out

@@ -61,7 +61,14 @@ def test_one_encoder_with_fewer_features_than_components_is_refused():
 
 @pytest.mark.parametrize(
     ("head", "size", "width"),
-    [("superb", 8, 8), ("linear", 8, 5), ("emotion2vec", 8, 9), ("gru", 8, 9), ("lda", 8, 5)],
+    [
+        ("superb", 8, 8),
+        ("linear", 8, 5),
+        ("emotion2vec", 8, 9),
+        ("gru", 8, 9),
+        ("lda", 8, 5),
+        ("svm", 8, 5),
+    ],
 )
 def test_the_head_has_the_inputs_of_its_kind(head, size, width):
     # Four features or eight units of a frame, and whether the clip is there.

@@ -1,11 +1,12 @@
-"""Linear discriminants: what they are by hand, and where classes are missing."""
+"""Discriminants and support vector machines: what they are, and where classes are missing."""
 
 import numpy as np
 import pytest
 from scipy.special import softmax
 from sklearn.covariance import ledoit_wolf
+from sklearn.svm import LinearSVC
 
-from conversation_emotion.models.conversation import fit_discriminants
+from conversation_emotion.models.conversation import fit_discriminants, fit_margins
 
 
 @pytest.fixture
@@ -66,3 +67,15 @@ def test_a_feature_that_never_changes_does_no_harm(clouds):
 def test_one_class_in_train_is_an_error(clouds):
     with pytest.raises(ValueError, match="two classes in train, got 1"):
         fit_discriminants(clouds[0], np.zeros(180, dtype=np.int64), 3, is_balanced=True)
+
+
+@pytest.mark.parametrize(("num_present", "names"), [(3, [0, 1, 2, 3]), (2, [0, 3])])
+def test_the_largest_margin_is_the_class_that_the_machine_predicts(clouds, num_present, names):
+    some = clouds[1] < num_present
+    vectors, targets = clouds[0][some], np.array(names)[clouds[1][some]]
+    weights, biases = fit_margins(vectors, targets, 5, is_balanced=True, cost=0.1)
+    machine = LinearSVC(C=0.1, class_weight="balanced", random_state=0, max_iter=20_000)
+    expected = machine.fit(vectors, targets).predict(vectors)
+    np.testing.assert_array_equal((vectors @ weights.T + biases).argmax(axis=1), expected)
+    absent = sorted({*range(5)} - {*targets.tolist()})
+    assert (softmax(vectors @ weights.T + biases, axis=1)[:, absent] == 0).all()

@@ -111,3 +111,35 @@ def test_a_sqlite_database_is_a_storage_too(tmp_path):
     again = optuna.load_study(storage=open_storage(place), study_name="sqlite")
     assert again.best_value == 1.0
     assert os.path.exists(tmp_path / "sweeps.db")
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        (lambda lines: [*lines, b"\0" * 300 + b"\n"], 5),  # as after a loss of power
+        (lambda lines: [*lines[:2], b"\0\0\n", *lines[2:]], 3),
+        (lambda lines: [lines[0], lines[1][:9] + b"\n", *lines[2:]], 2),
+        (lambda lines: [*lines, b"17\n"], 5),
+        (lambda lines: [*lines, b"\xff\xfe\n"], 5),
+    ],
+)
+def test_a_damaged_journal_is_named_and_the_remedy_keeps_what_is_whole(tmp_path, damage, line):
+    file = tmp_path / "my sweep.journal"
+    study = optuna.create_study(storage=open_storage(str(file)), study_name="whole")
+    study.tell(study.ask(), 1.0)
+    lines = file.read_bytes().splitlines(keepends=True)
+    lines = [*lines[:3], lines[0].replace(b"whole", b"other")]
+    file.write_bytes(b"".join(damage(lines)))
+    with pytest.raises(ValueError, match=f"--storage {file}: line {line} is damaged") as refusal:
+        open_storage(str(file))
+    subprocess.run(str(refusal.value).split("`")[1], shell=True, check=True)
+    open_storage(str(file))
+    assert file.read_bytes() == b"".join(lines[: line - 1])
+
+
+@pytest.mark.parametrize("code", [4, 99])
+def test_a_record_that_is_incomplete_or_unknown_is_named(tmp_path, code):
+    file = tmp_path / "sweep.journal"
+    file.write_text(f'{{"op_code": {code}, "worker_id": "x"}}\n')
+    with pytest.raises(ValueError, match=f"--storage {file}: its records contradict each other"):
+        open_storage(str(file))

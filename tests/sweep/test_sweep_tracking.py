@@ -7,14 +7,15 @@ import pytest
 from mlflow.entities import Run
 
 from experiments.sweep import __main__ as sweep
+from experiments.sweep import mirror as mirrors
 from experiments.sweep.figures import draw_search, log_figures
-from experiments.sweep.heartbeat import this_worker
 from experiments.sweep.mirror import Mirror, open_parent
 from experiments.sweep.report import command_of, report, tabulate
 from experiments.sweep.search import choose_for_test
 from experiments.sweep.settings import SweepSettings
 from experiments.sweep.study import SweepStudy
 from experiments.sweep.trials import run_trials
+from experiments.tracking.processes import this_process
 from tests.sweeps import make_spec
 from tests.tiny_experiment import TinyConfig
 from tests.tracked import Tracked, find_runs
@@ -35,7 +36,7 @@ def tracked(tmp_path_factory) -> Tracked:
             study.study.enqueue_trial({"x": x, "fusion": "late" if x == 0.66 else "early"})
         lost = study.study.ask()
         lost.suggest_float("x", 0.0, 1.0)
-        lost.set_user_attr("worker", {**this_worker(), "pid": 2**22 + 1})
+        lost.set_user_attr("worker", {**this_process(), "pid": 2**22 + 1})
         lost.set_user_attr("config", "{}")
         with open_parent(study, spec) as parent:
             Mirror(parent).update(study.trials())
@@ -157,3 +158,23 @@ def test_the_best_and_the_default_are_scored_on_test_once(workplace, capsys):
     assert "ranked by the mean uar over folds and seeds on valid" in printed
     with pytest.raises(ValueError, match=r"folds: 3 -> 4"):
         sweep.run("tests.tiny_experiment", settings, TinyConfig(folds=4))
+
+
+def test_a_kill_between_the_creation_of_a_sweeps_run_and_its_settings_loses_nothing(
+    workplace, monkeypatch
+):
+    def kill(*given: object) -> None:
+        raise KeyboardInterrupt  # no context ends the run yet: it stays as a kill leaves it
+
+    spec = make_spec(trials=1)
+    study = SweepStudy.open(spec)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(mirrors, "_describe", kill)
+        with open_parent(study, spec):
+            pass
+    (left,) = find_runs("sweep-tiny_experiment").parents
+    with open_parent(study, spec) as parent:
+        assert parent.run_id == left.info.run_id
+    (ended,) = find_runs("sweep-tiny_experiment").parents
+    assert (left.info.status, ended.info.status) == ("RUNNING", "FINISHED")
+    assert ended.data.params["search/sampler"] == spec.sweep.sampler

@@ -15,7 +15,7 @@ from conversation_emotion.settings.models import ConversationModelSettings
 from conversation_emotion.settings.recognition import EPCSettings, SERSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import epc, predict, ser
-from experiments.tracking.runs import tracking_uri
+from experiments.tracking.store import tracking_uri
 from tests.command_line import usage_error
 from tests.small_corpus import write_corpus
 from tests.tracked import find_runs

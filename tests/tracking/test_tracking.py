@@ -1,15 +1,19 @@
 """Runs in MLflow: parents and children, true statuses, and resumption after a kill."""
 
+import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
 
 import pandas as pd
+import psutil
 import pytest
 from mlflow import MlflowClient
 
 from experiments.tracking import runs
+from experiments.tracking.processes import is_gone, this_process
+from experiments.tracking.store import tracking_uri
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture
 def client(store):
-    return MlflowClient(runs.tracking_uri())
+    return MlflowClient(tracking_uri())
 
 
 TABLE = pd.DataFrame({"a": [1, 2]})
@@ -115,6 +119,8 @@ DIES = """
 import os, signal
 from tests.tracking.test_tracking import Toy
 from experiments.tracking import runs
+from experiments.tracking.processes import is_gone, this_process
+from experiments.tracking.store import tracking_uri
 with runs.open_run("dies", Toy(), "data") as parent:
     with parent.open_child("f-seed0", {}):
         print(parent.run_id, flush=True)
@@ -155,8 +161,44 @@ def test_runs_of_one_command_end_together_and_are_taken_up_together(client):
     assert {client.get_run(run.run_id).info.status for run in resumed} == {"FINISHED"}
 
 
-def test_a_living_process_keeps_its_run(client):
+def test_a_living_process_keeps_its_run_and_one_with_its_id_does_not(client):
+    parent = psutil.Process(os.getppid())
+    other = {**this_process(), "pid": parent.pid, "started": parent.create_time()}
     with runs.open_run("alive", Toy(), "data") as one:
-        client.set_tag(one.run_id, "pid", str(os.getppid()))
-        with runs.open_run("alive", Toy(), "data") as other:
-            assert one.run_id != other.run_id
+        client.set_tag(one.run_id, "process", json.dumps(other))
+        with runs.open_run("alive", Toy(), "data") as second:
+            assert second.run_id != one.run_id
+        other["started"] -= 60
+        client.set_tag(one.run_id, "process", json.dumps(other))
+        with runs.open_run("alive", Toy(), "data") as third:
+            assert third.run_id == one.run_id
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda host, boot, space: (host, boot, space), False),
+        (lambda host, boot, space: (host, "earlier", space), True),
+        (lambda host, boot, space: (host, boot, "container"), False),
+        (lambda host, boot, space: ("elsewhere", "earlier", space), False),
+    ],
+)
+def test_a_process_before_the_last_boot_of_this_machine_is_gone(change, expected):
+    me = this_process()
+    host = "/".join(change(*me["host"].split("/", 2)))
+    assert is_gone({**me, "host": host}) is expected
+
+
+def test_a_kill_between_the_creation_of_a_run_and_its_settings_loses_nothing(client, monkeypatch):
+    def kill(*given: object) -> None:
+        raise KeyboardInterrupt  # no context ends the run yet: it stays as a kill leaves it
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runs.ParentRun, "describe", kill)
+        with runs.open_run("early", Toy(), "data"):
+            pass
+    assert [status for _, status in statuses(client, "early")] == ["RUNNING"]
+    with runs.open_run("early", Toy(), "data") as resumed:
+        pass
+    assert [status for _, status in statuses(client, "early")] == ["FINISHED"]
+    assert client.get_run(resumed.run_id).data.params["rate"] == "0.5"

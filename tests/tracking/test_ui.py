@@ -14,6 +14,7 @@ import pytest
 
 from experiments import ui
 from experiments.tracking import runs, server
+from experiments.tracking.store import tracking_uri
 from tests.command_line import usage_error
 
 
@@ -48,7 +49,7 @@ def test_a_port_that_is_taken_is_refused_if_named_and_avoided_if_not(workplace, 
     command = asked.value.args[0]
     assert command[command.index("--port") + 1] != str(port)
     assert command[command.index("--host") + 1] == "127.0.0.1"
-    assert command[command.index("--backend-store-uri") + 1] == runs.tracking_uri()
+    assert command[command.index("--backend-store-uri") + 1] == tracking_uri()
 
 
 class NeverStarts:
