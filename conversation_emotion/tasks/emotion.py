@@ -1,7 +1,7 @@
 """Emotion as a task: classes of single utterances, or of the turns of a conversation."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Generic, NamedTuple, TypeVar, cast
 
@@ -185,8 +185,11 @@ class TurnEmotion(FeatureEmotion[ConversationModelSettings]):
 def build_on_train(
     inputs: Inputs, fold: Fold, features: FeatureSettings, model: ModelSettings, num_outputs: int
 ) -> nn.Module:
-    """Builds an untrained model with the statistics of the training windows of a fold."""
+    """Builds an untrained model with the statistics of the train part of the training windows."""
     training = inputs.training.select(fold.train)
+    # Where parts share dialogues, the context holds utterances of valid and test as well.
+    is_train = np.isin(training.rows, fold.train)
+    training = replace(training, rows=np.where(is_train, training.rows, PADDING))
     return build_model(
         model,
         features,
