@@ -5,7 +5,7 @@ settings; which folds and seeds are trained, resumed, averaged and tracked is th
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -143,6 +143,10 @@ class Task(ABC):
     def is_finished(self, fold: Fold, seed: int) -> bool:
         """Whether what `finish` keeps is there."""
         return True
+
+    def notes(self) -> Iterator[str]:
+        """Yields what a reader of the scores has to know of the task's own data."""
+        return iter(())
 
     def describe(self, rows: Rows) -> pd.DataFrame:
         """Returns id, dialogue and speaker of some rows of the utterance table."""
