@@ -36,3 +36,20 @@ def workplace(tmp_path: Path) -> Iterator[Path]:
 
     with in_folder(tmp_path):
         yield tmp_path
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows the scores of ``pytest -m controls`` in one table, whatever process ran them."""
+    rows = [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for name, value in report.user_properties
+        if name == "control"
+    ]
+    if rows and terminalreporter.config.option.markexpr:
+        terminalreporter.section("controls: chance, shuffled labels, planted signal")
+        for name, metric, n, *scores in rows:
+            numbers = "".join(f"{score:10.3f}" for score in scores)
+            terminalreporter.line(f"{name:36}{metric:>9} n {n:4}{numbers}")

@@ -19,11 +19,12 @@ class Batch(NamedTuple):
 
     Attributes:
         states: Hidden states of each modality, for the M real utterances: (M, L, T, D).
-        frames: Real frames of each modality; none where an utterance lacks it: (M, T).
+        frames: Real frames of each modality; none where an utterance lacks it, or its content is
+            masked: (M, T).
         mask: Real utterances, M in all, which are counted row by row: (B, U).
         roles: Role of the speaker of each, `PADDING` where padded: (B, U).
         turns_back: Turns between each and the target, `PADDING` where padded: (B, U).
-        context_emotions: Emotion of each utterance, `IGNORED` where unlabelled: (B, U). It is a
+        context_emotions: Emotion of each, `IGNORED` where unlabelled or masked: (B, U). It is a
             target of auxiliary recognition, and an input only of models that are built for it.
         is_target: Marks the target itself, which only recognition has in its context: (B, U).
         targets: Class of the target, `IGNORED` where its emotion is none of the classes: (B,).
@@ -141,7 +142,10 @@ def gather_batch(
     width = int((windows.rows[numbers] != PADDING).sum(axis=1).max())
     rows = torch.from_numpy(windows.rows[numbers, :width])
     mask = rows != PADDING
-    gathered = {name: array.gather(rows[mask]) for name, array in arrays.items()}
+    masked = torch.from_numpy(windows.masked[numbers, :width])
+    gathered = {
+        name: _leave_out(*array.gather(rows[mask]), masked[mask]) for name, array in arrays.items()
+    }
     emotions = torch.tensor(classes)
     target_rows = torch.from_numpy(windows.target_rows[numbers])
     return Batch(
@@ -150,9 +154,14 @@ def gather_batch(
         mask=mask,
         roles=torch.from_numpy(windows.roles[numbers, :width]),
         turns_back=torch.from_numpy(windows.turns_back[numbers, :width]),
-        context_emotions=torch.where(mask, emotions[rows.clamp(min=0)], IGNORED),
+        context_emotions=torch.where(mask & ~masked, emotions[rows.clamp(min=0)], IGNORED),
         is_target=rows == target_rows[:, None],
         targets=torch.from_numpy(windows.targets[numbers]),
         emotions=emotions[target_rows],
         target_rows=target_rows,
     )
+
+
+def _leave_out(states: Tensor, frames: Tensor, masked: Tensor) -> tuple[Tensor, Tensor]:
+    """Lets utterances lack a modality: (M, L, T, D), (M, T), (M,) -> the first two."""
+    return states.masked_fill(masked[:, None, None, None], 0.0), frames & ~masked[:, None]

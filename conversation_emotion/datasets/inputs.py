@@ -21,6 +21,7 @@ from conversation_emotion.features.sources import Source, encode_source, list_so
 from conversation_emotion.settings.cache import cache_folder
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.splits.folds import Fold
+from conversation_emotion.utterances.labels import IGNORED
 from conversation_emotion.utterances.sound_files import printable
 
 _NOUNS = {"speech": "clip", "text": "text"}
@@ -164,11 +165,23 @@ def make_parts(
         parts[part] = make_loader(
             windows,
             inputs.arrays[fold.name],
-            inputs.dataset.emotion_classes,
+            visible_emotions(inputs.dataset.emotion_classes, fold, part),
             batch_size=size if is_fitted else evaluation_size,
             seed=seed if is_fitted else None,
         )
     return parts
+
+
+def visible_emotions(emotions: NDArray[np.int64], fold: Fold, part: str) -> NDArray[np.int64]:
+    """Returns the emotions that the windows of a part may use, `IGNORED` elsewhere: (rows,).
+
+    Where parts share dialogues, the context of a train window holds utterances of valid and test.
+    Auxiliary tasks have the emotions of train alone as targets, and a model that is given the past
+    trains on those alone; none of test is seen before test.
+    """
+    rows = np.arange(len(emotions))
+    later = {"valid": ~np.isin(rows, fold.test), "test": True}
+    return np.where(later.get(part, np.isin(rows, fold.train)), emotions, IGNORED)
 
 
 def extract_features(

@@ -7,7 +7,8 @@ A turn is a run of utterances by the same speaker. One number, the horizon, dist
     h   prediction further ahead: from the turns up to ``h`` before the target
 
 For prediction, the emotion of a turn is that of its first utterance. A window never holds
-anything of the target turn but the name of its speaker, nor anything after it.
+anything of the target turn but the name of its speaker, nor anything after it. Of an utterance that
+is not finished when the target begins it holds the speaker alone, see `find_unfinished`.
 """
 
 from collections import Counter
@@ -17,12 +18,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from conversation_emotion.settings.models import Overlap
 from conversation_emotion.utterances.labels import IGNORED
 
 SPEAKER, INTERLOCUTOR, SPECTATOR = 0, 1, 2
 """Roles as Shi et al. (2023) define them: the target's speaker, their partner, anybody else."""
 
 PADDING = -1
+
+ROUNDING = 1e-3
+"""Seconds by which an utterance may end after the next begins: times are rounded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,7 @@ class Windows:
         rows: Utterances of the context, oldest first, `PADDING` after the last: (N, U).
         roles: Role of the speaker of each, `PADDING` where there is none: (N, U).
         turns_back: Turns between each utterance and the target, `PADDING` where none: (N, U).
+        masked: Utterances whose content is left out: (N, U).
         target_rows: The target utterance: (N,).
         targets: Its class, `IGNORED` only in what `build_training_windows` adds: (N,).
     """
@@ -40,6 +46,7 @@ class Windows:
     rows: NDArray[np.int64]
     roles: NDArray[np.int64]
     turns_back: NDArray[np.int64]
+    masked: NDArray[np.bool_]
     target_rows: NDArray[np.int64]
     targets: NDArray[np.int64]
 
@@ -54,6 +61,7 @@ class Windows:
             rows=self.rows[chosen, :width],
             roles=self.roles[chosen, :width],
             turns_back=self.turns_back[chosen, :width],
+            masked=self.masked[chosen, :width],
             target_rows=self.target_rows[chosen],
             targets=self.targets[chosen],
         )
@@ -66,6 +74,7 @@ def build_training_windows(
     *,
     history: int,
     horizon: int,
+    overlap: Overlap = "mask",
 ) -> Windows:
     """Returns the training windows, more than the targets of a protocol.
 
@@ -74,7 +83,12 @@ def build_training_windows(
     row among all emotions of the corpus; the other arguments are those of `build_windows`.
     """
     windows = build_windows(
-        utterances, emotions, history=history, horizon=horizon, every_utterance=True
+        utterances,
+        emotions,
+        history=history,
+        horizon=horizon,
+        overlap=overlap,
+        every_utterance=True,
     )
     return replace(windows, targets=classes[windows.target_rows])
 
@@ -89,13 +103,15 @@ def build_windows(
     *,
     history: int = 6,
     horizon: int = 1,
+    overlap: Overlap = "mask",
     every_utterance: bool = False,
 ) -> Windows:
     """Returns every target utterance of a table with its visible context.
 
     The table is sorted by dialogue and order, with a row index 0, 1, 2, ...; ``classes`` are those
     of each row, `IGNORED` where there is none. ``history`` limits the turns of context; recognition
-    also sees the target's turn so far. With ``every_utterance`` the later utterances of a turn are
+    also sees the target's turn so far. For prediction the ``overlap`` of an unfinished utterance
+    masks its content, or is kept. With ``every_utterance`` the later utterances of a turn are
     targets as well, for a horizon of 1 with its earlier ones as context: for training windows
     alone, no protocol tests by them.
 
@@ -114,7 +130,37 @@ def build_windows(
             f"no labelled utterance has a turn {horizon} before it in its dialogue; lower "
             "--horizon, or check that dialogue_id joins the utterances of one conversation"
         )
-    return _pack(windows, speakers, classes)
+    packed = _pack(windows, speakers, classes)
+    if not horizon or overlap == "keep":
+        return packed
+    return replace(packed, masked=find_unfinished(utterances, packed)[0])
+
+
+def find_unfinished(
+    utterances: pd.DataFrame, windows: Windows
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Finds the utterances of a context whose sound ends after the target begins, by two clocks.
+
+    One is that of the dialogue (``start`` and ``end``), the other that of a recording in which both
+    utterances lie (``offset`` and ``duration``; without them an utterance is the whole of it).
+
+    Returns:
+        The unfinished utterances of each window, and those whose times are known: (N, U) each.
+    """
+    start, end, offset, duration = (
+        utterances[name].to_numpy(np.float64) for name in ("start", "end", "offset", "duration")
+    )
+    recordings = pd.factorize(utterances["audio"])[0]  # -1 where there is none
+    begin = np.nan_to_num(offset)
+    clocks = [(start, end), (begin, np.where(np.isnan(duration), np.inf, begin + duration))]
+    rows, target = windows.rows, windows.target_rows[:, np.newaxis]
+    is_same = (recordings[rows] == recordings[target]) & (recordings[target] >= 0)
+    unfinished = known = np.zeros(rows.shape, dtype=bool)
+    for (begins, ends), counts in zip(clocks, (True, is_same), strict=True):
+        unfinished = unfinished | (ends[rows] > begins[target] + ROUNDING) & counts
+        known = known | ~np.isnan(ends[rows] - begins[target]) & counts
+    is_context = (rows != PADDING) & (rows != target)
+    return unfinished & is_context, known & is_context
 
 
 def single_utterances(classes: NDArray[np.int64]) -> Windows:
@@ -133,6 +179,7 @@ def single_utterances(classes: NDArray[np.int64]) -> Windows:
         rows=targets[:, None],
         roles=np.full((len(targets), 1), SPEAKER),
         turns_back=np.zeros((len(targets), 1), dtype=np.int64),
+        masked=np.zeros((len(targets), 1), dtype=bool),
         target_rows=targets,
         targets=classes[targets],
     )
@@ -173,7 +220,12 @@ def _pack(
         roles[number, :length] = assign_roles(names, str(speakers[target]))
     targets = np.array([target for target, _ in windows], dtype=np.int64)
     return Windows(
-        rows=rows, roles=roles, turns_back=turns_back, target_rows=targets, targets=classes[targets]
+        rows=rows,
+        roles=roles,
+        turns_back=turns_back,
+        masked=np.zeros(shape, dtype=bool),
+        target_rows=targets,
+        targets=classes[targets],
     )
 
 

@@ -61,9 +61,18 @@ def bootstrap(
             by_dialogue = np.moveaxis(sums, 0, -2)
             points.append(score(by_dialogue.sum(axis=-2)))
             resampled.append(score(draws @ np.ascontiguousarray(by_dialogue)))
-    return Resamples(np.array(points), np.mean(resampled, axis=0))
+    return Resamples(np.array(points), average_scored(np.array(resampled)))
+
+
+def average_scored(scores: Numbers) -> Numbers:
+    """Averages the scores that are not NaN; NaN where there is none: (K, ...) -> (...)."""
+    is_scored = ~np.isnan(scores)
+    counts = is_scored.sum(axis=0)
+    total = np.where(is_scored, scores, 0.0).sum(axis=0)
+    return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
 
 def interval_bounds(means: Numbers) -> Numbers:
     """Returns the bounds of the 95 % interval, percentiles of resampled means: (R,) -> (2,)."""
-    return np.percentile(means, [2.5, 97.5])
+    scored = means[~np.isnan(means)]
+    return np.percentile(scored, [2.5, 97.5]) if len(scored) else np.full(2, np.nan)

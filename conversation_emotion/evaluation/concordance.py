@@ -2,8 +2,9 @@
 
     CCC(x, y) = 2 cov(x, y) / (var(x) + var(y) + (mean(x) - mean(y))²)
 
-with the variances of the population. It is 1 only for the ratings themselves; what is constant, or
-there once or not at all, is in concordance with nothing: 0.
+with the variances of the population. It is 1 only for the ratings themselves. Constant predictions
+are in concordance with nothing: 0. Where no two ratings differ there is nothing to agree with: the
+loss is 0 there, and scores are NaN, which means over folds leave out.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from conversation_emotion.evaluation.bootstrap import Numbers, bootstrap
+from conversation_emotion.evaluation.bootstrap import Numbers, average_scored, bootstrap
 from conversation_emotion.evaluation.metrics import Interval, count_targets, summarise
 
 DIMENSIONS = ("arousal", "valence", "dominance")
@@ -45,6 +46,17 @@ def concordance(predictions: Tensor, ratings: Tensor) -> Tensor:
     return 2 * covariance / (spread + (predicted_mean - rated_mean).square()).clamp(min=_TINY)
 
 
+def score_concordance(predictions: Tensor, ratings: Tensor) -> Tensor:
+    """Scores the CCC of each dimension, NaN where no two ratings differ: (N, D), (N, D) -> (D,)."""
+    return concordance(predictions, ratings).where(ratings_differ(ratings), torch.nan)
+
+
+def ratings_differ(ratings: Tensor) -> Tensor:
+    """Marks the dimensions in which two ratings or more differ; NaN is none: (N, D) -> (D,)."""
+    least, most = ratings.nan_to_num(torch.inf), ratings.nan_to_num(-torch.inf)
+    return most.amax(dim=0) > least.amin(dim=0)
+
+
 def concordance_loss(predictions: Tensor, ratings: Tensor, weights: Tensor) -> Tensor:
     """One minus the weighted sum of the dimensions' CCC (Li et al., 2021).
 
@@ -61,8 +73,8 @@ def score_regression(
 ) -> dict[str, Interval]:
     """Scores predicted numbers by all `REGRESSION_METRICS`, with 95 % intervals over dialogues.
 
-    A fold and seed is scored over all its utterances at once. What is constant correlates with
-    nothing: 0.
+    A fold and seed is scored over all its utterances at once. Constant predictions correlate with
+    nothing: 0. Where no two targets differ, a fold has no correlation and is left out.
 
     Args:
         predictions: Columns ``fold``, ``seed``, ``dialogue_id``, ``utterance_id``, and the two
@@ -94,7 +106,9 @@ def score_ratings(
         num_resamples: Bootstrap resamples.
 
     Returns:
-        An interval ``ccc_NAME`` for each dimension, and for their mean ``ccc_mean``.
+        An interval ``ccc_NAME`` for each dimension, and for their mean ``ccc_mean``. A fold in
+        which no two ratings of a dimension differ is left out of that dimension; its mean is that
+        of the others.
     """
 
     def find_moments(part: pd.DataFrame) -> Numbers:
@@ -103,7 +117,7 @@ def score_ratings(
 
     def score(moments: Numbers) -> Numbers:
         scores = _agree(moments)[REGRESSION_METRICS.index("ccc")]
-        return np.concatenate([scores, scores.mean(axis=0, keepdims=True)])
+        return np.concatenate([scores, average_scored(scores)[np.newaxis]])
 
     counts = {
         f"ccc_{name}": count_targets(predictions[predictions[name].notna()]) for name in dimensions
@@ -133,7 +147,11 @@ def _agree(moments: Numbers) -> Numbers:
     product = np.maximum(xx - x**2, 0.0) * np.maximum(yy - y**2, 0.0)
     spread = xx - x**2 + yy - y**2
     pearson = _divide(covariance, np.sqrt(product), 1e-12)
-    return np.stack([pearson, error, _divide(2 * covariance, spread + (x - y) ** 2, _TINY)])
+    ccc = _divide(2 * covariance, spread + (x - y) ** 2, _TINY)
+    has_target = yy - y**2 > 1e-12  # two that differ, but for rounding
+    return np.stack(
+        [np.where(has_target, pearson, np.nan), error, np.where(has_target, ccc, np.nan)]
+    )
 
 
 def _divide(numerator: Numbers, denominator: Numbers, least: float) -> Numbers:

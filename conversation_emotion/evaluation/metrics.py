@@ -217,8 +217,10 @@ def summarise(resamples: Resamples, counts: dict[str, int]) -> dict[str, Interva
         counts.items(), resamples.points.T, resamples.means, strict=True
     ):
         low, high = interval_bounds(means).tolist()
-        deviation = float(np.std(points, ddof=1)) if len(points) > 1 else 0.0
-        intervals[name] = Interval(float(np.mean(points)), low, high, deviation, n)
+        scored = points[~np.isnan(points)]  # without a fold that has nothing to score
+        deviation = float(np.std(scored, ddof=1)) if len(scored) > 1 else 0.0
+        score = float(np.mean(scored)) if len(scored) else np.nan
+        intervals[name] = Interval(score, low, high, deviation, n)
     return intervals
 
 

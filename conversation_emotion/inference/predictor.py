@@ -1,9 +1,10 @@
 """Predicts emotions with a saved model: rows in, the probability of each class out.
 
 A row is an utterance: ``audio`` (a path) or ``text`` or both, and for a conversation
-``dialogue_id``, ``order`` and ``speaker``. ``offset``, ``duration`` and ``channel`` choose a part
-of the audio as in the utterance table. A model of coming turns reads the turns before its target,
-never the target: the turn to come is a row that only names who will speak.
+``dialogue_id``, ``order`` and ``speaker``, if known also ``start`` and ``end``. ``offset``,
+``duration`` and ``channel`` choose a part of the audio as in the utterance table. A model of coming
+turns reads the turns before its target, never the target: the turn to come is a row that only names
+who will speak, and if known its ``start``.
 """
 
 import tempfile
@@ -37,6 +38,9 @@ CONTENT = ("audio", "text", "offset", "duration", "channel")
 
 CONVERSATION = ("dialogue_id", "order", "speaker")
 """Columns that make a conversation."""
+
+TIMES = ("start", "end")
+"""Columns of a conversation that show which utterance is not finished when a turn begins."""
 
 _LIBRARIES = ("torch", "torchaudio", "transformers", "sentence-transformers")
 """Versions in an encoder's identity that may differ; all else has to be the same."""
@@ -130,7 +134,7 @@ class Predictor:
         if not {"audio", "text"} & set(rows.columns):
             raise ValueError(f"a column audio or text is needed, got {given}")
         table = pd.DataFrame({"utterance_id": [str(number) for number in range(len(rows))]})
-        for name in (*CONTENT, *(CONVERSATION if is_conversation else ())):
+        for name in (*CONTENT, *((*CONVERSATION, *TIMES) if is_conversation else ())):
             if name in rows:
                 cells = rows[name].astype(object)
                 table[name] = cells.where(cells.notna(), None).to_numpy()
@@ -156,7 +160,11 @@ class Predictor:
         if max(map(len, turns)) <= settings.horizon:
             return single_utterances(classes).select(np.array([], dtype=np.int64))
         return build_windows(
-            utterances, classes, history=settings.history, horizon=settings.horizon
+            utterances,
+            classes,
+            history=settings.history,
+            horizon=settings.horizon,
+            overlap=settings.overlap,
         )
 
     def _run(
@@ -205,6 +213,7 @@ def _rank(table: pd.DataFrame) -> pd.Series:
 
 
 def _has_input(windows: Windows, features: Mapping[str, Features]) -> NDArray[np.bool_]:
-    """Marks the windows in which some utterance has features: (N,)."""
+    """Marks the windows in which some utterance has features that are not masked: (N,)."""
     present = np.any([found.is_present() for found in features.values()], axis=0)
-    return (present[windows.rows.clip(min=0)] & (windows.rows != PADDING)).any(axis=1)
+    is_used = (windows.rows != PADDING) & ~windows.masked
+    return (present[windows.rows.clip(min=0)] & is_used).any(axis=1)

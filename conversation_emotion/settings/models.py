@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from conversation_emotion.settings.flags import check_at_least, check_share
+from conversation_emotion.settings.flags import check_at_least, check_share, refuse_given
 
 Head = Literal["superb", "linear", "emotion2vec", "gru", "lda", "svm"]
 DialogueModel = Literal["hierarchical", "two-role", "single"]
 Fusion = Literal["early", "late", "gated", "cross-attention"]
+Overlap = Literal["mask", "keep"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,11 @@ class ConversationModelSettings:
     history: int = 6
     """Turns of context at most."""
 
+    overlap: Overlap = "mask"
+    """What prediction gets of a context utterance that ends after the target turn began, where the
+    times are known: mask leaves out its speech, text and emotion, since what of them came before is
+    unknown, and keeps its speaker; keep takes it whole, and leaks."""
+
     history_labels: Literal["none", "gold"] = "none"
     """gold gives the model the true emotions of past turns: an upper reference, not a result."""
 
@@ -94,6 +100,8 @@ class ConversationModelSettings:
         check_at_least(self, 1, "history", "hidden_size", "num_layers")
         check_share(self, "dropout", "input_dropout")
         check_at_least(self, 0, "horizon", "recognition_weight", "emotion_weight")
+        if not self.horizon:
+            refuse_given(self, "needs --horizon of 1 or more", "overlap")
 
 
 ModelSettings = UtteranceModelSettings | ConversationModelSettings

@@ -1,6 +1,6 @@
 """Emotion as a task: classes of single utterances, or of the turns of a conversation."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Generic, NamedTuple, TypeVar, cast
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.datasets.inputs import Inputs
-from conversation_emotion.datasets.windows import PADDING, Windows
+from conversation_emotion.datasets.windows import PADDING, Windows, find_unfinished
 from conversation_emotion.evaluation.metrics import METRICS, count_confusions, score_predictions
 from conversation_emotion.models.build import build_model, fit_standardisations
 from conversation_emotion.models.conversation import (
@@ -210,6 +210,8 @@ class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
 class TurnEmotion(FeatureEmotion[ConversationModelSettings]):
     """Emotion of a turn from its context: of the turn that just ended, or of one to come."""
 
+    version = 2
+
     @property
     def baselines(self) -> dict[str, Baseline]:
         """The majority, and the gold emotion of the last turn."""
@@ -220,12 +222,30 @@ class TurnEmotion(FeatureEmotion[ConversationModelSettings]):
         """Returns those of the settings."""
         return self.model.recognition_weight, self.model.emotion_weight
 
+    def notes(self) -> Iterator[str]:
+        """Counts the windows in which an utterance is not finished when the target begins."""
+        if not self.model.horizon:
+            return
+        windows = self.inputs.windows
+        unfinished, is_timed = find_unfinished(self.dataset.utterances, windows)
+        num_untimed = int((~is_timed & (windows.rows != PADDING)).any(axis=1).sum())
+        left_out = "its speech, text and emotion are left out"
+        yield (
+            f"{int(unfinished.any(axis=1).sum()):,} of {len(windows):,} windows hold an utterance "
+            "that ends after the target turn began; "
+            f"{left_out if self.model.overlap == 'mask' else 'it is kept whole, which leaks'}"
+            + (f"; times are unknown in {num_untimed:,}" if num_untimed else "")
+        )
+
 
 def build_on_train(
     inputs: Inputs, fold: Fold, features: FeatureSettings, model: ModelSettings, num_outputs: int
 ) -> nn.Module:
-    """Builds an untrained model with the statistics of the training windows of a fold."""
+    """Builds an untrained model with the statistics of the train part of the training windows."""
     training = inputs.training.select(fold.train)
+    # Where parts share dialogues, the context holds utterances of valid and test as well.
+    is_train = np.isin(training.rows, fold.train)
+    training = replace(training, rows=np.where(is_train, training.rows, PADDING))
     return build_model(
         model,
         features,

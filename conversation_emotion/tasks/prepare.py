@@ -65,7 +65,7 @@ def prepare_prediction(
         dataset = prepare_dataset(data, training.max_folds, memory)
         return join_features(dataset, model, features, strict=data.strict)
 
-    context = (model.history, model.horizon, model.learn_from)
+    context = (model.history, model.horizon, model.overlap, model.learn_from)
     key = ("turns", data, training.max_folds, as_extracted(features), context)
     return TurnEmotion(memory.recall(key, prepare), features, model, training)
 
@@ -82,13 +82,13 @@ def find_windows(
     if isinstance(model, UtteranceModelSettings):
         windows = single_utterances(classes)
         return windows, windows
-    utterances, history, horizon = dataset.utterances, model.history, model.horizon
-    windows = build_windows(utterances, classes, history=history, horizon=horizon)
+    utterances, emotions = dataset.utterances, dataset.emotion_classes
+    history, horizon, overlap = model.history, model.horizon, model.overlap
+    windows = build_windows(utterances, classes, history=history, horizon=horizon, overlap=overlap)
     if model.learn_from == "targets":
         return windows, windows
-    emotions = dataset.emotion_classes
     return windows, build_training_windows(
-        utterances, classes, emotions, history=history, horizon=horizon
+        utterances, classes, emotions, history=history, horizon=horizon, overlap=overlap
     )
 
 

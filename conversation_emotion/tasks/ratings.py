@@ -1,7 +1,7 @@
 """Numbers as a task: activation, valence and dominance, or the strength of a sentiment."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, NamedTuple
 
@@ -16,8 +16,9 @@ from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.datasets.inputs import Inputs
 from conversation_emotion.evaluation.concordance import (
     DIMENSIONS,
-    concordance,
     concordance_loss,
+    ratings_differ,
+    score_concordance,
     score_ratings,
     score_regression,
 )
@@ -126,6 +127,19 @@ class Regression(WindowTask):
             table[f"predicted_{name}"] = predictions.ratings[:, number]
         return table
 
+    def notes(self) -> Iterator[str]:
+        """Names the folds that have no score of a dimension."""
+        folds = self.dataset.split.folds
+        tested = [self.inputs.windows.select(fold.test).target_rows for fold in folds]
+        differ = [ratings_differ(torch.from_numpy(self.targets[rows])) for rows in tested]
+        for number, name in enumerate(self.columns):
+            absent = [fold.name for fold, has in zip(folds, differ, strict=True) if not has[number]]
+            if absent:
+                yield (
+                    f"{name}: no two ratings differ in the test part of {len(absent)} of "
+                    f"{len(folds)} folds, left out of its mean: {', '.join(absent)}"
+                )
+
     def train_scale(self, fold: Fold) -> tuple[Tensor, Tensor]:
         """Returns mean and deviation of the numbers of train, (D,) each; 1 where they are equal."""
         given = np.ma.masked_invalid(self.targets[self.train_rows(fold)])
@@ -144,6 +158,7 @@ class DimensionalEmotion(Regression):
     """
 
     name: ClassVar[str] = "dimensional_emotion"
+    version = 2
     metrics = ("ccc_mean", "ccc_arousal", "ccc_valence", "ccc_dominance")
     columns = DIMENSIONS
 
@@ -178,9 +193,9 @@ class DimensionalEmotion(Regression):
     def score(self, predictions: RatingPredictions) -> dict[str, float]:
         """Scores the CCC of each dimension over all utterances at once, and their mean."""
         targets = torch.from_numpy(self.targets[predictions.target_rows])
-        found = concordance(torch.from_numpy(predictions.ratings), targets)
+        found = score_concordance(torch.from_numpy(predictions.ratings), targets)
         named = zip(DIMENSIONS, found.tolist(), strict=True)
-        return {"ccc_mean": float(found.mean()), **{f"ccc_{name}": ccc for name, ccc in named}}
+        return {"ccc_mean": float(found.nanmean()), **{f"ccc_{name}": ccc for name, ccc in named}}
 
     def evaluate(self, predictions: pd.DataFrame) -> Scores:
         """Scores the model."""
@@ -214,14 +229,14 @@ class SentimentStrength(Regression):
         """Scores all utterances at once."""
         found = predictions.ratings[:, 0].astype(np.float64)
         targets = self.targets[predictions.target_rows, 0].astype(np.float64)
-        is_constant = not found.std() or not targets.std()
-        ccc = concordance(
+        ccc = score_concordance(
             torch.from_numpy(predictions.ratings),
             torch.from_numpy(self.targets[predictions.target_rows]),
         )
+        pearson = float(np.corrcoef(found, targets)[0, 1]) if found.std() and targets.std() else 0.0
         return {
             "ccc": float(ccc),
-            "pearson": 0.0 if is_constant else float(np.corrcoef(found, targets)[0, 1]),
+            "pearson": pearson if targets.std() else np.nan,
             "mae": float(np.abs(found - targets).mean()),
         }
 

@@ -4,8 +4,9 @@ Fitting and cross-validation use nothing else of an experiment. A task comes wit
 settings; which folds and seeds are trained, resumed, averaged and tracked is the same for all.
 """
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -92,8 +93,17 @@ class Task(ABC):
         return [(f, seed) for f in self.dataset.split.folds for seed in range(self.training.seeds)]
 
     def rank(self, scores: Mapping[str, float]) -> float:
-        """Returns the score that selects, larger for better."""
+        """Returns the score that selects, larger for better.
+
+        Raises:
+            ValueError: There is nothing to score.
+        """
         score = scores[self.select_by]
+        if math.isnan(score):
+            raise ValueError(
+                f"--select-by {self.select_by}: no two targets of the valid part differ, so that "
+                "it has no score; choose another metric, --valid or --split"
+            )
         return -score if self.select_by in LOWER_IS_BETTER else score
 
     @abstractmethod
@@ -148,6 +158,10 @@ class Task(ABC):
     def is_finished(self, fold: Fold, seed: int) -> bool:
         """Whether what `finish` keeps is there."""
         return True
+
+    def notes(self) -> Iterator[str]:
+        """Yields what a reader of the scores has to know of the task's own data."""
+        return iter(())
 
     def describe(self, rows: Rows) -> pd.DataFrame:
         """Returns id, dialogue and speaker of some rows of the utterance table."""

@@ -240,7 +240,7 @@ def record_row(
 def describe_protocol(
     task: Task, n: int | Mapping[str, int], bounds: str = results.BOOTSTRAP
 ) -> Iterator[str]:
-    """Describes how the scores of a task came about, and its classes if it has any."""
+    """Describes how the scores of a task came about, its classes if it has any, and its data."""
     split, targets = task.dataset.split, task.dataset.targets
     yield from results.describe_protocol(
         split.name,
@@ -253,6 +253,7 @@ def describe_protocol(
     )
     if task.labels:
         yield results.describe_classes(task.labels, targets.num_dropped, targets.num_unlabelled)
+    yield from task.notes()
 
 
 def _draw(task: Task, test: pd.DataFrame, run: Tracker, title: str) -> np.ndarray:

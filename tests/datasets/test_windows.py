@@ -12,6 +12,7 @@ from conversation_emotion.datasets.windows import (
     assign_roles,
     build_training_windows,
     build_windows,
+    find_unfinished,
     single_utterances,
 )
 from conversation_emotion.utterances.labels import IGNORED
@@ -123,6 +124,46 @@ def test_a_single_utterance_is_its_own_context_and_only_if_it_has_a_class():
 def test_utterances_none_of_which_is_a_class_say_so():
     with pytest.raises(ValueError, match="none of 2 utterances has an emotion that is a class"):
         single_utterances(np.array([IGNORED, IGNORED]))
+
+
+TIMES = {"start": [0.0, 2.0, 4.0, 5.0], "end": [2.0, 4.5, 4.8, 6.0]}
+"""The second utterance ends half a second after the third began."""
+
+
+def test_prediction_masks_what_ends_after_the_target_began_and_keeps_the_rest():
+    table = talk("ABAB").assign(**TIMES)
+    windows = build_windows(table, np.zeros(4, int))
+    assert contexts(windows) == {1: [0], 2: [0, 1], 3: [0, 1, 2]}
+    assert windows.masked.tolist() == [[False] * 3, [False, True, False], [False] * 3]
+    assert windows.select(np.array([2])).masked.tolist() == [[False, True]]
+    more = build_training_windows(table, np.zeros(4, int), np.zeros(4, int), history=6, horizon=1)
+    assert more.masked.tolist() == windows.masked.tolist()
+    assert not build_windows(table, np.zeros(4, int), overlap="keep").masked.any()
+    assert not build_windows(table, np.zeros(4, int), horizon=0).masked.any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "unfinished", "known"),
+    [
+        ({"audio": "a.wav"}, [True, True], [True, True]),  # all three are the whole recording
+        ({"audio": "a.wav", "offset": [0.0, 2.0, 4.0]}, [True, True], [True, True]),
+        (
+            {"audio": "a.wav", "offset": [0.0, 2.0, 4.0], "duration": [2.0, 2.5, 1.0]},
+            [False, True],
+            [True, True],
+        ),
+        ({"audio": ["a.wav", "b.wav", "b.wav"]}, [False, True], [False, True]),
+        ({"audio": ["a.wav", "b.wav", "c.wav"]}, [False, False], [False, False]),
+        ({"start": [0.0, 4.0, 4.0], "end": [4.0005, 6.0, 6.0]}, [False, True], [True, True]),
+        ({"start": [0.0, 2.0, None], "end": [9.0, 9.0, None]}, [False, False], [False, False]),
+    ],
+)
+def test_two_clocks_tell_what_is_finished_that_of_the_dialogue_and_that_of_a_recording(
+    changes, unfinished, known
+):
+    windows = build_windows(talk("ABA").assign(**changes), np.array([IGNORED, IGNORED, 0]))
+    found = find_unfinished(talk("ABA").assign(**changes), windows)
+    assert [one[0].tolist() for one in found] == [unfinished, known]
 
 
 def test_a_table_without_conversation_is_refused():

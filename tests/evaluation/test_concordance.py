@@ -10,6 +10,7 @@ import torch
 from conversation_emotion.evaluation.concordance import (
     concordance,
     concordance_loss,
+    score_concordance,
     score_ratings,
     score_regression,
 )
@@ -63,7 +64,8 @@ def test_what_has_no_correlation_scores_nothing_and_still_has_a_finite_gradient(
     assert predictions.grad is not None
     assert predictions.grad.isfinite().all()
     scored = score_ratings(tabulate(np.array(rated), np.array(predicted)), ["valence"])
-    assert scored["ccc_valence"].score == pytest.approx(0.0)
+    has_two = len(set(rated) - {NAN}) > 1
+    assert scored["ccc_valence"].score == pytest.approx(0.0 if has_two else NAN, nan_ok=True)
 
 
 def test_constant_predictions_are_drawn_towards_the_ratings():
@@ -116,6 +118,21 @@ def test_folds_and_seeds_are_averaged_and_the_missing_are_no_targets():
     assert scored.score == pytest.approx(0.5)
     assert scored.deviation == pytest.approx(0.5**0.5)
     assert scored.n == 3
+
+
+@pytest.mark.parametrize("rated", [[NAN, NAN, NAN], [NAN, 2.0, NAN], [2.0, 2.0, 2.0]])
+def test_a_fold_without_two_ratings_that_differ_is_left_out_of_that_dimension(rated):
+    ratings, predicted = np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 4.0])
+    whole = tabulate(ratings, ratings).assign(arousal=ratings, predicted_arousal=predicted)
+    lacking = tabulate(np.array(rated), ratings, fold="g", dialogue_id=[3, 4, 5])
+    lacking = lacking.assign(arousal=ratings, predicted_arousal=ratings)
+    found = score_ratings(pd.concat([whole, lacking]), ["arousal", "valence"])
+    assert found["ccc_valence"].score == pytest.approx(1.0)  # perfect where there is something
+    arousal = define(predicted, ratings)
+    assert found["ccc_arousal"].score == pytest.approx((arousal + 1) / 2)
+    assert found["ccc_mean"].score == pytest.approx(((arousal + 1) / 2 + 1) / 2)
+    tensors = (torch.from_numpy(np.stack([ratings, one], axis=1)) for one in (ratings, rated))
+    assert score_concordance(*tensors).tolist() == pytest.approx([1.0, NAN], nan_ok=True)
 
 
 def test_the_interval_is_that_of_independently_drawn_dialogues():

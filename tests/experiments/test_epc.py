@@ -69,6 +69,7 @@ def test_help_answers_within_a_second(name):
     ("flags", "message"),
     [
         (["--horizon=-1"], "--horizon must be 0 or more, got -1"),
+        (["--horizon=0", "--overlap=keep"], "--overlap needs --horizon of 1 or more"),
         (["--history", "0"], "--history must be 1 or more, got 0"),
         (["--dropout", "1"], r"--dropout must lie in \[0, 1\), got 1.0"),
         (["--recognition-weight=-1"], "--recognition-weight must be 0 or more, got -1.0"),
@@ -220,9 +221,11 @@ def test_every_task_and_variant_runs_to_its_table(workplace, capsys, more):
     assert ("ceiling" in printed) == (more.get("horizon", 1) == 1)
 
 
-def test_a_manifest_of_ones_own_runs_without_code(workplace, capsys):
+def test_a_manifest_of_ones_own_runs_without_code(workplace):
     rows = [
         {
+            "start": order,
+            "end": order + (1.5 if dialogue < 3 and order == 1 else 0.9),
             "utterance_id": f"{dialogue}-{order}",
             "dialogue_id": f"d{dialogue}",
             "speaker": f"p{dialogue % 6}{order % 2}",
@@ -234,10 +237,14 @@ def test_a_manifest_of_ones_own_runs_without_code(workplace, capsys):
     ]
     pd.DataFrame(rows).to_csv(workplace / "mine.csv", index=False)
     data = CorpusSettings(corpus="manifest", root=workplace / "mine.csv", labels="all", num_folds=3)
-    EXPERIMENT.run(quick(data=data, features=TEXT))
-    printed = capsys.readouterr().out
-    assert "protocol speaker-k-fold" in printed
-    assert "classes: cross, glad" in printed
+    table = EXPERIMENT.run(quick(data=data, features=TEXT))
+    assert table.notes[1].startswith("protocol speaker-k-fold")
+    assert table.notes[2].startswith("classes: cross, glad")
+    # Three of the 24 dialogues have an utterance that ends half a second into the next turn.
+    assert table.notes[3] == (
+        "3 of 72 windows hold an utterance that ends after the target turn began; its speech, text "
+        "and emotion are left out"
+    )
 
 
 def test_a_wrong_root_says_what_was_looked_for_and_where(workplace):

@@ -51,6 +51,18 @@ def test_the_turn_to_come_is_a_row_that_only_names_who_will_speak(dialogue, pred
     pd.testing.assert_frame_equal(given, unknown)
 
 
+def test_who_still_speaks_when_the_turn_begins_counts_as_silent(dialogue, predictor):
+    order = dialogue["order"].to_numpy(float)
+    timed = dialogue.assign(start=order, end=order + 1)
+    late = timed.copy()
+    late.loc[late.index[-2], "end"] += 0.5
+    silent = dialogue.copy()
+    silent.loc[silent.index[-2], ["audio", "text"]] = None
+    found = [predictor.predict(rows)["p_sad"].iloc[-1] for rows in (dialogue, timed, late, silent)]
+    assert found[0] == found[1] != found[2]
+    assert found[2] == pytest.approx(found[3], abs=1e-6)
+
+
 def test_a_conversation_without_recordings_is_predicted_from_its_text(dialogue, predictor):
     both, text = predictor.predict(dialogue), predictor.predict(dialogue.drop(columns="audio"))
     assert text["emotion"].notna().sum() == both["emotion"].notna().sum() > 0

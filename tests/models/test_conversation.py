@@ -1,5 +1,6 @@
 """The model of a conversation: what must not change a prediction, and what must."""
 
+import dataclasses
 from itertools import product
 
 import numpy as np
@@ -93,6 +94,26 @@ def _change(array: ModalityArrays, rows: set[int]) -> Features:
         ],
         {},
     )
+
+
+@pytest.mark.parametrize(("dialogue", "fusion", "aggregator"), KINDS)
+def test_nothing_but_the_speaker_of_a_masked_utterance_reaches_a_prediction(
+    table, classes, arrays, dialogue, fusion, aggregator
+):
+    torch.manual_seed(0)
+    kind = {"dialogue": dialogue, "fusion": fusion, "aggregator": aggregator}
+    model = make_model(arrays, np.arange(len(table)), gold=True, **kind)
+    windows, number = make_windows(table, classes), np.array([3])
+    row = int(windows.rows[3, 2])
+    changed = {name: ModalityArrays(_change(array, {row}), name) for name, array in arrays.items()}
+    lies = np.where(np.arange(len(table)) == row, 1 - classes, classes)
+    for hides in (False, True):
+        shown = dataclasses.replace(windows, masked=hides & (windows.rows == row))
+        before, after = (
+            predict(model, gather_batch(shown, *given, number))
+            for given in ((arrays, classes), (changed, lies))
+        )
+        assert torch.equal(before, after) == hides
 
 
 @pytest.mark.parametrize("horizon", [0, 1])

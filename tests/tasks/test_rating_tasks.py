@@ -94,11 +94,10 @@ def test_the_ends_of_a_scale_are_ratings(scale):
     refuse_outliers("valence", ratings, pd.Series(range(120)))
 
 
-def test_training_stops_without_progress(rated):
-    inputs, ratings = rated
+def test_training_stops_without_progress(rated, monkeypatch):
     epochs: list[int] = []
-    constant = np.full_like(ratings, 2.0)  # its CCC is 0 whatever is predicted
-    task = DimensionalEmotion(inputs, changed(patience=3), constant)
+    task = DimensionalEmotion(rated[0], changed(patience=3), rated[1])
+    monkeypatch.setattr(task, "score", lambda found: dict.fromkeys(task.metrics, 0.5))
     fit_task(task, on_epoch=lambda epoch, _: epochs.append(epoch))
     assert epochs == [0, 1, 2, 3]
 
@@ -111,6 +110,25 @@ def test_training_refuses_what_is_not_finite(rated):
         model.get_parameter("judge.head.output.weight").fill_(float("inf"))
     with pytest.raises(FloatingPointError, match="the train loss is nan; lower --learning-rate"):
         fit_task(task, model)
+
+
+def test_a_dimension_without_two_ratings_that_differ_is_named_and_selects_nothing(rated):
+    inputs, ratings = rated
+    ratings[80:, 2] = np.nan  # valid and test
+    task = DimensionalEmotion(inputs, changed(epochs=1), ratings)
+    found = task.predict(
+        task.build(fold := task.dataset.split.folds[0]), task.batches(fold, 0).valid
+    )
+    scores = task.score(found._replace(ratings=ratings[found.target_rows]))
+    assert np.isnan(scores["ccc_dominance"])
+    assert scores["ccc_mean"] == pytest.approx(1.0)
+    assert list(task.notes()) == [
+        "dominance: no two ratings differ in the test part of 1 of 1 folds, left out of its mean: "
+        "only"
+    ]
+    task.training = changed(epochs=1, select_by="ccc_dominance")
+    with pytest.raises(ValueError, match="--select-by ccc_dominance: no two targets of the valid"):
+        fit_task(task)
 
 
 def test_the_scale_of_ratings_is_that_of_train_alone(rated):
