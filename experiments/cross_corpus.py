@@ -81,20 +81,18 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
         tested = dict.fromkeys(test for run in runs for test in run.settings.test)
         split = runs[0].task.dataset.split
         n = {name: len(corpora.targets[name]) for name in tested}
-        clusters = {
-            test: results.describe_clusters(select_corpus(run.predictions, test))
-            for run in runs
-            for test in run.settings.test
-        }
-        over = ", ".join(f"{count} of {name}" for name, count in clusters.items())
-        seeds = settings.training.seeds
+        last = {test: run for run in runs for test in run.settings.test}
+        clusters = [
+            f"{results.describe_clusters(select_corpus(run.predictions, test))} of {test}"
+            for test, run in last.items()
+        ]
         yield from results.describe_protocol(
             split.name,
             split.validation,
             num_folds=1,
-            num_seeds=seeds,
+            num_seeds=settings.training.seeds,
             n=n,
-            bounds=f"95 % interval over {over}",
+            bounds=f"95 % interval over {', '.join(clusters)}",
         )
         listed = {place.partition("=")[0] for place in settings.test_lists}
         for name, dropped in corpora.pooled.num_dropped.items():
