@@ -7,7 +7,7 @@ import pandas as pd
 
 from conversation_emotion.datasets.dataset import Dataset, split_dataset
 from conversation_emotion.evaluation.metrics import METRICS
-from conversation_emotion.evaluation.results import ResultsTable
+from conversation_emotion.evaluation.results import ResultsTable, describe_bounds, with_pooled
 from conversation_emotion.settings.corpus import (
     CorpusSettings,
     LabelSet,
@@ -146,9 +146,10 @@ def cross_validate(
         )
         for system, metrics in scores.items()
     ]
+    bounds = describe_bounds(predictions[predictions["part"] == "test"])
     return ResultsTable(
         title=f"{type(task).__name__}: {prepared.dataset.label_map.corpus}",
-        columns=tuple(METRICS),
+        columns=with_pooled(tuple(METRICS), rows),
         rows=tuple(rows),
-        notes=tuple(describe_protocol(prepared, scores[MODEL]["uar"].n)),
+        notes=tuple(describe_protocol(prepared, scores[MODEL]["uar"].n, bounds)),
     )

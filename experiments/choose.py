@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from conversation_emotion.settings.flags import check_at_least
 from experiments.commandline import launch
 from experiments.experiment import show_table
 
@@ -37,20 +36,22 @@ class ChooseSettings:
     select_by: Literal["auto", "uar", "wa", "macro_f1", "weighted_f1"] = "auto"
     """Metric on valid that chooses; auto is the one that selected in the runs."""
 
-    resamples: int = 2000
-    """Bootstrap resamples behind each 95 % interval."""
-
     def __post_init__(self) -> None:
         if len(set(self.runs)) < 2 or len(set(self.runs)) < len(self.runs):
             raise ValueError(f"two runs or more are needed, all different; got {len(self.runs)}")
-        check_at_least(self, 1, "resamples")
 
 
 def run(settings: ChooseSettings) -> "dict[str, Interval]":
     """Chooses in each fold, prints the table, and returns the choice's scores on test."""
     from conversation_emotion.evaluation.decisions import choose_by_valid
     from conversation_emotion.evaluation.metrics import METRICS, score_predictions
-    from conversation_emotion.evaluation.results import ResultsTable, RowResult, name_metrics
+    from conversation_emotion.evaluation.results import (
+        ResultsTable,
+        RowResult,
+        describe_bounds,
+        name_metrics,
+        with_pooled,
+    )
     from conversation_emotion.tracker import PREDICTIONS
     from experiments.tracking.finished import read_systems
     from experiments.tracking.runs import open_run
@@ -61,11 +62,7 @@ def run(settings: ChooseSettings) -> "dict[str, Interval]":
         chosen, counts = choose_by_valid(systems.predictions, metric=metric)
         parent.log_table(chosen, PREDICTIONS)
         scores = {
-            name: score_predictions(
-                table[table["part"] == "test"],
-                len(systems.labels),
-                num_resamples=settings.resamples,
-            )
+            name: score_predictions(table[table["part"] == "test"], len(systems.labels))
             for name, table in {**systems.predictions, CHOSEN: chosen}.items()
         }
         parent.log_metrics(name_metrics("test", scores[CHOSEN]))
@@ -75,14 +72,14 @@ def run(settings: ChooseSettings) -> "dict[str, Interval]":
             RowResult(name=name, metrics=found, num_folds=folds, num_seeds=seeds, n=n)
             for name, found in scores.items()
         ]
+        bounds = describe_bounds(chosen[chosen["part"] == "test"])
         notes = (
-            f"mean ± deviation over {folds} fold(s) x {seeds} seed(s) [95 % bootstrap interval "
-            f"over dialogues], n = {n:,}",
+            f"mean ± deviation over {folds} fold(s) x {seeds} seed(s) [{bounds}], n = {n:,}",
             *_describe(systems, counts, metric),
         )
         table = ResultsTable(
             title="Selection nested in the folds, on test",
-            columns=tuple(METRICS),
+            columns=with_pooled(tuple(METRICS), rows),
             rows=tuple(rows),
             notes=notes,
         )

@@ -75,14 +75,24 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
     def protocol(self, settings: CrossCorpusSettings, runs: Runs) -> Iterator[str]:
         """Describes seeds, targets and maps of each corpus."""
         from conversation_emotion.evaluation import results
+        from conversation_emotion.tasks.cross_corpus import select_corpus
 
         corpora = runs[0].task.corpora
         tested = dict.fromkeys(test for run in runs for test in run.settings.test)
         split = runs[0].task.dataset.split
         n = {name: len(corpora.targets[name]) for name in tested}
-        seeds = settings.training.seeds
+        last = {test: run for run in runs for test in run.settings.test}
+        clusters = [
+            f"{results.describe_clusters(select_corpus(run.predictions, test))} of {test}"
+            for test, run in last.items()
+        ]
         yield from results.describe_protocol(
-            split.name, split.validation, num_folds=1, num_seeds=seeds, n=n
+            split.name,
+            split.validation,
+            num_folds=1,
+            num_seeds=settings.training.seeds,
+            n=n,
+            bounds=f"95 % interval over {', '.join(clusters)}",
         )
         listed = {place.partition("=")[0] for place in settings.test_lists}
         for name, dropped in corpora.pooled.num_dropped.items():

@@ -52,7 +52,7 @@ class Dimensional(Experiment[DimensionalSettings]):
 
         scores = runs[0].scores["model"]
         n = {describe_metric(name).title: scores[name].n for name in self.columns[1:]}
-        yield from describe_protocol(runs[0].task, n)
+        yield from describe_protocol(runs[0].task, n, self.bounds(runs))
         weights = ", ".join(f"{weight:.2f}" for weight in settings.features.loss_weights)
         yield f"CCC over the whole test part of a fold; loss weights {weights}"
         yield f"{settings.features.stride} frame(s) averaged to one"

@@ -54,7 +54,6 @@ def prepare_fine_tuning(settings: FinetuneSettings, memory: Memory) -> FineTunin
         select_by=training.select_by,
         class_weights=training.class_weights,
         seeds=training.seeds,
-        resamples=training.resamples,
     )
     frozen = prepare_utterances(dataset, features, data, memory)
     head = UtteranceModelSettings(head="linear")

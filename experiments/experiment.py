@@ -228,14 +228,16 @@ class Experiment(ABC, Generic[Settings]):
             *results.describe_sources(rows),
         )
         table = results.ResultsTable(
-            title=self.title(settings), columns=tuple(self.columns), rows=rows, notes=notes
+            title=self.title(settings),
+            columns=results.with_pooled(self.columns, rows),
+            rows=rows,
+            notes=notes,
         )
         parents = [run.run for run in runs]
         show_table(table, parents)
         if self.compares and len(runs) > 1:
             tables, task = {run.name: run.predictions for run in runs}, runs[0].task
-            num_resamples = task.training.resamples
-            differences = results.compare_rows(tables, task.labels, num_resamples=num_resamples)
+            differences = results.compare_rows(tables, task.labels)
             show_table(differences, parents, "differences")
         return table
 
@@ -244,7 +246,14 @@ class Experiment(ABC, Generic[Settings]):
         from conversation_emotion.training.cross_validation import describe_protocol
 
         n = next(iter(runs[0].scores["model"].values())).n
-        yield from describe_protocol(runs[0].task, n)
+        yield from describe_protocol(runs[0].task, n, self.bounds(runs))
+
+    def bounds(self, runs: Runs) -> str:
+        """Describes the intervals of scores on test, by the clusters that the first row has."""
+        from conversation_emotion.evaluation.results import describe_bounds
+
+        predictions = runs[0].predictions
+        return describe_bounds(predictions[predictions["part"] == "test"])
 
     def baseline(self, run: RowRun, system: str, name: str | None = None) -> "RowResult":
         """Records the row of a baseline."""

@@ -18,10 +18,10 @@ from tests.saved_models import save_untrained
 from tests.small_corpus import write_corpus
 from tests.text_encoders.test_text_encoders import save_model as save_bert
 
-QUICK = ["--epochs=1", "--resamples=20", "--max-folds=1"]
+QUICK = ["--epochs=1", "--max-folds=1"]
 MANIFEST = ["--corpus=manifest", "--root=corpus"]
 FBANK = ["--speech-encoder=fbank"]
-TUNED = ["--max-folds=1", "--epochs=1", "--resamples=20", "--average-best=1"]
+TUNED = ["--max-folds=1", "--epochs=1", "--average-best=1"]
 PRETRAIN = ["--root=hums", "--steps=1", "--workers=0", "--precision=fp32", "--min-seconds=0.1"]
 
 

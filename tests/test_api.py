@@ -31,7 +31,7 @@ def test_the_lines_of_the_readme_work_as_they_stand(workplace):
     write_corpus(workplace / "small", num_train=6, num_valid=2)
     voices = SERSettings(
         data=CorpusSettings(corpus="manifest", root=workplace / "small" / "manifest.csv"),
-        training=TrainingSettings(epochs=1, resamples=10),
+        training=TrainingSettings(epochs=1),
         register="voices",
     )
     ser.EXPERIMENT.run(voices)

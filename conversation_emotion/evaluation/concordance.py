@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from conversation_emotion.evaluation.bootstrap import Numbers, average_scored, bootstrap
+from conversation_emotion.evaluation.jackknife import Numbers, average_scored, jackknife
 from conversation_emotion.evaluation.metrics import Interval, count_targets, summarise
 
 DIMENSIONS = ("arousal", "valence", "dominance")
@@ -68,33 +68,27 @@ def concordance_loss(predictions: Tensor, ratings: Tensor, weights: Tensor) -> T
     return 1 - (weights * concordance(predictions, ratings)).sum()
 
 
-def score_regression(
-    predictions: pd.DataFrame, target: str, predicted: str, *, num_resamples: int = 2000
-) -> dict[str, Interval]:
-    """Scores predicted numbers by all `REGRESSION_METRICS`, with 95 % intervals over dialogues.
+def score_regression(predictions: pd.DataFrame, target: str, predicted: str) -> dict[str, Interval]:
+    """Scores predicted numbers by all `REGRESSION_METRICS`, with 95 % intervals over clusters.
 
     A fold and seed is scored over all its utterances at once. Constant predictions correlate with
     nothing: 0. Where no two targets differ, a fold has no correlation and is left out.
 
     Args:
-        predictions: Columns ``fold``, ``seed``, ``dialogue_id``, ``utterance_id``, and the two
-            that follow.
+        predictions: Columns ``fold``, ``seed``, ``dialogue_id``, ``utterance_id``, the two that
+            follow, and ``cluster`` where that is not the dialogue.
         target: Column of the true numbers, missing where there is none.
         predicted: Column of the predicted ones.
-        num_resamples: Bootstrap resamples.
     """
     known = predictions[predictions[target].notna()]
-    resamples = bootstrap(
-        predictions, lambda part: _find_moments(part, target, predicted), _agree, num_resamples
+    found = jackknife(
+        predictions, lambda part: _find_moments(part, target, predicted), score_moments
     )
-    return summarise(resamples, dict.fromkeys(REGRESSION_METRICS, count_targets(known)))
+    return summarise(found, dict.fromkeys(REGRESSION_METRICS, count_targets(known)))
 
 
 def score_ratings(
-    predictions: pd.DataFrame,
-    dimensions: Sequence[str] = DIMENSIONS,
-    *,
-    num_resamples: int = 2000,
+    predictions: pd.DataFrame, dimensions: Sequence[str] = DIMENSIONS
 ) -> dict[str, Interval]:
     """Scores predicted ratings by their CCC as `score_regression` does.
 
@@ -103,7 +97,6 @@ def score_ratings(
             dimension ``NAME`` with the ratings, missing where there is none, and
             ``predicted_NAME``.
         dimensions: Names of the dimensions (D).
-        num_resamples: Bootstrap resamples.
 
     Returns:
         An interval ``ccc_NAME`` for each dimension, and for their mean ``ccc_mean``. A fold in
@@ -116,14 +109,14 @@ def score_ratings(
         return np.stack(found, axis=1)  # (N, D, 7)
 
     def score(moments: Numbers) -> Numbers:
-        scores = _agree(moments)[REGRESSION_METRICS.index("ccc")]
-        return np.concatenate([scores, average_scored(scores)[np.newaxis]])
+        scores = score_moments(moments)[REGRESSION_METRICS.index("ccc")]
+        return np.concatenate([scores, average_scored(scores, axis=0)[np.newaxis]])
 
     counts = {
         f"ccc_{name}": count_targets(predictions[predictions[name].notna()]) for name in dimensions
     }
-    resamples = bootstrap(predictions, find_moments, score, num_resamples)
-    return summarise(resamples, {**counts, "ccc_mean": count_targets(predictions)})
+    found = jackknife(predictions, find_moments, score)
+    return summarise(found, {**counts, "ccc_mean": count_targets(predictions)})
 
 
 def _find_moments(part: pd.DataFrame, target: str, predicted: str) -> Numbers:
@@ -138,9 +131,10 @@ def _find_moments(part: pd.DataFrame, target: str, predicted: str) -> Numbers:
     return np.where(is_known[:, np.newaxis], moments, 0.0)
 
 
-def _agree(moments: Numbers) -> Numbers:
+def score_moments(moments: Numbers) -> Numbers:
     """Scores sums of moments, in the order of `REGRESSION_METRICS`: (..., 7) -> (3, ...)."""
-    counts = np.maximum(moments[..., :1], 1.0)
+    # The jackknife leaves a trace of a count; only 0 has to be kept from dividing.
+    counts = np.maximum(moments[..., :1], 1e-9)
     x, y, xx, yy, xy, error = np.moveaxis(moments[..., 1:] / counts, -1, 0)
     covariance = xy - x * y
     # Rounding can leave the variance of a constant a little below zero.

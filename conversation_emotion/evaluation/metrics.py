@@ -4,6 +4,7 @@ A confusion matrix counts targets in rows and predictions in columns. Metrics of
 1 and are vectorised over leading axes: (..., C, C) -> (...).
 """
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,18 +13,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conversation_emotion.evaluation.bootstrap import Numbers, Resamples, bootstrap, interval_bounds
+from conversation_emotion.evaluation.jackknife import (
+    Jackknife,
+    Numbers,
+    ScaleName,
+    Score,
+    interval_bounds,
+    jackknife,
+)
 
 Counts = NDArray[np.floating] | NDArray[np.integer]
 
 
 class Interval(NamedTuple):
-    """A score with its 95 % bootstrap interval.
+    """A score with its 95 % interval.
 
     Attributes:
         score: Mean over folds and seeds.
-        low: 2.5th percentile of the resampled means.
-        high: 97.5th percentile of the resampled means.
+        low: Lower bound of the mean score of the same trained systems on further clusters.
+        high: Upper bound.
         deviation: Standard deviation over folds and seeds, 0 if there is only one.
         n: Target utterances, each counted once however many seeds predicted it.
     """
@@ -58,16 +66,18 @@ class MetricDescription:
         is_percent: Whether a share is written in percent.
         digits: Digits behind the point.
         is_signed: Whether a plus is written, as for differences.
+        scale: Range of the metric, within which its interval stays.
     """
 
     title: str
     is_percent: bool = True
     digits: int = 1
     is_signed: bool = False
+    scale: ScaleName = "share"
 
 
-def _number(title: str, digits: int = 3) -> MetricDescription:
-    return MetricDescription(title=title, is_percent=False, digits=digits)
+def _number(title: str, digits: int = 3, scale: ScaleName = "correlation") -> MetricDescription:
+    return MetricDescription(title=title, is_percent=False, digits=digits, scale=scale)
 
 
 METRIC_DESCRIPTIONS = {
@@ -75,21 +85,23 @@ METRIC_DESCRIPTIONS = {
     "macro_f1": MetricDescription(title="macro F1"),
     "wa": MetricDescription(title="WA"),
     "weighted_f1": MetricDescription(title="weighted F1"),
+    "pooled_uar": MetricDescription(title="pooled UAR"),
     "pearson": _number("Pearson r"),
-    "mae": _number("absolute error"),
+    "mae": _number("absolute error", scale="error"),
     "ccc": _number("CCC"),
     "ccc_mean": _number("mean CCC"),
     "ccc_arousal": _number("activation"),
     "ccc_valence": _number("valence"),
     "ccc_dominance": _number("dominance"),
-    "wer": MetricDescription(title="WER"),
+    "wer": MetricDescription(title="WER", scale="error"),
     "silhouette_arousal": _number("silhouette, arousal", 2),
     "compactness_arousal": _number("compactness, arousal", 2),
     "silhouette_emotion": _number("silhouette, emotion", 2),
     "compactness_emotion": _number("compactness, emotion", 2),
     "weight_in_sum": MetricDescription(title="weight in the sum"),
-    "difference": MetricDescription(title="difference", is_signed=True),
-    "p_value": _number("p"),
+    "difference": MetricDescription(title="difference", is_signed=True, scale="difference"),
+    "p_value": _number("p", scale="share"),
+    "p_holm": _number("p, Holm", scale="share"),
 }
 """Every metric by its one name, in settings, tracking and results alike."""
 
@@ -150,35 +162,48 @@ METRICS: dict[str, Callable[[Counts], Numbers]] = {
 """Metrics of classes by name."""
 
 
-def score_predictions(
-    predictions: pd.DataFrame, num_classes: int, *, num_resamples: int = 2000
-) -> dict[str, Interval]:
-    """Scores predicted classes by all `METRICS`, with 95 % intervals over dialogues.
+def score_predictions(predictions: pd.DataFrame, num_classes: int) -> dict[str, Interval]:
+    """Scores predicted classes by all `METRICS`, with 95 % intervals over clusters.
+
+    ``pooled_uar`` is the UAR of the confusions of all folds together, as some papers give it;
+    ``uar`` is the mean over folds.
 
     Args:
         predictions: Columns ``fold``, ``seed``, ``dialogue_id``, ``utterance_id``, ``target`` and
-            ``predicted``.
+            ``predicted``, and ``cluster`` where that is not the dialogue.
         num_classes: Number of classes (C).
-        num_resamples: Bootstrap resamples.
     """
-    resamples = bootstrap_classes(predictions, num_classes, METRICS, num_resamples)
-    return summarise(resamples, dict.fromkeys(METRICS, count_targets(predictions)))
+    pooled = jackknife_classes(predictions.assign(fold="all"), num_classes, ["uar"])
+    n = count_targets(predictions)
+    return {
+        **summarise(
+            jackknife_classes(predictions, num_classes, METRICS), dict.fromkeys(METRICS, n)
+        ),
+        **summarise(pooled, {"pooled_uar": n}),
+    }
 
 
-def bootstrap_classes(
-    predictions: pd.DataFrame, num_classes: int, metrics: Collection[str], num_resamples: int
-) -> Resamples:
-    """Resamples some of `METRICS`; `score_predictions` explains the arguments."""
+def jackknife_classes(
+    predictions: pd.DataFrame, num_classes: int, metrics: Collection[str]
+) -> Jackknife:
+    """Jackknifes some of `METRICS`; `score_predictions` explains the arguments."""
+    return jackknife(predictions, lambda part: _count(part, num_classes), confusion_scores(metrics))
 
-    def count(part: pd.DataFrame) -> Numbers:
-        cells = part["target"].to_numpy() * num_classes + part["predicted"].to_numpy()
-        return np.eye(num_classes**2)[cells]
+
+def confusion_scores(metrics: Collection[str]) -> Score:
+    """Returns what scores flattened confusions by some of `METRICS`: (..., C²) -> (M, ...)."""
 
     def score(counts: Numbers) -> Numbers:
+        num_classes = math.isqrt(counts.shape[-1])
         confusions = counts.reshape(*counts.shape[:-1], num_classes, num_classes)
         return np.stack([METRICS[name](confusions) for name in metrics])
 
-    return bootstrap(predictions, count, score, num_resamples)
+    return score
+
+
+def _count(part: pd.DataFrame, num_classes: int) -> Numbers:
+    cells = part["target"].to_numpy() * num_classes + part["predicted"].to_numpy()
+    return np.eye(num_classes**2)[cells]
 
 
 def score_classes(predictions: pd.DataFrame, labels: Sequence[str]) -> dict[str, ClassScore]:
@@ -205,22 +230,20 @@ def count_targets(predictions: pd.DataFrame) -> int:
     return len(predictions.drop_duplicates(["fold", "utterance_id"]))
 
 
-def summarise(resamples: Resamples, counts: dict[str, int]) -> dict[str, Interval]:
+def summarise(found: Jackknife, counts: dict[str, int]) -> dict[str, Interval]:
     """Returns the interval of each score.
 
     Args:
-        resamples: M scores.
+        found: M scores.
         counts: Target utterances behind each score by its name, M in the order of the scores.
     """
     intervals = {}
-    for (name, n), points, means in zip(
-        counts.items(), resamples.points.T, resamples.means, strict=True
-    ):
-        low, high = interval_bounds(means).tolist()
-        scored = points[~np.isnan(points)]  # without a fold that has nothing to score
-        deviation = float(np.std(scored, ddof=1)) if len(scored) > 1 else 0.0
-        score = float(np.mean(scored)) if len(scored) else np.nan
-        intervals[name] = Interval(score, low, high, deviation, n)
+    for place, (name, n) in enumerate(counts.items()):
+        one = Jackknife(found.points[place], found.influences[place], found.degrees)
+        low, high = interval_bounds(one, describe_metric(name).scale).tolist()
+        points = one.points[np.isfinite(one.points)]
+        deviation = float(np.std(points, ddof=1)) if len(points) > 1 else 0.0
+        intervals[name] = Interval(float(one.score), low, high, deviation, n)
     return intervals
 
 

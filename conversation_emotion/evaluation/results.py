@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter
 from pydantic.dataclasses import dataclass
 from rich.console import Console
 
+from conversation_emotion.evaluation.jackknife import cluster_column
 from conversation_emotion.evaluation.metrics import ClassScore, Interval, describe_metric
 from conversation_emotion.evaluation.rendering import (
     Cell,
@@ -21,7 +22,7 @@ from conversation_emotion.evaluation.rendering import (
     interval_cell,
     render_table,
 )
-from conversation_emotion.evaluation.significance import compare_predictions
+from conversation_emotion.evaluation.significance import compare_predictions, correct_by_holm
 
 SCHEMA_VERSION = 1
 """Of `results.json`; a change that older readers cannot take raises it."""
@@ -249,8 +250,29 @@ def name_metrics(part: str, scores: Mapping[str, Interval]) -> dict[str, float]:
     return {**named, f"{part}/num_targets": next(iter(scores.values())).n}
 
 
-BOOTSTRAP = "95 % bootstrap interval over dialogues"
-"""What the bounds of a score are, if nothing else is given."""
+def describe_bounds(predictions: pd.DataFrame) -> str:
+    """Describes the intervals of predictions: ``95 % interval over 10 speakers``."""
+    return f"95 % interval over {describe_clusters(predictions)}"
+
+
+def describe_clusters(predictions: pd.DataFrame) -> str:
+    """Counts the clusters of predictions, such as ``10 speakers``.
+
+    They have the column ``utterance_id``, and ``cluster`` or else ``dialogue_id``.
+    """
+    names = pd.Series(cluster_column(predictions).unique()).astype(str)
+    kinds = names.str.extract(r"^(speaker|dialogue) ", expand=False).fillna("dialogue")
+    if len(names) == predictions["utterance_id"].nunique():
+        kinds[:] = "utterance"
+    counts = kinds.value_counts(sort=False)
+    return " and ".join(_count(count, str(kind)) for kind, count in counts.items())
+
+
+def with_pooled(columns: Sequence[str], rows: Iterable[RowResult]) -> tuple[str, ...]:
+    """Adds the pooled UAR behind the mean of folds, where there are several folds."""
+    is_pooled = any(row.num_folds > 1 and "pooled_uar" in row.metrics for row in rows)
+    added = {"uar": ("uar", "pooled_uar")} if is_pooled else {}
+    return tuple(name for column in columns for name in added.get(column, (column,)))
 
 
 def describe_protocol(
@@ -261,7 +283,7 @@ def describe_protocol(
     num_folds: int,
     num_seeds: int,
     n: int | Mapping[str, int],
-    bounds: str = BOOTSTRAP,
+    bounds: str,
 ) -> Iterator[str]:
     """Describes how scores came about.
 
@@ -272,7 +294,7 @@ def describe_protocol(
         num_folds: Folds that were trained.
         num_seeds: Trainings of each fold.
         n: Target utterances, or those of each part by its name.
-        bounds: What the numbers in brackets are.
+        bounds: What the numbers in brackets are, see `describe_bounds`.
     """
     if isinstance(n, int):
         counts = f" = {n:,}"
@@ -317,34 +339,34 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def compare_rows(
-    tables: Mapping[str, pd.DataFrame], labels: Sequence[str], *, num_resamples: int
-) -> ResultsTable:
-    """Compares all pairs of systems in UAR by a paired bootstrap over dialogues.
+def compare_rows(tables: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> ResultsTable:
+    """Compares all pairs of systems in UAR by a paired t test over clusters.
 
     Args:
         tables: Predictions of each system on valid and test, by the name of its row.
         labels: Names of the classes (C).
-        num_resamples: Bootstrap resamples.
     """
     tested = {name: table[table["part"] == "test"] for name, table in tables.items()}
-    rows = []
-    for one, other in combinations(tested, 2):
-        difference, p_value = compare_predictions(
-            tested[one], tested[other], len(labels), num_resamples=num_resamples
+    pairs = list(combinations(tested, 2))
+    found = [compare_predictions(tested[a], tested[b], len(labels)) for a, b in pairs]
+    corrected = correct_by_holm([p_value for _, p_value in found])
+    rows = [
+        RowResult(
+            name=f"{one} - {other}",
+            kind="reference",
+            metrics={"difference": difference},
+            values={"p_value": p_value, "p_holm": p_holm},
+            n=difference.n,
         )
-        rows.append(
-            RowResult(
-                name=f"{one} - {other}",
-                kind="reference",
-                metrics={"difference": difference},
-                values={"p_value": p_value},
-                n=difference.n,
-            )
-        )
+        for (one, other), (difference, p_value), p_holm in zip(pairs, found, corrected, strict=True)
+    ]
+    bounds = describe_bounds(next(iter(tested.values())))
     return ResultsTable(
-        title="Differences in UAR, paired bootstrap over dialogues",
-        columns=("difference", "p_value"),
+        title="Differences in UAR, paired t test",
+        columns=("difference", "p_value", "p_holm"),
         rows=tuple(rows),
-        notes=("first row minus second; p of no difference, not corrected for their number",),
+        notes=(
+            f"first row minus second [{bounds}]",
+            "p of no difference, alone and corrected for the number of differences (Holm, 1979)",
+        ),
     )

@@ -3,27 +3,29 @@
 import numpy as np
 import pandas as pd
 
-from conversation_emotion.evaluation.bootstrap import interval_bounds
-from conversation_emotion.evaluation.metrics import Interval, bootstrap_classes, count_targets
+from conversation_emotion.evaluation.jackknife import p_values
+from conversation_emotion.evaluation.metrics import (
+    Interval,
+    count_targets,
+    jackknife_classes,
+    summarise,
+)
 
 
 def compare_predictions(
-    one: pd.DataFrame, other: pd.DataFrame, num_classes: int, *, num_resamples: int = 2000
+    one: pd.DataFrame, other: pd.DataFrame, num_classes: int
 ) -> tuple[Interval, float]:
-    """Compares the UAR of two systems by a paired bootstrap (Efron and Tibshirani, 1993).
+    """Compares the UAR of two systems by a paired t test over clusters.
 
-    Both are scored on the same resamples of dialogues.
+    Each cluster is left out of both at once, see `jackknife`.
 
     Args:
         one: Predictions as `metrics.score_predictions` takes them.
         other: Predictions of the same folds, seeds and utterances.
         num_classes: Number of classes (C).
-        num_resamples: Bootstrap resamples.
 
     Returns:
-        How much better the first is, without a deviation, and the two-sided p-value of no
-        difference: twice the share of resamples on the other side of zero, no less than one
-        resample would give.
+        How much better the first is, and the two-sided p-value of no difference.
 
     Raises:
         ValueError: The two predict different utterances.
@@ -35,15 +37,10 @@ def compare_predictions(
             f"a comparison of systems that predict different utterances: {len(one)} and "
             f"{len(other)} predictions; score both on the same folds and seeds"
         )
-    first, second = (
-        bootstrap_classes(table, num_classes, ["uar"], num_resamples) for table in ordered
-    )
-    differences = first.means[0] - second.means[0]
-    low, high = interval_bounds(differences).tolist()
-    beyond = min((differences <= 0).mean(), (differences >= 0).mean())
-    p_value = min(1.0, max(2 * float(beyond), 1 / num_resamples))
-    score = float(first.points[:, 0].mean()) - float(second.points[:, 0].mean())
-    return Interval(score, low, high, 0.0, count_targets(one)), p_value
+    first, second = (jackknife_classes(table, num_classes, ["uar"]) for table in ordered)
+    found = first.minus(second)
+    difference = summarise(found, {"difference": count_targets(one)})["difference"]
+    return difference, float(p_values(found)[0])
 
 
 def permutation_p(differences: np.ndarray) -> float:

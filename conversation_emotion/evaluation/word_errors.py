@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conversation_emotion.evaluation.bootstrap import Numbers, bootstrap
+from conversation_emotion.evaluation.jackknife import Numbers, jackknife
 from conversation_emotion.evaluation.metrics import Interval, count_targets, summarise
 
 CHARACTERS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ")
@@ -107,19 +107,17 @@ def count_word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> N
     return np.array(counts, dtype=np.int64).reshape(-1, 2)
 
 
-def score_word_errors(spelt: pd.DataFrame, *, num_resamples: int = 2000) -> Interval:
+def score_word_errors(spelt: pd.DataFrame) -> Interval:
     """Scores the word error rate: errors over words of a fold and seed, with its 95 % interval.
 
     Args:
         spelt: Columns ``fold``, ``seed``, ``dialogue_id``, ``utterance_id``, ``errors`` and
-            ``words``, a row per transcript.
-        num_resamples: Bootstrap resamples.
+            ``words``, a row per transcript, and ``cluster`` where that is not the dialogue.
     """
+    found = jackknife(spelt, lambda part: part[["errors", "words"]].to_numpy(), word_error_rate)
+    return summarise(found, {"wer": count_targets(spelt)})["wer"]
 
-    def score(sums: Numbers) -> Numbers:
-        return (sums[..., 0] / np.maximum(sums[..., 1], 1))[np.newaxis]
 
-    resamples = bootstrap(
-        spelt, lambda part: part[["errors", "words"]].to_numpy(), score, num_resamples
-    )
-    return summarise(resamples, {"wer": count_targets(spelt)})["wer"]
+def word_error_rate(sums: Numbers) -> Numbers:
+    """Divides errors by words, 0 without words: (..., 2) -> (1, ...)."""
+    return (sums[..., 0] / np.maximum(sums[..., 1], 1e-9))[np.newaxis]

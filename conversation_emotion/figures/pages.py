@@ -138,7 +138,7 @@ def write_layer_curves(
     drawn = [make_panel(*panel) for panel in panels]
     metric = describe_metric("uar").title
     draw_layer_curves(drawn, metric).savefig(picture, dpi=150)
-    notes = ["Points and bars: mean over folds and seeds with its 95 % bootstrap interval."]
+    notes = ["Points and bars: mean over folds and seeds with its 95 % interval."]
     write_page(page, "Which layer carries emotion", notes, make_curve_figure(drawn, metric))
     return [table, picture, page]
 

@@ -46,14 +46,11 @@ class RunSettings:
     max_folds: int | None = None
     """Only the first folds of the protocol; the table says so."""
 
-    resamples: int = 2000
-    """Bootstrap resamples behind each 95 % interval."""
-
     def __post_init__(self) -> None:
         check_share(self, "learning_rate", within="(0, 1)")
         check_share(self, "weight_decay")
         check_at_least(self, 0, "average_best")
-        check_at_least(self, 1, "epochs", "patience", "seeds", "max_folds", "resamples")
+        check_at_least(self, 1, "epochs", "patience", "seeds", "max_folds")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,9 +36,14 @@ class CrossCorpusRecognition(UtteranceEmotion):
 
     def evaluate_corpus(self, predictions: pd.DataFrame, corpus: str) -> Scores:
         """Scores the model and the majority on one of the test corpora."""
-        test = predictions[predictions["part"] == "test"]
-        chosen = test[test["utterance_id"].str.startswith(f"{corpus}:")]
-        return evaluate_classes(chosen, self.baselines, len(self.labels), self.training.resamples)
+        chosen = select_corpus(predictions, corpus)
+        return evaluate_classes(chosen, self.baselines, len(self.labels))
+
+
+def select_corpus(predictions: pd.DataFrame, corpus: str) -> pd.DataFrame:
+    """Returns the predictions on one of the test corpora."""
+    is_test = predictions["part"] == "test"
+    return predictions[is_test & predictions["utterance_id"].str.startswith(f"{corpus}:")]
 
 
 def prepare_cross_corpus(settings: CrossCorpusSettings, memory: Memory) -> CrossCorpusRecognition:

@@ -142,9 +142,7 @@ class Classification(WindowTask):
 
     def evaluate(self, predictions: pd.DataFrame) -> Scores:
         """Scores the model and its baselines."""
-        return evaluate_classes(
-            predictions, self.baselines, len(self.labels), self.training.resamples
-        )
+        return evaluate_classes(predictions, self.baselines, len(self.labels))
 
 
 @dataclass(eq=False, repr=False)
@@ -279,16 +277,12 @@ def predict_last_emotion(
 
 
 def evaluate_classes(
-    predictions: pd.DataFrame, baselines: Iterable[str], num_classes: int, num_resamples: int
+    predictions: pd.DataFrame, baselines: Iterable[str], num_classes: int
 ) -> Scores:
     """Scores the column ``predicted`` as `MODEL`, and each baseline by its own column."""
     columns = {MODEL: "predicted", **{name: name for name in baselines}}
     return {
-        system: score_predictions(
-            predictions.assign(predicted=predictions[column]),
-            num_classes,
-            num_resamples=num_resamples,
-        )
+        system: score_predictions(predictions.assign(predicted=predictions[column]), num_classes)
         for system, column in columns.items()
     }
 

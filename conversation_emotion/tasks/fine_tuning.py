@@ -193,7 +193,7 @@ class FineTuning(Task):
     def evaluate(self, predictions: pd.DataFrame) -> Scores:
         """Scores the averaged weights, and what the table compares them with."""
         compared = [name for name in (SINGLE, FROZEN, MAJORITY) if name in predictions]
-        return evaluate_classes(predictions, compared, len(self.labels), self.training.resamples)
+        return evaluate_classes(predictions, compared, len(self.labels))
 
     def export(self, model: nn.Module) -> Weights:
         """Returns a copy of the weights on the processor; adapters are merged into theirs."""
@@ -299,7 +299,7 @@ class EmotionWithTranscript(FineTuning):
         """Scores the classes, and the transcripts by their word error rate."""
         scores = super().evaluate(predictions)
         spelt = predictions[predictions["words"] > 0]
-        wer = word_errors.score_word_errors(spelt, num_resamples=self.training.resamples)
+        wer = word_errors.score_word_errors(spelt)
         return {**scores, MODEL: {**scores[MODEL], "wer": wer}}
 
 

@@ -199,7 +199,7 @@ class DimensionalEmotion(Regression):
 
     def evaluate(self, predictions: pd.DataFrame) -> Scores:
         """Scores the model."""
-        return {MODEL: score_ratings(predictions, num_resamples=self.training.resamples)}
+        return {MODEL: score_ratings(predictions)}
 
 
 @dataclass(eq=False, repr=False)
@@ -249,8 +249,6 @@ class SentimentStrength(Regression):
         """Scores the model and the mean of train."""
         (name,) = self.columns
         return {
-            system: score_regression(
-                predictions, name, column, num_resamples=self.training.resamples
-            )
+            system: score_regression(predictions, name, column)
             for system, column in ((MODEL, f"predicted_{name}"), (MEAN, MEAN))
         }

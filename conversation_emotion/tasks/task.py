@@ -23,6 +23,7 @@ from conversation_emotion.evaluation.metrics import Interval
 from conversation_emotion.models.fine_tuned import Weights
 from conversation_emotion.settings.training import FitSettings
 from conversation_emotion.splits.folds import Fold, Rows
+from conversation_emotion.utterances.clusters import find_clusters
 
 MODEL = "model"
 """The system that was trained, among the baselines that are scored next to it."""
@@ -164,9 +165,11 @@ class Task(ABC):
         return iter(())
 
     def describe(self, rows: Rows) -> pd.DataFrame:
-        """Returns id, dialogue and speaker of some rows of the utterance table."""
+        """Returns id, dialogue, speaker and cluster of some rows of the utterance table."""
         columns = ["utterance_id", "dialogue_id", "speaker"]
-        return self.dataset.utterances.iloc[rows][columns].reset_index(drop=True)
+        utterances = self.dataset.utterances
+        found = utterances[columns].assign(cluster=find_clusters(utterances))
+        return found.iloc[rows].reset_index(drop=True)
 
 
 LOWER_IS_BETTER = ("mae", "wer")

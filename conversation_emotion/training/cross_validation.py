@@ -237,9 +237,7 @@ def record_row(
     return results.RowResult(**{**own, **fields})
 
 
-def describe_protocol(
-    task: Task, n: int | Mapping[str, int], bounds: str = results.BOOTSTRAP
-) -> Iterator[str]:
+def describe_protocol(task: Task, n: int | Mapping[str, int], bounds: str) -> Iterator[str]:
     """Describes how the scores of a task came about, its classes if it has any, and its data."""
     split, targets = task.dataset.split, task.dataset.targets
     yield from results.describe_protocol(

@@ -128,7 +128,7 @@ def score_layers(task: LayerProbes, predictions: pd.DataFrame, tracker: Tracker)
     """Scores every probe and the majority on test, and keeps the curve over layers with the run."""
     names = [*task.names, *([CHOSEN] if CHOSEN in predictions else []), MAJORITY]
     test = predictions[predictions["part"] == "test"]
-    scores = evaluate_classes(test, names, len(task.labels), task.training.resamples)
+    scores = evaluate_classes(test, names, len(task.labels))
     for name in names[:-1]:
         found = {metric: interval.score for metric, interval in scores[name].items()}
         if name.isdecimal():

@@ -107,7 +107,7 @@ def _valid_cell(trial: FrozenTrial) -> str:
 def _captions(spec: SweepSpec, metric: str, tested: Tested) -> Iterator[str]:
     yield f"ranked by the mean {metric} over folds and seeds on valid, which chose the settings"
     if tested:
-        yield "test was used after the study: mean ± deviation [95 % bootstrap interval]"
+        yield "test was used after the study: mean ± deviation [95 % interval]"
         yield "the rank on test among the best shows how much of the rank on valid is luck"
     yield f"trials in {describe(spec.sweep.storage)}, study {spec.name}"
 

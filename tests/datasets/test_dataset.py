@@ -116,7 +116,7 @@ def test_a_conversation_is_copied_whole():
 def test_the_table_reports_that_train_holds_copies(workplace, capsys):
     table = write_corpus(workplace, num_train=1)
     data = CorpusSettings(corpus="manifest", root=workplace, speeds=(1.1,))
-    EXPERIMENT.run(SERSettings(data=data, training=TrainingSettings(epochs=1, resamples=10)))
+    EXPERIMENT.run(SERSettings(data=data, training=TrainingSettings(epochs=1)))
     printed = capsys.readouterr().out
     assert "note: train also holds copies at speeds 1.1" in printed
     count = len(table) + (table["split"] == "train").sum()

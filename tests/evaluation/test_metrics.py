@@ -55,7 +55,7 @@ def coin_flips(num_dialogues: int, length: int) -> pd.DataFrame:
 
 def test_the_interval_is_that_of_independent_dialogues():
     # WA is the mean of 100 fair coins, whatever the dialogues' length: deviation 0.05.
-    interval = score_predictions(coin_flips(100, 8), 2, num_resamples=20_000)["wa"]
+    interval = score_predictions(coin_flips(100, 8), 2)["wa"]
     assert interval.score == 0.5
     assert interval.high - interval.low == pytest.approx(2 * 1.96 * 0.05, rel=0.06)
     assert interval.n == 800
@@ -103,3 +103,14 @@ def test_every_metric_has_one_name_and_an_unknown_one_is_an_error():
     ]
     with pytest.raises(ValueError, match="no metric 'accuracy'; choose from uar, macro_f1"):
         describe_metric("accuracy")
+
+
+def test_the_pooled_uar_is_that_of_all_folds_together_and_the_mean_of_seeds():
+    # Class 0: 2 of 2 in one fold, 0 of 1 in the other; class 1 in the second fold alone, 1 of 1.
+    one = pd.DataFrame({"fold": list("ffgg"), "target": [0, 0, 0, 1], "predicted": [0, 0, 1, 1]})
+    one = one.assign(utterance_id=range(4), dialogue_id=list("abcd"), seed=0)
+    wrong = one.assign(predicted=1 - one["target"], seed=1)
+    found = score_predictions(pd.concat([one, wrong]), 2)
+    assert found["uar"].score == pytest.approx(((1 + 1 / 2) / 2 + 0) / 2)
+    assert found["pooled_uar"].score == pytest.approx(((2 / 3 + 1) / 2 + 0) / 2)
+    assert found["pooled_uar"].deviation == pytest.approx((5 / 6) / 2**0.5)

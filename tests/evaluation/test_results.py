@@ -14,11 +14,14 @@ from conversation_emotion.evaluation.rendering import format_interval
 from conversation_emotion.evaluation.results import (
     ResultsTable,
     RowResult,
+    compare_rows,
+    describe_bounds,
     describe_classes,
     describe_failures,
     describe_protocol,
     describe_sources,
     name_metrics,
+    with_pooled,
 )
 
 METRICS = ("uar", "macro_f1", "ccc_mean", "wa", "weighted_f1", "compactness_emotion")
@@ -240,17 +243,19 @@ def test_scores_are_named_as_the_tracking_keeps_them():
 
 
 def test_notes_describe_protocol_classes_failures_and_sources():
-    lines = describe_protocol("k-fold", "a fifth", ["shared"], num_folds=5, num_seeds=1, n=1234)
+    over = pd.DataFrame({"utterance_id": range(4), "dialogue_id": list("aabb")})
+    bounds = describe_bounds(over)
+    lines = describe_protocol(
+        "k-fold", "a fifth", ["shared"], num_folds=5, num_seeds=1, n=1234, bounds=bounds
+    )
     assert list(lines) == [
-        "mean ± deviation over 5 folds x 1 seed [95 % bootstrap interval over dialogues], "
-        "n = 1,234",
+        "mean ± deviation over 5 folds x 1 seed [95 % interval over 2 dialogues], n = 1,234",
         "protocol k-fold; valid: a fifth",
         "note: shared",
     ]
-    once = describe_protocol("split", "own", num_folds=1, num_seeds=1, n={"meld": 2610, "tess": 3})
-    assert next(once) == (
-        "score of 1 fold x 1 seed [95 % bootstrap interval over dialogues], n: meld 2,610, tess 3"
-    )
+    n = {"meld": 2610, "tess": 3}
+    once = describe_protocol("split", "own", num_folds=1, num_seeds=1, n=n, bounds="low, high")
+    assert next(once) == "score of 1 fold x 1 seed [low, high], n: meld 2,610, tess 3"
     assert describe_classes(["happy", "sad"], {"bored": 8}, 2) == (
         "classes: happy, sad; other emotions, not predicted: 8 bored; 2 unlabelled"
     )
@@ -260,3 +265,38 @@ def test_notes_describe_protocol_classes_failures_and_sources():
     assert failures.endswith("c09, ...")
     rows = full_table().rows
     assert list(describe_sources([*rows, rows[1]])) == ["published: paper"]
+
+
+def test_bounds_name_their_clusters_and_count_each_once():
+    table = pd.DataFrame({"utterance_id": list("abcabc"), "dialogue_id": list("abcabc")})
+    assert describe_bounds(table) == "95 % interval over 3 utterances"
+    named = ["speaker 03", "speaker 03", "dialogue 7"] * 2
+    assert describe_bounds(table.assign(cluster=named)) == (
+        "95 % interval over 1 speaker and 1 dialogue"
+    )
+
+
+def test_the_pooled_uar_is_shown_next_to_the_mean_where_there_are_several_folds():
+    metrics = {"uar": make_interval(0), "pooled_uar": make_interval(1)}
+    rows = [RowResult(name="a", metrics=metrics, num_folds=folds) for folds in (1, 2)]
+    assert with_pooled(("wa", "uar", "ccc"), rows) == ("wa", "uar", "pooled_uar", "ccc")
+    assert with_pooled(("wa", "uar"), rows[:1]) == ("wa", "uar")
+    assert with_pooled(("wa",), rows) == ("wa",)
+
+
+def test_differences_have_their_p_alone_and_corrected_by_holm():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"part": "test", "fold": "f", "seed": 0, "utterance_id": range(200)})
+    table = table.assign(dialogue_id=table["utterance_id"] // 4, target=rng.integers(0, 2, 200))
+    tables = {
+        name: table.assign(predicted=np.where(rng.random(200) < share, table["target"], 0))
+        for name, share in (("a", 0.9), ("b", 0.7), ("c", 0.65))
+    }
+    found = compare_rows(tables, ["x", "y"])
+    p_values = {row.name: row.values["p_value"] for row in found.rows}
+    least = min(p_values, key=lambda name: p_values[name])
+    corrected = {row.name: row.values["p_holm"] for row in found.rows}
+    assert found.columns == ("difference", "p_value", "p_holm")
+    assert corrected[least] == pytest.approx(3 * p_values[least])
+    assert all(p_values[name] <= corrected[name] <= 1 for name in p_values)
+    assert "over 50 dialogues" in found.notes[0]

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from conversation_emotion.evaluation.significance import (
     compare_predictions,
@@ -60,9 +61,23 @@ def test_systems_that_err_together_are_separated_better_than_systems_that_do_not
     assert paired.high - paired.low < (unpaired.high - unpaired.low) / 2
 
 
-def test_no_p_value_is_less_than_one_resample_can_tell():
-    _, p = compare_predictions(make_predictions(1.0), make_predictions(0.0), 2, num_resamples=50)
-    assert p == pytest.approx(0.02)
+def test_the_p_value_is_that_of_a_t_test_where_every_dialogue_is_a_pair():
+    # Two targets a dialogue, one of each class: UAR is the mean of the dialogues' own.
+    one, other = make_pairs([2, 2, 1, 2, 1, 0]), make_pairs([1, 2, 1, 1, 0, 0])
+    found, p_value = compare_predictions(one, other, 2)
+    paired = stats.ttest_rel([2, 2, 1, 2, 1, 0], [1, 2, 1, 1, 0, 0])
+    assert found.score == pytest.approx(3 / 12)
+    assert p_value == pytest.approx(paired.pvalue, rel=1e-4)
+
+
+def make_pairs(num_right: list[int]) -> pd.DataFrame:
+    """Dialogues of a target 0 and a target 1, of which so many are right."""
+    targets = np.tile([0, 1], len(num_right))
+    right = np.concatenate([[count > 0, count > 1] for count in num_right])
+    number = np.arange(len(targets))
+    table = {"fold": "f", "seed": 0, "utterance_id": number, "dialogue_id": number // 2}
+    predicted = np.where(right, targets, 1 - targets)
+    return pd.DataFrame({**table, "target": targets, "predicted": predicted})
 
 
 def test_other_utterances_are_no_comparison():

@@ -1,8 +1,11 @@
 """Transcripts against spellings, readings and word errors worked out by hand."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from conversation_emotion.evaluation.word_errors import (
     CHARACTERS,
@@ -81,9 +84,12 @@ def test_the_word_error_rate_is_that_of_all_words_of_a_fold_and_the_mean_of_fold
     rows = [("1", 1, 4), ("1", 1, 1), ("2", 0, 3)]  # 2 of 5 words; 0 of 3
     spelt = pd.DataFrame(rows, columns=["fold", "errors", "words"])
     spelt = spelt.assign(seed=0, dialogue_id=["a", "b", "c"], utterance_id=[1, 2, 3])
-    interval = score_word_errors(spelt, num_resamples=200)
+    interval = score_word_errors(spelt)
     assert interval.score == pytest.approx((0.4 + 0.0) / 2)
     assert interval.n == 3
-    # Dialogues a and b are drawn twice, or one of each: 1/4, 2/5 or 1, halved by the other fold.
-    assert interval.low == pytest.approx(0.125)
-    assert interval.high == pytest.approx(0.5)
+    # Without a or b the first fold has 1 or 1/4, 0.375 from their mean; the second is one dialogue,
+    # 0.2 from the mean of both folds. Each counts half, with n - 1 over n and n over n - 1.
+    error = math.sqrt(2 * 0.375**2 * (1 / 2) + 0.2**2 * 2) / 2
+    factor = math.exp(stats.t.ppf(0.975, 3 - 1) * error / 0.2)
+    assert interval.low == pytest.approx(0.2 / factor, rel=1e-4)
+    assert interval.high == pytest.approx(0.2 * factor, rel=1e-4)

@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
                 split="speaker-k-fold",
                 num_folds=num_folds,
             )
-            training = TrainingSettings(epochs=2, resamples=100)
+            training = TrainingSettings(epochs=2)
             ser.EXPERIMENT.run(
                 SERSettings(
                     data=data, features=EncoderSettings(speech_encoder=encoders), training=training
@@ -55,7 +55,7 @@ def runs(folder, monkeypatch) -> dict[tuple[str, str], str]:
 
 def test_each_fold_is_tested_by_who_was_better_on_its_valid(runs, folder, capsys):
     ids = (runs["fbank", "3"], runs["mfcc", "3"])
-    found = choose.run(choose.ChooseSettings(runs=ids, resamples=100))
+    found = choose.run(choose.ChooseSettings(runs=ids))
     client, [parent], _ = find_runs("choose")
     tables = [
         pd.read_parquet(client.download_artifacts(run_id, "predictions.parquet", str(folder)))
@@ -70,7 +70,7 @@ def test_each_fold_is_tested_by_who_was_better_on_its_valid(runs, folder, capsys
             scores.append(right.groupby(valid["target"]).mean().mean())
         best = tables[scores.index(max(scores))]
         parts.append(best[(best["fold"] == fold) & (best["part"] == "test")])
-    expected = score_predictions(pd.concat(parts), 4, num_resamples=100)
+    expected = score_predictions(pd.concat(parts), 4)
     assert found["uar"].score == pytest.approx(expected["uar"].score)
     assert parent.data.metrics["test/uar"] == pytest.approx(expected["uar"].score)
     printed = capsys.readouterr().out

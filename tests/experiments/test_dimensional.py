@@ -26,7 +26,7 @@ from speech_encoders import load_speech_encoder
 from tests.command_line import squeeze, usage_error
 from tests.tracked import find_runs
 
-QUICK = ["--epochs=2", "--resamples=50", "--stride=8", "--num-folds=2"]
+QUICK = ["--epochs=2", "--stride=8", "--num-folds=2"]
 QUICK += ["--corpus=manifest", "--split=speaker-k-fold"]
 MINI = ["--mini-steps=2", "--mini-clips=2", "--mini-crop-seconds=0.5"]
 

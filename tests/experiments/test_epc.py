@@ -125,7 +125,7 @@ def quick(max_folds: int | None = None, **more) -> EPCSettings:
     groups = {name: more.pop(name) for name in ("data", "features") if name in more}
     return EPCSettings(
         model=ConversationModelSettings(**{"hidden_size": 16, **more}),
-        training=TrainingSettings(epochs=2, resamples=100, max_folds=max_folds),
+        training=TrainingSettings(epochs=2, max_folds=max_folds),
         **groups,
     )
 

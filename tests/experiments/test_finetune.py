@@ -39,7 +39,7 @@ from tests.tracked import find_runs
 
 SPEAKERS = ("03", "08", "16")
 LETTERS = "WLEAFTN"
-QUICK = FineTuningSettings(epochs=2, average_best=2, learning_rate=1e-2, resamples=50)
+QUICK = FineTuningSettings(epochs=2, average_best=2, learning_rate=1e-2)
 
 
 def write_corpus(root: Path) -> CorpusSettings:
@@ -76,7 +76,7 @@ def config(tmp_path) -> FinetuneSettings:
 
 def probe(config: FinetuneSettings, encoder: Path | str) -> None:
     """Runs another experiment with an encoder."""
-    training = TrainingSettings(epochs=1, resamples=50)
+    training = TrainingSettings(epochs=1)
     features = EncoderSettings(speech_encoder=(str(encoder),))
     ser.EXPERIMENT.run(SERSettings(data=config.data, features=features, training=training))
 
@@ -205,7 +205,6 @@ def test_all_that_can_be_chosen_works_together(workplace, config, tmp_path):
         accumulate=2,
         class_weights="none",
         max_folds=1,
-        resamples=50,
     )
     EXPERIMENT.run(
         FinetuneSettings(data=config.data, tuned=tuned, training=training, output=tmp_path / "lora")
@@ -232,7 +231,7 @@ def test_text_is_tuned_too(workplace, tmp_path):
         corpus="manifest", root=tmp_path / "table.csv", labels="all", split="leave-one-speaker-out"
     )
     training = FineTuningSettings(
-        epochs=15, patience=15, learning_rate=1e-2, batch_size=4, max_folds=1, resamples=50
+        epochs=15, patience=15, learning_rate=1e-2, batch_size=4, max_folds=1
     )
     bert = str(tmp_path / "bert")
     settings = FinetuneSettings(data=data, modality="text", text_encoder=bert, training=training)

@@ -11,7 +11,7 @@ from experiments import commandline
 from experiments.finetune import EXPERIMENT
 from tests.command_line import usage_error
 
-QUICK = FineTuningSettings(epochs=2, average_best=2, learning_rate=1e-2, resamples=50)
+QUICK = FineTuningSettings(epochs=2, average_best=2, learning_rate=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -52,5 +52,5 @@ def test_search_leaves_the_rest_of_the_config_alone():
     config = EXPERIMENT.search_space(
         optuna.trial.FixedTrial(proposed), FinetuneSettings(training=QUICK)
     )
-    training = FineTuningSettings(epochs=2, average_best=2, resamples=50, **proposed)  # type: ignore[arg-type]
+    training = FineTuningSettings(epochs=2, average_best=2, **proposed)  # type: ignore[arg-type]
     assert config == FinetuneSettings(training=training)

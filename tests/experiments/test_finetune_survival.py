@@ -21,7 +21,7 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(tmp_path, monke
     flags = [
         *("--corpus", "emodb", "--root", str(root)),
         *("--speech-encoder", write_encoder(tmp_path / "encoder"), "--max-folds", "1"),
-        *("--epochs", "6", "--patience", "6", "--resamples", "50"),
+        *("--epochs", "6", "--patience", "6"),
     ]
     places = {name: tmp_path / name for name in ("killed", "whole")}
     for place in places.values():

@@ -110,7 +110,7 @@ def test_a_registered_model_of_two_encoders_predicts_as_in_its_training(
     data, head, tmp_path, monkeypatch
 ):
     features = EncoderSettings(speech_encoder=("fbank+mfcc",), speech_components=50)
-    training = TrainingSettings(epochs=2, resamples=100)
+    training = TrainingSettings(epochs=2)
     model = UtteranceModelSettings(head=head)
     ser.EXPERIMENT.run(
         SERSettings(data=data, features=features, training=training, model=model, register="both")
@@ -132,7 +132,7 @@ def test_a_conversation_is_encoded_by_both_and_the_text_encoder(data, fusion_of)
     settings = EPCSettings(
         data=data,
         features=FeatureSettings(speech_encoder="fbank+mfcc"),
-        training=TrainingSettings(epochs=1, resamples=100),
+        training=TrainingSettings(epochs=1),
         model=ConversationModelSettings(fusion=fusion_of, hidden_size=8),
     )
     epc.EXPERIMENT.run(settings)

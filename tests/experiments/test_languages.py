@@ -13,7 +13,7 @@ from tests.command_line import read_commands, squeeze, usage_error
 from tests.hums import write_emodb_hums, write_hum, write_ravdess_hums
 from tests.tracked import find_runs
 
-QUICK = ["--resamples=50", "--epochs=15", "--learning-rate=0.03", "--speech-encoder", "fbank"]
+QUICK = ["--epochs=15", "--learning-rate=0.03", "--speech-encoder", "fbank"]
 
 
 def test_the_table_has_the_corpora_that_are_given_and_their_published_rows(workplace, capsys):

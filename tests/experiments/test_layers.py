@@ -49,7 +49,7 @@ def config(tmp_path, monkeypatch) -> LayersSettings:
             root=write_emodb_hums(tmp_path / "EmoDB", ("03", "08", "16"), "WLEAFTN", 2),
         ),
         speech_encoder=("stack", "mfcc"),
-        training=TrainingSettings(epochs=8, resamples=50),
+        training=TrainingSettings(epochs=8),
     )
 
 
@@ -110,7 +110,7 @@ def test_an_interrupted_comparison_keeps_the_layers_it_finished(workplace, confi
         config,
         speech_encoder=("stack",),
         layers=("2", "sum"),
-        training=TrainingSettings(epochs=1, resamples=10),
+        training=TrainingSettings(epochs=1),
     )
     monkeypatch.setattr(training, "train_fold", train_until(3 + 1))
     with pytest.raises(KeyboardInterrupt):

@@ -62,7 +62,6 @@ def config(tmp_path) -> MultitaskSettings:
             average_best=1,
             select_by="uar",
             max_folds=1,
-            resamples=50,
         ),
         alphas=(0.0, 1.0),
         shown=2,
@@ -92,7 +91,7 @@ def test_a_second_call_reads_what_was_finished(workplace, config, monkeypatch):
     quick = MultitaskSettings(
         data=config.data,
         tuned=config.tuned,
-        training=FineTuningSettings(epochs=1, max_folds=2, resamples=50),
+        training=FineTuningSettings(epochs=1, max_folds=2),
         alphas=(0.1,),
         pooling="sum",
     )

@@ -31,7 +31,7 @@ def voices(tmp_path_factory):
         write_corpus(folder)
         config = SERSettings(
             data=CorpusSettings(corpus="manifest", root=folder / "manifest.csv"),
-            training=TrainingSettings(epochs=1, resamples=100),
+            training=TrainingSettings(epochs=1),
             register="voices",
         )
         ser.EXPERIMENT.run(config)

@@ -46,7 +46,7 @@ def corpus(workplace) -> Path:
 
 
 def configure(corpus: Path, *flags: str) -> SentimentSettings:
-    usual = ["--corpus=manifest", f"--root={corpus}", "--resamples=50", "--epochs=15"]
+    usual = ["--corpus=manifest", f"--root={corpus}", "--epochs=15"]
     return commandline.parse(SentimentSettings, [*usual, *flags])
 
 
@@ -118,7 +118,7 @@ def test_mosi_has_its_split_both_tasks_and_the_published_figure(workplace, capsy
         for place in range(5):
             write_hum(clips / f"{video}_{place + 1}.wav", place, 5 * number + place)
     flags = ["--corpus=cmu-mosi", f"--root={root}", "--modality=speech", "--speech-encoder=fbank"]
-    flags += ["--epochs=30", "--learning-rate=0.02", "--resamples=20"]
+    flags += ["--epochs=30", "--learning-rate=0.02"]
     EXPERIMENT.run(commandline.parse(SentimentSettings, flags))
     printed = capsys.readouterr().out
     assert re.search(r"published: emotion2vec, speech +65\.41", printed)

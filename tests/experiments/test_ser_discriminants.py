@@ -37,7 +37,7 @@ def test_several_encoders_are_solved_and_scored(tmp_path, monkeypatch, capsys):
     settings = SERSettings(
         data=CorpusSettings(corpus="manifest", root=tmp_path / "manifest.csv"),
         features=EncoderSettings(speech_encoder=("fbank+mfcc", "fbank"), speech_components=50),
-        training=TrainingSettings(resamples=100),
+        training=TrainingSettings(),
         model=LDA,
     )
     first, again = (

@@ -27,7 +27,7 @@ from experiments.ser import EXPERIMENT as SER
 from speech_encoders import load_speech_encoder
 from tests.tracked import find_runs
 
-QUICK = TrainingSettings(epochs=1, resamples=10)
+QUICK = TrainingSettings(epochs=1)
 TWO_FOLDS = CorpusSettings(split="speaker-k-fold", num_folds=2)
 SMALL = EPCSettings(
     data=TWO_FOLDS,

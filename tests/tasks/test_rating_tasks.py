@@ -172,7 +172,7 @@ def test_the_less_error_selects(strengths):
 
 
 def test_strength_is_scored_next_to_the_mean_of_train(strengths):
-    strengths.training = changed(epochs=30, learning_rate=0.05, resamples=20)
+    strengths.training = changed(epochs=30, learning_rate=0.05)
     found = cross_validate(strengths, MemoryTracker())
     scores = strengths.evaluate(found[found["part"] == "test"])
     assert list(scores) == [MODEL, MEAN]

@@ -41,7 +41,7 @@ def registered(tmp_path_factory):
         patch.setenv("CONVERSATION_EMOTION_CACHE", str(folder / "cache"))
         utterances = write_corpus(folder)
         data = CorpusSettings(corpus="manifest", root=folder / "manifest.csv")
-        training = TrainingSettings(epochs=2, seeds=2, resamples=100)
+        training = TrainingSettings(epochs=2, seeds=2)
         small = ConversationModelSettings(hidden_size=8)
         epc.EXPERIMENT.run(EPCSettings(data=data, model=small, training=training, register="turns"))
         ser.EXPERIMENT.run(SERSettings(data=data, training=training, register="utterances"))

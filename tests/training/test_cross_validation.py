@@ -18,9 +18,7 @@ from conversation_emotion.training.cross_validation import (
 )
 from tests.small_tasks import make_clips, make_fine_tuning
 
-SETTINGS = FineTuningSettings(
-    epochs=3, batch_size=4, learning_rate=0.02, average_best=2, resamples=20
-)
+SETTINGS = FineTuningSettings(epochs=3, batch_size=4, learning_rate=0.02, average_best=2)
 NAMES = ["tuned-only-seed0", "tuned-swapped-seed0"]
 
 
