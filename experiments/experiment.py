@@ -171,9 +171,9 @@ class Experiment(ABC, Generic[Settings]):
 
     def run(self, settings: Settings) -> Table:
         """Prepares every row, trains and scores it under a run of its own, shows the table."""
-        from experiments.tracking.store import open_client
+        from experiments.tracking.store import check_store
 
-        open_client()  # before what takes time, the import of PyTorch among it
+        check_store()  # before what takes time, the import of PyTorch among it
         from experiments.tracking.runs import open_runs
 
         tasks = self._prepare(settings)

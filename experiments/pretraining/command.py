@@ -19,7 +19,7 @@ from conversation_emotion.settings.pretraining import PretrainingSettings
 from conversation_emotion.settings.training import Precision
 from conversation_emotion.training.optimisation import choose_precision
 from experiments.tracking.runs import ParentRun, open_run
-from experiments.tracking.store import open_client
+from experiments.tracking.store import check_store
 
 _POINT_EVERY = 10  # updates from one point of a curve to the next
 
@@ -33,7 +33,7 @@ def pretrain_and_track(name: str, settings: PretrainingSettings, objective: Obje
     accelerator = make_accelerator(training.precision)
     is_main = accelerator.is_main_process
     if is_main:
-        open_client()
+        check_store()
     sources = find_sources(settings.audio)
     if is_main:
         print("\n".join(describe(sources)))

@@ -88,6 +88,24 @@ def open_client() -> MlflowClient:
     return client
 
 
+def check_store() -> None:
+    """Opens the store, or checks that a database file that is not there can be made.
+
+    So a command that ends before its first run leaves nothing behind.
+
+    Raises:
+        StoreError: As for `open_client`.
+    """
+    file = _find_database(tracking_uri())
+    if file is None or file.exists():
+        open_client()
+        return
+    place = next(folder for folder in file.absolute().parents if folder.exists())
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        reason = "cannot be written" if place.is_dir() else "is no folder"
+        raise StoreError(f"the tracking store {file} cannot be made: {place} {reason}")
+
+
 def answer_within(seconds: float, ask: Callable[[], object]) -> None:
     """Waits for a call, in a thread that ends with the process if it never returns.
 

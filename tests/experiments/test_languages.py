@@ -28,7 +28,7 @@ def test_the_table_has_the_corpora_that_are_given_and_their_published_rows(workp
     config = commandline.parse(LanguagesSettings, [*roots, *QUICK])
     table = EXPERIMENT.run(config)
     printed = capsys.readouterr().out
-    assert re.search(r"in percent +WA +UAR +weighted F1", printed)
+    assert re.search(r"in percent +WA +UAR +pooled UAR +weighted F1", printed)
     names = [row.name for row in table.rows if row.kind != "published"]
     assert names == [
         "emodb (German): fbank",

@@ -89,6 +89,7 @@ def test_the_choices_on_the_command_line_are_those_that_exist():
         "superb",
         "linear",
         "lda",
+        "svm",
         *perception.FRAME_MAPS,
     }
     assert choices(SERSettings, "protocol") == {"auto", *PROTOCOLS, *SPLITS}

@@ -53,13 +53,17 @@ def test_attention_across_modalities_never_looks_ahead_nor_into_another_window()
 def test_attention_across_modalities_asks_every_other_modality_and_not_itself():
     torch.manual_seed(0)
     fusion = CrossAttention((3, 2), size=8, dropout=0.0).eval()
-    fusion.projection = torch.nn.Identity()
+    fusion.register_module("projection", torch.nn.Identity())
     speech, text = states_of(3, 2)
     # What became of speech and of text, where the values of both attentions are switched off.
-    for attention in fusion.attentions.values():
-        attention.in_proj_weight[16:].zero_()
+    values = {
+        name: fusion.get_parameter(f"attentions.{name}.in_proj_weight")[16:]
+        for name in ("0_to_1", "1_to_0")
+    }
+    for weights in values.values():
+        weights.zero_()
     own = fusion([speech, text], MASK)
-    fusion.attentions["0_to_1"].in_proj_weight[16:].fill_(0.1)
+    values["0_to_1"].fill_(0.1)
     given = fusion([speech, text], MASK)
     louder = fusion([speech, text + 1], MASK)
     assert not torch.allclose(given[:, :8], own[:, :8])  # speech was given text

@@ -19,7 +19,7 @@ from experiments.sweep import __main__ as sweep
 from experiments.sweep import search
 from experiments.sweep.settings import SweepSettings
 from experiments.tracking import store
-from experiments.tracking.store import StoreError, open_client
+from experiments.tracking.store import StoreError, check_store, open_client
 
 
 @pytest.fixture
@@ -130,3 +130,13 @@ def test_no_command_works_before_its_store_is_open(workplace, monkeypatch):
     ):
         with pytest.raises(StoreError, match="refused"):
             run()
+
+
+def test_a_store_that_cannot_be_made_is_refused_and_one_that_can_is_not_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    check_store()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mlruns").write_text("a file")
+    with pytest.raises(StoreError, match=f"cannot be made: {tmp_path / 'mlruns'} is no folder"):
+        check_store()
