@@ -1,7 +1,7 @@
 """Predicts the emotions of recordings with a model that was trained here.
 
     python -m experiments.ser --register voices
-    python -m experiments.predict --model voices --root RECORDINGS
+    python -m experiments.predict RECORDINGS --model voices
     python -m experiments.predict --model turns --root conversations.csv --output predictions.csv
 
 The model is one that an experiment registered (--register), by its name, or name and version such
@@ -11,8 +11,8 @@ when. Writes a table with a row for each recording or row of the manifest: the m
 emotion, the probability of each, and why a row has no prediction.
 """
 
+import sys
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from experiments.commandline import launch
@@ -49,7 +49,14 @@ def run(settings: PredictSettings) -> None:
     summarise(saved.card, predictions, settings.output)
 
 
-main = partial(launch, run, PredictSettings, "predict")
+def main() -> None:
+    """Predicts from the command line, where the recordings may come first without ``--root``."""
+    if not sys.argv[1:2] or sys.argv[1].startswith("-"):
+        launch(run, PredictSettings, "predict")
+    else:
+        sys.argv.insert(1, "--root")
+        main()
+
 
 if __name__ == "__main__":
     main()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import sys
 
 import numpy as np
 import pandas as pd
@@ -65,6 +66,14 @@ def test_every_recording_under_a_folder_gets_a_row(here, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "Emotion of single utterances, 3 rows" in printed
     assert "1 not predicted" in printed
+
+
+def test_the_recordings_may_come_first_without_a_flag(here, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["predict", str(tmp_path), "--model", "voices"])
+    given = []
+    monkeypatch.setattr(predict, "run", given.append)
+    predict.main()
+    assert [(one.root, one.model) for one in given] == [(tmp_path, "voices")]
 
 
 def test_a_name_in_other_bytes_or_behind_a_link_gets_a_row_and_the_rest_is_counted(
