@@ -66,6 +66,7 @@ class MetricDescription:
         is_percent: Whether a share is written in percent.
         digits: Digits behind the point.
         is_signed: Whether a plus is written, as for differences.
+        is_pooled: Whether all folds together give one score of each seed.
         scale: Range of the metric, within which its interval stays.
     """
 
@@ -73,6 +74,7 @@ class MetricDescription:
     is_percent: bool = True
     digits: int = 1
     is_signed: bool = False
+    is_pooled: bool = False
     scale: ScaleName = "share"
 
 
@@ -85,7 +87,7 @@ METRIC_DESCRIPTIONS = {
     "macro_f1": MetricDescription(title="macro F1"),
     "wa": MetricDescription(title="WA"),
     "weighted_f1": MetricDescription(title="weighted F1"),
-    "pooled_uar": MetricDescription(title="pooled UAR"),
+    "pooled_uar": MetricDescription(title="pooled UAR", is_pooled=True),
     "pearson": _number("Pearson r"),
     "mae": _number("absolute error", scale="error"),
     "ccc": _number("CCC"),

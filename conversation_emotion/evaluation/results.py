@@ -114,7 +114,8 @@ class RowResult:
     def cell(self, metric: str) -> Cell:
         """Writes what the row has of a metric; published shares have one digit more."""
         if metric in self.metrics:
-            several = self.num_folds * self.num_seeds > 1
+            num_folds = 1 if describe_metric(metric).is_pooled else self.num_folds
+            several = num_folds * self.num_seeds > 1
             return interval_cell(self.metrics[metric], metric, has_deviation=several)
         if metric not in self.values:
             return Cell()

@@ -284,6 +284,14 @@ def test_the_pooled_uar_is_shown_next_to_the_mean_where_there_are_several_folds(
     assert with_pooled(("wa",), rows) == ("wa",)
 
 
+@pytest.mark.parametrize(("num_seeds", "has_deviation"), [(1, False), (2, True)])
+def test_folds_that_are_pooled_deviate_over_seeds_alone(num_seeds, has_deviation):
+    metrics = {"uar": make_interval(0), "pooled_uar": make_interval(1)}
+    row = RowResult(name="m", metrics=metrics, num_folds=5, num_seeds=num_seeds)
+    assert "±" in row.cell("uar").score
+    assert ("±" in row.cell("pooled_uar").score) == has_deviation
+
+
 def test_differences_have_their_p_alone_and_corrected_by_holm():
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"part": "test", "fold": "f", "seed": 0, "utterance_id": range(200)})
