@@ -204,7 +204,8 @@ def confusion_scores(metrics: Collection[str]) -> Score:
 
 
 def _count(part: pd.DataFrame, num_classes: int) -> Numbers:
-    cells = part["target"].to_numpy() * num_classes + part["predicted"].to_numpy()
+    pairs = part["target"].to_numpy(), part["predicted"].to_numpy()
+    cells = np.ravel_multi_index(pairs, (num_classes, num_classes))  # refuses other classes
     return np.eye(num_classes**2)[cells]
 
 

@@ -114,3 +114,10 @@ def test_the_pooled_uar_is_that_of_all_folds_together_and_the_mean_of_seeds():
     assert found["uar"].score == pytest.approx(((1 + 1 / 2) / 2 + 0) / 2)
     assert found["pooled_uar"].score == pytest.approx(((2 / 3 + 1) / 2 + 0) / 2)
     assert found["pooled_uar"].deviation == pytest.approx((5 / 6) / 2**0.5)
+
+
+def test_a_class_that_there_is_not_is_an_error():
+    names = {"fold": "1", "seed": 0, "dialogue_id": ["a", "b"], "utterance_id": ["a", "b"]}
+    predictions = pd.DataFrame({**names, "target": [0, 1], "predicted": [2, 0]})
+    with pytest.raises(ValueError, match="invalid entry in coordinates array"):
+        score_predictions(predictions, 2)
