@@ -89,9 +89,11 @@ def test_ratings_far_outside_the_scale_are_refused_with_the_first(rated, code, c
 
 
 @pytest.mark.parametrize("scale", [[1, 7], [0, 0, 0, 0, 0, 0, 100], [3, 3, 3, 3, 5], [-0.5, 0.9]])
-def test_the_ends_of_a_scale_are_ratings(scale):
+def test_the_ends_of_a_scale_are_ratings_and_what_is_far_beyond_is_none(scale):
     ratings = np.resize(np.array(scale, dtype=np.float32), 120)
     refuse_outliers("valence", ratings, pd.Series(range(120)))
+    with pytest.raises(ValueError, match="^1 ratings of valence .* first 9999 of "):
+        refuse_outliers("valence", np.append(ratings, np.float32(9999)), pd.Series(range(121)))
 
 
 def test_training_stops_without_progress(rated, monkeypatch):
