@@ -184,7 +184,7 @@ class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
         """Solves the heads ``lda`` and ``svm`` from train; valid chooses the C of ``svm``."""
         if not self.model.is_solved:
             return None
-        if self.model.head == "svm":
+        if self.model.head == "svm" and fold.name not in self.costs:
             scores = {}
             for cost in COSTS:  # of two that are equal the first, which fits train less
                 self.costs[fold.name] = cost
@@ -202,6 +202,19 @@ class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
         learning = np.union1d(fold.train, fold.valid[~is_tested[fold.valid]])
         batches = self.batches(replace(fold, train=learning), seed)
         return self._solve(model.cpu(), fold, batches.training)
+
+    def on_all(self, fold: Fold) -> "UtteranceEmotion":
+        """Returns the same task for a fold that holds every target; C is the middle of the folds'.
+
+        Where an interrupted command had chosen them, the first fold chooses again.
+        """
+        whole = cast(UtteranceEmotion, super().on_all(fold))
+        if self.model.head == "svm":
+            if not self.costs:
+                first = self.dataset.split.folds[0]
+                self.solve(self.build(first), first, self.batches(first, 0))
+            whole.costs = {fold.name: sorted(self.costs.values())[len(self.costs) // 2]}
+        return whole
 
     def _solve(self, model: nn.Module, fold: Fold, batches: Iterable[Batch]) -> nn.Module:
         is_balanced = self.training.class_weights == "balanced"
