@@ -75,6 +75,7 @@ def _lazily(module: str) -> Callable[[str, str], WaveformEncoder]:
 
 _FAMILIES = {
     "padded": _lazily("pretrained"),
+    "whisper-lower": _lazily("whisper.lower"),
     "untrained": _lazily("emotion2vec.encoder"),
     "emotion2vec": _lazily("emotion2vec.encoder"),
     "cpc": _lazily("cpc.encoder"),
@@ -88,5 +89,6 @@ BUILDERS: dict[str, Callable[[str, str], WaveformEncoder]] = {
     "samples": _lazily("cpc.encoder"),
     "emotion2vec": _lazily("emotion2vec.encoder"),
     "emotion2vec-mini": _lazily("emotion2vec.encoder"),
+    "whisper-base-lower": _lazily("whisper.lower"),
 }
 """Builders of the encoders that have a name of their own: (name, device) -> encoder."""

@@ -127,20 +127,21 @@ Outputs, in this order: {classes}. `config.json` holds the settings of model and
 
 def _describe_training(training: Training) -> str:
     """Returns how the model came about, and its scores."""
-    table = f"""| part | speakers | targets | {training.select_by} |
+    metric = training.select_by
+    table = f"""| part | speakers | targets | {metric} |
 |---|---|---|---|
 | {"valid" if training.on_all else "valid, which selected it"} | {_cell(training.valid)} |
 | {"test" if training.on_all else "test, held out"} | {_cell(training.test)} |"""
     if training.on_all:
-        return f"""Trained on every target of the corpus, so no part of it is left to test this model.
-How good it will be on others is told by {training.num_trainings} models that were trained the same
-way, each on a part, under the protocol {training.protocol}:
+        return f"""Trained on every target of the corpus, so that nothing is left to test it. How good
+it will be on others is told by {training.num_trainings} models that were trained the same way, each
+on a part, under the protocol {training.protocol}:
 
 {table}"""
-    return f"""The model of one training: fold {training.fold}, seed {training.seed}, of the protocol
-{training.protocol}. It is the best on valid, by {training.select_by}, of
-{training.num_trainings} trainings, each on another part of the corpus or from another seed; the
-scores of a results table are the mean of all.
+    return f"""The model of one training: fold {training.fold}, seed {training.seed}, of protocol
+{training.protocol}. It is the best on valid, by {metric}, of {training.num_trainings} trainings,
+each on another part of the corpus or from another seed; the scores of a results table are the mean
+of all.
 
 {table}
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ NEVER = -1e4
 """Score of a class of which train has no example; its probability is zero."""
 
 COSTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""What C of a support vector machine is chosen from, as in the baselines of ComParE challenges."""
+"""What C of a solved head is chosen from, as in the baselines of ComParE challenges."""
 
 Solution: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Weights (C, D) and biases (C,) of a linear map."""
@@ -238,6 +239,32 @@ def fit_margins(
     machine = LinearSVC(C=cost, class_weight=weight, dual="auto", max_iter=20_000, random_state=0)
     machine.fit(vectors.astype(np.float64), targets)
     return _spread(machine.coef_, np.asarray(machine.intercept_), present, num_classes)
+
+
+def fit_logistic(
+    vectors: NDArray[np.floating],
+    targets: NDArray[np.int64],
+    num_classes: int,
+    *,
+    is_balanced: bool,
+    cost: float,
+) -> Solution:
+    """Fits a multinomial logistic regression, whose weights are kept small by 1 / ``cost``.
+
+    With ``is_balanced`` each class counts alike, else each utterance.
+
+    Returns:
+        From vectors (N, D) and their classes (N,) weights (C, D) and biases (C,), whose softmax is
+        the probability of each class.
+
+    Raises:
+        ValueError: There are fewer than two classes in train.
+    """
+    present = _find_classes(targets)
+    weight = "balanced" if is_balanced else None
+    regression = LogisticRegression(C=cost, class_weight=weight, max_iter=1_000)
+    regression.fit(vectors, targets)
+    return _spread(regression.coef_, np.asarray(regression.intercept_), present, num_classes)
 
 
 def _find_classes(targets: NDArray[np.int64]) -> NDArray[np.int64]:

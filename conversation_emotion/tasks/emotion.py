@@ -24,6 +24,7 @@ from conversation_emotion.models.conversation import (
     Outputs,
     UtteranceModel,
     fit_discriminants,
+    fit_logistic,
     fit_margins,
     solve_head,
 )
@@ -169,22 +170,26 @@ class FeatureEmotion(Classification, Generic[Settings]):
         return build_on_train(self.inputs, fold, self.features, self.model, len(self.labels))
 
 
+SOLVERS = {"lda": fit_discriminants, "logistic": fit_logistic, "svm": fit_margins}
+"""What solves a head."""
+
+
 class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
     """Emotion of single utterances."""
 
     version = 2  # heads that are solved learn from valid as well
     costs: dict[str, float]
-    """C of the head ``svm`` by fold, once it is chosen."""
+    """C of a head that has one by fold, once it is chosen."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.costs = {}
 
     def solve(self, model: nn.Module, fold: Fold, batches: Batches) -> nn.Module | None:
-        """Solves the heads ``lda`` and ``svm`` from train; valid chooses the C of ``svm``."""
+        """Solves a head from train, and lets valid choose its C where it has one."""
         if not self.model.is_solved:
             return None
-        if self.model.head == "svm" and fold.name not in self.costs:
+        if self.model.has_cost and fold.name not in self.costs:
             scores = {}
             for cost in COSTS:  # of two that are equal the first, which fits train less
                 self.costs[fold.name] = cost
@@ -209,7 +214,7 @@ class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
         Where an interrupted command had chosen them, the first fold chooses again.
         """
         whole = cast(UtteranceEmotion, super().on_all(fold))
-        if self.model.head == "svm":
+        if self.model.has_cost:
             if not self.costs:
                 first = self.dataset.split.folds[0]
                 self.solve(self.build(first), first, self.batches(first, 0))
@@ -218,10 +223,9 @@ class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
 
     def _solve(self, model: nn.Module, fold: Fold, batches: Iterable[Batch]) -> nn.Module:
         is_balanced = self.training.class_weights == "balanced"
-        if self.model.head == "lda":
-            fit = partial(fit_discriminants, is_balanced=is_balanced)
-        else:
-            fit = partial(fit_margins, is_balanced=is_balanced, cost=self.costs[fold.name])
+        fit = partial(SOLVERS[self.model.head], is_balanced=is_balanced)
+        if self.model.has_cost:
+            fit = partial(fit, cost=self.costs[fold.name])
         return solve_head(cast(UtteranceModel, model), batches, fit)
 
 
