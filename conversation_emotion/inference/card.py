@@ -133,8 +133,8 @@ def _describe_training(training: Training) -> str:
 | {"valid" if training.on_all else "valid, which selected it"} | {_cell(training.valid)} |
 | {"test" if training.on_all else "test, held out"} | {_cell(training.test)} |"""
     if training.on_all:
-        return f"""Trained on every target of the corpus, so that nothing is left to test it. How good
-it will be on others is told by {training.num_trainings} models that were trained the same way, each
+        return f"""Trained on every target of the corpus, so that nothing is left to test it. How
+good it will be on others is told by {training.num_trainings} models that were trained the same way, each
 on a part, under the protocol {training.protocol}:
 
 {table}"""
