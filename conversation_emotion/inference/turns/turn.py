@@ -40,6 +40,28 @@ class Turn:
     problem: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelledTurn:
+    """A turn with its place in time and what was predicted of it, as formats of annotation hold it.
+
+    Attributes:
+        start: Seconds from the beginning of the recording.
+        end: As ``start``, later.
+        recording: As of `Turn`; so are ``speaker``, ``text`` and ``channel``.
+        emotion: The predicted emotion; None if there is none.
+        confidence: Probability that it is right; None if unknown.
+    """
+
+    start: float
+    end: float
+    recording: str | None = None
+    speaker: str | None = None
+    text: str | None = None
+    channel: int | None = None
+    emotion: str | None = None
+    confidence: float | None = None
+
+
 def tabulate_turns(turns: Iterable[Turn]) -> pd.DataFrame:
     """Returns a row for each turn, as a `Predictor` takes them.
 
@@ -48,7 +70,14 @@ def tabulate_turns(turns: Iterable[Turn]) -> pd.DataFrame:
     time. What is unknown is missing.
     """
     names = [field.name for field in fields(Turn)]
-    table = pd.DataFrame([asdict(turn) for turn in turns], columns=names)
+    rows = [
+        {
+            name: printable(cell) if isinstance(cell, str) else cell  # pandas holds Unicode alone
+            for name, cell in asdict(turn).items()
+        }
+        for turn in turns
+    ]
+    table = pd.DataFrame(rows, columns=names)
     for name in ("start", "end", "channel"):
         table[name] = pd.to_numeric(table[name]).astype("float64")
     dialogues = table["recording"].fillna("")
