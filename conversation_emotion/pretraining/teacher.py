@@ -105,7 +105,7 @@ def store_states(
             zip(recordings.clips, found.recordings, strict=True)
         ):
             if why := found.failures.get(str(number)):
-                broken[clip.path] = f"{why} (as the teacher)"
+                broken[clip.path] = why
             else:
                 clips.append(clip)
                 contents[clip] = content
