@@ -27,10 +27,11 @@ def load_speech_encoder(name: str, *, device: str = "cpu") -> WaveformEncoder:
 
     Args:
         name: A name in `BUILDERS`; else a Hugging Face hub id or a local folder of a wav2vec 2.0,
-            HuBERT, WavLM, data2vec-audio or Whisper checkpoint, of Whisper only the encoder; for
-            emotion2vec a released ``.pt`` file or a converted folder, with ``emotion2vec:`` before
-            a hub id; a folder that CPC's pre-training wrote, with ``cpc:`` before a hub id;
-            ``untrained:`` and a size or folder of emotion2vec for random weights.
+            HuBERT, WavLM, data2vec-audio or Whisper checkpoint, of Whisper only the encoder, with
+            ``padded:`` before it on windows of 30 s, as it was trained; for emotion2vec a released
+            ``.pt`` file or a converted folder, with ``emotion2vec:`` before a hub id; a folder that
+            CPC's pre-training wrote, with ``cpc:`` before a hub id; ``untrained:`` and a size or
+            folder of emotion2vec for random weights.
         device: Where it computes, for instance ``cpu`` or ``cuda:0``.
 
     Raises:
@@ -73,6 +74,7 @@ def _lazily(module: str) -> Callable[[str, str], WaveformEncoder]:
 
 
 _FAMILIES = {
+    "padded": _lazily("pretrained"),
     "untrained": _lazily("emotion2vec.encoder"),
     "emotion2vec": _lazily("emotion2vec.encoder"),
     "cpc": _lazily("cpc.encoder"),

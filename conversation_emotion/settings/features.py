@@ -122,8 +122,8 @@ class FeatureSettings(PoolingSettings):
 
     speech_encoder: str = "fbank"
     """fbank, mfcc, egemaps, or a checkpoint of wav2vec 2.0, HuBERT, WavLM, data2vec, Whisper,
-    emotion2vec or CPC: hub id or folder; untrained:NAME for random weights; A+B joins
-    two."""
+    emotion2vec or CPC: hub id or folder; padded:NAME for Whisper on windows of 30 s, untrained:NAME
+    for random weights; A+B joins two."""
 
     speech_pooling: Pooling = "statistics"
     """Frames pooled before training to their mean, or mean and deviation; or all of them kept."""
@@ -161,8 +161,8 @@ class EncoderSettings(PoolingSettings):
 
     speech_encoder: tuple[str, ...] = ("fbank",)
     """Encoders to compare: fbank, mfcc, egemaps, or checkpoints of wav2vec 2.0, HuBERT, WavLM,
-    data2vec, Whisper, emotion2vec or CPC, by hub id or folder; untrained:NAME for random
-    weights; A+B concatenates two."""
+    data2vec, Whisper, emotion2vec or CPC, by hub id or folder; padded:NAME for Whisper on windows
+    of 30 s, untrained:NAME for random weights; A+B concatenates two."""
 
     speech_pooling: Literal["auto", "mean", "statistics", "frames"] = "auto"
     """Frames pooled before training to their mean, or mean and deviation; or all of them kept. auto

@@ -22,7 +22,13 @@ class RegistrySettings:
     """Name in MLflow's model registry under which to register the model of the training that is
     best on valid; experiments.predict uses it."""
 
+    train_on_all: bool = False
+    """Register a model that is trained on all folds' data once the folds are scored, as many epochs
+    as they took; its card has their scores."""
+
     def __post_init__(self) -> None:
+        if self.train_on_all and self.register is None:
+            raise ValueError("--train-on-all makes a model to use: give it a name with --register")
         name = self.register  # refused here, before any training, and not by the registry after it
         if name is not None and (not name.strip() or set(name) & set("/:")):
             raise ValueError(f"--register must be a name without / and :, got {name!r}")

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from conversation_emotion.datasets.batches import Batch
+from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.inputs import Inputs
 from conversation_emotion.datasets.windows import PADDING, Windows, find_unfinished
 from conversation_emotion.evaluation.metrics import METRICS, count_confusions, score_predictions
 from conversation_emotion.models.build import build_model, fit_standardisations
 from conversation_emotion.models.conversation import (
     COSTS,
+    NEVER,
     Outputs,
     UtteranceModel,
     fit_discriminants,
@@ -32,7 +34,7 @@ from conversation_emotion.settings.models import (
     UtteranceModelSettings,
 )
 from conversation_emotion.settings.training import TrainingSettings
-from conversation_emotion.splits.folds import Fold
+from conversation_emotion.splits.folds import Fold, Rows
 from conversation_emotion.tasks.task import (
     MODEL,
     Batches,
@@ -104,10 +106,15 @@ class Classification(WindowTask):
         weights = balanced_class_weights(targets, self.labels).to(device)
         weights = weights if self.training.class_weights == "balanced" else weights**0
         recognition_weight, emotion_weight = self.auxiliary_weights()
+        training = self.inputs.training.select(fold.train)
+        absent = find_absent_classes(self.dataset, training.target_rows)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             outputs: Outputs = model(batch)
-            total = cross_entropy(outputs.logits, batch.targets, weights)
+            logits = outputs.logits
+            if absent is not None:
+                logits = logits.masked_fill(absent[batch.target_rows].to(device), NEVER)
+            total = cross_entropy(logits, batch.targets, weights)
             if emotion_weight and outputs.emotions is not None:
                 total = total + emotion_weight * cross_entropy(outputs.emotions, batch.emotions)
             if recognition_weight and outputs.recognition is not None:
@@ -177,7 +184,7 @@ class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
         """Solves the heads ``lda`` and ``svm`` from train; valid chooses the C of ``svm``."""
         if not self.model.is_solved:
             return None
-        if self.model.head == "svm":
+        if self.model.head == "svm" and fold.name not in self.costs:
             scores = {}
             for cost in COSTS:  # of two that are equal the first, which fits train less
                 self.costs[fold.name] = cost
@@ -195,6 +202,19 @@ class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
         learning = np.union1d(fold.train, fold.valid[~is_tested[fold.valid]])
         batches = self.batches(replace(fold, train=learning), seed)
         return self._solve(model.cpu(), fold, batches.training)
+
+    def on_all(self, fold: Fold) -> "UtteranceEmotion":
+        """Returns the same task for a fold that holds every target; C is the middle of the folds'.
+
+        Where an interrupted command had chosen them, the first fold chooses again.
+        """
+        whole = cast(UtteranceEmotion, super().on_all(fold))
+        if self.model.head == "svm":
+            if not self.costs:
+                first = self.dataset.split.folds[0]
+                self.solve(self.build(first), first, self.batches(first, 0))
+            whole.costs = {fold.name: sorted(self.costs.values())[len(self.costs) // 2]}
+        return whole
 
     def _solve(self, model: nn.Module, fold: Fold, batches: Iterable[Batch]) -> nn.Module:
         is_balanced = self.training.class_weights == "balanced"
@@ -251,6 +271,21 @@ def build_on_train(
         num_outputs=num_outputs,
         num_emotions=len(inputs.dataset.emotion_labels),
     )
+
+
+def find_absent_classes(dataset: Dataset, train: Rows) -> Tensor | None:
+    """Marks the classes of which the corpus of a row has no example in train: (rows, C).
+
+    That a corpus lacks a class is no evidence against it, so the loss leaves the class out. None
+    where the table is of one corpus, or all have every class.
+    """
+    if "source" not in dataset.utterances:
+        return None
+    sources, names = pd.factorize(dataset.utterances["source"])
+    is_there = np.zeros((len(names), len(dataset.labels)), dtype=bool)
+    is_there[sources[train], dataset.classes()[train]] = True
+    is_there[~is_there.any(axis=1)] = True  # a corpus that is not trained on
+    return None if is_there.all() else torch.from_numpy(~is_there[sources])
 
 
 def predict_majority(train: Windows, test: Windows) -> NDArray[np.int64]:

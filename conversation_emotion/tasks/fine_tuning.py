@@ -17,6 +17,7 @@ from conversation_emotion.datasets.clip_batches import ClipBatch, ClipInputs, Cl
 from conversation_emotion.datasets.encoder_families import fold_folder, make_record
 from conversation_emotion.evaluation import word_errors
 from conversation_emotion.models import fine_tuned
+from conversation_emotion.models.conversation import NEVER
 from conversation_emotion.models.fine_tuned import ClipOutputs, EncoderModel, Encoding, TimePooling
 from conversation_emotion.settings.fine_tuning import TunableSettings
 from conversation_emotion.settings.training import FineTuningSettings
@@ -26,6 +27,7 @@ from conversation_emotion.tasks.emotion import (
     Predictions,
     balanced_class_weights,
     evaluate_classes,
+    find_absent_classes,
     name_probabilities,
 )
 from conversation_emotion.tasks.task import MODEL, SINGLE, Batches, Loss, Scores, Task, Weights
@@ -125,10 +127,14 @@ class FineTuning(Task):
         if self.training.class_weights == "balanced":
             train = self.clips.classes[self.clips.usable(fold.train)]
             weights = balanced_class_weights(train, self.labels).to(device)
+        absent = find_absent_classes(self.dataset, self._labelled(fold, "train"))
 
         def loss(model: nn.Module, batch: ClipBatch) -> Tensor:
             with torch.autocast(batch.inputs.device.type, torch.bfloat16, self.is_bf16):
-                outputs = model(batch.inputs, batch.lengths)
+                outputs: ClipOutputs = model(batch.inputs, batch.lengths)
+            if absent is not None:
+                is_absent = absent[batch.rows.cpu()].to(outputs.logits.device)
+                outputs = outputs._replace(logits=outputs.logits.masked_fill(is_absent, NEVER))
             return self.measure(outputs, batch, weights)
 
         return loss

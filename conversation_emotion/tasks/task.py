@@ -7,6 +7,7 @@ settings; which folds and seeds are trained, resumed, averaged and tracked is th
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -144,6 +145,14 @@ class Task(ABC):
         del fold, seed
         return model
 
+    def on_all(self, fold: Fold) -> "Task":
+        """Returns the same task for a fold that holds every target.
+
+        Raises:
+            ValueError: There is no model of all targets.
+        """
+        raise ValueError(f"--train-on-all: the task {self.name} keeps no model of {fold.name} data")
+
     def export(self, model: nn.Module) -> Weights:
         """Returns the weights of a checkpoint."""
         return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
@@ -194,6 +203,17 @@ class WindowTask(Task):
         size = self.training.batch_size
         parts = make_parts(self.inputs, fold, seed, size, evaluation_size=self.evaluation_size)
         return Batches(*(parts[name] for name in ("training", "valid", "test")))
+
+    def on_all(self, fold: Fold) -> "WindowTask":
+        """Returns the same task for a fold that holds every target."""
+        first, *others = self.inputs.arrays.values()
+        if any(arrays[name] is not first[name] for arrays in others for name in first):
+            raise ValueError(
+                "--train-on-all needs the same encoder in all folds, got one tuned for each"
+            )
+        whole = copy(self)
+        whole.inputs = self.inputs._replace(arrays={**self.inputs.arrays, fold.name: first})
+        return whole
 
     def train_rows(self, fold: Fold) -> Rows:
         """Returns the target rows of the train part, in table order."""

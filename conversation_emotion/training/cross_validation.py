@@ -33,14 +33,15 @@ from conversation_emotion.tracker import (
     training_name,
 )
 from conversation_emotion.training.checkpoints import Checkpoints, StoredCheckpoints
-from conversation_emotion.training.fit import OnEpoch, fit
+from conversation_emotion.training.fit import Fitted, OnEpoch, fit
 
 
 class Trained(NamedTuple):
     """A fitted model in evaluation mode with its predictions.
 
-    ``predictions`` are those on valid and test, with the columns ``fold``, ``seed`` and ``part``;
-    ``score`` is that on valid by the metric that selects, larger is better.
+    ``predictions`` are those on valid and test, with the columns ``fold``, ``seed``, ``part`` and
+    ``epochs``, which the best weights took, 0 where the model was solved; ``score`` is that on
+    valid by the metric that selects, larger is better.
     """
 
     model: nn.Module
@@ -106,8 +107,9 @@ def train_fold(
     set_seed(seed)
     batches = task.batches(fold, seed)
     accelerator = Accelerator()
-    model, single = _fit(task, fold, batches, accelerator, folder, show)
-    model = task.finish(model, fold, seed).to(accelerator.device)
+    fitted = _fit(task, fold, batches, accelerator, folder, show)
+    model = task.finish(fitted.model, fold, seed).to(accelerator.device)
+    single = _build_single(task, fitted, accelerator)
     tables, score = [], np.nan
     for part, loader in (("valid", batches.valid), ("test", batches.test)):
         if part == "test":
@@ -120,7 +122,8 @@ def train_fold(
         if single is not None:
             predictions = task.predict(single, loader, accelerator)
             table[SINGLE] = task.tabulate(predictions, fold, part)["predicted"]
-        tables.append(table.assign(fold=fold.name, seed=seed, part=part))
+        table = table.assign(fold=fold.name, seed=seed, part=part, epochs=fitted.epochs)
+        tables.append(table)
     return Trained(model, pd.concat(tables, ignore_index=True), float(score))
 
 
@@ -131,13 +134,13 @@ def _fit(
     accelerator: Accelerator,
     folder: Path | None,
     on_epoch: OnEpoch,
-) -> tuple[nn.Module, nn.Module | None]:
-    """Builds and fits a model -> that, and one with the best single weights where it is asked."""
+) -> Fitted:
+    """Builds and fits a model, or solves it in no epoch."""
     model = task.build(fold)
     if (solved := task.solve(model, fold, batches)) is not None:
-        return solved.to(accelerator.device), None
+        return Fitted(solved.to(accelerator.device), None, 0)
     keep = task.training.average_best
-    fitted = fit(
+    return fit(
         task,
         fold,
         model,
@@ -147,11 +150,15 @@ def _fit(
         checkpoints=Checkpoints(keep) if folder is None else StoredCheckpoints(folder, keep),
         on_epoch=on_epoch,
     )
+
+
+def _build_single(task: Task, fitted: Fitted, accelerator: Accelerator) -> nn.Module | None:
+    """Builds the model with the best single weights, where the task scores it."""
     if not task.scores_single or fitted.single is None:
-        return fitted.model, None
-    single = task.rebuild(model).to(accelerator.device)
+        return None
+    single = task.rebuild(fitted.model).to(accelerator.device)
     single.load_state_dict(fitted.single)
-    return fitted.model, single
+    return single
 
 
 def validate(task: Task, *, folder: Path | None = None) -> Iterator[Validation]:
@@ -160,7 +167,7 @@ def validate(task: Task, *, folder: Path | None = None) -> Iterator[Validation]:
         set_seed(seed)
         batches, run, accelerator = task.batches(fold, seed), MemoryTracker(), Accelerator()
         state = _state_folder(folder, fold, seed)
-        model, _ = _fit(task, fold, batches, accelerator, state, run.log_step)
+        model = _fit(task, fold, batches, accelerator, state, run.log_step).model
         if state is not None:
             shutil.rmtree(state, ignore_errors=True)
         valid = accelerator.prepare(batches.valid)

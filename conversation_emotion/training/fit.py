@@ -30,11 +30,12 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 class Fitted(NamedTuple):
     """A fitted model with averaged weights, and the weights of the best single checkpoint.
 
-    ``single`` is None where the last epoch was kept.
+    ``single`` is None where the last epoch was kept; ``epochs`` led to it, or to the last.
     """
 
     model: nn.Module
     single: Weights | None
+    epochs: int
 
 
 def fit(
@@ -139,7 +140,7 @@ def _select(
 ) -> Fitted:
     """Loads the average of the best checkpoints, or leaves the weights of the last epoch."""
     if not checkpoints.best:
-        return Fitted(model, None)
+        return Fitted(model, None, checkpoints.epoch)
     weights = [checkpoints.read(checkpoint) for checkpoint in checkpoints.best]
     model = task.rebuild(model).to(accelerator.device)
 
@@ -150,4 +151,5 @@ def _select(
     is_greedy = getattr(task.training, "average", "best") == "greedy"
     average = greedy_soup(weights, score) if is_greedy else average_weights(weights)
     model.load_state_dict(average)
-    return Fitted(model.eval(), cast(Weights, weights[0]))
+    best = checkpoints.best[0].epoch + 1
+    return Fitted(model.eval(), cast(Weights, weights[0]), best)
