@@ -40,10 +40,30 @@ def load_speech_encoder(name: str, *, device: str = "cpu") -> WaveformEncoder:
     """
     if name in BUILDERS:
         return BUILDERS[name](name, device)
+    return _FAMILIES.get(_find_family(name), _lazily("pretrained"))(name, device)
+
+
+def identify(name: str) -> str | None:
+    """Returns the ``identity`` of the encoder that has a name, from its files: none is loaded.
+
+    None where they do not tell: encoders of this package are small, and known by their weights.
+
+    Raises:
+        FileNotFoundError: The checkpoint is neither local nor available from the hub.
+        ValueError: The checkpoint is of another model family.
+    """
+    if name in BUILDERS or _find_family(name) in _FAMILIES:
+        return None
+    from speech_encoders.pretrained import identify
+
+    return identify(name)
+
+
+def _find_family(name: str) -> str:
     path, kind = Path(name).expanduser(), name.partition(":")[0]
     if kind == name or kind not in _FAMILIES:
         kind = "emotion2vec" if path.suffix == ".pt" else read_model_type(path)
-    return _FAMILIES.get(kind or "", _lazily("pretrained"))(name, device)
+    return kind or ""
 
 
 def read_model_type(folder: Path) -> str | None:
