@@ -25,6 +25,7 @@ _CONTEXT.set_forkserver_preload(
         "mlflow.store.tracking.sqlalchemy_store",
         "optuna.visualization.matplotlib",
         "pandas",
+        "sklearn.ensemble",
         "sklearn.model_selection",
         "torch._dynamo",
         "torch.distributed.tensor",
