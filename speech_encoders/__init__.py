@@ -41,10 +41,33 @@ def load_speech_encoder(name: str, *, device: str = "cpu") -> WaveformEncoder:
     """
     if name in BUILDERS:
         return BUILDERS[name](name, device)
+    return _FAMILIES.get(_find_family(name), _lazily("pretrained"))(name, device)
+
+
+def identify(name: str) -> str | None:
+    """Returns the ``identity`` of the encoder that has a name, from its files: none is loaded.
+
+    None where they do not tell: most encoders of this package are known by their weights.
+
+    Raises:
+        FileNotFoundError: The checkpoint is neither local nor available from the hub.
+        ValueError: The checkpoint is of another model family.
+    """
+    family = _find_family(name)
+    if name == "whisper-base-lower" or family == "whisper-lower":
+        from speech_encoders.whisper.lower import identify
+    elif name in BUILDERS or family in _FAMILIES:
+        return None
+    else:
+        from speech_encoders.pretrained import identify
+    return identify(name)
+
+
+def _find_family(name: str) -> str:
     path, kind = Path(name).expanduser(), name.partition(":")[0]
     if kind == name or kind not in _FAMILIES:
         kind = "emotion2vec" if path.suffix == ".pt" else read_model_type(path)
-    return _FAMILIES.get(kind or "", _lazily("pretrained"))(name, device)
+    return kind or ""
 
 
 def read_model_type(folder: Path) -> str | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from huggingface_hub import HfApi, ModelInfo, snapshot_download
@@ -21,12 +21,13 @@ from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
 from speech_encoders import read_model_type
 
-Model = TypeVar("Model", bound=PreTrainedModel)
+if TYPE_CHECKING:  # what only identifies a checkpoint does without its import, which takes seconds
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+Model = TypeVar("Model", bound="PreTrainedModel")
 
 _logger = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ def naming_errors(folder: Path) -> Iterator[None]:
 def load_model(
     model_class: type[Model],
     folder: Path,
-    config: PreTrainedConfig | None = None,
+    config: "PreTrainedConfig | None" = None,
     attention: str | None = None,
     renamed: dict[str, str] | None = None,
 ) -> tuple[Model, list[str]]:
@@ -174,7 +175,7 @@ def load_whole(
     folder: Path,
     *,
     optional: str = "",
-    config: PreTrainedConfig | None = None,
+    config: "PreTrainedConfig | None" = None,
     attention: str | None = None,
     renamed: dict[str, str] | None = None,
 ) -> Model:
@@ -224,16 +225,17 @@ def load_encoder(model_class: type[Model], name: str) -> Model:
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """Keeps transformers from printing progress and reports of weights that are not needed."""
-    verbosity = transformers_logging.get_verbosity()
-    has_bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    from transformers.utils import logging as messages
+
+    verbosity, has_bars = messages.get_verbosity(), messages.is_progress_bar_enabled()
+    messages.set_verbosity_error()
+    messages.disable_progress_bar()
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(verbosity)
+        messages.set_verbosity(verbosity)
         if has_bars:
-            transformers_logging.enable_progress_bar()
+            messages.enable_progress_bar()
 
 
 def _is_complete(folder: Path) -> bool:

@@ -1,18 +1,10 @@
 """Loads a pretrained Transformer checkpoint of any supported family as a speech encoder."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from torch import nn
-from transformers import (
-    AutoConfig,
-    Data2VecAudioModel,
-    HubertModel,
-    PreTrainedModel,
-    SequenceFeatureExtractor,
-    Wav2Vec2Model,
-    WavLMModel,
-)
 
 from speech_encoders import read_model_type
 from speech_encoders.checkpoint import (
@@ -23,11 +15,7 @@ from speech_encoders.checkpoint import (
     naming_errors,
 )
 from speech_encoders.contract import WaveformEncoder
-from speech_encoders.wav2vec2 import Wav2Vec2Encoder
 from speech_encoders.waveforms import SAMPLE_RATE
-from speech_encoders.whisper.encoder import WhisperEncoder
-from speech_encoders.whisper.log_mel import HOP, WINDOW
-from speech_encoders.whisper.modeling import WhisperModel
 
 FORMAT = 1
 """Number in the identity; grows when the same checkpoint gives other features."""
@@ -36,17 +24,47 @@ _PADDED = "padded:"
 
 _NOT_USED = "masked_spec_embed"  # only training masks frames, so many checkpoints lack it
 
-_FAMILIES: dict[str, tuple[type[PreTrainedModel], str]] = {
-    "wav2vec2": (Wav2Vec2Model, "sdpa"),
-    "hubert": (HubertModel, "sdpa"),
-    "wavlm": (WavLMModel, "eager"),
-    "data2vec-audio": (Data2VecAudioModel, "sdpa"),
-    "whisper": (WhisperModel, "sdpa"),
+_FAMILIES = {
+    "wav2vec2": ("transformers.models.wav2vec2.modeling_wav2vec2", "Wav2Vec2Model", "sdpa"),
+    "hubert": ("transformers.models.hubert.modeling_hubert", "HubertModel", "sdpa"),
+    "wavlm": ("transformers.models.wavlm.modeling_wavlm", "WavLMModel", "eager"),
+    "data2vec-audio": (
+        "transformers.models.data2vec.modeling_data2vec_audio",
+        "Data2VecAudioModel",
+        "sdpa",
+    ),
+    "whisper": ("speech_encoders.whisper.modeling", "WhisperModel", "sdpa"),
 }
-"""Of each family: its class, and the fastest attention it has."""
+"""Of each family: module and class of its model, and the fastest attention it has."""
 
 _RENAMED = {"whisper": {r"^(?:model\.)?encoder\.": ""}}
 """How the weights of the part that is used are named in a whole model or a classifier."""
+
+
+def identify(name: str) -> str:
+    """Returns the identity of the encoder of a folder or hub id, from its files alone."""
+    return _identify(name, *_find(name))
+
+
+def _identify(name: str, folder: Path, model_type: str) -> str:
+    version = f"format={FORMAT}"
+    if model_type == "whisper":
+        version = f"format=2 padded={name.startswith(_PADDED)}"
+    return f"{model_type} {version} sha256={fingerprint(folder)} {library_versions()}"
+
+
+def _find(name: str) -> tuple[Path, str]:
+    """Returns the folder of a checkpoint, and its family."""
+    folder = find_checkpoint(name.removeprefix(_PADDED))
+    model_type = read_model_type(folder)
+    if model_type is None or model_type not in _FAMILIES:
+        raise ValueError(
+            f"{name}: model type {model_type!r} is not supported; expected one of "
+            f"{', '.join(_FAMILIES)}"
+        )
+    if name.startswith(_PADDED) and model_type != "whisper":
+        raise ValueError(f"{name}: only Whisper is padded, not {model_type}; leave out {_PADDED}")
+    return folder, model_type
 
 
 def load(name: str, device: str) -> WaveformEncoder:
@@ -54,18 +72,14 @@ def load(name: str, device: str) -> WaveformEncoder:
 
     Errors are those of `load_speech_encoder`.
     """
-    source = name.removeprefix(_PADDED)
-    folder = find_checkpoint(source)
-    model_type = read_model_type(folder)
-    if model_type is None or model_type not in _FAMILIES:
-        raise ValueError(
-            f"{name}: model type {model_type!r} is not supported; expected one of "
-            f"{', '.join(_FAMILIES)}"
-        )
-    is_padded = source != name
-    if is_padded and model_type != "whisper":
-        raise ValueError(f"{name}: only Whisper is padded, not {model_type}; leave out {_PADDED}")
-    model_class, attention = _FAMILIES[model_type]
+    from transformers import AutoConfig
+
+    from speech_encoders.wav2vec2 import Wav2Vec2Encoder
+    from speech_encoders.whisper.encoder import WhisperEncoder
+
+    folder, model_type = _find(name)
+    module, class_name, attention = _FAMILIES[model_type]
+    model_class = getattr(import_module(module), class_name)
     with naming_errors(folder):
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if hasattr(config, "add_adapter"):
@@ -80,13 +94,11 @@ def load(name: str, device: str) -> WaveformEncoder:
         renamed=_RENAMED.get(model_type),
     )
     nn.Module.to(model, device)
-    digest = f"sha256={fingerprint(folder)} {library_versions()}"
-    if isinstance(model, WhisperModel):
-        _check_log_mel(folder, model.num_mel_bins)
-        identity = f"whisper format=2 padded={is_padded} {digest}"
-        return WhisperEncoder(model, identity=identity, padded=is_padded)
+    identity = _identify(name, folder, model_type)
+    if model_type == "whisper":
+        _check_log_mel(folder, config.num_mel_bins)
+        return WhisperEncoder(model, identity=identity, padded=name.startswith(_PADDED))
     is_normalised = bool(_read_preparation(folder).get("do_normalize", True))
-    identity = f"{model_type} format={FORMAT} {digest}"
     with naming_errors(folder):
         return Wav2Vec2Encoder(model, identity=identity, do_normalize=is_normalised)
 
@@ -97,6 +109,8 @@ def _read_preparation(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: The folder does not say, or the clips are of another sampling rate.
     """
+    from transformers import SequenceFeatureExtractor
+
     names = ("preprocessor_config.json", "processor_config.json")
     if not any((folder / name).is_file() for name in names):
         raise ValueError(
@@ -117,6 +131,8 @@ def _read_preparation(folder: Path) -> dict[str, Any]:
 
 def _check_log_mel(folder: Path, num_mel_bins: int) -> None:
     """Raises a `ValueError` unless the spectra are those that Whisper reads."""
+    from speech_encoders.whisper.log_mel import HOP, WINDOW
+
     settings = _read_preparation(folder)
     expected = {"feature_size": num_mel_bins, "n_fft": WINDOW, "hop_length": HOP}
     for name, value in expected.items():

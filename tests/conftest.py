@@ -31,7 +31,7 @@ def forget_the_accelerator() -> Iterator[None]:
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Iterator[Path]:
-    """A folder to run in, with a cache that the tests of this process share."""
+    """A folder to run in, with a cache that all tests of a session share."""
     from tests.tracked import in_folder
 
     with in_folder(tmp_path):

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from conversation_emotion.evaluation.metrics import Interval
@@ -13,6 +14,9 @@ from conversation_emotion.tracker import Memory, Validation
 
 if TYPE_CHECKING:
     import optuna
+
+HOLD = Path("hold")
+"""While a sweep's folder has this file, no training ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,8 @@ class TinyExperiment:
     def validate(self, settings: TinyConfig, memory: Memory) -> Iterator[Validation]:
         for fold in range(settings.folds):
             time.sleep(settings.pause)
+            while HOLD.exists():
+                time.sleep(0.01)
             if settings.x > settings.break_above:
                 raise ValueError(f"x is {settings.x:.2f}, above {settings.break_above}")
             loss = (settings.x - 0.7) ** 2 + 0.01 * fold + 0.1 * (settings.fusion == "late")

@@ -1,6 +1,7 @@
 """What the tracking of a folder holds, and runs that the tests of a module share."""
 
 import io
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -71,9 +72,11 @@ def find_runs(name: str) -> Tracked:
 
 @contextmanager
 def in_folder(folder: Path) -> Iterator[None]:
-    """Works in a folder, with the cache that the tests of this process share."""
+    """Works in a folder, with the cache that all tests of a session share."""
+    # Beside each other, processes have a folder each in that of their session.
+    session = folder.parents[1 if "PYTEST_XDIST_WORKER" in os.environ else 0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CONVERSATION_EMOTION_CACHE", str(folder.parent / "shared-cache"))
+        patch.setenv("CONVERSATION_EMOTION_CACHE", str(session / "shared-cache"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.chdir(folder)
         yield

@@ -14,6 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from text_encoders.contract import StringEncoder
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
@@ -37,15 +39,33 @@ def load_text_encoder(name: str = DEFAULT_ENCODER, *, device: str = "cpu") -> St
         FileNotFoundError: The checkpoint is neither local nor available from the hub.
         ValueError: The checkpoint is no text encoder, or lacks weights.
     """
-    from text_encoders.checkpoint import find_checkpoint
-
-    wants_tokens = name.startswith(_TOKENS)
-    name = name.removeprefix(_TOKENS)
-    folder = find_checkpoint(name)
-    if not wants_tokens and (folder / "modules.json").is_file():
+    folder, is_sentence = _find(name)
+    if is_sentence:
         from text_encoders.sentence import load_sentence_encoder
 
         return load_sentence_encoder(folder, device)
     from text_encoders.bert import load_bert
 
-    return load_bert(name, folder, device)
+    return load_bert(name.removeprefix(_TOKENS), folder, device)
+
+
+def identify(name: str = DEFAULT_ENCODER) -> str:
+    """Returns the ``identity`` of the encoder that has a name, from its files: none is loaded.
+
+    Raises:
+        FileNotFoundError: The checkpoint is neither local nor available from the hub.
+    """
+    folder, is_sentence = _find(name)
+    if is_sentence:
+        from text_encoders.sentence import identify
+    else:
+        from text_encoders.bert import identify
+    return identify(folder)
+
+
+def _find(name: str) -> tuple[Path, bool]:
+    """Returns the folder of a checkpoint, and whether its sentence embeddings are wanted."""
+    from text_encoders.checkpoint import find_checkpoint
+
+    folder = find_checkpoint(name.removeprefix(_TOKENS))
+    return folder, not name.startswith(_TOKENS) and (folder / "modules.json").is_file()

@@ -1,17 +1,12 @@
 """Token states of BERT (Devlin et al., 2019) and models of its shape, layer by layer."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoModel,
-    AutoTokenizer,
-    BatchEncoding,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
 
 from speech_encoders.checkpoint import (
     library_versions,
@@ -21,6 +16,9 @@ from speech_encoders.checkpoint import (
 )
 from text_encoders.checkpoint import check_vocabulary, fingerprint, limit_tokens
 from text_encoders.contract import StringEncoder
+
+if TYPE_CHECKING:
+    from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 FORMAT = 1
 """Number in the identity; grows when the same checkpoint gives other features."""
@@ -69,12 +67,19 @@ class BertEncoder(StringEncoder):
         )
 
 
+def identify(folder: Path) -> str:
+    """Returns the identity of the encoder of a folder, from its files alone."""
+    return f"tokens format={FORMAT} sha256={fingerprint(folder)} {library_versions()}"
+
+
 def load_bert(name: str, folder: Path, device: str) -> BertEncoder:
     """Loads the folder of a checkpoint in float32; ``name`` is for errors.
 
     Raises:
         ValueError: The checkpoint is no bidirectional encoder with padding, or lacks weights.
     """
+    from transformers import AutoModel, AutoTokenizer
+
     with quiet_loading(), naming_errors(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = load_whole(cast("type[PreTrainedModel]", AutoModel), name, folder, optional=_NOT_USED)
@@ -86,5 +91,4 @@ def load_bert(name: str, folder: Path, device: str) -> BertEncoder:
     embeddings = cast(nn.Embedding, model.get_input_embeddings())
     check_vocabulary(name, folder, tokenizer, embeddings.num_embeddings)
     nn.Module.to(model, device)
-    identity = f"tokens format={FORMAT} sha256={fingerprint(folder)} {library_versions()}"
-    return BertEncoder(model, tokenizer, identity=identity)
+    return BertEncoder(model, tokenizer, identity=identify(folder))

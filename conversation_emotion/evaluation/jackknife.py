@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special  # not stats, whose import takes a second
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -134,7 +134,7 @@ def interval_bounds(found: Jackknife, scale: ScaleName) -> Numbers:
         return np.stack([np.full_like(score, ends.low), np.full_like(score, ends.high)])
     with np.errstate(all="ignore"):  # what has no variance is replaced below
         place = ends.forward(score)
-        reach = stats.t.ppf(0.975, found.degrees) * error * ends.slope(score)
+        reach = special.stdtrit(found.degrees, 0.975) * error * ends.slope(score)
         bounds = ends.backward(np.stack([place - reach, place + reach]))
     is_fixed = error < _ROUNDING
     bounds = np.where(is_fixed, score, bounds)
@@ -156,7 +156,7 @@ def p_values(difference: Jackknife) -> Numbers:
     by_sign = 2.0 ** (1 - difference.influences.shape[-1])
     fixed = np.where(abs(score) < _ROUNDING, 1.0, by_sign)
     ratio = abs(score) / np.maximum(error, _ROUNDING)
-    return np.where(error < _ROUNDING, fixed, 2 * stats.t.sf(ratio, difference.degrees))
+    return np.where(error < _ROUNDING, fixed, 2 * special.stdtr(difference.degrees, -ratio))
 
 
 def _count_degrees(trainings: Sequence[Training], num_clusters: int) -> int:

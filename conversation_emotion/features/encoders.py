@@ -1,16 +1,19 @@
 """Encoders of whatever package: their interfaces, and loading them by name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
 GROUP = "conversation_emotion.encoders"
 """Group of entry points. ``speech`` and ``text`` are the loaders of the built-in packages, which
-take a name and a device; every other is an encoder of that name, and takes a device."""
+take a name and a device; every other is an encoder of that name, and takes a device. A built-in
+package that has ``identify`` gives the identity of a name without loading it, None where it cannot.
+"""
 
 
 class Encoder(Protocol):
@@ -58,11 +61,46 @@ class TextEncoder(Encoder, Protocol):
         ...
 
 
+class LazyEncoder:
+    """An encoder that is known by its files, and loaded when more than its identity is needed.
+
+    So a corpus whose features are all stored needs neither weights nor the library that runs them.
+
+    Args:
+        identity: What the loaded encoder has as its own.
+        load: Loads it.
+    """
+
+    def __init__(self, identity: str, load: Callable[[], Encoder]) -> None:
+        self.identity = identity
+        self._load = load
+
+    @cached_property
+    def _loaded(self) -> Any:
+        encoder = self._load()
+        if encoder.identity != self.identity:
+            raise RuntimeError(
+                f"an encoder changed while it was used: {encoder.identity}, expected "
+                f"{self.identity}; start the command again"
+            )
+        return encoder
+
+    def __call__(self, *inputs: Any) -> tuple[Tensor, Tensor]:
+        """Encodes a batch, see `SpeechEncoder` and `TextEncoder`."""
+        return self._loaded(*inputs)
+
+    def __getattr__(self, name: str) -> Any:
+        """Asks the loaded encoder."""
+        if name.startswith("_"):  # of Python's own protocols, such as copying
+            raise AttributeError(name)
+        return getattr(self._loaded, name)
+
+
 def load_encoder(modality: str, name: str, device: str | None = None) -> Encoder:
     """Loads a built-in encoder, or the one of another package with this name.
 
-    The modality is ``speech`` or ``text``. The device is for instance ``cuda:0``; None is a GPU
-    where there is one.
+    One that its files identify is loaded when it first encodes, see `LazyEncoder`. The modality is
+    ``speech`` or ``text``. The device is for instance ``cuda:0``; None is a GPU where there is one.
 
     Raises:
         ModuleNotFoundError: The project itself was never installed.
@@ -85,4 +123,7 @@ def load_encoder(modality: str, name: str, device: str | None = None) -> Encoder
         raise ValueError(f"two encoders are named {name!r}: {places}; uninstall or rename one")
     if others and others[0] is not built_in:
         return others[0].load()(device=device)
-    return built_in.load()(name, device=device)
+    load = partial(built_in.load(), name, device=device)
+    identify = getattr(package, "identify", None)
+    identity = None if identify is None else identify(name)
+    return load() if identity is None else cast(Encoder, LazyEncoder(identity, load))

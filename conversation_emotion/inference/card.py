@@ -134,8 +134,8 @@ def _describe_training(training: Training) -> str:
 | {"test" if training.on_all else "test, held out"} | {_cell(training.test)} |"""
     if training.on_all:
         return f"""Trained on every target of the corpus, so that nothing is left to test it. How
-good it will be on others is told by {training.num_trainings} models that were trained the same way, each
-on a part, under the protocol {training.protocol}:
+good it will be on others is told by {training.num_trainings} models that were trained the same
+way, each on a part, under the protocol {training.protocol}:
 
 {table}"""
     return f"""The model of one training: fold {training.fold}, seed {training.seed}, of protocol

@@ -11,16 +11,22 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 from torch import nn
-from transformers import WhisperConfig
 
 from speech_encoders import load_speech_encoder
-from speech_encoders.checkpoint import digest_weights, library_versions, naming_errors
+from speech_encoders.checkpoint import (
+    find_checkpoint,
+    fingerprint,
+    library_versions,
+    naming_errors,
+)
 from speech_encoders.quantised import read_quantised, write_quantised
-from speech_encoders.whisper.encoder import WhisperEncoder
-from speech_encoders.whisper.modeling import WhisperModel
+
+if TYPE_CHECKING:
+    from speech_encoders.whisper.encoder import WhisperEncoder
 
 MODEL_TYPE = "whisper-lower"
 """What ``config.json`` calls such a folder."""
@@ -36,17 +42,32 @@ _SHAPE = (
     "num_mel_bins",
     "scale_embedding",
 )
-_WEIGHTS = "weights.int8.safetensors"
+_WEIGHTS = "model.safetensors"
 _SHIPPED_FOLDER = Path(__file__).parent / "base_lower"
 
 
-def load(name: str, device: str) -> WhisperEncoder:
+def identify(name: str) -> str:
+    """Returns the identity of the encoder of a name or folder, from its files alone."""
+    return f"{MODEL_TYPE} format=1 sha256={fingerprint(_find(name))} {library_versions()}"
+
+
+def _find(name: str) -> Path:
+    return find_checkpoint(str(_SHIPPED_FOLDER) if name == SHIPPED else name)
+
+
+def load(name: str, device: str) -> "WhisperEncoder":
     """Loads `SHIPPED`, or a folder that `make` wrote.
 
     Raises:
-        ValueError: The folder is incomplete or broken.
+        FileNotFoundError: The folder is incomplete.
+        ValueError: A file is broken.
     """
-    folder = _SHIPPED_FOLDER if name == SHIPPED else Path(name).expanduser()
+    from transformers import WhisperConfig
+
+    from speech_encoders.whisper.encoder import WhisperEncoder
+    from speech_encoders.whisper.modeling import WhisperModel
+
+    folder = _find(name)
     with naming_errors(folder):
         settings = json.loads((folder / "config.json").read_text("utf-8"))
         config = WhisperConfig(**{**settings, "model_type": "whisper"})
@@ -54,9 +75,7 @@ def load(name: str, device: str) -> WhisperEncoder:
         model = WhisperModel(config)
         model.load_state_dict(read_quantised(folder / _WEIGHTS))
     nn.Module.to(model.eval(), device)
-    digest = digest_weights(model.state_dict())
-    identity = f"{MODEL_TYPE} format=1 sha256={digest} {library_versions()}"
-    return WhisperEncoder(model, identity=identity)
+    return WhisperEncoder(model, identity=identify(name))
 
 
 def make(source: str, num_blocks: int, folder: Path) -> None:
@@ -71,6 +90,8 @@ def make(source: str, num_blocks: int, folder: Path) -> None:
         FileNotFoundError: There is no such checkpoint.
         ValueError: It is not of Whisper, or has fewer blocks.
     """
+    from speech_encoders.whisper.encoder import WhisperEncoder
+
     whole = load_speech_encoder(source)
     if not isinstance(whole, WhisperEncoder):
         raise ValueError(f"{source}: is no checkpoint of Whisper; pass one, as openai/whisper-base")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -221,7 +222,9 @@ def test_every_task_and_variant_runs_to_its_table(workplace, capsys, more):
     assert ("ceiling" in printed) == (more.get("horizon", 1) == 1)
 
 
-def test_a_manifest_of_ones_own_runs_without_code(workplace):
+@pytest.fixture
+def manifest(workplace) -> CorpusSettings:
+    """Dialogues of two texts, listed in a file."""
     rows = [
         {
             "start": order,
@@ -235,9 +238,13 @@ def test_a_manifest_of_ones_own_runs_without_code(workplace):
         for dialogue in range(24)
         for order in range(4)
     ]
-    pd.DataFrame(rows).to_csv(workplace / "mine.csv", index=False)
-    data = CorpusSettings(corpus="manifest", root=workplace / "mine.csv", labels="all", num_folds=3)
-    table = EXPERIMENT.run(quick(data=data, features=TEXT))
+    root = workplace / "mine.csv"
+    pd.DataFrame(rows).to_csv(root, index=False)
+    return CorpusSettings(corpus="manifest", root=root, labels="all", num_folds=3)
+
+
+def test_a_manifest_of_ones_own_runs_without_code(manifest):
+    table = EXPERIMENT.run(quick(data=manifest, features=TEXT))
     assert table.notes[1].startswith("protocol speaker-k-fold")
     assert table.notes[2].startswith("classes: cross, glad")
     # Three of the 24 dialogues have an utterance that ends half a second into the next turn.
@@ -275,24 +282,22 @@ def test_an_interrupt_ends_with_its_own_status(monkeypatch, capsys):
     assert "the same command takes it up" in capsys.readouterr().err
 
 
-def test_the_command_runs_from_any_folder_and_writes_there(workplace):
+def test_the_command_runs_from_any_folder_and_writes_there(workplace, manifest):
+    settings = quick(data=manifest, features=TEXT)
+    EXPERIMENT.prepare(settings)  # with its features stored, no encoder is loaded
     began = time.time()
-    flags = [
-        "--epochs",
-        "1",
-        "--max-folds",
-        "1",
-        "--modality",
-        "speech",
-        "--speech-encoder",
-        "mfcc",
-    ]
-    command = [sys.executable, "-m", "experiments.epc", *flags]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = shlex.split(commandline.command_of("epc", settings))[1:]
     done = subprocess.run(
-        command, cwd=workplace, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-X", "importtime", *command],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
+    loaded = set(re.findall(r"\|\s+(\w+)$", done.stderr, re.MULTILINE))
+    assert "torch" in loaded
+    assert not loaded & {"transformers", "sentence_transformers", "peft"}
     assert (workplace / "mlruns" / "mlflow.db").stat().st_mtime >= began - 1
     assert (workplace / "mlruns" / "artifacts" / "epc").is_dir()
 

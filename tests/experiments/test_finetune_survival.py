@@ -1,9 +1,6 @@
 """A fine-tuning that is killed in earnest ends with the weights that it would have had."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import torch
@@ -12,6 +9,7 @@ from safetensors.torch import load_file
 from experiments import commandline
 from experiments.finetune import EXPERIMENT
 from tests.experiments.test_finetune import write_corpus, write_encoder
+from tests.processes import Command
 from tests.tracked import write_empty_store
 
 
@@ -27,16 +25,12 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(tmp_path, monke
     for place in places.values():
         write_empty_store(place / "mlruns" / "mlflow.db")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setenv("PYTHONPATH", os.getcwd())
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
-    command = [sys.executable, "-m", "experiments.finetune", *flags]
-    process = subprocess.Popen(command, cwd=places["killed"])
-    while not (states := list(places["killed"].glob("mlruns/finetuning/*/seed0/*/state.pt"))):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with Command("experiments.finetune", *flags, folder=places["killed"]) as process:
+        while not (states := list(places["killed"].glob("mlruns/finetuning/*/seed0/*/state.pt"))):
+            assert process.returncode is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
     done, _, _ = torch.load(states[0], weights_only=True)["numbers"]
     assert 1 <= done < 6
 

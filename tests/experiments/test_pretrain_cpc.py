@@ -1,9 +1,6 @@
 """The command that pre-trains CPC, from recordings to an encoder, and its settings."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,12 +16,11 @@ from experiments.pretrain_cpc import EXPERIMENT, CpcSettings, PretrainCpcSetting
 from experiments.pretraining.objectives import build_cpc
 from speech_encoders import load_speech_encoder
 from speech_encoders.cpc import CpcModel
+from tests.processes import Command
 from tests.tracked import write_empty_store
 
 ARGUMENTS = ["--crop-seconds=0.5", "--batch-samples=24000", "--accumulate=2", "--negatives=10"]
 ARGUMENTS += ["--workers=0", "--precision=fp32"]
-
-ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture
@@ -77,16 +73,13 @@ def test_the_command_trains_reports_and_keeps_an_encoder(recordings, tmp_path, c
 
 
 def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(recordings, tmp_path, capsys):
-    script = tmp_path / "command.py"
-    script.write_text("from experiments.pretrain_cpc import EXPERIMENT\nEXPERIMENT.main()\n")
     steps = ["--steps", "5", "--checkpoint-minutes", "0.0001"]
-    command = [sys.executable, str(script), "--root", str(recordings), *ARGUMENTS, *steps]
-    process = subprocess.Popen(command, env={**os.environ, **ENVIRONMENT})
-    while not (checkpoints := list(tmp_path.glob("mlruns/pretraining/*/checkpoint.pt"))):
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    arguments = ["--root", str(recordings), *ARGUMENTS, *steps]
+    with Command("experiments.pretrain_cpc", *arguments, folder=tmp_path) as process:
+        while not (checkpoints := list(tmp_path.glob("mlruns/pretraining/*/checkpoint.pt"))):
+            assert process.returncode is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
     assert torch.load(checkpoints[0], weights_only=True)["progress"]["step"] < 5
 
     EXPERIMENT.run(configure(recordings, *steps))

@@ -1,10 +1,7 @@
 """The command that pre-trains emotion2vec, from recordings to an encoder; killed and resumed."""
 
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -27,21 +24,11 @@ from speech_encoders import load_speech_encoder
 from speech_encoders.emotion2vec import Emotion2vecForPreTraining, configuration
 from speech_encoders.emotion2vec.distillation import COLD_LEARNING_RATE, WARM_LEARNING_RATE
 from tests.emotion2vec_models import SETTINGS
+from tests.processes import Command, free_port
 from tests.tracked import write_empty_store
 
 ARGUMENTS = ["--max-seconds=2", "--batch-samples=40000", "--num-clones=2", "--top-blocks=2"]
 ARGUMENTS += ["--workers=0"]
-
-
-ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-
-
-def start(*command: str) -> str:
-    """Runs a command to its end and returns what it prints."""
-    environment = {**os.environ, **ENVIRONMENT}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
 
 
 @pytest.fixture
@@ -103,7 +90,7 @@ def test_the_loss_falls_on_speech_that_has_a_pattern(recordings, tmp_path, capsy
 
 
 @pytest.fixture
-def command(recordings, tmp_path) -> list[str]:
+def script(tmp_path) -> Path:
     """The command as a script of its own, with the small model under the name mini."""
     script = tmp_path / "command.py"
     script.write_text(
@@ -114,21 +101,19 @@ def command(recordings, tmp_path) -> list[str]:
         f"configuration.SIZES['mini'] = {SETTINGS!r}\n"
         "EXPERIMENT.run(commandline.parse(EXPERIMENT.settings, sys.argv[1:]))\n"
     )
-    return [str(script), "--root", str(recordings), *ARGUMENTS]
+    return script
 
 
 def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(
-    command, recordings, tmp_path, capsys
+    script, recordings, tmp_path, capsys
 ):
     steps = ["--steps", "20", "--checkpoint-minutes", "0.0001"]
-    process = subprocess.Popen(
-        [sys.executable, *command, *steps], env={**os.environ, **ENVIRONMENT}
-    )
-    while not (checkpoints := list(tmp_path.glob("mlruns/pretraining/*/checkpoint.pt"))):
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    arguments = ["--root", str(recordings), *ARGUMENTS, *steps]
+    with Command(script, *arguments, folder=tmp_path) as process:
+        while not (checkpoints := list(tmp_path.glob("mlruns/pretraining/*/checkpoint.pt"))):
+            assert process.returncode is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
     state = torch.load(checkpoints[0], weights_only=True)
     assert state["progress"]["step"] < 20
 
@@ -143,10 +128,21 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(
     assert load_speech_encoder(str(tmp_path / "whole")).identity == resumed.identity
 
 
-def test_processes_train_one_model_together(command, tmp_path):
-    together = ["-m", "torch.distributed.run", "--nproc_per_node", "2", *command]
-    printed = start(sys.executable, *together, "--steps", "3", "--batch-samples", "32000")
-    assert printed.count("3 of 3 updates") == 1  # one process reports, and tracks
+def test_processes_train_one_model_together(script, recordings, tmp_path):
+    arguments = ["--root", str(recordings), *ARGUMENTS, "--steps", "3", "--batch-samples", "32000"]
+    printed = tmp_path / "printed.txt"
+
+    def start(rank: int) -> Command:
+        environment = {**address, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        return Command(
+            script, *arguments, folder=tmp_path, environment=environment, printed=printed
+        )
+
+    # What torchrun gives its processes.
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    with start(0) as first, start(1) as second:
+        assert (first.wait(300), second.wait(300)) == (0, 0), printed.read_text()
+    assert printed.read_text().count("3 of 3 updates") == 1  # one process reports, and tracks
     (found,) = find_runs(tmp_path)
     assert found.info.status == "FINISHED"
     (encoder,) = tmp_path.glob("mlruns/pretraining/*/encoder")

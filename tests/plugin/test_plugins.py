@@ -1,8 +1,5 @@
 """A package from outside: its corpus and its encoder are used by name."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ from conversation_emotion.settings.corpus import CorpusSettings, find_corpus, li
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import ser
 from experiments.commandline import parse
+from tests.processes import Command
 from tests.tracked import write_empty_store
 
 ENTRY_POINTS = """\
@@ -60,15 +58,11 @@ def test_ser_takes_the_corpus_and_the_encoder_of_another_package(site, workplace
 
 def test_epc_in_a_process_of_its_own_takes_them_too(site, workplace):
     write_empty_store(workplace / "mlruns" / "mlflow.db")
-    path = os.pathsep.join([str(site), *sys.path])
-    ran = subprocess.run(
-        [sys.executable, "-m", "experiments.epc", *FLAGS, "--modality=speech"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert [line for line in PRINTED if line not in ran.stdout] == []
+    printed = workplace / "printed.txt"
+    flags = [*FLAGS, "--modality=speech"]
+    with Command("experiments.epc", *flags, folder=workplace, printed=printed) as ran:
+        assert ran.wait(300) == 0, printed.read_text()
+    assert [line for line in PRINTED if line not in printed.read_text()] == []
 
 
 def test_a_plain_function_is_a_corpus_without_defaults(site):

@@ -11,7 +11,7 @@ import torch
 import transformers
 from torch.nn.functional import pad
 
-from speech_encoders import checkpoint, load_speech_encoder
+from speech_encoders import checkpoint, identify, load_speech_encoder
 from speech_encoders.waveforms import SAMPLE_RATE
 
 SMALL = {
@@ -206,6 +206,7 @@ def test_the_identity_follows_weights_and_settings_not_the_folder(tmp_path):
     assert identity["one"] == identity["copy"]
     assert len(set(identity.values())) == 3
     assert f"transformers={transformers.__version__}" in identity["one"]
+    assert {name: identify(str(folder)) for name, folder in folders.items()} == identity
 
 
 def test_another_model_family_is_refused(tmp_path):

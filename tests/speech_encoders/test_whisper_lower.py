@@ -72,7 +72,7 @@ def test_blocks_that_there_are_not_are_refused(tmp_path, blocks, message):
         lower.main([str(tmp_path / "whole"), "--blocks", blocks, "--output", str(tmp_path / "out")])
 
 
-@pytest.mark.parametrize("file", ["config.json", "weights.int8.safetensors"])
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
 @pytest.mark.parametrize("is_cut", [False, True])
 def test_a_broken_folder_is_one_line(tmp_path, file, is_cut):
     save_whisper(tmp_path / "whole")

@@ -3,21 +3,19 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from glob import glob
 from pathlib import Path
 
-import psutil
 import pytest
 
 from experiments.sweep.server import ServerSettings
 from experiments.sweep.settings import SweepSettings
 from experiments.sweep.study import SweepSpec, SweepStudy
 from tests.command_line import usage_error
-from tests.sweeps import ROOT, make_spec, wait_for
+from tests.processes import Command, free_port
+from tests.sweeps import make_spec, wait_for
 from tests.tiny_experiment import TinyConfig
 
 _WORKER = """
@@ -39,12 +37,6 @@ def _find_binary(name: str) -> str | None:
     return next((path for path in found if path), None)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory) -> Iterator[str]:
     """A PostgreSQL of its own in a temporary folder, and its URL."""
@@ -53,7 +45,7 @@ def postgres(tmp_path_factory) -> Iterator[str]:
     if initdb is None or server is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
     folder = tmp_path_factory.mktemp("postgres")
-    data, port = folder / "data", _free_port()
+    data, port = folder / "data", free_port()
     user: dict[str, str] = {}
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         user = {"user": "postgres"}
@@ -86,37 +78,31 @@ def _answers(port: int) -> bool:
 def server(postgres, tmp_path) -> Iterator[str]:
     """The server in front of that database, and its address."""
     pytest.importorskip("grpc", reason="grpcio is not installed")
-    port = _free_port()
-    command = [sys.executable, "-m", "experiments.sweep.server", "--storage", postgres]
-    with subprocess.Popen(
-        [*command, "--port", str(port)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    ) as process:
-        assert process.stdout is not None
-        assert "postgresql://sweeper:***@127.0.0.1" in process.stdout.readline()
+    port, printed = free_port(), tmp_path / "printed.txt"
+    flags = ["--storage", postgres, "--port", str(port)]
+    with Command("experiments.sweep.server", *flags, folder=tmp_path, printed=printed) as process:
+        wait_for(lambda: printed.exists() and printed.read_text().count("\n"))
+        assert "postgresql://sweeper:***@127.0.0.1" in printed.read_text().splitlines()[0]
         yield f"grpc://127.0.0.1:{port}"
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
 
 
 def work_with_two_processes(place: str, folder: Path) -> SweepStudy:
     """Lets two processes work on a study, and one be killed in the middle and replaced."""
     study = SweepStudy.open(make_database_spec(place))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    script = folder / "worker.py"
+    script.write_text(_WORKER)
 
-    def start(number: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", _WORKER, place, str(number)]
-        return subprocess.Popen(command, cwd=folder, env=environment)
+    def start(number: int) -> Command:
+        return Command(script, place, str(number), folder=folder)
 
     with start(0) as first, start(1) as second:
         workers = wait_for(lambda: len(found := _working(study)) == 2 and found)
-        psutil.Process(first.pid).kill()
+        first.send_signal(signal.SIGKILL)
         first.wait()
-        wait_for(lambda: study.give_up_dead() or second.poll() is not None)
+        wait_for(lambda: study.give_up_dead() or second.returncode is not None)
         with start(2) as third:
-            assert (second.wait(timeout=120), third.wait(timeout=120)) == (0, 0)
+            assert (second.wait(timeout=300), third.wait(timeout=300)) == (0, 0)
     assert workers == {first.pid, second.pid}
     return study
 

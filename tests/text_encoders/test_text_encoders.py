@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 
 import text_encoders.checkpoint
 from speech_encoders import checkpoint
-from text_encoders import load_text_encoder
+from text_encoders import identify, load_text_encoder
 from text_encoders.tuning import load_tunable
 
 WORDS = ["i", "am", "so", "happy", "sad", "angry", "today", "really", "and", "you"]
@@ -229,7 +229,8 @@ def test_the_identity_is_the_same_from_the_package_a_folder_and_the_cache(
     monkeypatch.setattr(text_encoders.checkpoint, "_PACKAGES", {})
     from_cache = load_text_encoder()
     assert minilm.identity == from_folder.identity == from_cache.identity
-    assert minilm.identity != minilm_tokens.identity
+    assert minilm.identity == identify() != minilm_tokens.identity
+    assert minilm_tokens.identity == identify("tokens:all-MiniLM-L6-v2")
 
 
 def test_the_identity_follows_weights_and_vocabulary(tmp_path):
