@@ -8,7 +8,6 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar, cast
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -117,11 +116,9 @@ class Classification(WindowTask):
 
         return loss
 
-    def predict(
-        self, model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator | None = None
-    ) -> Predictions:
+    def predict(self, model: nn.Module, batches: Iterable[Batch]) -> Predictions:
         """Returns the probabilities of every target; see `collect_outputs`."""
-        return predict_windows(model, batches, accelerator)
+        return predict_windows(model, batches)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
         """Scores the most probable classes."""
@@ -294,15 +291,12 @@ def add_system(predictions: pd.DataFrame, other: pd.DataFrame, name: str) -> pd.
     return predictions.merge(column, on=keys, how="left", validate="one_to_one")
 
 
-def predict_windows(
-    model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator | None = None
-) -> Predictions:
+def predict_windows(model: nn.Module, batches: Iterable[Batch]) -> Predictions:
     """Predicts every window once; see `collect_outputs`."""
     probabilities, targets, rows = collect_outputs(
         model,
         batches,
         lambda b: (model(b).logits.float().softmax(dim=-1), b.targets, b.target_rows),
-        accelerator,
     )
     return Predictions(probabilities, targets, rows)
 
@@ -324,9 +318,11 @@ def balanced_class_weights(classes: NDArray[np.int64], labels: tuple[str, ...]) 
 
 def cross_entropy(logits: Tensor, classes: Tensor, weights: Tensor | None = None) -> Tensor:
     """Weighted mean over what is labelled, zero if nothing is: (..., C), (...), (C,) -> scalar."""
-    is_labelled = classes != IGNORED
-    logits, classes = logits[is_labelled], classes[is_labelled]
+    logits, classes = logits.flatten(end_dim=-2), classes.flatten()
     weights = logits.new_ones(logits.size(-1)) if weights is None else weights
-    total = nn.functional.cross_entropy(logits, classes, weight=weights, reduction="sum")
+    total = nn.functional.cross_entropy(
+        logits, classes, weight=weights, ignore_index=IGNORED, reduction="sum"
+    )
+    weight = weights[classes.clamp(min=0)] * (classes != IGNORED)
     # Without the floor, a batch without a label would divide 0 by 0 and end the training.
-    return total / weights[classes].sum().clamp(min=1e-6)
+    return total / weight.sum().clamp(min=1e-6)

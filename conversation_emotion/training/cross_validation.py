@@ -9,11 +9,10 @@ from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
-from accelerate import Accelerator
-from accelerate.utils import set_seed
 from torch import nn
 from tqdm import tqdm
 
+from conversation_emotion.datasets.batches import seed_everything
 from conversation_emotion.evaluation import results
 from conversation_emotion.evaluation.metrics import (
     Interval,
@@ -23,7 +22,7 @@ from conversation_emotion.evaluation.metrics import (
 )
 from conversation_emotion.figures.confusions import draw_confusions
 from conversation_emotion.splits.folds import Fold
-from conversation_emotion.tasks.task import MODEL, SINGLE, Batches, Scores, Task
+from conversation_emotion.tasks.task import MODEL, SINGLE, Batches, Scores, Task, find_device
 from conversation_emotion.tracker import (
     PREDICTIONS,
     MemoryTracker,
@@ -103,22 +102,20 @@ def train_fold(
             if task.is_resumable:
                 run.flush()
 
-    set_seed(seed)
-    batches = task.batches(fold, seed)
-    accelerator = Accelerator()
-    model, single = _fit(task, fold, batches, accelerator, folder, show)
-    model = task.finish(model, fold, seed).to(accelerator.device)
+    seed_everything(seed)
+    batches, device = task.batches(fold, seed), find_device()
+    model, single = _fit(task, fold, batches, folder, show)
+    model = task.finish(model, fold, seed).to(device)
     tables, score = [], np.nan
     for part, loader in (("valid", batches.valid), ("test", batches.test)):
         if part == "test":
-            model = task.extend(model, fold, seed).to(accelerator.device)
-        loader = accelerator.prepare(loader)
-        predictions = task.predict(model, loader, accelerator)
+            model = task.extend(model, fold, seed).to(device)
+        predictions = task.predict(model, loader)
         table = task.tabulate(predictions, fold, part)
         if part == "valid":
             score = task.rank(task.score(predictions))
         if single is not None:
-            predictions = task.predict(single, loader, accelerator)
+            predictions = task.predict(single, loader)
             table[SINGLE] = task.tabulate(predictions, fold, part)["predicted"]
         tables.append(table.assign(fold=fold.name, seed=seed, part=part))
     return Trained(model, pd.concat(tables, ignore_index=True), float(score))
@@ -128,14 +125,13 @@ def _fit(
     task: Task,
     fold: Fold,
     batches: Batches,
-    accelerator: Accelerator,
     folder: Path | None,
     on_epoch: OnEpoch,
 ) -> tuple[nn.Module, nn.Module | None]:
     """Builds and fits a model -> that, and one with the best single weights where it is asked."""
     model = task.build(fold)
     if (solved := task.solve(model, fold, batches)) is not None:
-        return solved.to(accelerator.device), None
+        return solved.to(find_device()), None
     keep = task.training.average_best
     fitted = fit(
         task,
@@ -143,13 +139,12 @@ def _fit(
         model,
         batches.training,
         batches.valid,
-        accelerator=accelerator,
         checkpoints=Checkpoints(keep) if folder is None else StoredCheckpoints(folder, keep),
         on_epoch=on_epoch,
     )
     if not task.scores_single or fitted.single is None:
         return fitted.model, None
-    single = task.rebuild(model).to(accelerator.device)
+    single = task.rebuild(model).to(find_device())
     single.load_state_dict(fitted.single)
     return fitted.model, single
 
@@ -157,14 +152,13 @@ def _fit(
 def validate(task: Task, *, folder: Path | None = None) -> Iterator[Validation]:
     """Trains each fold with each seed and yields its score on valid; test is not used."""
     for fold, seed in task.trainings():
-        set_seed(seed)
-        batches, run, accelerator = task.batches(fold, seed), MemoryTracker(), Accelerator()
+        seed_everything(seed)
+        batches, run = task.batches(fold, seed), MemoryTracker()
         state = _state_folder(folder, fold, seed)
-        model, _ = _fit(task, fold, batches, accelerator, state, run.log_step)
+        model, _ = _fit(task, fold, batches, state, run.log_step)
         if state is not None:
             shutil.rmtree(state, ignore_errors=True)
-        valid = accelerator.prepare(batches.valid)
-        score = task.rank(task.score(task.predict(model, valid, accelerator)))
+        score = task.rank(task.score(task.predict(model, batches.valid)))
         num_weights = sum(weights.numel() for weights in model.parameters())
         name = training_name(fold.name, seed)
         yield Validation(name, score, num_weights, run.points, task.select_by)

@@ -40,6 +40,6 @@ def _read_layer(model: nn.Module, batches: Iterable[Batch]) -> pd.DataFrame:
         units = model.projection(model.perceive(batch))
         return units.float(), model.head(units).float().softmax(dim=-1), batch.target_rows
 
-    units, probabilities, rows = collect_outputs(model, batches, read, None)
+    units, probabilities, rows = collect_outputs(model, batches, read)
     columns = {f"h{number}": column for number, column in enumerate(units.T)}
     return pd.DataFrame({"row": rows, "predicted": probabilities.argmax(axis=1), **columns})
