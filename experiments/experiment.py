@@ -206,7 +206,7 @@ class Experiment(ABC, Generic[Settings]):
             task,
             parent,
             folder=training_folder(parent) if task.is_resumable else None,
-            on_trained=keep or (lambda trained, run: None),
+            on_trained=keep,
         )
         scores = evaluate(task, predictions, parent)
         if register is not None:

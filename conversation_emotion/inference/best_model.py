@@ -37,8 +37,8 @@ Families = Mapping[str, Mapping[str, Path]]
 class KeepBest:
     """Keeps each model that is better on valid than all before it with the run of its training.
 
-    The first of all that are best is thus kept, also where a command that was interrupted reads
-    others back.
+    The first of all that are best is thus kept, in whatever order trainings end, also where a
+    command that was interrupted reads others back.
 
     Args:
         task: Task of the models, whose metric selects.
@@ -49,15 +49,17 @@ class KeepBest:
         names = [source.encoder for source in list_sources(task.features).values()]
         families = {name: find_family(name, task.dataset) for name in names}
         self._families = {name: family for name, family in families.items() if family}
-        self._best = -math.inf
+        self._best = -math.inf, 0
         self._identities: dict[FeatureSettings, dict[str, str]] = {}
 
     def __call__(self, trained: Trained, run: Tracker) -> None:
         """Keeps a model with the run of its training, if it is the best so far."""
         task, predictions = self.task, trained.predictions
-        score = score_part(predictions, "valid", task.select_by)
-        if score > self._best:
-            self._best = score
+        fold, seed = str(predictions["fold"].iloc[0]), int(predictions["seed"].iloc[0])
+        number = [(one.name, other) for one, other in task.trainings()].index((fold, seed))
+        rank = score_part(predictions, "valid", task.select_by), -number
+        if rank > self._best:
+            self._best = rank
             self.keep(trained, run, self._describe(predictions))
 
     def keep_on_all(self, predictions: pd.DataFrame) -> OnTrained:

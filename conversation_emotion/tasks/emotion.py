@@ -8,7 +8,6 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar, cast
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -125,11 +124,9 @@ class Classification(WindowTask):
 
         return loss
 
-    def predict(
-        self, model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator | None = None
-    ) -> Predictions:
+    def predict(self, model: nn.Module, batches: Iterable[Batch]) -> Predictions:
         """Returns the probabilities of every target; see `collect_outputs`."""
-        return predict_windows(model, batches, accelerator)
+        return predict_windows(model, batches)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
         """Scores the most probable classes."""
@@ -209,16 +206,12 @@ class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
         return self._solve(model.cpu(), fold, batches.training)
 
     def on_all(self, fold: Fold) -> "UtteranceEmotion":
-        """Returns the same task for a fold that holds every target; C is the middle of the folds'.
-
-        Where an interrupted command had chosen them, the first fold chooses again.
-        """
+        """Returns the same task for a fold that holds every target; C is that of the first fold."""
         whole = cast(UtteranceEmotion, super().on_all(fold))
         if self.model.has_cost:
-            if not self.costs:
-                first = self.dataset.split.folds[0]
-                self.solve(self.build(first), first, self.batches(first, 0))
-            whole.costs = {fold.name: sorted(self.costs.values())[len(self.costs) // 2]}
+            first = self.dataset.split.folds[0]
+            self.solve(self.build(first), first, self.batches(first, 0))
+            whole.costs = {fold.name: self.costs[first.name]}
         return whole
 
     def _solve(self, model: nn.Module, fold: Fold, batches: Iterable[Batch]) -> nn.Module:
@@ -333,15 +326,12 @@ def add_system(predictions: pd.DataFrame, other: pd.DataFrame, name: str) -> pd.
     return predictions.merge(column, on=keys, how="left", validate="one_to_one")
 
 
-def predict_windows(
-    model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator | None = None
-) -> Predictions:
+def predict_windows(model: nn.Module, batches: Iterable[Batch]) -> Predictions:
     """Predicts every window once; see `collect_outputs`."""
     probabilities, targets, rows = collect_outputs(
         model,
         batches,
         lambda b: (model(b).logits.float().softmax(dim=-1), b.targets, b.target_rows),
-        accelerator,
     )
     return Predictions(probabilities, targets, rows)
 
@@ -363,9 +353,11 @@ def balanced_class_weights(classes: NDArray[np.int64], labels: tuple[str, ...]) 
 
 def cross_entropy(logits: Tensor, classes: Tensor, weights: Tensor | None = None) -> Tensor:
     """Weighted mean over what is labelled, zero if nothing is: (..., C), (...), (C,) -> scalar."""
-    is_labelled = classes != IGNORED
-    logits, classes = logits[is_labelled], classes[is_labelled]
+    logits, classes = logits.flatten(end_dim=-2), classes.flatten()
     weights = logits.new_ones(logits.size(-1)) if weights is None else weights
-    total = nn.functional.cross_entropy(logits, classes, weight=weights, reduction="sum")
+    total = nn.functional.cross_entropy(
+        logits, classes, weight=weights, ignore_index=IGNORED, reduction="sum"
+    )
+    weight = weights[classes.clamp(min=0)] * (classes != IGNORED)
     # Without the floor, a batch without a label would divide 0 by 0 and end the training.
-    return total / weights[classes].sum().clamp(min=1e-6)
+    return total / weight.sum().clamp(min=1e-6)

@@ -8,7 +8,6 @@ from typing import ClassVar, cast
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -30,7 +29,16 @@ from conversation_emotion.tasks.emotion import (
     find_absent_classes,
     name_probabilities,
 )
-from conversation_emotion.tasks.task import MODEL, SINGLE, Batches, Loss, Scores, Task, Weights
+from conversation_emotion.tasks.task import (
+    MODEL,
+    SINGLE,
+    Batches,
+    Loss,
+    Scores,
+    Task,
+    Weights,
+    find_device,
+)
 
 BLANK = 0
 """Index of CTC's blank among the characters."""
@@ -71,17 +79,8 @@ class FineTuning(Task):
         self.failures, self.fingerprint = inputs.failures, inputs.fingerprint
 
     def batches(self, fold: Fold, seed: int) -> Batches:
-        """Returns the batches of a fold; valid and test are sorted by length.
-
-        Raises:
-            ValueError: There are several processes, none of which would get batches of its own.
-        """
-        accelerator = Accelerator()
-        if accelerator.num_processes > 1:
-            raise ValueError(
-                f"fine-tuning runs in one process, got {accelerator.num_processes}; start it "
-                "without torchrun"
-            )
+        """Returns the batches of a fold; valid and test are sorted by length."""
+        device = find_device()
         size, seconds = self.training.batch_size, self.training.batch_seconds
 
         def load(part: str, factor: int, seed: int | None) -> ClipLoader:
@@ -90,7 +89,7 @@ class FineTuning(Task):
                 self.clips.usable(getattr(fold, part)),
                 batch_size=factor * size,
                 batch_seconds=factor * seconds,
-                device=accelerator.device,
+                device=device,
                 seed=seed,
             )
 
@@ -145,9 +144,7 @@ class FineTuning(Task):
         weights = None if weights is None else weights.to(logits.dtype)
         return F.cross_entropy(logits, batch.targets, weight=weights)
 
-    def predict(
-        self, model: nn.Module, batches: Iterable[ClipBatch], accelerator: Accelerator | None = None
-    ) -> Predictions:
+    def predict(self, model: nn.Module, batches: Iterable[ClipBatch]) -> Predictions:
         """Predicts every clip once, in evaluation mode, in the order of the utterance table."""
         model.eval()
         found, probabilities, characters, total = [], [], [], 0.0

@@ -42,7 +42,7 @@ def train_on_all(
         epochs = int(predictions.groupby(["fold", "seed"])["epochs"].first().median())
         if epochs:  # else the model is solved
             whole.training = limit_epochs(task.training, epochs)
-        trained = train_fold(whole, fold, 0, run=run)
+        trained = train_fold(whole, fold, 0, on_epoch=run.log_step)
         run.log_table(trained.predictions, PREDICTIONS)
         on_trained(trained, run)
     return trained.predictions

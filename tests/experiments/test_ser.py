@@ -245,13 +245,13 @@ def test_an_utterance_of_a_conversation_is_predicted_from_itself_alone(
         for number, clip in enumerate(clips)
     ]
     pd.DataFrame(rows).to_csv(emodb.root / "manifest.csv", index=False)
-    given, real = [], inputs.make_loader
+    given, real = [], inputs.WindowLoader
 
     def watch(windows, *args, **kwargs):
         given.append(windows)
         return real(windows, *args, **kwargs)
 
-    monkeypatch.setattr(inputs, "make_loader", watch)
+    monkeypatch.setattr(inputs, "WindowLoader", watch)
     data = CorpusSettings(corpus="manifest", root=emodb.root, labels="all", num_folds=2)
     EXPERIMENT.run(SERSettings(data=data, features=FBANK, training=QUICK))
     assert len(given) == 2 * 4  # folds and parts
