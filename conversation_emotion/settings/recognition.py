@@ -21,7 +21,7 @@ def choose_head() -> UtteranceModelSettings:
     return UtteranceModelSettings(head="auto")
 
 
-_ANY_HEAD = ("head", "select_by", "class_weights", "max_folds")
+_ANY_HEAD = ("head", "select_by", "class_weights", "max_folds", "workers")
 """Settings of model and training that have an effect on a head that is solved."""
 
 
