@@ -43,6 +43,7 @@ def test_the_metric_that_selects_decides_which_model_is_the_best(tmp_path, selec
     dataset = SimpleNamespace(
         label_map=LabelMap(corpus="demo", label_set="4-class", labels=LABELS, classes=named),
         emotion_labels=LABELS,
+        utterances=(),
         split=Split(name="official", folds=(FOLD,), validation="as published"),
     )
     task = SimpleNamespace(
@@ -51,6 +52,7 @@ def test_the_metric_that_selects_decides_which_model_is_the_best(tmp_path, selec
         dataset=dataset,
         training=TrainingSettings(seeds=3),
         select_by=select_by,
+        trainings=lambda: [(FOLD, seed) for seed in range(3)],
     )
     keep = KeepBest(cast(UtteranceEmotion, task))
     parent = MemoryTracker()
