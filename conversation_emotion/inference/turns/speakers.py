@@ -165,7 +165,7 @@ def cluster_speakers(
     else:
         is_ward = standardise and num_speakers is not None
         found = AgglomerativeClustering(
-            n_clusters=num_speakers,
+            n_clusters=num_speakers,  # type: ignore[arg-type]  # None asks for the distance
             metric="euclidean" if is_ward else "cosine",
             linkage="ward" if is_ward else "average",
             distance_threshold=distance if num_speakers is None else None,
