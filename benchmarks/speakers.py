@@ -41,7 +41,7 @@ class SpeakerSettings:
     """Encoders to compare."""
 
     part: str = "test"
-    """dev, on which the distance of Resemblyzer was chosen, or test."""
+    """dev or test; dialogues of both chose the distance of Resemblyzer."""
 
     dialogues: int = 20
     """Dialogues of two speakers or more, and six utterances or more, from the first on."""

@@ -64,6 +64,7 @@ def test_resemblyzer_is_read_from_the_weights_of_its_package(tmp_path, monkeypat
     waveforms, lengths = clips()
     states, _ = encoder(waveforms, lengths)
     assert isinstance(encoder, voices.VoiceEncoder)
+    assert isinstance(encoder.network, voices.ResemblyzerNetwork)
     bands = encoder.network.bands(waveforms[0]).T
     parts = torch.stack([bands[first : first + 160] for first in (0, 77)])  # 251 frames
     with torch.no_grad():
