@@ -18,7 +18,7 @@ from conversation_emotion.settings.corpus import (
 from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
 from conversation_emotion.settings.flags import format_settings
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
-from conversation_emotion.settings.recognition import probe_training
+from conversation_emotion.settings.recognition import SERSettings, choose_head, probe_training
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.tasks.emotion import TurnEmotion, UtteranceEmotion
 from conversation_emotion.tasks.prepare import join_features
@@ -70,19 +70,20 @@ class EmotionRecognition:
     """
 
     corpus: pd.DataFrame
-    encoder: str = "fbank"
+    encoder: str = "whisper-base-lower"
     labels: LabelSet | None = None
-    model: UtteranceModelSettings = field(default_factory=UtteranceModelSettings)
+    model: UtteranceModelSettings = field(default_factory=choose_head)
     training: TrainingSettings = field(default_factory=probe_training)
 
     def prepare(self, split: SplitName | None = None) -> UtteranceEmotion:
         """Splits the corpus and extracts its features."""
-        settings = EncoderSettings(speech_encoder=(self.encoder,))
-        features = settings.for_encoder(self.encoder, needs_frames=self.model.needs_frames)
+        features = EncoderSettings(speech_encoder=(self.encoder,))
+        settings = SERSettings(features=features, model=self.model, training=self.training).settle()
+        features = settings.features_of(self.encoder)
         folds = self.training.max_folds
         dataset = make_dataset(self.corpus, labels=self.labels, split=split, max_folds=folds)
-        inputs = join_features(dataset, self.model, features, strict=False)
-        return UtteranceEmotion(inputs, features, self.model, self.training)
+        inputs = join_features(dataset, settings.model, features, strict=False)
+        return UtteranceEmotion(inputs, features, settings.model, self.training)
 
 
 @dataclass(frozen=True)

@@ -206,14 +206,19 @@ class Experiment(ABC, Generic[Settings]):
             task,
             parent,
             folder=training_folder(parent) if task.is_resumable else None,
-            on_trained=keep or (lambda trained, run: None),
+            on_trained=keep,
         )
         scores = evaluate(task, predictions, parent)
         if register is not None:
             from experiments.tracking.registry import register as register_model
 
+            kept = predictions
+            if keep is not None and job.settings.train_on_all:
+                from conversation_emotion.training.on_all import train_on_all
+
+                kept = train_on_all(task, predictions, parent, keep.keep_on_all(predictions))
             utterances = task.dataset.utterances
-            register_model(register, predictions, utterances, parent, select_by=task.select_by)
+            register_model(register, kept, utterances, parent, select_by=task.select_by)
         return RowRun(**vars(job), predictions=predictions, scores=scores)
 
     def show(self, settings: Settings, runs: Runs) -> Table:

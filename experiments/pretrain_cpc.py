@@ -48,11 +48,11 @@ class PretrainCpc(Pretraining[PretrainCpcSettings]):
     name = "pretrain_cpc"
     settings = PretrainCpcSettings
 
-    def build(self, settings: PretrainCpcSettings) -> "Objective":
+    def build(self, settings: PretrainCpcSettings) -> "tuple[Objective, None]":
         """Builds encoder and predictors."""
         from experiments.pretraining.objectives import build_cpc
 
-        return build_cpc(settings.model, settings.training.seed)
+        return build_cpc(settings.model, settings.training.seed), None
 
     def search_space(self, trial: Trial, settings: PretrainCpcSettings) -> PretrainCpcSettings:
         """Varies negatives, temperature and step size."""

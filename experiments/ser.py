@@ -6,12 +6,13 @@ r"""Utterance emotion: how much of it does a frozen speech encoder hold?
     python -m experiments.ser --corpus iemocap --root IEMOCAP_full_release \
         --protocol emotion2vec-session --speech-encoder emotion2vec_base
 
-The default is SUPERB's probe (Yang et al., 2021): a linear map to 256 units, the mean of the
-frames, and a linear map to the classes, on features standardised with the statistics of train;
---head and --aggregator replace it. --protocol does what was published, exactly. Every encoder gets
-the same settings. The first command needs no download; once features are extracted, fifty probes of
-the 535 utterances of EmoDB take about a minute on two cores. Prints one row per encoder, and writes
-mlruns/, one parent run per encoder.
+The default is logistic regression on the mean over frames of all layers, standardised with the
+statistics of train; its C is chosen on valid, and there is nothing to repeat. With --seeds, or any
+other setting of a training, it is SUPERB's probe (Yang et al., 2021): a linear map to 256 units,
+the mean of the frames, and a linear map to the classes. --head and --aggregator replace either.
+--protocol does what was published, exactly. Every encoder gets the same settings; the default one,
+the lower blocks of Whisper, comes with the package. Prints one row per encoder, and writes mlruns/,
+one parent run per encoder.
 """
 
 from collections.abc import Iterator
@@ -23,6 +24,13 @@ from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.space import OPTIMIZER, Range, Trial, propose, propose_features
 from conversation_emotion.tracker import Memory
 from experiments.experiment import Experiment, Runs, Task
+
+SOLVED = {
+    "lda": "linear discriminant analysis",
+    "logistic": "logistic regression",
+    "svm": "linear support vector machine",
+}
+"""What the heads are called that are solved."""
 
 
 class SER(Experiment[SERSettings]):
@@ -48,7 +56,7 @@ class SER(Experiment[SERSettings]):
     def title(self, settings: SERSettings) -> str:
         """Names head and corpus."""
         return (
-            f"Emotion of single utterances: {describe_head(resolve(settings))} on frozen "
+            f"Emotion of single utterances: {describe_head(resolve(settings).settle())} on frozen "
             f"encoders; {settings.data.corpus}"
         )
 
@@ -56,13 +64,13 @@ class SER(Experiment[SERSettings]):
         """Describes head and pooling, the protocol's faults, and encoders that saw the corpus."""
         from conversation_emotion.evaluation.published import describe_pretraining
 
-        resolved = resolve(settings)
+        resolved = resolve(settings).settle()
         features = resolved.features
         pooling = resolved.features_of(features.speech_encoder[0]).speech_pooling
         kept = "frames kept" if pooling == "frames" else f"frames to {pooling}"
         yield f"layers {features.speech_layers}; {kept}; {describe_head(resolved)}"
-        if settings.model.is_solved:
-            chosen = "C is chosen on valid, then" if settings.model.head == "svm" else "on test"
+        if resolved.model.is_solved:
+            chosen = "C is chosen on valid, then" if resolved.model.has_cost else "on test"
             yield (
                 f"{chosen} the head learns from train and valid, but for the dialogues of test; "
                 "valid is predicted from train alone"
@@ -77,6 +85,8 @@ class SER(Experiment[SERSettings]):
                 f"--protocol {settings.protocol} fixes what a sweep varies; name a --split"
             )
         settings = self.propose_row(trial, settings, "speech_encoder")
+        if settings.model.head == "auto":
+            settings = change(settings, head="superb")
         if settings.model.is_solved:
             pooled = replace(settings.features, speech_pooling="mean", aggregator="mean")
             return replace(settings, features=propose_features(trial, pooled))
@@ -96,10 +106,8 @@ def describe_head(settings: SERSettings) -> str:
     aggregator = {"ecapa": "ECAPA-TDNN"}.get(aggregator, aggregator)
     if settings.model.head == "superb" and aggregator == "mean":
         return "linear probe"
-    if settings.model.head == "lda":
-        return "linear discriminant analysis"
-    if settings.model.head == "svm":
-        return "linear support vector machine"
+    if settings.model.is_solved:
+        return SOLVED[settings.model.head]
     return f"{settings.model.head} head, {aggregator} aggregator"
 
 

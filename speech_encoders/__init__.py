@@ -27,10 +27,11 @@ def load_speech_encoder(name: str, *, device: str = "cpu") -> WaveformEncoder:
 
     Args:
         name: A name in `BUILDERS`; else a Hugging Face hub id or a local folder of a wav2vec 2.0,
-            HuBERT, WavLM, data2vec-audio or Whisper checkpoint, of Whisper only the encoder; for
-            emotion2vec a released ``.pt`` file or a converted folder, with ``emotion2vec:`` before
-            a hub id; a folder that CPC's pre-training wrote, with ``cpc:`` before a hub id;
-            ``untrained:`` and a size or folder of emotion2vec for random weights.
+            HuBERT, WavLM, data2vec-audio or Whisper checkpoint, of Whisper only the encoder, with
+            ``padded:`` before it on windows of 30 s, as it was trained; for emotion2vec a released
+            ``.pt`` file or a converted folder, with ``emotion2vec:`` before a hub id; a folder that
+            CPC's pre-training wrote, with ``cpc:`` before a hub id; ``untrained:`` and a size or
+            folder of emotion2vec for random weights.
         device: Where it computes, for instance ``cpu`` or ``cuda:0``.
 
     Raises:
@@ -46,16 +47,19 @@ def load_speech_encoder(name: str, *, device: str = "cpu") -> WaveformEncoder:
 def identify(name: str) -> str | None:
     """Returns the ``identity`` of the encoder that has a name, from its files: none is loaded.
 
-    None where they do not tell: encoders of this package are small, and known by their weights.
+    None where they do not tell: most encoders of this package are known by their weights.
 
     Raises:
         FileNotFoundError: The checkpoint is neither local nor available from the hub.
         ValueError: The checkpoint is of another model family.
     """
-    if name in BUILDERS or _find_family(name) in _FAMILIES:
+    family = _find_family(name)
+    if name == "whisper-base-lower" or family == "whisper-lower":
+        from speech_encoders.whisper.lower import identify
+    elif name in BUILDERS or family in _FAMILIES:
         return None
-    from speech_encoders.pretrained import identify
-
+    else:
+        from speech_encoders.pretrained import identify
     return identify(name)
 
 
@@ -93,6 +97,8 @@ def _lazily(module: str) -> Callable[[str, str], WaveformEncoder]:
 
 
 _FAMILIES = {
+    "padded": _lazily("pretrained"),
+    "whisper-lower": _lazily("whisper.lower"),
     "untrained": _lazily("emotion2vec.encoder"),
     "emotion2vec": _lazily("emotion2vec.encoder"),
     "cpc": _lazily("cpc.encoder"),
@@ -106,5 +112,6 @@ BUILDERS: dict[str, Callable[[str, str], WaveformEncoder]] = {
     "samples": _lazily("cpc.encoder"),
     "emotion2vec": _lazily("emotion2vec.encoder"),
     "emotion2vec-mini": _lazily("emotion2vec.encoder"),
+    "whisper-base-lower": _lazily("whisper.lower"),
 }
 """Builders of the encoders that have a name of their own: (name, device) -> encoder."""

@@ -1,5 +1,6 @@
 """Sizes of emotion2vec and settings of the pre-training objectives, importable without PyTorch."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,6 +70,17 @@ class DistillationSettings:
     """Weight of predicting spectrum and pitch as well, our addition that repairs cold starts of
     small models; 0 in the paper."""
 
+    teacher: str | None = None
+    """Frozen encoder whose hidden states the student also predicts, of 50 frames a second; any that
+    --speech-encoder takes. With --frame-weight 0 --utterance none it is the only teacher: whole
+    clips are encoded, nothing is masked."""
+
+    teacher_layers: str = "all"
+    """Its layers to predict, counted from 0: all, one (3), or neighbours (2-4)."""
+
+    teacher_weight: float = 1.0
+    """Weight of predicting them; 0 leaves the teacher out."""
+
     tau_start: float = 0.999
     """Share of the teacher's weights that is kept at the first update."""
 
@@ -81,17 +93,71 @@ class DistillationSettings:
     def __post_init__(self) -> None:
         for name in ("num_clones", "top_blocks", "mask_length"):
             if (number := getattr(self, name)) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} must be 1 or more, got {number}")
+                raise ValueError(f"{_flag(name)} must be 1 or more, got {number}")
         if not 0 <= self.tau_start <= self.tau_end <= 1:
             raise ValueError(
                 "--tau-start and --tau-end must rise within [0, 1], got "
                 f"{self.tau_start} to {self.tau_end}"
             )
-        for name in ("frame_weight", "utterance_weight", "anchor_weight"):
+        for name in ("frame_weight", "utterance_weight", "anchor_weight", "teacher_weight"):
             if (weight := getattr(self, name)) < 0:
-                raise ValueError(f"--{name.replace('_', '-')} must be 0 or more, got {weight}")
-        if self.frame_weight == 0 and (self.utterance_weight == 0 or self.utterance == "none"):
+                raise ValueError(f"{_flag(name)} must be 0 or more, got {weight}")
+        self._check_teacher()
+
+    def _check_teacher(self) -> None:
+        parse_layers(self.teacher_layers)
+        if self.teacher is None:
+            self._refuse("has no effect without --teacher", "teacher_layers", "teacher_weight")
+        if self.distils:
+            return
+        if not self.has_teacher:
             raise ValueError(
                 "neither frames nor utterances are predicted; set --frame-weight or "
-                "--utterance-weight above 0"
+                "--utterance-weight above 0, or pass a --teacher"
             )
+        alone = "has no effect where --teacher alone is predicted, whose clips are not masked"
+        self._refuse(alone, *_OF_DISTILLATION)
+
+    def _refuse(self, why: str, *names: str) -> None:
+        for name in names:
+            if (value := getattr(self, name)) != getattr(DistillationSettings, name):
+                raise ValueError(f"{_flag(name)} {value} {why}; leave it out")
+
+    @property
+    def distils(self) -> bool:
+        """Whether outputs of the moving average are predicted."""
+        predicts_utterance = self.utterance != "none" and self.utterance_weight > 0
+        return self.frame_weight > 0 or predicts_utterance
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether hidden states of a frozen encoder are predicted."""
+        return self.teacher is not None and self.teacher_weight > 0
+
+
+_OF_DISTILLATION = (
+    *("mask", "mask_share", "mask_length", "num_clones", "top_blocks", "utterance_target"),
+    *("anchor_weight", "tau_start", "tau_end", "tau_anneal"),
+)
+"""Settings that nothing but online distillation reads."""
+
+
+def parse_layers(layers: str) -> tuple[int, int] | None:
+    """Returns the first and the last of the layers, None for all.
+
+    Raises:
+        ValueError: The text is neither ``all``, a number, nor two numbers that rise.
+    """
+    if layers == "all":
+        return None
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", layers)
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    if first > last:
+        raise ValueError(
+            f"--teacher-layers must be all, a layer or a range such as 2-4, got {layers!r}"
+        )
+    return first, last
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

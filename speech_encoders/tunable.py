@@ -17,7 +17,7 @@ class TunableEncoder(nn.Module, ABC):
     Args:
         model: The model of the transformers library to train.
         preparation: How the model expects clips or texts, for the folders that are saved.
-        blocks: Name of the Transformer blocks in the model's encoder.
+        blocks: Name of the Transformer blocks within the model.
 
     Attributes:
         hidden_size: Features of a frame or token (D).
@@ -51,9 +51,8 @@ class TunableEncoder(nn.Module, ABC):
 
     def keep_blocks(self, count: int) -> None:
         """Removes all but the lowest blocks."""
-        encoder = self.model.get_submodule("encoder")
-        kept = encoder.get_submodule(self._blocks)[:count]  # pyright: ignore[reportIndexIssue]
-        setattr(encoder, self._blocks, kept)
+        kept = self.model.get_submodule(self._blocks)[:count]  # pyright: ignore[reportIndexIssue]
+        self.model.set_submodule(self._blocks, kept)
         self.num_blocks = self.model.config.num_hidden_layers = count
 
     def recompute_activations(self) -> None:

@@ -1,11 +1,15 @@
-"""Speech encoders to be trained: emotion2vec, wav2vec 2.0 and models of its shape."""
+"""Speech encoders to be trained: emotion2vec, Whisper, wav2vec 2.0 and models of its shape."""
 
 import json
 from abc import abstractmethod
 from collections.abc import Mapping
 
 from torch import Tensor, nn
-from transformers import SequenceFeatureExtractor, Wav2Vec2FeatureExtractor
+from transformers import (
+    SequenceFeatureExtractor,
+    Wav2Vec2FeatureExtractor,
+    WhisperFeatureExtractor,
+)
 
 from speech_encoders import load_speech_encoder
 from speech_encoders.checkpoint import digest_weights, library_versions
@@ -23,7 +27,14 @@ from speech_encoders.wav2vec2 import (
     positions_read_padding,
     prepare_waveforms,
 )
-from speech_encoders.waveforms import encode_by_length, real_positions
+from speech_encoders.waveforms import (
+    encode_by_length,
+    join_windows,
+    real_positions,
+    split_windows,
+)
+from speech_encoders.whisper import modeling as whisper
+from speech_encoders.whisper.encoder import WhisperEncoder
 
 _ADAPTED = ("q_proj", "k_proj", "v_proj", "out_proj", "intermediate_dense", "output_dense")
 
@@ -33,7 +44,7 @@ def load_tunable(name: str, *, trains_front_end: bool = False) -> "TunableSpeech
 
     Args:
         name: As for `speech_encoders.load_speech_encoder`, of wav2vec 2.0, HuBERT, WavLM,
-            data2vec-audio or emotion2vec.
+            data2vec-audio, Whisper or emotion2vec.
         trains_front_end: Whether the convolutions are trained too; the inputs are then samples.
 
     Raises:
@@ -45,9 +56,11 @@ def load_tunable(name: str, *, trains_front_end: bool = False) -> "TunableSpeech
         return TunableEmotion2vec(frozen, trains_front_end=trains_front_end)
     if isinstance(frozen, Wav2Vec2Encoder):
         return TunableWav2Vec2(frozen, trains_front_end=trains_front_end)
+    if isinstance(frozen, WhisperEncoder) and not frozen.padded:
+        return TunableWhisper(frozen, trains_front_end=trains_front_end)
     raise ValueError(
         f"{name}: {type(frozen).__name__} cannot be trained; choose a checkpoint of wav2vec 2.0, "
-        "HuBERT, WavLM, data2vec-audio or emotion2vec"
+        "HuBERT, WavLM, data2vec-audio, Whisper (not padded) or emotion2vec"
     )
 
 
@@ -60,7 +73,7 @@ class TunableSpeechEncoder(TunableEncoder):
     Args:
         frozen: The encoder as loaded, whose model is trained in place.
         extractor: How the model expects its clips.
-        blocks: Name of the Transformer blocks in the model's encoder.
+        blocks: Name of the Transformer blocks within the model.
         trains_front_end: Whether the convolutions are trained.
 
     Attributes:
@@ -71,7 +84,7 @@ class TunableSpeechEncoder(TunableEncoder):
 
     def __init__(
         self,
-        frozen: Emotion2vecEncoder | Wav2Vec2Encoder,
+        frozen: Emotion2vecEncoder | Wav2Vec2Encoder | WhisperEncoder,
         extractor: SequenceFeatureExtractor,
         blocks: str,
         *,
@@ -141,7 +154,7 @@ class TunableEmotion2vec(TunableSpeechEncoder):
 
     def __init__(self, frozen: Emotion2vecEncoder, *, trains_front_end: bool) -> None:
         extractor = Emotion2vecFeatureExtractor()
-        super().__init__(frozen, extractor, "blocks", trains_front_end=trains_front_end)
+        super().__init__(frozen, extractor, "encoder.blocks", trains_front_end=trains_front_end)
         self.model.requires_grad_(True)
         for part in (self.model.front_end.convolutions, self.model.front_end.norms):
             part.requires_grad_(trains_front_end)
@@ -185,7 +198,7 @@ class TunableWav2Vec2(TunableSpeechEncoder):
 
     def __init__(self, frozen: Wav2Vec2Encoder, *, trains_front_end: bool) -> None:
         extractor = Wav2Vec2FeatureExtractor(do_normalize=frozen.do_normalize)
-        super().__init__(frozen, extractor, "layers", trains_front_end=trains_front_end)
+        super().__init__(frozen, extractor, "encoder.layers", trains_front_end=trains_front_end)
         # WavLM's attention reads the weights of its maps directly, past any adapter around them.
         is_wavlm = self.model.config.model_type == "wavlm"
         self.adapted = _ADAPTED[4:] if is_wavlm else _ADAPTED
@@ -241,3 +254,39 @@ class TunableWav2Vec2(TunableSpeechEncoder):
             encode = self.model.get_submodule("encoder")
             output = encode(states, attention_mask=None if bool(mask.all()) else mask)
         return output.last_hidden_state
+
+
+class TunableWhisper(TunableSpeechEncoder):
+    """The encoder of Whisper with gradients, on the frames that the clips have.
+
+    Log-mel and the places of frames are computed, not learnt; the two convolutions are its front
+    end. A clip longer than 30 s is read window by window.
+    """
+
+    adapted = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
+    model: whisper.WhisperModel
+
+    def __init__(self, frozen: WhisperEncoder, *, trains_front_end: bool) -> None:
+        extractor = WhisperFeatureExtractor(feature_size=frozen.model.num_mel_bins)
+        super().__init__(frozen, extractor, "layers", trains_front_end=trains_front_end)
+        for part in (self.model.conv1, self.model.conv2):
+            part.requires_grad_(trains_front_end)
+
+    def describe_front_end(self) -> tuple[str, Mapping[str, Tensor], int]:
+        """Returns what the convolutions depend on, their weights by name, and their channels."""
+        weights = self.model.state_dict().items()
+        own = {name: weight for name, weight in weights if name.startswith("conv")}
+        return f"whisper window={whisper.window_frames(self.model)}", own, self.hidden_size
+
+    def convolve(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Runs log-mel and convolutions on clips as recorded: (B, S), (B,) -> (B, T, C), (B,)."""
+        frames, _ = whisper.convolve(self.model, waveforms, lengths)
+        num_frames = whisper.count_frames(lengths)
+        return join_windows(frames, num_frames, whisper.window_frames(self.model)), num_frames
+
+    def contextualise(self, frames: Tensor, num_frames: Tensor) -> Tensor:
+        """Runs the Transformer: (B, T, C), (B,) -> (B, T, D)."""
+        size = whisper.window_frames(self.model)
+        windows, sizes = split_windows(frames, num_frames, size)
+        states = whisper.contextualise(self.model, windows, sizes)[-1]
+        return join_windows(states, num_frames, size)

@@ -87,6 +87,39 @@ def real_positions(lengths: Tensor, size: int) -> Tensor:
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
+def split_windows(inputs: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Cuts clips into windows that follow each other: (B, N, ...), (B,) -> (R, n, ...), (R,).
+
+    The windows of a clip stand in a row, the last one shorter, and none is empty. Clips that fit
+    into one window stay as they are.
+    """
+    if inputs.size(1) <= size:
+        return inputs, lengths
+    count = -(-inputs.size(1) // size)
+    padding = [0, 0] * (inputs.ndim - 2) + [0, count * size - inputs.size(1)]
+    windows = pad(inputs, padding).unflatten(1, (count, size)).flatten(0, 1)
+    sizes = window_sizes(lengths, size, count).flatten()
+    return windows[sizes > 0], sizes[sizes > 0]
+
+
+def join_windows(windows: Tensor, lengths: Tensor, size: int) -> Tensor:
+    """Undoes `split_windows` on the frames of windows: (R, n, D), (B,) -> (B, N, D)."""
+    longest = int(lengths.max())
+    if longest <= size:
+        return windows
+    count = -(-longest // size)
+    is_window = window_sizes(lengths, size, count).flatten() > 0
+    joined = windows.new_zeros(len(is_window), *windows.shape[1:])
+    joined[is_window] = windows
+    return joined.unflatten(0, (-1, count)).flatten(1, 2)[:, :longest]
+
+
+def window_sizes(lengths: Tensor, size: int, count: int) -> Tensor:
+    """Returns what each clip has in each window: (B,) -> (B, count), 0 where it has ended."""
+    starts = torch.arange(count, device=lengths.device) * size
+    return (lengths[:, None] - starts).clamp(0, size)
+
+
 def encode_by_length(
     encode: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, lengths: Tensor
 ) -> Tensor:

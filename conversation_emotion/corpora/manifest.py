@@ -50,14 +50,7 @@ def load_manifest(path: Path) -> Utterances:
             holds a number or path that is none; or the table's contract is broken.
     """
     file = _find_manifest(path)
-    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
-    rows = {
-        place: {column: _clean_cell(cell, column, place) for column, cell in cells.items()}
-        for place, cells in readers[file.suffix.lower()](file)
-    }
-    rows = {
-        place: cells for place, cells in rows.items() if any(x is not None for x in cells.values())
-    }
+    rows = read_cells(file)
     _check_columns(rows, file)
     has_order = any(cells.get("order") is not None for cells in rows.values())
     num_turns = Counter()
@@ -73,6 +66,22 @@ def load_manifest(path: Path) -> Utterances:
         cells["order"] = _read_order(cells, place) if has_order else num_turns[dialogue_id]
         num_turns[dialogue_id] += 1
     return build_utterances(rows.values(), _name_corpus(rows, file))
+
+
+def read_cells(file: Path) -> dict[str, Cells]:
+    """Returns the rows of a table that are not empty, each by its place, for errors.
+
+    Raises:
+        ValueError: The file cannot be read as its suffix demands, or a number is none.
+    """
+    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
+    rows = {
+        place: {column: _clean_cell(cell, column, place) for column, cell in cells.items()}
+        for place, cells in readers[file.suffix.lower()](file)
+    }
+    return {
+        place: cells for place, cells in rows.items() if any(x is not None for x in cells.values())
+    }
 
 
 def _find_manifest(path: Path) -> Path:

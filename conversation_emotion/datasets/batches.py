@@ -1,27 +1,40 @@
-"""Batches: the utterances of some windows, and the features of those that are real."""
+"""Batches: some windows, and the features of their utterances, each of which is there once."""
 
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from conversation_emotion.datasets.windows import PADDING, Windows
 from conversation_emotion.features.extract import Features
 from conversation_emotion.utterances.labels import IGNORED
 
+LONGEST_RUN = 16
+"""Windows that follow one another in their dialogue and are shuffled together.
+
+They share most of their utterances, so that a batch of some runs computes a fifth of what one of
+scattered windows does, and still holds many dialogues.
+"""
+
 
 class Batch(NamedTuple):
     """Some windows, ready for a model.
 
+    An utterance that several windows share is there once, and once more where its content is
+    masked; M are distinct. Where each window is one utterance, they come in the order of windows.
+
     Attributes:
-        states: Hidden states of each modality, for the M real utterances: (M, L, T, D).
+        states: Hidden states of each modality that is not in ``vectors``: (M, L, T, D).
         frames: Real frames of each modality; none where an utterance lacks it, or its content is
             masked: (M, T).
-        mask: Real utterances, M in all, which are counted row by row: (B, U).
+        vectors: What a model perceives of a modality, where that was computed before: (M, D).
+        places: Number of each utterance among the M, `PADDING` where padded: (B, U).
+        mask: Real utterances: (B, U).
         roles: Role of the speaker of each, `PADDING` where padded: (B, U).
         turns_back: Turns between each and the target, `PADDING` where padded: (B, U).
         context_emotions: Emotion of each, `IGNORED` where unlabelled or masked: (B, U). It is a
@@ -34,6 +47,8 @@ class Batch(NamedTuple):
 
     states: dict[str, Tensor]
     frames: dict[str, Tensor]
+    vectors: dict[str, Tensor]
+    places: Tensor
     mask: Tensor
     roles: Tensor
     turns_back: Tensor
@@ -42,6 +57,18 @@ class Batch(NamedTuple):
     targets: Tensor
     emotions: Tensor
     target_rows: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """Moves all tensors to a device."""
+        if device.type == "cpu":
+            return self
+
+        def move(value: Tensor | dict[str, Tensor]) -> Tensor | dict[str, Tensor]:
+            if isinstance(value, dict):
+                return {name: one.to(device, non_blocking=True) for name, one in value.items()}
+            return value.to(device, non_blocking=True)
+
+        return Batch._make(map(move, self))
 
 
 class ModalityArrays:
@@ -111,25 +138,59 @@ def _normalise(states: NDArray[np.floating]) -> NDArray[np.float32]:
     return centred / np.maximum(values.std(axis=(1, 2), keepdims=True), 1e-5)
 
 
-def make_loader(
-    windows: Windows,
-    arrays: Mapping[str, ModalityArrays],
-    classes: NDArray[np.int64],
-    *,
-    batch_size: int,
-    seed: int | None = None,
-) -> DataLoader[int]:
-    """Makes the batches of windows, in their order, or shuffled anew each epoch if a seed is given.
+@dataclass(eq=False, repr=False)
+class WindowLoader:
+    """The batches of windows, in their order, or shuffled anew each epoch if a seed is given.
 
-    ``classes`` are those of every row of the table, `IGNORED` where there is none.
+    Neighbours that share utterances are shuffled in runs, see `LONGEST_RUN`; windows of single
+    utterances share none. ``classes`` are those of every row of the table, `IGNORED` where there is
+    none. ``vectors`` are what a model perceives of each row of a modality, (rows, D), where that
+    does not change in training: states are then not gathered.
     """
-    return DataLoader(
-        range(len(windows)),  # type: ignore[arg-type]
-        batch_size=batch_size,
-        shuffle=seed is not None,
-        generator=None if seed is None else torch.Generator().manual_seed(seed),
-        collate_fn=lambda numbers: gather_batch(windows, arrays, classes, np.asarray(numbers)),
-    )
+
+    windows: Windows
+    arrays: Mapping[str, ModalityArrays]
+    classes: NDArray[np.int64]
+    _: KW_ONLY
+    batch_size: int
+    seed: int | None = None
+    vectors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._generator = torch.Generator()
+        if self.seed is not None:
+            self._generator.manual_seed(self.seed)
+
+    def __len__(self) -> int:
+        return -(-len(self.windows) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        numbers = np.arange(len(self.windows))
+        if self.seed is not None:
+            numbers = shuffle_runs(self.windows, self._generator)
+        for first in range(0, len(numbers), self.batch_size):
+            chosen = numbers[first : first + self.batch_size]
+            yield gather_batch(self.windows, self.arrays, self.classes, chosen, self.vectors)
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds the generators of Python, NumPy and PyTorch, there of all devices."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def shuffle_runs(windows: Windows, generator: torch.Generator) -> NDArray[np.int64]:
+    """Shuffles windows, but keeps runs of at most `LONGEST_RUN` that share utterances: (N,)."""
+    last = windows.rows.max(axis=1)
+    starts = np.flatnonzero(np.append(True, windows.rows[1:, 0] > last[:-1]))
+    runs = [
+        run[first : first + LONGEST_RUN]
+        for run in np.split(np.arange(len(windows)), starts[1:])
+        for first in range(0, len(run), LONGEST_RUN)
+    ]
+    order = torch.randperm(len(runs), generator=generator).tolist()
+    return np.concatenate([runs[number] for number in order])
 
 
 def gather_batch(
@@ -137,31 +198,58 @@ def gather_batch(
     arrays: Mapping[str, ModalityArrays],
     classes: NDArray[np.int64],
     numbers: NDArray[np.int64],
+    vectors: Mapping[str, Tensor] | None = None,
 ) -> Batch:
     """Gathers the windows of the given numbers, cut to the longest of them."""
+    vectors = vectors or {}
     width = int((windows.rows[numbers] != PADDING).sum(axis=1).max())
-    rows = torch.from_numpy(windows.rows[numbers, :width])
-    mask = rows != PADDING
-    masked = torch.from_numpy(windows.masked[numbers, :width])
+    rows, masked = windows.rows[numbers, :width], windows.masked[numbers, :width]
+    items, places = _find_items(rows, masked)
+    distinct, is_masked = torch.from_numpy(items >> 1), torch.from_numpy(items & 1 == 1)
     gathered = {
-        name: _leave_out(*array.gather(rows[mask]), masked[mask]) for name, array in arrays.items()
+        name: _leave_out(*array.gather(distinct), is_masked)
+        for name, array in arrays.items()
+        if name not in vectors
     }
-    emotions = torch.tensor(classes)
-    target_rows = torch.from_numpy(windows.target_rows[numbers])
+    mask = rows != PADDING
+    target_rows = windows.target_rows[numbers]
     return Batch(
         states={name: states for name, (states, _) in gathered.items()},
         frames={name: frames for name, (_, frames) in gathered.items()},
-        mask=mask,
+        vectors={
+            name: found[distinct].masked_fill_(is_masked[:, None], 0.0)
+            for name, found in vectors.items()
+        },
+        places=torch.from_numpy(places),
+        mask=torch.from_numpy(mask),
         roles=torch.from_numpy(windows.roles[numbers, :width]),
         turns_back=torch.from_numpy(windows.turns_back[numbers, :width]),
-        context_emotions=torch.where(mask & ~masked, emotions[rows.clamp(min=0)], IGNORED),
-        is_target=rows == target_rows[:, None],
+        context_emotions=torch.from_numpy(np.where(mask & ~masked, classes[rows], IGNORED)),
+        is_target=torch.from_numpy(rows == target_rows[:, None]),
         targets=torch.from_numpy(windows.targets[numbers]),
-        emotions=emotions[target_rows],
-        target_rows=target_rows,
+        emotions=torch.from_numpy(classes[target_rows]),
+        target_rows=torch.from_numpy(target_rows),
     )
+
+
+def _find_items(
+    rows: NDArray[np.int64], masked: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Finds the distinct utterances of windows: (B, U), (B, U) -> (M,), places (B, U).
+
+    Each is twice its row number, and one more where it is masked.
+    """
+    keys, mask = 2 * rows + masked, rows != PADDING
+    if rows.shape[1] == 1:
+        return keys[:, 0], np.arange(len(rows))[:, None]
+    items, found = np.unique(keys[mask], return_inverse=True)
+    places = np.full(rows.shape, PADDING)
+    places[mask] = found
+    return items, places
 
 
 def _leave_out(states: Tensor, frames: Tensor, masked: Tensor) -> tuple[Tensor, Tensor]:
     """Lets utterances lack a modality: (M, L, T, D), (M, T), (M,) -> the first two."""
+    if not masked.any():
+        return states, frames
     return states.masked_fill(masked[:, None, None, None], 0.0), frames & ~masked[:, None]

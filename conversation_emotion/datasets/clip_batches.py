@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from accelerate.utils import set_seed
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from conversation_emotion.datasets.batches import seed_everything
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.encoder_families import refuse_leak
 from conversation_emotion.datasets.inputs import extract_source, make_fingerprint, note_absent
@@ -120,7 +120,7 @@ class ClipLoader:
     def __iter__(self) -> Iterator[ClipBatch]:
         plan = self.plan()
         if self.seed is not None:
-            set_seed(self.seed * 10_000 + self.epoch)
+            seed_everything(self.seed * 10_000 + self.epoch)
             self.epoch += 1
         for rows in plan:
             yield self.clips.gather(rows).to(self.device)

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
-from conversation_emotion.datasets.batches import ModalityArrays, make_loader
+from conversation_emotion.datasets.batches import ModalityArrays, WindowLoader
 from conversation_emotion.datasets.dataset import Dataset, note_shared_recordings
 from conversation_emotion.datasets.encoder_families import find_family
 from conversation_emotion.datasets.windows import PADDING, Windows
@@ -143,7 +142,7 @@ def choose_batch_size(num_windows: int) -> int:
 
 def make_parts(
     inputs: Inputs, fold: Fold, seed: int, batch_size: int | None, *, evaluation_size: int = 256
-) -> dict[str, DataLoader[int]]:
+) -> dict[str, WindowLoader]:
     """Divides the windows into the parts of a fold; only training windows are shuffled.
 
     ``train`` are the targets of the protocol in the train part, ``training`` the windows that a
@@ -162,7 +161,7 @@ def make_parts(
                 f"{inputs.dataset.split.name}: no target in the {part} part of fold {fold.name!r}"
             )
         size = batch_size or choose_batch_size(len(windows))
-        parts[part] = make_loader(
+        parts[part] = WindowLoader(
             windows,
             inputs.arrays[fold.name],
             visible_emotions(inputs.dataset.emotion_classes, fold, part),

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from conversation_emotion.corpora.joint import join_tables
 from conversation_emotion.settings.corpus import find_corpus
 from conversation_emotion.splits.protocols import Fold, Rows, Split, audit_fold, draw_fifth
 from conversation_emotion.utterances.labels import (
@@ -20,9 +21,6 @@ from conversation_emotion.utterances.labels import (
     map_labels,
     own_names,
 )
-
-SAME_PEOPLE = {"ravdess-song": "ravdess"}
-"""Corpora with the speakers of another, under the same names."""
 
 POOLED_MAP = LabelMap(
     corpus="pooled",
@@ -55,22 +53,13 @@ def pool_corpora(tables: Mapping[str, pd.DataFrame]) -> Pooled:
     Raises:
         ValueError: A corpus has no map onto the four classes.
     """
-    joined, maps, dropped = [], {}, {}
+    mapped, maps, dropped = {}, {}, {}
     for name, table in tables.items():
         label_map = find_label_map(name, "4-class", table["emotion"], find_corpus(name).label_maps)
-        targets = map_labels(table["emotion"], label_map)
-        ids = ("utterance_id", "dialogue_id")
-        columns = {column: f"{name}:" + table[column].astype(str) for column in ids}
-        joined.append(
-            table.assign(
-                **columns,
-                corpus=name,
-                speaker=f"{SAME_PEOPLE.get(name, name)}:" + table["speaker"].astype(str),
-                emotion=table["emotion"].map(label_map.classes),
-            )
-        )
-        maps[name], dropped[name] = label_map, targets.num_dropped
-    return Pooled(pd.concat(joined, ignore_index=True), maps, dropped)
+        dropped[name] = map_labels(table["emotion"], label_map).num_dropped
+        mapped[name] = table.assign(corpus=name, emotion=table["emotion"].map(label_map.classes))
+        maps[name] = label_map
+    return Pooled(join_tables(mapped), maps, dropped)
 
 
 def split_across(

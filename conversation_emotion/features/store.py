@@ -112,10 +112,10 @@ class FeatureStore:
     def _write_shard(self, shard: str, frames: NDArray[np.floating], index: pd.DataFrame) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (key := self.folder / "key.json").exists():
-            _write_whole(key, lambda path: path.write_text(self.key.describe()))
-        _write_whole(self.folder / f"{shard}.npy", lambda path: _save_array(path, frames))
+            write_whole(key, lambda path: path.write_text(self.key.describe()))
+        write_whole(self.folder / f"{shard}.npy", lambda path: _save_array(path, frames))
         place = self.folder / f"{shard}.parquet"
-        _write_whole(place, lambda path: index.to_parquet(path, index=False))
+        write_whole(place, lambda path: index.to_parquet(path, index=False))
 
     def _read_index(self, index: Path) -> None:
         """Notes what a shard holds; one that is damaged counts as absent."""
@@ -139,7 +139,7 @@ def _save_array(path: Path, frames: NDArray[np.floating]) -> None:
         np.save(file, frames)
 
 
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Writes a temporary file and renames it, so that the path holds all of it or nothing."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

@@ -1,9 +1,9 @@
 """Keeps the model of each training that is better on valid than all before it, as a folder."""
 
-import dataclasses
 import math
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -24,7 +24,8 @@ from conversation_emotion.inference.saved_model import save_model
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.tasks.emotion import TurnEmotion, UtteranceEmotion
 from conversation_emotion.tracker import Tracker
-from conversation_emotion.training.cross_validation import Trained
+from conversation_emotion.training.cross_validation import OnTrained, Trained
+from conversation_emotion.training.on_all import ALL
 
 FOLDER = "saved_model"
 """Artifact of a training's run that holds its model."""
@@ -36,8 +37,8 @@ Families = Mapping[str, Mapping[str, Path]]
 class KeepBest:
     """Keeps each model that is better on valid than all before it with the run of its training.
 
-    The first of all that are best is thus kept, also where a command that was interrupted reads
-    others back.
+    The first of all that are best is thus kept, in whatever order trainings end, also where a
+    command that was interrupted reads others back.
 
     Args:
         task: Task of the models, whose metric selects.
@@ -48,16 +49,27 @@ class KeepBest:
         names = [source.encoder for source in list_sources(task.features).values()]
         families = {name: find_family(name, task.dataset) for name in names}
         self._families = {name: family for name, family in families.items() if family}
-        self._best = -math.inf
+        self._best = -math.inf, 0
         self._identities: dict[FeatureSettings, dict[str, str]] = {}
 
     def __call__(self, trained: Trained, run: Tracker) -> None:
         """Keeps a model with the run of its training, if it is the best so far."""
+        task, predictions = self.task, trained.predictions
+        fold, seed = str(predictions["fold"].iloc[0]), int(predictions["seed"].iloc[0])
+        number = [(one.name, other) for one, other in task.trainings()].index((fold, seed))
+        rank = score_part(predictions, "valid", task.select_by), -number
+        if rank > self._best:
+            self._best = rank
+            self.keep(trained, run, self._describe(predictions))
+
+    def keep_on_all(self, predictions: pd.DataFrame) -> OnTrained:
+        """Returns what keeps a model of all targets, with the scores of the folds."""
+        training = replace(self._describe(predictions), fold=ALL, seed=0, on_all=True)
+        return lambda trained, run: self.keep(trained, run, training)
+
+    def keep(self, trained: Trained, run: Tracker, training: Training) -> None:
+        """Keeps a model with a run."""
         task, dataset, predictions = self.task, self.task.dataset, trained.predictions
-        score = score_part(predictions, "valid", task.select_by)
-        if score <= self._best:
-            return
-        self._best = score
         features = locate_encoders(task.features, self._families, str(predictions["fold"].iloc[0]))
         card = Card(
             format=FORMAT,
@@ -69,7 +81,7 @@ class KeepBest:
             model=task.model,
             features=features,
             encoders=self._identify(features),
-            training=self._describe(predictions),
+            training=training,
             versions={package: metadata.version(package) for package in PACKAGES},
         )
         with tempfile.TemporaryDirectory() as folder:
@@ -91,7 +103,7 @@ class KeepBest:
             rows = predictions[predictions["part"] == part]
             return Part(
                 speakers=tuple(sorted(map(str, rows["speaker"].unique()))),
-                num_targets=len(rows),
+                num_targets=len(rows) // rows["seed"].nunique(),
                 score=score_part(predictions, part, task.select_by),
             )
 
@@ -121,6 +133,4 @@ def locate_encoders(features: FeatureSettings, families: Families, fold: str) ->
     located: dict[str, list[str]] = {}
     for source in list_sources(features).values():
         located.setdefault(f"{source.modality}_encoder", []).append(locate(source.encoder))
-    return dataclasses.replace(
-        features, **{flag: "+".join(names) for flag, names in located.items()}
-    )
+    return replace(features, **{flag: "+".join(names) for flag, names in located.items()})

@@ -27,7 +27,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """The training that a model is from: of all folds and seeds, the one best on valid."""
+    """The training that a model is from: of all folds and seeds the one best on valid, or all."""
 
     protocol: str
     """The split by name."""
@@ -40,7 +40,7 @@ class Training:
     seed: int
 
     num_trainings: int
-    """Folds x seeds, among which this one was selected."""
+    """Folds x seeds, among which this one was selected, or which tell how good it will be."""
 
     select_by: str
     """Name of the metric that selects."""
@@ -50,6 +50,10 @@ class Training:
 
     test: Part
     """Used neither in training nor in selection."""
+
+    on_all: bool = False
+    """Whether it learnt from every target; valid and test are then those of the folds, whose
+    models learnt from a part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +108,6 @@ def name_task(model: ModelSettings) -> str:
 def describe(card: Card) -> str:
     """Returns the card for people, as Markdown."""
     training = card.training
-    metric = training.select_by
     classes = ", ".join(card.labels)
     encoders = "\n".join(f"- {name}: `{identity}`" for name, identity in card.encoders.items())
     shared = "".join(f"\nNote: {note}.\n" for note in training.notes)
@@ -112,17 +115,7 @@ def describe(card: Card) -> str:
 
 Trained by conversation-emotion on the corpus {card.corpus}, label set {card.label_set}.
 
-The model of one training: fold {training.fold}, seed {training.seed}, of the protocol
-{training.protocol}. It is the best on valid, by {metric}, of {training.num_trainings} trainings,
-each on another part of the corpus or from another seed; the scores of a results table are the mean
-of all.
-
-| part | speakers | targets | {metric} |
-|---|---|---|---|
-| valid, which selected it | {_cell(training.valid)} |
-| test, held out | {_cell(training.test)} |
-
-Nothing of the test part was used in training; on the rest of the corpus predictions are no test.
+{_describe_training(training)}
 {shared}
 Encoders, which are loaded by name and must be these:
 
@@ -130,6 +123,29 @@ Encoders, which are loaded by name and must be these:
 
 Outputs, in this order: {classes}. `config.json` holds the settings of model and features.
 """
+
+
+def _describe_training(training: Training) -> str:
+    """Returns how the model came about, and its scores."""
+    metric = training.select_by
+    table = f"""| part | speakers | targets | {metric} |
+|---|---|---|---|
+| {"valid" if training.on_all else "valid, which selected it"} | {_cell(training.valid)} |
+| {"test" if training.on_all else "test, held out"} | {_cell(training.test)} |"""
+    if training.on_all:
+        return f"""Trained on every target of the corpus, so that nothing is left to test it. How
+good it will be on others is told by {training.num_trainings} models that were trained the same
+way, each on a part, under the protocol {training.protocol}:
+
+{table}"""
+    return f"""The model of one training: fold {training.fold}, seed {training.seed}, of protocol
+{training.protocol}. It is the best on valid, by {metric}, of {training.num_trainings} trainings,
+each on another part of the corpus or from another seed; the scores of a results table are the mean
+of all.
+
+{table}
+
+Nothing of the test part was used in training; on the rest of the corpus predictions are no test."""
 
 
 def name_speakers(speakers: Sequence[str], most: int = 20) -> str:

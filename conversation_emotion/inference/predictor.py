@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conversation_emotion.datasets.batches import ModalityArrays, make_loader
+from conversation_emotion.datasets.batches import ModalityArrays, WindowLoader
 from conversation_emotion.datasets.windows import (
     PADDING,
     Windows,
@@ -181,7 +181,7 @@ class Predictor:
             for name, found in features.items()
         }
         unknown = np.full(num_rows, IGNORED)
-        loader = make_loader(windows, arrays, unknown, batch_size=256)
+        loader = WindowLoader(windows, arrays, unknown, batch_size=256)
         return predict_windows(self.saved.model, loader).probabilities
 
 

@@ -7,11 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
 from conversation_emotion.datasets.batches import Batch
+from conversation_emotion.datasets.windows import PADDING
 from conversation_emotion.models.dialogue import DialogueState
+from conversation_emotion.models.dropout import BitDropout
 from conversation_emotion.models.perception import Perception
 from conversation_emotion.utterances.labels import IGNORED
 
@@ -22,7 +25,7 @@ NEVER = -1e4
 """Score of a class of which train has no example; its probability is zero."""
 
 COSTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""What C of a support vector machine is chosen from, as in the baselines of ComParE challenges."""
+"""What C of a solved head is chosen from, as in the baselines of ComParE challenges."""
 
 Solution: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Weights (C, D) and biases (C,) of a linear map."""
@@ -75,18 +78,20 @@ class Stream(nn.Module):
         )
         self.dialogue = dialogue
 
-    def forward(self, inputs: Sequence[Tensor], batch: Batch) -> DialogueState:
-        """Reads the real utterances of a batch: (M, D) of each modality."""
+    def forward(self, inputs: Sequence[Tensor], places: Tensor, batch: Batch) -> DialogueState:
+        """Reads the windows of a batch: (M, D) of each modality, their places (B, U)."""
         placed = self.place["roles"](batch.roles.clamp(min=0))  # padding gets any vector
         placed = placed + self.place["turns"](batch.turns_back.clamp(0, FARTHEST))
-        joined = self.join(inputs, batch.mask)
-        placed = placed.index_put((batch.mask,), joined, accumulate=True)
+        placed = placed + self.join(inputs, places)
         state: DialogueState = self.dialogue(placed, batch.mask, batch.roles)
         return state
 
 
 class ConversationModel(nn.Module):
     """Predicts the emotion of a turn from its visible context.
+
+    Each distinct utterance of a batch is perceived, dropped out and projected once, and then put
+    into all windows that it belongs to: in training they share one mask of the input dropout.
 
     Late fusion is one stream for each modality, whose summaries are joined before the head; all
     other fusions are one stream, see `conversation_emotion.models.fusion`. There are C classes, and
@@ -109,24 +114,24 @@ class ConversationModel(nn.Module):
         self.history_labels = history_labels
         summary_size = sum(stream.dialogue.summary_size for stream in streams)  # type: ignore[misc]
         state_size = sum(stream.dialogue.utterance_size for stream in streams)  # type: ignore[misc]
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = BitDropout(dropout)
         self.head = nn.Linear(summary_size, num_classes)
         self.emotions = nn.Linear(summary_size, num_emotions) if num_emotions else None
         self.recognition = nn.Linear(state_size, num_emotions) if num_emotions else None
 
     def forward(self, batch: Batch) -> Outputs:
         """Predicts a batch; see `Outputs` for the shapes."""
-        perceived = {
-            name: perception(batch.states[name], batch.frames[name])
-            for name, perception in self.perceptions.items()
-        }
-        labels = []
-        if self.history_labels is not None:
+        perceived, places, labels = perceive(self.perceptions, batch), batch.places, []
+        if self.history_labels is not None:  # which differ from window to window
             labels = [self.history_labels(batch.context_emotions, batch.is_target)[batch.mask]]
+            perceived = {name: one[places[batch.mask]] for name, one in perceived.items()}
+            places = (batch.mask.flatten().cumsum(0) - 1).view_as(places)
+            places = places.masked_fill(~batch.mask, PADDING)
         states: list[DialogueState] = []
         for stream in self.streams:
             assert isinstance(stream, Stream)
-            states.append(stream([perceived[name] for name in stream.modalities] + labels, batch))
+            inputs = [perceived[name] for name in stream.modalities] + labels
+            states.append(stream(inputs, places, batch))
         summary = self.dropout(torch.cat([state.summary for state in states], dim=-1))
         logits = self.head(summary)
         if self.emotions is None or self.recognition is None:
@@ -153,7 +158,7 @@ class UtteranceModel(nn.Module):
     ) -> None:
         super().__init__()
         self.perceptions = nn.ModuleDict(perceptions)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = BitDropout(dropout)
         size = sum(perception.output_size for perception in perceptions.values())
         self.projection = nn.Identity() if hidden_size is None else nn.Linear(size, hidden_size)
         self.head = nn.Linear(hidden_size or size, num_classes)
@@ -166,11 +171,17 @@ class UtteranceModel(nn.Module):
     def perceive(self, batch: Batch) -> Tensor:
         """Concatenates the vectors of all modalities: (B, D)."""
         assert batch.mask.size(1) == 1, "an utterance model takes no context"
-        perceived = [
-            perception(batch.states[name], batch.frames[name])
-            for name, perception in self.perceptions.items()
-        ]
-        return torch.cat(perceived, dim=-1)
+        return torch.cat([*perceive(self.perceptions, batch).values()], dim=-1)
+
+
+def perceive(perceptions: nn.ModuleDict, batch: Batch) -> dict[str, Tensor]:
+    """Perceives each distinct utterance, unless a batch has the vectors: (M, D) by modality."""
+    return {
+        name: batch.vectors[name]
+        if name in batch.vectors
+        else perception(batch.states[name], batch.frames[name])
+        for name, perception in perceptions.items()
+    }
 
 
 def solve_head(model: UtteranceModel, batches: Iterable[Batch], fit: Fit) -> UtteranceModel:
@@ -238,6 +249,32 @@ def fit_margins(
     machine = LinearSVC(C=cost, class_weight=weight, dual="auto", max_iter=20_000, random_state=0)
     machine.fit(vectors.astype(np.float64), targets)
     return _spread(machine.coef_, np.asarray(machine.intercept_), present, num_classes)
+
+
+def fit_logistic(
+    vectors: NDArray[np.floating],
+    targets: NDArray[np.int64],
+    num_classes: int,
+    *,
+    is_balanced: bool,
+    cost: float,
+) -> Solution:
+    """Fits a multinomial logistic regression, whose weights are kept small by 1 / ``cost``.
+
+    With ``is_balanced`` each class counts alike, else each utterance.
+
+    Returns:
+        From vectors (N, D) and their classes (N,) weights (C, D) and biases (C,), whose softmax is
+        the probability of each class.
+
+    Raises:
+        ValueError: There are fewer than two classes in train.
+    """
+    present = _find_classes(targets)
+    weight = "balanced" if is_balanced else None
+    regression = LogisticRegression(C=cost, class_weight=weight, max_iter=1_000)
+    regression.fit(vectors, targets)
+    return _spread(regression.coef_, np.asarray(regression.intercept_), present, num_classes)
 
 
 def _find_classes(targets: NDArray[np.int64]) -> NDArray[np.int64]:

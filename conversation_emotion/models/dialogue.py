@@ -8,8 +8,10 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from conversation_emotion.datasets.windows import INTERLOCUTOR, SPEAKER
+from conversation_emotion.models.dropout import BitDropout
 
 
 class DialogueState(NamedTuple):
@@ -36,7 +38,7 @@ class RoleReader(nn.Module):
     def forward(self, states: Tensor, chosen: Tensor) -> Tensor:
         """Reads the chosen utterances: (B, U, H), (B, U) -> (B, H); zero where none is chosen."""
         states, mask = gather_chosen(states, chosen)
-        states = self.gru(states)[0]
+        states = read(self.gru, states, mask)
         if self.attention is None:
             return last_state(states, mask)
         queries, keys, values = self.attention(states).chunk(3, dim=-1)
@@ -65,7 +67,7 @@ class HierarchicalGRU(nn.Module):
         self, input_size: int, hidden_size: int = 256, num_layers: int = 2, dropout: float = 0.5
     ) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = BitDropout(dropout)
         self.interaction = _gru(input_size, hidden_size, num_layers, dropout)
         self.speaker = RoleReader(hidden_size, num_layers, dropout, self.attends)
         # By this name in saved weights.
@@ -75,7 +77,7 @@ class HierarchicalGRU(nn.Module):
 
     def forward(self, utterances: Tensor, mask: Tensor, roles: Tensor) -> DialogueState:
         """Reads (B, U, D) utterances, their mask (B, U) and roles (B, U)."""
-        states = self.interaction(self.dropout(utterances))[0] * mask.unsqueeze(-1)
+        states = read(self.interaction, self.dropout(utterances), mask)
         routed = self.dropout(states)
         is_other = roles == INTERLOCUTOR if self.attends else roles != SPEAKER
         other = self.get_submodule(self.other_role)
@@ -102,18 +104,29 @@ class SingleGRU(nn.Module):
         self, input_size: int, hidden_size: int = 256, num_layers: int = 2, dropout: float = 0.5
     ) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = BitDropout(dropout)
         self.gru = _gru(input_size, hidden_size, num_layers, dropout)
         self.utterance_size = self.summary_size = hidden_size
 
     def forward(self, utterances: Tensor, mask: Tensor, roles: Tensor) -> DialogueState:
         """Reads (B, U, D) utterances and their mask (B, U); roles are not used."""
         del roles
-        states = self.gru(self.dropout(utterances))[0] * mask.unsqueeze(-1)
+        states = read(self.gru, self.dropout(utterances), mask)
         return DialogueState(last_state(states, mask), states)
 
 
 DIALOGUE_MODELS = {"hierarchical": HierarchicalGRU, "two-role": TwoRoleGRU, "single": SingleGRU}
+
+
+def read(gru: nn.GRU, states: Tensor, mask: Tensor) -> Tensor:
+    """Reads what is real, which lies in front: (B, U, D), (B, U) -> (B, U, H), else zero.
+
+    Windows are packed: of one batch they differ in length, and half of it may be padding.
+    """
+    lengths = mask.sum(dim=1).clamp(min=1).cpu()  # an empty window is read as one zero
+    packed = pack_padded_sequence(states, lengths, batch_first=True, enforce_sorted=False)
+    found, _ = pad_packed_sequence(gru(packed)[0], batch_first=True, total_length=mask.size(1))
+    return found * mask.unsqueeze(-1)
 
 
 def gather_chosen(states: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from conversation_emotion.datasets.batches import Batch
+from conversation_emotion.datasets.windows import PADDING
 from conversation_emotion.models.conversation import Outputs
+from conversation_emotion.models.dropout import BitDropout
 from conversation_emotion.models.perception import Frames
 from conversation_emotion.settings.models import Fusion
 
@@ -35,7 +37,7 @@ class Projection(nn.Sequential):
     """Dropout, a linear map and GELU: (..., D) -> (..., H)."""
 
     def __init__(self, input_size: int, size: int, dropout: float) -> None:
-        super().__init__(nn.Dropout(dropout), nn.Linear(input_size, size), nn.GELU())
+        super().__init__(BitDropout(dropout), nn.Linear(input_size, size), nn.GELU())
 
 
 class Concatenation(nn.Module):
@@ -45,9 +47,9 @@ class Concatenation(nn.Module):
         super().__init__()
         self.projection = Projection(sum(input_sizes), size, dropout)
 
-    def forward(self, inputs: Sequence[Tensor], mask: Tensor) -> Tensor:
-        """Fuses the M real utterances of a batch: (M, D) of each, mask (B, U) -> (M, H)."""
-        return self.projection(torch.cat(list(inputs), dim=-1))
+    def forward(self, inputs: Sequence[Tensor], places: Tensor) -> Tensor:
+        """Fuses M utterances and puts them in their places: (M, D) each, (B, U) -> (B, U, H)."""
+        return place(self.projection(torch.cat(list(inputs), dim=-1)), places)
 
 
 class GatedFusion(nn.Module):
@@ -61,12 +63,12 @@ class GatedFusion(nn.Module):
         self.projections = nn.ModuleList(Projection(n, size, dropout) for n in input_sizes)
         self.gates = nn.Linear(sum(input_sizes), len(input_sizes) * size)
 
-    def forward(self, inputs: Sequence[Tensor], mask: Tensor) -> Tensor:
-        """Fuses the M real utterances of a batch: (M, D) of each, mask (B, U) -> (M, H)."""
+    def forward(self, inputs: Sequence[Tensor], places: Tensor) -> Tensor:
+        """Fuses M utterances and puts them in their places: (M, D) each, (B, U) -> (B, U, H)."""
         pairs = zip(self.projections, inputs, strict=True)
         projected = torch.stack([projection(one) for projection, one in pairs], dim=1)
         gates = self.gates(torch.cat(list(inputs), dim=-1)).unflatten(-1, projected.shape[1:])
-        return (projected * gates.softmax(dim=1)).sum(dim=1)
+        return place((projected * gates.softmax(dim=1)).sum(dim=1), places)
 
 
 class CrossAttention(nn.Module):
@@ -85,25 +87,25 @@ class CrossAttention(nn.Module):
         self.attentions = pairwise_attention(range(num_modalities), "_to_", size, num_heads)
         self.projection = Projection(num_modalities * size, size, 0.0)
 
-    def forward(self, inputs: Sequence[Tensor], mask: Tensor) -> Tensor:
-        """Fuses the M real utterances of a batch: (M, D) of each, mask (B, U) -> (M, H)."""
+    def forward(self, inputs: Sequence[Tensor], places: Tensor) -> Tensor:
+        """Fuses M utterances and puts them in their places: (M, D) each, (B, U) -> (B, U, H)."""
         pairs = zip(self.projections, inputs, strict=True)
-        places = [_place(projection(one), mask) for projection, one in pairs]
-        num_utterances = mask.size(1)
+        placed = [place(projection(one), places) for projection, one in pairs]
+        num_utterances, mask = places.size(1), places != PADDING
         is_later = torch.ones(num_utterances, num_utterances, device=mask.device).triu(1).bool()
-        attended = list(places)
+        attended = list(placed)
         for name, attention in self.attentions.items():
             query, key = (int(number) for number in name.split("_to_"))
             found, _ = attention(
-                places[query],
-                places[key],
-                places[key],
+                placed[query],
+                placed[key],
+                placed[key],
                 attn_mask=is_later,  # padding lies behind every real utterance
                 need_weights=False,
             )
             attended[query] = attended[query] + found
-        normed = [norm(one[mask]) for norm, one in zip(self.norms, attended, strict=True)]
-        return self.projection(torch.cat(normed, dim=-1))
+        normed = [norm(one) for norm, one in zip(self.norms, attended, strict=True)]
+        return self.projection(torch.cat(normed, dim=-1)) * mask.unsqueeze(-1)
 
 
 JOINS = {
@@ -131,10 +133,11 @@ def pairwise_attention(
     )
 
 
-def _place(utterances: Tensor, mask: Tensor) -> Tensor:
-    """Puts the M real utterances in their places among padding: (M, H), (B, U) -> (B, U, H)."""
-    placed = utterances.new_zeros(*mask.shape, utterances.size(-1))
-    return placed.index_put((mask,), utterances)
+def place(utterances: Tensor, places: Tensor) -> Tensor:
+    """Puts utterances in their places: (M, H), (B, U) -> (B, U, H), zero where `PADDING`."""
+    # A lookup of vectors: its gradient adds up whole rows, that of an index one number at a time.
+    found = nn.functional.embedding(places.clamp(min=0), utterances)
+    return found * (places != PADDING).unsqueeze(-1)
 
 
 class FrameConcatenation(nn.Module):
@@ -238,7 +241,7 @@ class FusionModel(nn.Module):
         sizes = [int(aggregator.output_size) for aggregator in aggregators.values()]  # type: ignore[arg-type]
         self.gates = GatedFusion(sizes, max(sizes), dropout) if fusion == "gated" else None
         size = sum(sizes) if self.gates is None else max(sizes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = BitDropout(dropout)
         self.head = nn.Linear(size + len(sources), num_classes)
 
     def forward(self, batch: Batch) -> Outputs:
@@ -256,7 +259,9 @@ class FusionModel(nn.Module):
             for name, one in self.meeting(frames).items()
         ]
         joined = (
-            torch.cat(vectors, dim=-1) if self.gates is None else self.gates(vectors, batch.mask)
+            torch.cat(vectors, dim=-1)
+            if self.gates is None
+            else self.gates(vectors, batch.places).squeeze(1)
         )
         flags = torch.stack([one.mask.any(dim=-1) for one in frames.values()], dim=-1)
         vector = torch.cat([self.dropout(joined), flags.to(joined.dtype)], dim=-1)

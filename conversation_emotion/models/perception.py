@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
+from conversation_emotion.datasets.batches import ModalityArrays
 from conversation_emotion.models.ecapa import EcapaPooling
 from conversation_emotion.settings.features import Aggregator
 
 TINY = 1e-5
+
+ROWS_AT_ONCE = 64
+"""Utterances whose frames are perceived together beforehand."""
 
 
 class Frames(NamedTuple):
@@ -261,12 +265,35 @@ class Perception(nn.Module):
         self.aggregator = aggregator
         self.output_size = int(aggregator.output_size) + 1  # type: ignore[arg-type]
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether training changes nothing of what is perceived."""
+        return not any(weights.requires_grad for weights in self.parameters())
+
     def forward(self, states: Tensor, frames: Tensor) -> Tensor:
         """Perceives: (..., L, T, D), real frames (..., T) -> (..., D' + 1)."""
         is_present = frames.any(dim=-1, keepdim=True)
         mapped = self.frame_map(self.mixture(self.standardisation(states)))
         pooled = self.aggregator(mapped, frames)
         return torch.cat([pooled * is_present, is_present.to(pooled.dtype)], dim=-1)
+
+
+def find_fixed(model: nn.Module) -> dict[str, Perception]:
+    """Returns the perceptions of a model that training does not change, by modality."""
+    named = model.named_modules()
+    found = {path.rpartition(".")[2]: one for path, one in named if isinstance(one, Perception)}
+    return {name: perception for name, perception in found.items() if perception.is_fixed}
+
+
+@torch.no_grad()
+def perceive_rows(
+    perception: Perception, arrays: ModalityArrays, rows: NDArray[np.int64]
+) -> Tensor:
+    """Perceives the given rows of a table beforehand: (all rows, D), zero elsewhere."""
+    vectors = torch.zeros(len(arrays.num_frames), perception.output_size)
+    for some in torch.from_numpy(rows).split(ROWS_AT_ONCE):
+        vectors[some] = perception(*arrays.gather(some))
+    return vectors
 
 
 def _average(frames: Tensor, weights: Tensor) -> Tensor:

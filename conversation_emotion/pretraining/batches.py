@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from conversation_emotion.pretraining.augmentation import augment
 from conversation_emotion.pretraining.recordings import Clip, Recordings
+from conversation_emotion.pretraining.teacher import TeacherStates
 from conversation_emotion.settings.pretraining import AudioSettings
 from conversation_emotion.utterances.audio import SAMPLE_RATE, explain, read_audio
 
@@ -30,12 +31,13 @@ class ClipBatch(NamedTuple):
     """Clips of one length at 16 kHz, without padding (B, S); B is 0 where none could be read.
 
     ``seed`` is that of all other random choices of the step; ``broken`` is why a clip could not be
-    read, by path.
+    read, by path; ``states`` are those of a frozen teacher, (B, T, L, D), where there is one.
     """
 
     waveforms: Tensor
     seed: int
     broken: dict[str, str]
+    states: Tensor | None = None
 
 
 @dataclass(eq=False)
@@ -48,6 +50,7 @@ class ClipStream:
         seed: Of order, crops and augmentation.
         rank: Number of this process.
         world_size: Processes that share the clips.
+        teacher: Hidden states of a frozen teacher, of which each clip gets its own.
 
     Attributes:
         epoch: Epoch of the next batch.
@@ -63,6 +66,7 @@ class ClipStream:
     seed: int = 0
     rank: int = 0
     world_size: int = 1
+    teacher: TeacherStates | None = None
     epoch: int = field(default=0, init=False)
     position: int = field(default=0, init=False)
 
@@ -77,7 +81,7 @@ class ClipStream:
         while True:
             plan = self._plan_epoch()[self.position :]
             seeds = [self.seed, self.epoch, self.rank]
-            batches = _Batches(plan, self.settings, seeds, self.position)
+            batches = _Batches(plan, self.settings, seeds, self.position, self.teacher)
             loader = DataLoader(
                 batches, batch_size=None, num_workers=self.settings.workers, shuffle=False
             )
@@ -137,6 +141,7 @@ class _Batches(Dataset[ClipBatch]):
     settings: AudioSettings
     seeds: list[int]
     first: int
+    teacher: TeacherStates | None
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -145,21 +150,28 @@ class _Batches(Dataset[ClipBatch]):
         rng = np.random.default_rng([*self.seeds, self.first + number])
         crop = self.settings.crop_seconds
         least = round((crop or self.settings.min_seconds) * SAMPLE_RATE)
-        waveforms, broken = [], {}
+        clips, waveforms, broken = [], [], {}
         for clip in self.plan[number]:
             try:
                 waveform = augment(_read(clip), self.settings, rng)
             except Exception as error:  # of libraries, on one clip; it must not end the rest
                 broken[clip.path] = explain(clip.path, error)
                 continue
-            # Too short clips are repeated, also those that augmentation made too short.
-            waveforms.append(waveform.repeat(-(-least // len(waveform))))
+            # Too short clips are repeated, also those that augmentation made too short. With a
+            # teacher none is, but for what a header promised and the file does not hold.
+            repeats = 1 if self.teacher else -(-least // len(waveform))
+            waveforms.append(waveform.repeat(repeats))
+            clips.append(clip)
         if not waveforms:
             return ClipBatch(torch.empty(0, least), 0, broken)
-        size = round(crop * SAMPLE_RATE) if crop else min(map(len, waveforms))
-        starts = [int(rng.integers(len(waveform) - size + 1)) for waveform in waveforms]
+        shortest = min(map(len, waveforms))
+        size = min(round(crop * SAMPLE_RATE), shortest) if crop else shortest
+        # A crop that begins with a frame of the teacher has the frames of the whole clip.
+        step = self.teacher.hop if self.teacher else 1
+        starts = [step * int(rng.integers((len(one) - size) // step + 1)) for one in waveforms]
         cropped = [one[start : start + size] for one, start in zip(waveforms, starts, strict=True)]
-        return ClipBatch(torch.stack(cropped), int(rng.integers(2**31)), broken)
+        states = self.teacher.cut_all(clips, starts, size) if self.teacher else None
+        return ClipBatch(torch.stack(cropped), int(rng.integers(2**31)), broken, states)
 
 
 def _read(clip: Clip) -> Tensor:

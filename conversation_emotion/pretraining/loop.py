@@ -62,7 +62,10 @@ class Objective(Protocol):
         ...
 
     def __call__(self, waveforms: Tensor, seed: int) -> ObjectiveOutput:
-        """Computes the loss of clips of one length (B, S); ``seed`` decides random choices."""
+        """Computes the loss of clips of one length (B, S); ``seed`` decides random choices.
+
+        A stream with a frozen teacher gives its hidden states as a third argument, (B, T, L, D).
+        """
         ...
 
     def after_step(self, progress: float) -> None:
@@ -233,8 +236,7 @@ class _Trainer:
         place = self.stream.epoch, self.stream.position
         batch = self._next_batch(iter(self.stream))
         state = {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
-        waveforms = batch.waveforms.to(self.accelerator.device)
-        flops = count_flops(lambda: self.objective(waveforms, batch.seed).loss.backward())
+        flops = count_flops(lambda: self.module(*self._inputs(batch)).loss.backward())
         started = time.monotonic()
         self._backpropagate(batch)
         seconds = time.monotonic() - started
@@ -286,10 +288,16 @@ class _Trainer:
 
     def _backpropagate(self, batch: ClipBatch) -> ObjectiveOutput:
         """Adds the gradients of a batch to those of the update."""
-        waveforms = batch.waveforms.to(self.accelerator.device, non_blocking=True)
-        output: ObjectiveOutput = self.prepared(waveforms, batch.seed)
+        output: ObjectiveOutput = self.prepared(*self._inputs(batch))
         self.accelerator.backward(output.loss / self.settings.accumulate)
         return output
+
+    def _inputs(self, batch: ClipBatch) -> tuple[Tensor | int, ...]:
+        """Returns waveforms, seed, and the states of a teacher where the stream has one."""
+        device = self.accelerator.device
+        waveforms = batch.waveforms.to(device, non_blocking=True)
+        states = () if batch.states is None else (batch.states.to(device, non_blocking=True),)
+        return waveforms, batch.seed, *states
 
     def _set_learning_rate(self) -> float:
         peak = self.settings.learning_rate or self.objective.learning_rate

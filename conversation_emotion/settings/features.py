@@ -121,9 +121,9 @@ class FeatureSettings(PoolingSettings):
     """Modalities of the input."""
 
     speech_encoder: str = "fbank"
-    """fbank, mfcc, egemaps, or a checkpoint of wav2vec 2.0, HuBERT, WavLM, data2vec, Whisper,
-    emotion2vec or CPC: hub id or folder; untrained:NAME for random weights; A+B joins
-    two."""
+    """fbank, mfcc, egemaps, whisper-base-lower, emotion2vec-mini, or a checkpoint of wav2vec 2.0,
+    HuBERT, WavLM, data2vec, Whisper, emotion2vec or CPC: hub id or folder; padded:NAME for Whisper
+    on windows of 30 s, untrained:NAME for random weights; A+B joins two."""
 
     speech_pooling: Pooling = "statistics"
     """Frames pooled before training to their mean, or mean and deviation; or all of them kept."""
@@ -159,17 +159,22 @@ class FeatureSettings(PoolingSettings):
 class EncoderSettings(PoolingSettings):
     """Which speech encoders to compare, and what of them."""
 
-    speech_encoder: tuple[str, ...] = ("fbank",)
-    """Encoders to compare: fbank, mfcc, egemaps, or checkpoints of wav2vec 2.0, HuBERT, WavLM,
-    data2vec, Whisper, emotion2vec or CPC, by hub id or folder; untrained:NAME for random
-    weights; A+B concatenates two."""
+    speech_encoder: tuple[str, ...] = ("whisper-base-lower",)
+    """Encoders to compare: whisper-base-lower or emotion2vec-mini, which come with the package,
+    fbank, mfcc, egemaps, or checkpoints of wav2vec 2.0, HuBERT, WavLM, data2vec, Whisper,
+    emotion2vec or CPC, by hub id or folder; padded:NAME for Whisper on windows of 30 s,
+    untrained:NAME for random weights; A+B concatenates two."""
 
     speech_pooling: Literal["auto", "mean", "statistics", "frames"] = "auto"
     """Frames pooled before training to their mean, or mean and deviation; or all of them kept. auto
     keeps them where head or aggregator needs them, else takes the mean."""
 
-    layer_mixture: LayerMixture = "sum"
-    """How several layers become one: a learned weighted sum, or concatenated."""
+    speech_layers: Layers = "all"
+    """Layer to use: the last, the mean of the last four, a number, or all of them."""
+
+    layer_mixture: Literal["auto", "sum", "join"] = "auto"
+    """How several layers become one: a learned weighted sum, or concatenated (join). auto joins
+    them for --head logistic that auto chose, else sums."""
 
     def __post_init__(self) -> None:
         check_encoders(self.speech_encoder)
@@ -180,5 +185,6 @@ class EncoderSettings(PoolingSettings):
         pooling = self.speech_pooling
         if pooling == "auto":
             pooling = "frames" if needs_frames or self.aggregator != "mean" else "mean"
+        mixture = "sum" if self.layer_mixture == "auto" else self.layer_mixture
         own = {"modality": "speech", "speech_encoder": name, "speech_pooling": pooling}
-        return pick(FeatureSettings, self, **own)
+        return pick(FeatureSettings, self, **own, layer_mixture=mixture)

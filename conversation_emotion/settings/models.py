@@ -5,7 +5,7 @@ from typing import Literal
 
 from conversation_emotion.settings.flags import check_at_least, check_share, refuse_given
 
-Head = Literal["superb", "linear", "emotion2vec", "gru", "lda", "svm"]
+Head = Literal["auto", "superb", "linear", "emotion2vec", "gru", "logistic", "lda", "svm"]
 DialogueModel = Literal["hierarchical", "two-role", "single"]
 Fusion = Literal["early", "late", "gated", "cross-attention"]
 Overlap = Literal["mask", "keep"]
@@ -32,10 +32,11 @@ class UtteranceModelSettings(LinearModelSettings):
 
     head: Head = "superb"
     """Two linear maps; or one (linear); or a linear map and ReLU on every frame, pooled, and a
-    linear map; or two GRU layers over the frames, pooled, and a linear map. Two are solved without
-    epochs and seeds, and their predictions on test also learn from valid: linear discriminants of
-    shrunk covariance (lda), and a linear support vector machine whose C is chosen on valid (svm);
-    for both a sum of layers is their mean."""
+    linear map; or two GRU layers over the frames, pooled, and a linear map. Three are solved
+    without epochs and seeds, and their predictions on test also learn from valid: logistic
+    regression and a linear support vector machine (svm), whose C is chosen on valid, and linear
+    discriminants of shrunk covariance (lda); for them a sum of layers is their mean. auto is
+    logistic, and superb where a setting of a training is given or corpora are joined."""
 
     @property
     def needs_frames(self) -> bool:
@@ -45,7 +46,12 @@ class UtteranceModelSettings(LinearModelSettings):
     @property
     def is_solved(self) -> bool:
         """Whether the head is solved at once, and learns from valid when test is predicted."""
-        return self.head in ("lda", "svm")
+        return self.head in ("logistic", "lda", "svm")
+
+    @property
+    def has_cost(self) -> bool:
+        """Whether the head is solved for a C that valid chooses."""
+        return self.head in ("logistic", "svm")
 
 
 @dataclass(frozen=True, kw_only=True)

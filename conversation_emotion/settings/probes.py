@@ -45,9 +45,7 @@ class ProbeSettings(LinearModelSettings):
     roots: tuple[str, ...] = ()
     """Corpora with their folders, such as emodb=EmoDB ravdess=RAVDESS."""
 
-    features: EncoderSettings = field(
-        default_factory=lambda: EncoderSettings(speech_encoder=("emotion2vec-mini",))
-    )
+    features: EncoderSettings = field(default_factory=EncoderSettings)
 
     training: TrainingSettings = field(default_factory=probe_training)
 

@@ -1,10 +1,12 @@
 """Settings of emotion recognition, of single utterances, and of prediction in a conversation."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from conversation_emotion.settings.corpus import CorpusSettings, SplitName
 from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
+from conversation_emotion.settings.flags import change, flag_of, flatten
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
 from conversation_emotion.settings.training import TrainingSettings
 
@@ -12,6 +14,15 @@ from conversation_emotion.settings.training import TrainingSettings
 def probe_training() -> TrainingSettings:
     """Returns how a probe is trained by default: long, since an epoch takes milliseconds."""
     return TrainingSettings(epochs=100, patience=20)
+
+
+def choose_head() -> UtteranceModelSettings:
+    """Returns the model of a recognition by default, whose head follows the other settings."""
+    return UtteranceModelSettings(head="auto")
+
+
+_ANY_HEAD = ("head", "select_by", "class_weights", "max_folds", "workers")
+"""Settings of model and training that have an effect on a head that is solved."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +33,13 @@ class RegistrySettings:
     """Name in MLflow's model registry under which to register the model of the training that is
     best on valid; experiments.predict uses it."""
 
+    train_on_all: bool = False
+    """Register a model that is trained on all folds' data once the folds are scored, as many epochs
+    as they took; its card has their scores."""
+
     def __post_init__(self) -> None:
+        if self.train_on_all and self.register is None:
+            raise ValueError("--train-on-all makes a model to use: give it a name with --register")
         name = self.register  # refused here, before any training, and not by the registry after it
         if name is not None and (not name.strip() or set(name) & set("/:")):
             raise ValueError(f"--register must be a name without / and :, got {name!r}")
@@ -36,7 +53,7 @@ class SERSettings(RegistrySettings):
 
     features: EncoderSettings = field(default_factory=EncoderSettings)
 
-    model: UtteranceModelSettings = field(default_factory=UtteranceModelSettings)
+    model: UtteranceModelSettings = field(default_factory=choose_head)
 
     training: TrainingSettings = field(default_factory=probe_training)
 
@@ -60,15 +77,32 @@ class SERSettings(RegistrySettings):
         """The split of the protocol, where --split is auto; None leaves it to the corpus."""
         return None if self.protocol == "auto" else self.protocol
 
+    def settle(self) -> "SERSettings":
+        """Returns the settings with the head that ``auto`` stands for."""
+        if self.model.head != "auto":
+            return self
+        # A solved head knows nothing of classes that one of several corpora lacks.
+        if next(self._list_trained(), None) or self.data.corpus == "joint":
+            return change(self, head="superb")
+        mixture = self.features.layer_mixture
+        return change(self, head="logistic", layer_mixture="join" if mixture == "auto" else mixture)
+
+    def _list_trained(self) -> Iterator[str]:
+        """Yields the flags that are given and only have an effect on a head that is trained."""
+        if self.features.aggregator in ("attention", "ecapa"):
+            yield f"--aggregator {self.features.aggregator}"
+        values = flatten(self.training) | flatten(replace(self.model, head="auto"))
+        defaults = [flatten(x) for x in (probe_training(), TrainingSettings(), choose_head())]
+        for name, value in values.items():
+            if name not in _ANY_HEAD and value not in [x[name] for x in defaults if name in x]:
+                yield f"{flag_of(name)} {value}"
+
     def _check_solved(self) -> None:
         """Raises a `ValueError` where something would be trained, or left to chance."""
-        head = f"--head {self.model.head}"
-        if self.features.aggregator in ("attention", "ecapa"):
-            raise ValueError(f"{head} trains no --aggregator, got {self.features.aggregator}")
-        if self.training.seeds > 1 or self.model.dropout:
+        if given := next(self._list_trained(), None):
             raise ValueError(
-                f"{head} leaves nothing to chance: leave --seeds and --dropout out, got "
-                f"{self.training.seeds} and {self.model.dropout:g}"
+                f"--head {self.model.head} is solved, without epochs or chance: {given} has no "
+                "effect; leave it out, or choose --head superb"
             )
 
     def features_of(self, name: str) -> FeatureSettings:

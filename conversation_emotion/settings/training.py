@@ -46,11 +46,15 @@ class RunSettings:
     max_folds: int | None = None
     """Only the first folds of the protocol; the table says so."""
 
+    workers: int | None = None
+    """Trainings at once, each a process of one thread, with the same numbers; none takes one for
+    each core, and a single one on a GPU or to tune an encoder."""
+
     def __post_init__(self) -> None:
         check_share(self, "learning_rate", within="(0, 1)")
         check_share(self, "weight_decay")
         check_at_least(self, 0, "average_best")
-        check_at_least(self, 1, "epochs", "patience", "seeds", "max_folds")
+        check_at_least(self, 1, "epochs", "patience", "seeds", "max_folds", "workers")
 
 
 @dataclass(frozen=True, kw_only=True)

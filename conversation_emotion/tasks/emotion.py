@@ -8,20 +8,22 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar, cast
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from conversation_emotion.datasets.batches import Batch
+from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.inputs import Inputs
 from conversation_emotion.datasets.windows import PADDING, Windows, find_unfinished
 from conversation_emotion.evaluation.metrics import METRICS, count_confusions, score_predictions
 from conversation_emotion.models.build import build_model, fit_standardisations
 from conversation_emotion.models.conversation import (
     COSTS,
+    NEVER,
     Outputs,
     UtteranceModel,
     fit_discriminants,
+    fit_logistic,
     fit_margins,
     solve_head,
 )
@@ -32,7 +34,7 @@ from conversation_emotion.settings.models import (
     UtteranceModelSettings,
 )
 from conversation_emotion.settings.training import TrainingSettings
-from conversation_emotion.splits.folds import Fold
+from conversation_emotion.splits.folds import Fold, Rows
 from conversation_emotion.tasks.task import (
     MODEL,
     Batches,
@@ -104,10 +106,15 @@ class Classification(WindowTask):
         weights = balanced_class_weights(targets, self.labels).to(device)
         weights = weights if self.training.class_weights == "balanced" else weights**0
         recognition_weight, emotion_weight = self.auxiliary_weights()
+        training = self.inputs.training.select(fold.train)
+        absent = find_absent_classes(self.dataset, training.target_rows)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             outputs: Outputs = model(batch)
-            total = cross_entropy(outputs.logits, batch.targets, weights)
+            logits = outputs.logits
+            if absent is not None:
+                logits = logits.masked_fill(absent[batch.target_rows].to(device), NEVER)
+            total = cross_entropy(logits, batch.targets, weights)
             if emotion_weight and outputs.emotions is not None:
                 total = total + emotion_weight * cross_entropy(outputs.emotions, batch.emotions)
             if recognition_weight and outputs.recognition is not None:
@@ -117,11 +124,9 @@ class Classification(WindowTask):
 
         return loss
 
-    def predict(
-        self, model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator | None = None
-    ) -> Predictions:
+    def predict(self, model: nn.Module, batches: Iterable[Batch]) -> Predictions:
         """Returns the probabilities of every target; see `collect_outputs`."""
-        return predict_windows(model, batches, accelerator)
+        return predict_windows(model, batches)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
         """Scores the most probable classes."""
@@ -162,22 +167,26 @@ class FeatureEmotion(Classification, Generic[Settings]):
         return build_on_train(self.inputs, fold, self.features, self.model, len(self.labels))
 
 
+SOLVERS = {"lda": fit_discriminants, "logistic": fit_logistic, "svm": fit_margins}
+"""What solves a head."""
+
+
 class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
     """Emotion of single utterances."""
 
     version = 2  # heads that are solved learn from valid as well
     costs: dict[str, float]
-    """C of the head ``svm`` by fold, once it is chosen."""
+    """C of a head that has one by fold, once it is chosen."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.costs = {}
 
     def solve(self, model: nn.Module, fold: Fold, batches: Batches) -> nn.Module | None:
-        """Solves the heads ``lda`` and ``svm`` from train; valid chooses the C of ``svm``."""
+        """Solves a head from train, and lets valid choose its C where it has one."""
         if not self.model.is_solved:
             return None
-        if self.model.head == "svm":
+        if self.model.has_cost and fold.name not in self.costs:
             scores = {}
             for cost in COSTS:  # of two that are equal the first, which fits train less
                 self.costs[fold.name] = cost
@@ -196,12 +205,20 @@ class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
         batches = self.batches(replace(fold, train=learning), seed)
         return self._solve(model.cpu(), fold, batches.training)
 
+    def on_all(self, fold: Fold) -> "UtteranceEmotion":
+        """Returns the same task for a fold that holds every target; C is that of the first fold."""
+        whole = cast(UtteranceEmotion, super().on_all(fold))
+        if self.model.has_cost:
+            first = self.dataset.split.folds[0]
+            self.solve(self.build(first), first, self.batches(first, 0))
+            whole.costs = {fold.name: self.costs[first.name]}
+        return whole
+
     def _solve(self, model: nn.Module, fold: Fold, batches: Iterable[Batch]) -> nn.Module:
         is_balanced = self.training.class_weights == "balanced"
-        if self.model.head == "lda":
-            fit = partial(fit_discriminants, is_balanced=is_balanced)
-        else:
-            fit = partial(fit_margins, is_balanced=is_balanced, cost=self.costs[fold.name])
+        fit = partial(SOLVERS[self.model.head], is_balanced=is_balanced)
+        if self.model.has_cost:
+            fit = partial(fit, cost=self.costs[fold.name])
         return solve_head(cast(UtteranceModel, model), batches, fit)
 
 
@@ -253,6 +270,21 @@ def build_on_train(
     )
 
 
+def find_absent_classes(dataset: Dataset, train: Rows) -> Tensor | None:
+    """Marks the classes of which the corpus of a row has no example in train: (rows, C).
+
+    That a corpus lacks a class is no evidence against it, so the loss leaves the class out. None
+    where the table is of one corpus, or all have every class.
+    """
+    if "source" not in dataset.utterances:
+        return None
+    sources, names = pd.factorize(dataset.utterances["source"])
+    is_there = np.zeros((len(names), len(dataset.labels)), dtype=bool)
+    is_there[sources[train], dataset.classes()[train]] = True
+    is_there[~is_there.any(axis=1)] = True  # a corpus that is not trained on
+    return None if is_there.all() else torch.from_numpy(~is_there[sources])
+
+
 def predict_majority(train: Windows, test: Windows) -> NDArray[np.int64]:
     """Predicts the most frequent class of the train windows for every test window: (N,)."""
     return np.full(len(test), np.bincount(train.targets).argmax(), dtype=np.int64)
@@ -294,15 +326,12 @@ def add_system(predictions: pd.DataFrame, other: pd.DataFrame, name: str) -> pd.
     return predictions.merge(column, on=keys, how="left", validate="one_to_one")
 
 
-def predict_windows(
-    model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator | None = None
-) -> Predictions:
+def predict_windows(model: nn.Module, batches: Iterable[Batch]) -> Predictions:
     """Predicts every window once; see `collect_outputs`."""
     probabilities, targets, rows = collect_outputs(
         model,
         batches,
         lambda b: (model(b).logits.float().softmax(dim=-1), b.targets, b.target_rows),
-        accelerator,
     )
     return Predictions(probabilities, targets, rows)
 
@@ -324,9 +353,11 @@ def balanced_class_weights(classes: NDArray[np.int64], labels: tuple[str, ...]) 
 
 def cross_entropy(logits: Tensor, classes: Tensor, weights: Tensor | None = None) -> Tensor:
     """Weighted mean over what is labelled, zero if nothing is: (..., C), (...), (C,) -> scalar."""
-    is_labelled = classes != IGNORED
-    logits, classes = logits[is_labelled], classes[is_labelled]
+    logits, classes = logits.flatten(end_dim=-2), classes.flatten()
     weights = logits.new_ones(logits.size(-1)) if weights is None else weights
-    total = nn.functional.cross_entropy(logits, classes, weight=weights, reduction="sum")
+    total = nn.functional.cross_entropy(
+        logits, classes, weight=weights, ignore_index=IGNORED, reduction="sum"
+    )
+    weight = weights[classes.clamp(min=0)] * (classes != IGNORED)
     # Without the floor, a batch without a label would divide 0 by 0 and end the training.
-    return total / weights[classes].sum().clamp(min=1e-6)
+    return total / weight.sum().clamp(min=1e-6)

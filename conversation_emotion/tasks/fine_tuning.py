@@ -8,7 +8,6 @@ from typing import ClassVar, cast
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -17,6 +16,7 @@ from conversation_emotion.datasets.clip_batches import ClipBatch, ClipInputs, Cl
 from conversation_emotion.datasets.encoder_families import fold_folder, make_record
 from conversation_emotion.evaluation import word_errors
 from conversation_emotion.models import fine_tuned
+from conversation_emotion.models.conversation import NEVER
 from conversation_emotion.models.fine_tuned import ClipOutputs, EncoderModel, Encoding, TimePooling
 from conversation_emotion.settings.fine_tuning import TunableSettings
 from conversation_emotion.settings.training import FineTuningSettings
@@ -26,9 +26,19 @@ from conversation_emotion.tasks.emotion import (
     Predictions,
     balanced_class_weights,
     evaluate_classes,
+    find_absent_classes,
     name_probabilities,
 )
-from conversation_emotion.tasks.task import MODEL, SINGLE, Batches, Loss, Scores, Task, Weights
+from conversation_emotion.tasks.task import (
+    MODEL,
+    SINGLE,
+    Batches,
+    Loss,
+    Scores,
+    Task,
+    Weights,
+    find_device,
+)
 
 BLANK = 0
 """Index of CTC's blank among the characters."""
@@ -69,17 +79,8 @@ class FineTuning(Task):
         self.failures, self.fingerprint = inputs.failures, inputs.fingerprint
 
     def batches(self, fold: Fold, seed: int) -> Batches:
-        """Returns the batches of a fold; valid and test are sorted by length.
-
-        Raises:
-            ValueError: There are several processes, none of which would get batches of its own.
-        """
-        accelerator = Accelerator()
-        if accelerator.num_processes > 1:
-            raise ValueError(
-                f"fine-tuning runs in one process, got {accelerator.num_processes}; start it "
-                "without torchrun"
-            )
+        """Returns the batches of a fold; valid and test are sorted by length."""
+        device = find_device()
         size, seconds = self.training.batch_size, self.training.batch_seconds
 
         def load(part: str, factor: int, seed: int | None) -> ClipLoader:
@@ -88,7 +89,7 @@ class FineTuning(Task):
                 self.clips.usable(getattr(fold, part)),
                 batch_size=factor * size,
                 batch_seconds=factor * seconds,
-                device=accelerator.device,
+                device=device,
                 seed=seed,
             )
 
@@ -125,10 +126,14 @@ class FineTuning(Task):
         if self.training.class_weights == "balanced":
             train = self.clips.classes[self.clips.usable(fold.train)]
             weights = balanced_class_weights(train, self.labels).to(device)
+        absent = find_absent_classes(self.dataset, self._labelled(fold, "train"))
 
         def loss(model: nn.Module, batch: ClipBatch) -> Tensor:
             with torch.autocast(batch.inputs.device.type, torch.bfloat16, self.is_bf16):
-                outputs = model(batch.inputs, batch.lengths)
+                outputs: ClipOutputs = model(batch.inputs, batch.lengths)
+            if absent is not None:
+                is_absent = absent[batch.rows.cpu()].to(outputs.logits.device)
+                outputs = outputs._replace(logits=outputs.logits.masked_fill(is_absent, NEVER))
             return self.measure(outputs, batch, weights)
 
         return loss
@@ -139,9 +144,7 @@ class FineTuning(Task):
         weights = None if weights is None else weights.to(logits.dtype)
         return F.cross_entropy(logits, batch.targets, weight=weights)
 
-    def predict(
-        self, model: nn.Module, batches: Iterable[ClipBatch], accelerator: Accelerator | None = None
-    ) -> Predictions:
+    def predict(self, model: nn.Module, batches: Iterable[ClipBatch]) -> Predictions:
         """Predicts every clip once, in evaluation mode, in the order of the utterance table."""
         model.eval()
         found, probabilities, characters, total = [], [], [], 0.0

@@ -36,6 +36,7 @@ def prepare_dataset(data: CorpusSettings, max_folds: int | None, memory: Memory)
 
 def prepare_recognition(settings: SERSettings, memory: Memory) -> UtteranceEmotion:
     """Prepares the recognition of single utterances with one encoder."""
+    settings = settings.settle()
     (encoder,) = settings.features.speech_encoder
     features = settings.features_of(encoder)
     dataset = prepare_dataset(settings.data, settings.training.max_folds, memory)

@@ -8,7 +8,6 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -110,12 +109,10 @@ class Regression(WindowTask):
 
         return loss
 
-    def predict(
-        self, model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator | None = None
-    ) -> RatingPredictions:
-        """Predicts every utterance once; prepared batches are gathered from all processes."""
+    def predict(self, model: nn.Module, batches: Iterable[Batch]) -> RatingPredictions:
+        """Predicts every utterance once."""
         parts = collect_outputs(
-            model, batches, lambda batch: (model(batch).float(), batch.target_rows), accelerator
+            model, batches, lambda batch: (model(batch).float(), batch.target_rows)
         )
         return RatingPredictions(*parts)
 

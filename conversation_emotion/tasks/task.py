@@ -5,22 +5,26 @@ settings; which folds and seeds are trained, resumed, averaged and tracked is th
 """
 
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from conversation_emotion.datasets.batches import Batch
+from conversation_emotion.datasets.batches import Batch, WindowLoader
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.inputs import Inputs, make_parts
+from conversation_emotion.datasets.windows import PADDING
 from conversation_emotion.evaluation.metrics import Interval
 from conversation_emotion.models.fine_tuned import Weights
+from conversation_emotion.models.perception import find_fixed, perceive_rows
 from conversation_emotion.settings.training import FitSettings
 from conversation_emotion.splits.folds import Fold, Rows
 from conversation_emotion.utterances.clusters import find_clusters
@@ -120,7 +124,7 @@ class Task(ABC):
         """Returns the loss of a fold."""
 
     @abstractmethod
-    def predict(self, model: nn.Module, batches: Iterable[Any], accelerator: Accelerator) -> Any:
+    def predict(self, model: nn.Module, batches: Iterable[Any]) -> Any:
         """Predicts every target once, in evaluation mode."""
 
     @abstractmethod
@@ -135,6 +139,10 @@ class Task(ABC):
     def evaluate(self, predictions: pd.DataFrame) -> Scores:
         """Scores the tables of all trainings with intervals, `MODEL` first."""
 
+    def precompute(self, model: nn.Module, batches: Iterable[Any]) -> None:
+        """Lets batches hold what a model computes of its inputs alike in every epoch, if any."""
+        del model, batches
+
     def solve(self, model: nn.Module, fold: Fold, batches: Batches) -> nn.Module | None:
         """Solves a model at once from the train part; None where it has to be trained."""
         del model, fold, batches
@@ -143,6 +151,14 @@ class Task(ABC):
         """Lets a model also learn from valid, once valid is predicted; most do not."""
         del fold, seed
         return model
+
+    def on_all(self, fold: Fold) -> "Task":
+        """Returns the same task for a fold that holds every target.
+
+        Raises:
+            ValueError: There is no model of all targets.
+        """
+        raise ValueError(f"--train-on-all: the task {self.name} keeps no model of {fold.name} data")
 
     def export(self, model: nn.Module) -> Weights:
         """Returns the weights of a checkpoint."""
@@ -195,30 +211,55 @@ class WindowTask(Task):
         parts = make_parts(self.inputs, fold, seed, size, evaluation_size=self.evaluation_size)
         return Batches(*(parts[name] for name in ("training", "valid", "test")))
 
+    def on_all(self, fold: Fold) -> "WindowTask":
+        """Returns the same task for a fold that holds every target."""
+        first, *others = self.inputs.arrays.values()
+        if any(arrays[name] is not first[name] for arrays in others for name in first):
+            raise ValueError(
+                "--train-on-all needs the same encoder in all folds, got one tuned for each"
+            )
+        whole = copy(self)
+        whole.inputs = self.inputs._replace(arrays={**self.inputs.arrays, fold.name: first})
+        return whole
+
+    def precompute(self, model: nn.Module, batches: Iterable[WindowLoader]) -> None:
+        """Perceives every utterance of the batches where training does not change how."""
+        loaders = list(batches)
+        rows = np.unique(np.concatenate([one.windows.rows.flatten() for one in loaders]))
+        for name, perception in find_fixed(model).items():
+            arrays = loaders[0].arrays[name]
+            vectors = perceive_rows(perception, arrays, rows[rows != PADDING])
+            for loader in loaders:
+                loader.vectors = {**loader.vectors, name: vectors}
+
     def train_rows(self, fold: Fold) -> Rows:
         """Returns the target rows of the train part, in table order."""
         return self.inputs.windows.select(fold.train).target_rows
+
+
+def find_device() -> torch.device:
+    """Returns the device to train on: an accelerator if there is one.
+
+    Raises:
+        ValueError: There are several processes, none of which would get batches of its own.
+    """
+    if (num_processes := int(os.environ.get("WORLD_SIZE", 1))) > 1:
+        raise ValueError(
+            f"a training runs in one process, got {num_processes}; start it without torchrun"
+        )
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 def collect_outputs(
     model: nn.Module,
     batches: Iterable[Batch],
     read: Callable[[Batch], tuple[Tensor, ...]],
-    accelerator: Accelerator | None,
 ) -> list[NDArray]:
-    """Concatenates what ``read`` returns of each batch, in evaluation mode.
-
-    Batches that ``accelerator`` prepared are gathered from all its processes; the repeats that fill
-    the last batch are left out.
-    """
+    """Concatenates what ``read`` returns of each batch, in evaluation mode, where the model is."""
     model.eval()
-    parts: list[tuple[Tensor, ...]] = []
+    device = next(model.parameters()).device
     with torch.inference_mode():
-        for batch in batches:
-            part = read(batch)
-            if accelerator is not None:
-                part = cast(tuple[Tensor, ...], accelerator.gather_for_metrics(part))
-            parts.append(part)
+        parts = [read(batch.to(device)) for batch in batches]
     return [torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True)]
 
 

@@ -3,17 +3,16 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
-from accelerate import Accelerator
-from accelerate.utils import set_seed
 from torch import nn
-from tqdm import tqdm
 
+from conversation_emotion.datasets.batches import seed_everything
 from conversation_emotion.evaluation import results
 from conversation_emotion.evaluation.metrics import (
     Interval,
@@ -23,7 +22,7 @@ from conversation_emotion.evaluation.metrics import (
 )
 from conversation_emotion.figures.confusions import draw_confusions
 from conversation_emotion.splits.folds import Fold
-from conversation_emotion.tasks.task import MODEL, SINGLE, Batches, Scores, Task
+from conversation_emotion.tasks.task import MODEL, SINGLE, Batches, Scores, Task, find_device
 from conversation_emotion.tracker import (
     PREDICTIONS,
     MemoryTracker,
@@ -33,14 +32,16 @@ from conversation_emotion.tracker import (
     training_name,
 )
 from conversation_emotion.training.checkpoints import Checkpoints, StoredCheckpoints
-from conversation_emotion.training.fit import OnEpoch, fit
+from conversation_emotion.training.fit import Fitted, OnEpoch, fit
+from conversation_emotion.training.side_by_side import Work, run_trainings
 
 
 class Trained(NamedTuple):
     """A fitted model in evaluation mode with its predictions.
 
-    ``predictions`` are those on valid and test, with the columns ``fold``, ``seed`` and ``part``;
-    ``score`` is that on valid by the metric that selects, larger is better.
+    ``predictions`` are those on valid and test, with the columns ``fold``, ``seed``, ``part`` and
+    ``epochs``, which the best weights took, 0 where the model was solved; ``score`` is that on
+    valid by the metric that selects, larger is better.
     """
 
     model: nn.Module
@@ -56,32 +57,47 @@ def cross_validate(
     tracker: ParentTracker,
     *,
     folder: Path | None = None,
-    on_trained: OnTrained = lambda trained, run: None,
+    on_trained: OnTrained | None = None,
 ) -> pd.DataFrame:
     """Trains each fold with each seed and returns all predictions on valid and test.
 
-    Predictions that an interrupted command had kept are read back instead. A resumable task keeps
-    its state in ``folder`` until a training is finished; ``on_trained`` is called with every model
-    that is not read back, and its run.
+    Predictions that an interrupted command had kept are read back instead; the others are trained
+    side by side, see `run_trainings`. A resumable task keeps its state in ``folder`` until a
+    training is finished; ``on_trained`` is called with every model that is not read back, and its
+    run, in the order in which trainings end.
     """
-    tables = []
-    for fold, seed in tqdm(task.trainings(), "folds x seeds", unit="training", leave=False):
-        name = task.prefix + training_name(fold.name, seed)
-        table = tracker.read_finished(name, PREDICTIONS)
-        if table is None or not task.is_finished(fold, seed):
-            state = _state_folder(folder, fold, seed)
-            with tracker.open_child(name, {"fold": fold.name, "seed": seed}) as run:
-                trained = train_fold(task, fold, seed, folder=state, run=run)
-                table = trained.predictions
-                run.log_table(table, PREDICTIONS)
-                if task.labels:
-                    confusions = _draw(task, table[table["part"] == "test"], run, name)
-                    run.log_metrics({"test/uar": float(unweighted_average_recall(confusions))})
-                on_trained(trained, run)
-            if state is not None:
-                shutil.rmtree(state, ignore_errors=True)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+
+    def name(fold: Fold, seed: int) -> str:
+        return task.prefix + training_name(fold.name, seed)
+
+    def read(fold: Fold, seed: int) -> pd.DataFrame | None:
+        table = tracker.read_finished(name(fold, seed), PREDICTIONS)
+        return table if task.is_finished(fold, seed) else None
+
+    @contextmanager
+    def open_run(fold: Fold, seed: int) -> Iterator[Tracker]:
+        with tracker.open_child(name(fold, seed), {"fold": fold.name, "seed": seed}) as run:
+            yield run
+        if (state := _state_folder(folder, fold, seed)) is not None:
+            shutil.rmtree(state, ignore_errors=True)
+
+    def train(fold: Fold, seed: int, on_epoch: OnEpoch) -> Trained:
+        state = _state_folder(folder, fold, seed)
+        trained = train_fold(task, fold, seed, folder=state, on_epoch=on_epoch)
+        return trained if on_trained is not None else trained._replace(model=nn.Module())
+
+    def keep(trained: Trained, run: Tracker) -> pd.DataFrame:
+        table = trained.predictions
+        run.log_table(table, PREDICTIONS)
+        if task.labels:
+            confusions = _count(task, table[table["part"] == "test"])
+            run.log_metrics({"test/uar": float(unweighted_average_recall(confusions))})
+        if on_trained is not None:
+            on_trained(trained, run)
+        return table
+
+    tables = run_trainings(task, Work(read, open_run, train, keep), "folds x seeds")
+    return pd.concat(tables.values(), ignore_index=True)
 
 
 def _state_folder(folder: Path | None, fold: Fold, seed: int) -> Path | None:
@@ -90,37 +106,35 @@ def _state_folder(folder: Path | None, fold: Fold, seed: int) -> Path | None:
 
 
 def train_fold(
-    task: Task, fold: Fold, seed: int, *, folder: Path | None = None, run: Tracker | None = None
+    task: Task,
+    fold: Fold,
+    seed: int,
+    *,
+    folder: Path | None = None,
+    on_epoch: OnEpoch = lambda epoch, metrics: None,
 ) -> Trained:
     """Trains one fold with one seed, and predicts valid and test.
 
     A model that learns from valid at the end, see `Task.extend`, does so between the two.
     """
-
-    def show(epoch: int, metrics: dict[str, float]) -> None:
-        if run is not None:
-            run.log_step(epoch, metrics)
-            if task.is_resumable:
-                run.flush()
-
-    set_seed(seed)
-    batches = task.batches(fold, seed)
-    accelerator = Accelerator()
-    model, single = _fit(task, fold, batches, accelerator, folder, show)
-    model = task.finish(model, fold, seed).to(accelerator.device)
+    seed_everything(seed)
+    batches, device = task.batches(fold, seed), find_device()
+    fitted = _fit(task, fold, batches, folder, on_epoch)
+    model = task.finish(fitted.model, fold, seed).to(device)
+    single = _build_single(task, fitted)
     tables, score = [], np.nan
     for part, loader in (("valid", batches.valid), ("test", batches.test)):
         if part == "test":
-            model = task.extend(model, fold, seed).to(accelerator.device)
-        loader = accelerator.prepare(loader)
-        predictions = task.predict(model, loader, accelerator)
+            model = task.extend(model, fold, seed).to(device)
+        predictions = task.predict(model, loader)
         table = task.tabulate(predictions, fold, part)
         if part == "valid":
             score = task.rank(task.score(predictions))
         if single is not None:
-            predictions = task.predict(single, loader, accelerator)
+            predictions = task.predict(single, loader)
             table[SINGLE] = task.tabulate(predictions, fold, part)["predicted"]
-        tables.append(table.assign(fold=fold.name, seed=seed, part=part))
+        table = table.assign(fold=fold.name, seed=seed, part=part, epochs=fitted.epochs)
+        tables.append(table)
     return Trained(model, pd.concat(tables, ignore_index=True), float(score))
 
 
@@ -128,43 +142,44 @@ def _fit(
     task: Task,
     fold: Fold,
     batches: Batches,
-    accelerator: Accelerator,
     folder: Path | None,
     on_epoch: OnEpoch,
-) -> tuple[nn.Module, nn.Module | None]:
-    """Builds and fits a model -> that, and one with the best single weights where it is asked."""
+) -> Fitted:
+    """Builds and fits a model, or solves it in no epoch."""
     model = task.build(fold)
     if (solved := task.solve(model, fold, batches)) is not None:
-        return solved.to(accelerator.device), None
+        return Fitted(solved.to(find_device()), None, 0)
     keep = task.training.average_best
-    fitted = fit(
+    return fit(
         task,
         fold,
         model,
         batches.training,
         batches.valid,
-        accelerator=accelerator,
         checkpoints=Checkpoints(keep) if folder is None else StoredCheckpoints(folder, keep),
         on_epoch=on_epoch,
     )
+
+
+def _build_single(task: Task, fitted: Fitted) -> nn.Module | None:
+    """Builds the model with the best single weights, where the task scores it."""
     if not task.scores_single or fitted.single is None:
-        return fitted.model, None
-    single = task.rebuild(model).to(accelerator.device)
+        return None
+    single = task.rebuild(fitted.model).to(find_device())
     single.load_state_dict(fitted.single)
-    return fitted.model, single
+    return single
 
 
 def validate(task: Task, *, folder: Path | None = None) -> Iterator[Validation]:
     """Trains each fold with each seed and yields its score on valid; test is not used."""
     for fold, seed in task.trainings():
-        set_seed(seed)
-        batches, run, accelerator = task.batches(fold, seed), MemoryTracker(), Accelerator()
+        seed_everything(seed)
+        batches, run = task.batches(fold, seed), MemoryTracker()
         state = _state_folder(folder, fold, seed)
-        model, _ = _fit(task, fold, batches, accelerator, state, run.log_step)
+        model = _fit(task, fold, batches, state, run.log_step).model
         if state is not None:
             shutil.rmtree(state, ignore_errors=True)
-        valid = accelerator.prepare(batches.valid)
-        score = task.rank(task.score(task.predict(model, valid, accelerator)))
+        score = task.rank(task.score(task.predict(model, batches.valid)))
         num_weights = sum(weights.numel() for weights in model.parameters())
         name = training_name(fold.name, seed)
         yield Validation(name, score, num_weights, run.points, task.select_by)
@@ -186,7 +201,8 @@ def evaluate(task: Task, predictions: pd.DataFrame, tracker: Tracker) -> Scores:
     tracker.log_text(json.dumps(dict(task.failures), indent=2), "failed_clips.json")
     if task.labels:
         tracker.log_text(json.dumps(describe_labels(task), indent=2), "label_map.json")
-        _draw(task, test, tracker, "test, all folds")
+        drawn = draw_confusions(_count(task, test), task.labels, "test, all folds")
+        tracker.log_figure(drawn, "confusions.png")
     return scores
 
 
@@ -254,8 +270,7 @@ def describe_protocol(task: Task, n: int | Mapping[str, int], bounds: str) -> It
     yield from task.notes()
 
 
-def _draw(task: Task, test: pd.DataFrame, run: Tracker, title: str) -> np.ndarray:
+def _count(task: Task, test: pd.DataFrame) -> np.ndarray:
+    """Counts the confusions of predictions on test: (C, C)."""
     targets, predicted = (test[name].to_numpy() for name in ("target", "predicted"))
-    confusions = count_confusions(targets, predicted, len(task.labels))
-    run.log_figure(draw_confusions(confusions, task.labels, title), "confusions.png")
-    return confusions
+    return count_confusions(targets, predicted, len(task.labels))

@@ -11,13 +11,12 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from conversation_emotion.datasets.clip_batches import ClipLoader
 from conversation_emotion.settings.training import FitSettings, RunSettings
 from conversation_emotion.splits.folds import Fold
-from conversation_emotion.tasks.task import Loss, Task, Weights
+from conversation_emotion.tasks.task import Loss, Task, Weights, find_device
 from conversation_emotion.training.checkpoints import Checkpoints, average_weights, greedy_soup
 from conversation_emotion.training.optimisation import make_optimisation
 
@@ -30,11 +29,12 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 class Fitted(NamedTuple):
     """A fitted model with averaged weights, and the weights of the best single checkpoint.
 
-    ``single`` is None where the last epoch was kept.
+    ``single`` is None where the last epoch was kept; ``epochs`` led to it, or to the last.
     """
 
     model: nn.Module
     single: Weights | None
+    epochs: int
 
 
 def fit(
@@ -44,7 +44,6 @@ def fit(
     train: Iterable[Any],
     valid: Iterable[Any],
     *,
-    accelerator: Accelerator | None = None,
     checkpoints: Checkpoints | None = None,
     on_epoch: OnEpoch = lambda epoch, metrics: None,
 ) -> Fitted:
@@ -60,15 +59,12 @@ def fit(
     Raises:
         FloatingPointError: The loss is not finite.
     """
-    accelerator = accelerator or Accelerator()
-    settings = task.training
+    settings, device = task.training, find_device()
     checkpoints = checkpoints or Checkpoints(settings.average_best)
-    loss = task.loss(fold, accelerator.device)
+    loss = task.loss(fold, device)
     num_batches = len(train) if isinstance(train, Sized) else 0
-    optimisation = make_optimisation(model, settings, num_batches)
-    prepared, optimisation.optimizer, train, valid = accelerator.prepare(
-        model, optimisation.optimizer, train, valid
-    )
+    task.precompute(model, (train, valid))
+    optimisation = make_optimisation(model.to(device), settings, num_batches)
     checkpoints.restore(model, optimisation.optimizer)
     if isinstance(train, ClipLoader):
         train.epoch = checkpoints.epoch
@@ -76,16 +72,14 @@ def fit(
         if checkpoints.since_best >= settings.patience:
             break
         started = time.monotonic()
-        mean = _train_epoch(
-            prepared, batches, loss, optimisation, checkpoints, settings, accelerator
-        )
+        mean = _train_epoch(model, batches, loss, optimisation, checkpoints, settings)
         optimisation.end_epoch()
-        scores = task.score(task.predict(prepared, valid, accelerator))
+        scores = task.score(task.predict(model, valid))
         epoch = checkpoints.add(task.rank(scores), scores.get("loss", 0.0), task.export, model)
         checkpoints.save(model, optimisation.optimizer)
         metrics = {f"valid/{name}": value for name, value in scores.items()}
         on_epoch(epoch, {"train/loss": mean, **metrics, "seconds": time.monotonic() - started})
-    return _select(task, model, checkpoints, valid, accelerator)
+    return _select(task, model, checkpoints, valid, device)
 
 
 def _rounds(train: Iterable[Any], settings: RunSettings, first: int) -> Iterator[Iterable[Any]]:
@@ -105,22 +99,23 @@ def _train_epoch(
     optimisation: Any,
     checkpoints: Checkpoints,
     settings: RunSettings,
-    accelerator: Accelerator,
 ) -> float:
     """Trains on every batch once and returns the mean of their losses."""
     model.train()
+    parameters = [weights for weights in model.parameters() if weights.requires_grad]
+    device = parameters[0].device
     accumulate = getattr(settings, "accumulate", 1)
     losses: list[Tensor] = []
     remaining = iter(batches)
     while group := list(islice(remaining, accumulate)):
         for batch in group:
-            lost = loss(model, batch)
+            lost = loss(model, batch.to(device))
             losses.append(lost.detach())
             # The last group of an epoch may be smaller; its gradient is then smaller as well, as
             # with batches of that size.
-            accelerator.backward(lost / accumulate)
+            (lost / accumulate).backward()
         optimisation.begin_update(checkpoints.num_updates)
-        accelerator.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
+        nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
         optimisation.optimizer.step()
         optimisation.optimizer.zero_grad()
         checkpoints.num_updates += 1
@@ -135,19 +130,20 @@ def _select(
     model: nn.Module,
     checkpoints: Checkpoints,
     valid: Iterable[Any],
-    accelerator: Accelerator,
+    device: torch.device,
 ) -> Fitted:
     """Loads the average of the best checkpoints, or leaves the weights of the last epoch."""
     if not checkpoints.best:
-        return Fitted(model, None)
+        return Fitted(model, None, checkpoints.epoch)
     weights = [checkpoints.read(checkpoint) for checkpoint in checkpoints.best]
-    model = task.rebuild(model).to(accelerator.device)
+    model = task.rebuild(model).to(device)
 
     def score(candidate: Weights) -> float:
         model.load_state_dict(candidate)
-        return task.rank(task.score(task.predict(model, valid, accelerator)))
+        return task.rank(task.score(task.predict(model, valid)))
 
     is_greedy = getattr(task.training, "average", "best") == "greedy"
     average = greedy_soup(weights, score) if is_greedy else average_weights(weights)
     model.load_state_dict(average)
-    return Fitted(model.eval(), cast(Weights, weights[0]))
+    best = checkpoints.best[0].epoch + 1
+    return Fitted(model.eval(), cast(Weights, weights[0]), best)

@@ -1,6 +1,7 @@
 """Probes of an encoder's layers: states extracted once, each layer trained on every fold."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -13,6 +14,7 @@ from conversation_emotion.evaluation.decisions import choose_by_valid
 from conversation_emotion.features.extract import Features, select_layers
 from conversation_emotion.settings.features import Layers
 from conversation_emotion.settings.recognition import SERSettings
+from conversation_emotion.splits.folds import Fold
 from conversation_emotion.tasks.emotion import (
     MAJORITY,
     UtteranceEmotion,
@@ -21,8 +23,10 @@ from conversation_emotion.tasks.emotion import (
 )
 from conversation_emotion.tasks.prepare import prepare_dataset
 from conversation_emotion.tasks.task import Scores
-from conversation_emotion.tracker import PREDICTIONS, Memory, ParentTracker, Tracker
+from conversation_emotion.tracker import PREDICTIONS, Memory, MemoryTracker, ParentTracker, Tracker
 from conversation_emotion.training.cross_validation import evaluate, train_fold
+from conversation_emotion.training.fit import OnEpoch
+from conversation_emotion.training.side_by_side import Work, run_trainings
 
 SUM, LAST_FOUR = "sum", "last-4"
 """The learned weighted sum of all layers, and the mean of the last four."""
@@ -140,18 +144,26 @@ def score_layers(task: LayerProbes, predictions: pd.DataFrame, tracker: Tracker)
 
 def _probe(task: LayerProbes, name: str, tracker: ParentTracker) -> pd.DataFrame:
     """Trains one layer's probe on every fold with every seed, under a run of its own."""
-    probe, tables, weights = task.for_layer(name), [], []
+    probe = task.for_layer(name)
+
+    def train(fold: Fold, seed: int, on_epoch: OnEpoch) -> tuple[pd.DataFrame, pd.DataFrame]:
+        trained, shares = train_fold(probe, fold, seed, on_epoch=on_epoch), list[float]()
+        if name == SUM:
+            scores = trained.model.get_parameter("perceptions.speech.mixture.scores")
+            shares = scores.detach().softmax(dim=0).tolist()
+        found = pd.DataFrame({"layer": range(len(shares)), "weight": shares})
+        return trained.predictions, found.assign(fold=fold.name, seed=seed)
+
+    work = Work(
+        read=lambda fold, seed: None,
+        open_run=lambda fold, seed: nullcontext(MemoryTracker()),  # the layer has one run for all
+        train=train,
+        keep=lambda result, run: result,
+    )
     with tracker.open_child(name, {"layer": name}) as run:
-        for fold, seed in tqdm(task.trainings(), f"layer {name}", unit="training", leave=False):
-            trained = train_fold(probe, fold, seed)
-            tables.append(trained.predictions)
-            if name == SUM:
-                scores = trained.model.get_parameter("perceptions.speech.mixture.scores")
-                shares = scores.detach().softmax(dim=0).tolist()
-                found = pd.DataFrame({"layer": range(len(shares)), "weight": shares})
-                weights.append(found.assign(fold=fold.name, seed=seed))
+        tables, weights = zip(*run_trainings(probe, work, f"layer {name}").values(), strict=True)
         table = pd.concat(tables, ignore_index=True)
         evaluate(probe, table, run)
-        if weights:
+        if name == SUM:
             run.log_table(pd.concat(weights, ignore_index=True), _WEIGHTS)
     return table

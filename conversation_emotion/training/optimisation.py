@@ -52,8 +52,8 @@ def parameter_groups(
 
 
 OPTIMIZERS: dict[OptimizerName, Callable[..., torch.optim.Optimizer]] = {
-    "adamw": torch.optim.AdamW,
-    "adam": torch.optim.Adam,
+    "adamw": partial(torch.optim.AdamW, fused=True),
+    "adam": partial(torch.optim.Adam, fused=True),
     "rmsprop": partial(torch.optim.RMSprop, momentum=0.9),
 }
 """Optimizers by name, made from parameters, ``lr`` and ``weight_decay``."""

@@ -1,25 +1,42 @@
 """Reads any audio or video file as the mono 16 kHz waveform that the encoders take."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from conversation_emotion.utterances.decoding import AudioError, Block, decode, measure
-from conversation_emotion.utterances.resampling import SAMPLE_RATE, resample
+from conversation_emotion.utterances.decoding import (
+    AudioError,
+    Block,
+    decode,
+    decode_blocks,
+    measure,
+)
+from conversation_emotion.utterances.resampling import SAMPLE_RATE, resample, resample_blocks
 from conversation_emotion.utterances.sound_files import locate, printable
 
-__all__ = ["MIN_SECONDS", "SAMPLE_RATE", "AudioError", "explain", "measure_seconds", "read_audio"]
+__all__ = [
+    "MIN_SECONDS",
+    "SAMPLE_RATE",
+    "AudioError",
+    "explain",
+    "measure_seconds",
+    "read_audio",
+    "stream_audio",
+]
 
 MIN_SECONDS = 0.025
 """Shortest clip that can be read: one analysis window of 25 ms, one frame of most encoders."""
 
 MIN_RATE, MAX_RATE = 1_000, 768_000
 """Samples per second that a header may claim; the bytes of others are damaged."""
+
+_GATHERED = 1 << 17  # samples that are resampled at once, where a frame has a thousand
 
 _CANCELLED = 0.1
 """Loudness of the mean of channels below which they cancel, where 1 is that of unlike channels."""
@@ -66,6 +83,68 @@ def read_audio(
         _check_finite(path, mono)
         waveform = np.concatenate([resample(block.samples, block.rate) for block in mono])
         return resample(waveform, round(SAMPLE_RATE * speed))
+
+
+def stream_audio(path: str | Path, *, mix: bool = False) -> Iterator[NDArray[np.float32]]:
+    """Reads a file of any length block by block, as its channels at 16 kHz: (C, S) each.
+
+    A file has as many channels as its first block; of blocks with fewer, they are repeated.
+
+    Args:
+        path: Audio or video file.
+        mix: Whether to yield the mean of all channels instead, (1, S) each: all blocks joined, it
+            is what `read_audio` returns.
+
+    Raises:
+        AudioError: As by `read_audio`; what comes before a fault in the file is yielded before.
+    """
+    path = _check_file(path)
+    num_channels, num_samples, powers = 0, 0, np.zeros(2)
+    with _naming(path):
+        for rate, blocks in groupby(decode_blocks(path), key=lambda block: block.rate):
+            for samples in resample_blocks(_gather(path, blocks), rate):
+                num_channels = num_channels or len(samples)
+                mean = samples.mean(axis=0, keepdims=True, dtype=np.float32)
+                powers += np.square(samples).mean(axis=0).sum(), np.square(mean).sum()
+                num_samples += samples.shape[1]
+                yield mean if mix else samples[np.arange(num_channels) % len(samples)]
+        if mix:
+            _check_cancelled(path, num_channels, *np.sqrt(powers / max(num_samples, 1)))
+    if num_samples < MIN_SECONDS * SAMPLE_RATE:
+        raise AudioError(
+            f"{path}: {1000 * num_samples / SAMPLE_RATE:.1f} ms of audio, expected "
+            f"{1000 * MIN_SECONDS:.0f} ms or more; leave the file out"
+        )
+
+
+def _gather(path: Path, blocks: Iterable[Block]) -> Iterator[NDArray[np.float32]]:
+    """Joins short blocks of one rate, and checks them: (C, S) each, of as many channels as one."""
+    num_channels, parts, size = 0, [], 0
+    try:
+        for block in blocks:
+            _check_rates(path, [block])
+            num_channels = num_channels or len(block.samples)
+            parts.append(block.samples[np.arange(num_channels) % len(block.samples)])
+            size += block.samples.shape[1]
+            if size >= _GATHERED:
+                yield _join(path, parts)
+                parts, size = [], 0
+    except Exception:  # what was decoded before a fault counts
+        if size:
+            yield _join(path, parts)
+        raise
+    if size:
+        yield _join(path, parts)
+
+
+def _join(path: Path, parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    joined = np.concatenate(parts, axis=1)
+    if not np.isfinite(joined).all():
+        value = joined[~np.isfinite(joined)][0]
+        raise AudioError(
+            f"{path}: a sample is {value}, expected finite numbers; write the file again"
+        )
+    return joined
 
 
 def explain(path: str | Path, error: Exception) -> str:
@@ -131,14 +210,18 @@ def _mix(path: Path, samples: NDArray[np.float32]) -> NDArray[np.float32]:
     if num_channels == 1:
         return samples[0]
     mean = samples.mean(axis=0, dtype=np.float32)
-    # Channels that have nothing in common, or of which one alone has sound, give a ratio of 1.
     loudness = float(np.sqrt(np.mean(np.square(samples)))) if samples.size else 0.0
-    if math.sqrt(num_channels) * float(np.sqrt(np.mean(np.square(mean)))) < _CANCELLED * loudness:
+    _check_cancelled(path, num_channels, loudness, float(np.sqrt(np.mean(np.square(mean)))))
+    return mean
+
+
+def _check_cancelled(path: Path, num_channels: int, loudness: float, of_mean: float) -> None:
+    # Channels that have nothing in common, or of which one alone has sound, give a ratio of 1.
+    if math.sqrt(num_channels) * of_mean < _CANCELLED * loudness:
         raise AudioError(
             f"{path}: its {num_channels} channels cancel, their mean is silence; take one, by the "
             "column channel of a manifest"
         )
-    return mean
 
 
 def _check_rates(path: Path, blocks: Sequence[Block]) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -89,6 +90,20 @@ def decode(path: Path, offset: float, duration: float | None) -> list[Block]:
     return list(_cut(found.blocks, offset - found.start, duration))
 
 
+def decode_blocks(path: Path) -> Iterator[Block]:
+    """Yields all of a file in blocks, in memory that does not grow with its length.
+
+    Raises:
+        AudioError: The file breaks off, or has no audio; after all blocks that it holds.
+        Exception: Whatever a decoder raises.
+    """
+    streams = find_streams(path)
+    # The streams of a joined file are opened from its bytes: only these need memory for all of it.
+    sources = _open_all(path, streams) if len(streams) > 1 else [(streams[0], path)]
+    for stream, source in sources:
+        yield from _decode_stream_blocks(path, stream, source)
+
+
 def measure(path: Path) -> float:
     """Returns the seconds of all streams by their headers; what has no length there is decoded.
 
@@ -136,6 +151,34 @@ def _decode_stream(
     if _lacks(found, offset, duration) > slack:
         raise _break_off(path, found.end, found.promised)
     return found
+
+
+def _decode_stream_blocks(path: Path, stream: Stream, source: Path | io.BytesIO) -> Iterator[Block]:
+    """Yields what `_decode_stream` returns; FFmpeg goes on where libsndfile stops too early."""
+    promised, slack = (None, _FRAME_SECONDS) if stream.is_whole else (math.inf, _EXACT_SECONDS)
+    done = 0.0
+    if stream.has_length and path.suffix.lower() in _SOUNDFILE_SUFFIXES:
+        with suppress(soundfile.SoundFileError), _open_soundfile(source) as file:
+            rate = file.samplerate
+            if file.frames:
+                promised, slack = _promised_frames(file, stream) / rate, _EXACT_SECONDS
+            while len(piece := file.read(_BLOCK_SIZE // 8, dtype="float32", always_2d=True)):
+                done += len(piece) / rate
+                yield Block(cast("NDArray[np.float32]", piece).T, rate)
+            if done and promised is not None and (promised - done) * rate < 1:
+                return
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+    with _open_av(source) as container:
+        audio = _find_audio(path, container)
+        promised = _promised_seconds(container, audio) if promised is None else promised
+        progress = _Progress()
+        for samples, rate in _iterate(container, audio, progress):
+            num_new = round((progress.seconds - done) * rate)
+            if num_new > 0:
+                yield Block(samples[:, -num_new:], rate)
+    if promised is not None and promised - progress.end > slack:
+        raise _break_off(path, progress.end, promised)
 
 
 def _lacks(found: _Decoded, offset: float, duration: float | None) -> float:
@@ -239,37 +282,71 @@ def _is_timed(container: InputContainer) -> bool:
     return not _TIMED_CONTAINERS.isdisjoint(container.format.name.split(","))
 
 
+@dataclass
+class _Progress:
+    """How far a container was decoded, in seconds.
+
+    The frames begin at ``start`` and last ``seconds``; the packets of all its streams came to
+    ``held``, where its header gives the length of all together.
+    """
+
+    start: float = 0.0
+    seconds: float = 0.0
+    held: float = 0.0
+
+    @property
+    def end(self) -> float:
+        """Where the decoded sound ends, or what else the container holds."""
+        return max(self.start + self.seconds, self.held)
+
+
 def _collect(
     container: InputContainer, stream: av.AudioStream, end: float, *, is_sought: bool
 ) -> _Decoded:
     """Decodes until ``end``, in seconds, is reached, each frame by its own rate and channels."""
     groups: list[tuple[tuple[int, int], list[NDArray[np.float32]]]] = []
-    to_float = av.AudioResampler(format="fltp")
-    start, seconds, held = 0.0, 0.0, 0.0
+    progress = _Progress()
+    for samples, rate in _iterate(container, stream, progress, is_sought=is_sought):
+        kind = rate, len(samples)
+        if not groups or groups[-1][0] != kind:
+            groups.append((kind, []))
+        groups[-1][1].append(samples)
+        if progress.start + progress.seconds > end + _EXACT_SECONDS:
+            break
+    blocks = [Block(np.concatenate(parts, axis=1), rate) for (rate, _), parts in groups]
+    return _Decoded(blocks, progress.start, progress.end, None)
+
+
+def _iterate(
+    container: InputContainer,
+    stream: av.AudioStream,
+    progress: _Progress,
+    *,
+    is_sought: bool = False,
+) -> Iterator[Block]:
+    """Yields the frames of a stream, and notes the progress before each."""
     begin = float((stream.start_time or 0) * (stream.time_base or 0))
     is_timed = _is_timed(container)
     zero = (container.start_time or 0) / 1e6
+    kind: tuple[int, int] | None = None
+    to_float = av.AudioResampler(format="fltp")
     for packet in container.demux() if is_timed else container.demux(stream):
         if is_timed and packet.pts is not None and packet.time_base is not None:
             ends = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-            held = max(held, ends - zero)
+            progress.held = max(progress.held, ends - zero)
         if packet.stream_index != stream.index:
             continue
         for frame in packet.decode():
             assert isinstance(frame, av.AudioFrame)
-            if not groups and is_sought and frame.time is not None:
-                start = frame.time - begin
-            kind = frame.sample_rate, frame.layout.nb_channels
-            if not groups or groups[-1][0] != kind:
-                groups.append((kind, []))
+            if kind is None and is_sought and frame.time is not None:
+                progress.start = frame.time - begin
+            if kind != (frame.sample_rate, frame.layout.nb_channels):
+                kind = frame.sample_rate, frame.layout.nb_channels
                 to_float = av.AudioResampler(format="fltp")
+            progress.seconds += frame.samples / frame.sample_rate
             planar = [frame] if frame.format.name == "fltp" else to_float.resample(frame)
-            groups[-1][1].extend(np.asarray(part.to_ndarray(), dtype=np.float32) for part in planar)
-            seconds += frame.samples / frame.sample_rate
-        if start + seconds > end + _EXACT_SECONDS:
-            break
-    blocks = [Block(np.concatenate(parts, axis=1), rate) for (rate, _), parts in groups]
-    return _Decoded(blocks, start, max(start + seconds, held), None)
+            for part in planar:
+                yield Block(np.asarray(part.to_ndarray(), dtype=np.float32), frame.sample_rate)
 
 
 def _measure_stream(path: Path, stream: Stream, source: Path | io.BytesIO) -> float:

@@ -1,6 +1,7 @@
 """Resampling of a waveform to the rate of the encoders."""
 
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,39 @@ def resample(mono: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     from torchaudio import functional
 
     return functional.resample(torch.from_numpy(mono), rate, SAMPLE_RATE).numpy()
+
+
+def resample_blocks(
+    blocks: Iterable[NDArray[np.float32]], rate: int
+) -> Iterator[NDArray[np.float32]]:
+    """Brings blocks in a row, (C, S) each, to 16 kHz: joined, they are what `resample` returns.
+
+    The last inputs wait for the next block: as many as the filter reaches, in whole periods after
+    which inputs and outputs fall together again.
+    """
+    if rate == SAMPLE_RATE:
+        yield from blocks
+        return
+    divisor = math.gcd(rate, SAMPLE_RATE)
+    num_inputs, num_outputs = rate // divisor, SAMPLE_RATE // divisor  # of a period
+    reach = math.ceil(_TAPS / _ROLLOFF * max(1.0, rate / SAMPLE_RATE)) + 1
+    num_edge = math.ceil(reach / num_inputs)  # periods that the filter reaches to each side
+    held: NDArray[np.float32] | None = None
+    num_before = 0  # periods of what is held that were already yielded
+    for block in blocks:
+        held = block if held is None else np.concatenate([held, block], axis=1)
+        num_whole = held.shape[1] // num_inputs - num_edge
+        if num_whole > num_before:
+            yield _resample_all(held, rate)[:, num_before * num_outputs : num_whole * num_outputs]
+            num_gone = max(0, num_whole - num_edge)
+            held, num_before = held[:, num_gone * num_inputs :], num_whole - num_gone
+    if held is not None:
+        yield _resample_all(held, rate)[:, num_before * num_outputs :]
+
+
+def _resample_all(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    """Brings each channel to 16 kHz: (C, S) -> (C, S)."""
+    return np.stack([resample(channel, rate) for channel in samples])
 
 
 def _resample_odd(mono: NDArray[np.float32], rate: int) -> NDArray[np.float32]:

@@ -9,12 +9,15 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import broadcast_object_list
 from tqdm import tqdm
 
+from conversation_emotion.features.encoders import SpeechEncoder
 from conversation_emotion.features.key import text_digest
 from conversation_emotion.pretraining.batches import ClipStream
 from conversation_emotion.pretraining.collapse import CollapseMonitor
 from conversation_emotion.pretraining.loop import Objective, Progress, StepReport, pretrain
 from conversation_emotion.pretraining.recordings import Recordings, describe, find_sources
+from conversation_emotion.pretraining.teacher import store_states
 from conversation_emotion.pretraining.throughput import measure_peak
+from conversation_emotion.settings.cache import cache_folder
 from conversation_emotion.settings.pretraining import PretrainingSettings
 from conversation_emotion.settings.training import Precision
 from conversation_emotion.training.optimisation import choose_precision
@@ -24,10 +27,19 @@ from experiments.tracking.store import check_store
 _POINT_EVERY = 10  # updates from one point of a curve to the next
 
 
-def pretrain_and_track(name: str, settings: PretrainingSettings, objective: Objective) -> Path:
+def pretrain_and_track(
+    name: str,
+    settings: PretrainingSettings,
+    objective: Objective,
+    teacher: SpeechEncoder | None = None,
+) -> Path:
     """Trains an objective, from where an interrupted run stopped -> the folder of the encoder.
 
-    ``name`` is that of the MLflow experiment.
+    Args:
+        name: Name of the MLflow experiment.
+        settings: How to train.
+        objective: What to train.
+        teacher: Frozen encoder whose hidden states the objective gets with each clip.
     """
     training = settings.training
     accelerator = make_accelerator(training.precision)
@@ -35,9 +47,15 @@ def pretrain_and_track(name: str, settings: PretrainingSettings, objective: Obje
     if is_main:
         check_store()
     sources = find_sources(settings.audio)
+    states = None
+    if teacher is not None:
+        with accelerator.main_process_first():  # the others then find all of it stored
+            sources, states = store_states(sources, teacher, cache_folder())
     if is_main:
         print("\n".join(describe(sources)))
     fingerprint = text_digest(repr([source.clips for source in sources]))
+    if teacher is not None:
+        fingerprint = text_digest(f"{fingerprint} {teacher.identity}")
     # The first process alone tracks; the others get the folder of its run.
     tracked: AbstractContextManager[ParentRun | None] = (
         open_run(name, settings, fingerprint) if is_main else nullcontext()
@@ -51,6 +69,7 @@ def pretrain_and_track(name: str, settings: PretrainingSettings, objective: Obje
             seed=training.seed,
             rank=accelerator.process_index,
             world_size=accelerator.num_processes,
+            teacher=states,
         )
         reporter = None if run is None else _Reporter(run, accelerator)
         progress = pretrain(

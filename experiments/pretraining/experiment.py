@@ -17,6 +17,7 @@ from experiments.ser import EXPERIMENT as SER
 
 if TYPE_CHECKING:
     from conversation_emotion.evaluation.metrics import Interval
+    from conversation_emotion.features.encoders import SpeechEncoder
     from conversation_emotion.pretraining.loop import Objective
     from conversation_emotion.tracker import Memory, Validation
 
@@ -39,8 +40,8 @@ class Pretraining(ABC, Generic[Settings]):
         commandline.launch(self.run, self.settings, self.name)
 
     @abstractmethod
-    def build(self, settings: Settings) -> "Objective":
-        """Builds the objective to train."""
+    def build(self, settings: Settings) -> "tuple[Objective, SpeechEncoder | None]":
+        """Builds the objective to train, and the frozen teacher whose states it needs, if any."""
 
     @abstractmethod
     def search_space(self, trial: Trial, settings: Settings) -> Settings:
@@ -50,7 +51,7 @@ class Pretraining(ABC, Generic[Settings]):
         """Pre-trains, or continues an interrupted run, and returns the folder of the encoder."""
         from experiments.pretraining.command import pretrain_and_track
 
-        return pretrain_and_track(self.name, settings, self.build(settings))
+        return pretrain_and_track(self.name, settings, *self.build(settings))
 
     def prepare(self, settings: Settings) -> str:
         """Finds the clips of pre-training and probe, and returns a digest of both.

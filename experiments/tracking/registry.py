@@ -72,8 +72,11 @@ def register(
         predictor = Predictor.load(folder)
         _check(predictor, utterances, best[best["part"] == "test"])
         uri = _log(name, folder, predictor.saved.card, parent, run_id)
-    print(f"registered as {uri}: the model of {fold}, seed {seed}, which is the best on valid by")
-    print(f"  {select_by}; load it with mlflow.pyfunc.load_model, or use it with:")
+    which = f"{fold}, seed {seed}, which is the best on valid by {select_by}"
+    if predictor.saved.card.training.on_all:
+        which = "all targets; the table says how good models of the folds are"
+    print(f"registered as {uri}: the model of {which};")
+    print("  load it with mlflow.pyfunc.load_model, or use it with:")
     print(f"  python -m experiments.predict --model {uri} --root RECORDINGS")
 
 
@@ -176,7 +179,7 @@ def find_model(name: str) -> Path:
     Args:
         name: That folder; or a registered model, ``NAME`` for its latest version, ``NAME/VERSION``
             or ``models:/NAME/VERSION``; or a run that kept its model, its id or ``runs:/ID``, of a
-            whole command the best of its trainings.
+            whole command the model of all targets, or the best of its trainings.
 
     Raises:
         FileNotFoundError: There is no such folder, registered model or run.
@@ -205,7 +208,7 @@ def find_model(name: str) -> Path:
 
 
 def _find_in_run(client: MlflowClient, run_id: str) -> Path:
-    """Returns the model that a run kept, of a whole command the best of its trainings."""
+    """Returns the model that a run kept, of a whole command that of all targets or the best."""
     try:
         run = client.get_run(run_id)
     except MlflowException as error:
@@ -218,7 +221,8 @@ def _find_in_run(client: MlflowClient, run_id: str) -> Path:
     ]
     if not folders:
         raise FileNotFoundError(f"run {run_id} kept no model; train with --register NAME")
-    return max(folders, key=lambda folder: read_card(folder / CONFIG).training.valid.score)
+    trainings = {folder: read_card(folder / CONFIG).training for folder in folders}
+    return max(folders, key=lambda f: (trainings[f].on_all, trainings[f].valid.score))
 
 
 def _fetch(client: MlflowClient, uri: str) -> Path:

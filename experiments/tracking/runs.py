@@ -104,6 +104,8 @@ class TrackedRun:
 class ParentRun(TrackedRun):
     """The run of a whole command, a `conversation_emotion.tracker.ParentTracker`."""
 
+    _finished: dict[str, str] | None = None
+
     def read_finished(self, name: str, file: str) -> pd.DataFrame | None:
         """Returns a table of the finished child of that name, None without such a child."""
         run_id = self.find_finished(name)
@@ -111,10 +113,11 @@ class ParentRun(TrackedRun):
 
     def find_finished(self, name: str) -> str | None:
         """Returns the id of the finished child of that name; None if there is none."""
-        for child in find_children(self.client, self.experiment_id, self.run_id):
-            if child.info.run_name == name and child.info.status == "FINISHED":
-                return str(child.info.run_id)
-        return None
+        if self._finished is None:  # asked for once, not for each of many trainings
+            children = find_children(self.client, self.experiment_id, self.run_id)
+            ended = [child for child in reversed(children) if child.info.status == "FINISHED"]
+            self._finished = {str(one.info.run_name): str(one.info.run_id) for one in ended}
+        return self._finished.get(name)
 
     @contextmanager
     def open_child(self, name: str, params: Mapping[str, object]) -> Iterator[TrackedRun]:
@@ -125,6 +128,7 @@ class ParentRun(TrackedRun):
         with ending_truthfully(child):
             child.describe(params, {})
             yield child
+        self._finished = None
 
 
 @contextmanager
@@ -137,6 +141,7 @@ def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[Pare
     client = open_client()
     experiment_id = find_experiment(client, experiment)
     settings = flatten(config)
+    settings.pop("workers", None)  # no number depends on it
     identity = json.dumps([settings, fingerprint, versions()], sort_keys=True, default=str)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
     me = this_process()

@@ -1,10 +1,14 @@
-"""An acoustic anchor for cold starts: the student also predicts measured properties of the clip.
+"""Anchors: properties of a clip that the student also predicts, known before the training.
 
 A student that begins with random weights has a random teacher; the paper's cold start costs ten
-points. The anchor adds informative targets from the first step: the log-Mel spectrum and the
-correlogram (autocorrelation at each pitch period) of masked frames, and the mean and deviation of
-both over the clip. Linear maps predict them from the student; they are discarded with the decoder.
-It is this project's addition, no part of the published training.
+points. An anchor adds informative targets from the first step, by linear maps from the student that
+are discarded with the decoder. It is this project's addition to the published training.
+
+The properties are measured on the clip (`Acoustics`), and predicted where frames are masked, like
+the outputs of the moving average; or they are hidden states of a frozen encoder, as in DistilHuBERT
+(Chang et al., 2022), which has a linear map for each layer too. There the frames are predicted that
+the student encodes, from its output itself: it is this output that features are taken from, and
+what a decoder would have to add to it would be lost.
 """
 
 import math
@@ -19,6 +23,8 @@ from speech_encoders.waveforms import SAMPLE_RATE
 
 NUM_MELS = 80
 NUM_PERIODS = 64
+NUM_ACOUSTICS = NUM_MELS + NUM_PERIODS
+"""Properties of a frame that are measured."""
 
 _FFT = 512
 _PITCH_WINDOW, _PITCH_FFT = 800, 2048  # 50 ms hold two periods of the lowest pitch
@@ -58,18 +64,66 @@ class RunningStandard(nn.Module):
         return (vectors - self.mean) / (self.variance + _EPS**2).sqrt()
 
 
-class AcousticAnchor(nn.Module):
-    """Measures clips and compares them with predictions from a student.
+class Anchor(nn.Module):
+    """Compares given properties of frames, and their statistics over the clip, with predictions.
+
+    Frames are normalised over their clip, as the targets of online distillation are; mean and
+    deviation over the clip are predicted apart, standardised over clips. So every property counts
+    alike, however large its numbers are: hidden states of Transformers have a few channels that
+    would dominate any distance between the states themselves.
 
     Args:
-        hidden_size: Features of the student's predictions (D).
+        hidden_size: Features of the student (D).
+        num_properties: Properties of a frame (P), those of all layers of a teacher.
+    """
+
+    def __init__(self, hidden_size: int, num_properties: int) -> None:
+        super().__init__()
+        self.frames = nn.Linear(hidden_size, num_properties)
+        self.utterance = nn.Linear(hidden_size, 2 * num_properties)
+        self.standard = RunningStandard(2 * num_properties)
+
+    def forward(
+        self, given: Tensor, where: Tensor, frames: Tensor, utterances: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Compares a batch whose clips have several masks each, one after the other.
+
+        Args:
+            given: Properties of the B clips, (B, T, P).
+            where: Frames to predict, (B * k, T).
+            frames: The student at these N frames, clip by clip in the order of time, (N, D).
+            utterances: Its encoding of the clips, (B * k, D).
+
+        Returns:
+            Squared errors of frames and of clips, as a share of the variance: 1 for a prediction
+            that is always the mean.
+        """
+        num_clones = len(where) // len(given)
+        deviation, mean = torch.std_mean(given, dim=1, correction=0)
+        goal = self.standard(torch.cat([mean, deviation], dim=1), follows=self.training)
+        # An outlying clip, such as one of silence, would dominate the squared error.
+        goal = goal.clamp(-_CLAMP, _CLAMP).repeat_interleave(num_clones, dim=0)
+        # 1e-2, because channels that hardly vary over a clip would be amplified to noise.
+        normed = (given - mean[:, None]) / (deviation[:, None] + 1e-2)
+        return (
+            F.mse_loss(
+                self.frames(frames).float(), normed.repeat_interleave(num_clones, dim=0)[where]
+            ),
+            F.mse_loss(self.utterance(utterances).float(), goal),
+        )
+
+
+class Acoustics(nn.Module):
+    """Measures the log-Mel spectrum and the correlogram of clips.
+
+    The correlogram is the autocorrelation at each pitch period.
     """
 
     mels: Tensor
     periods: Tensor
     window_correlation: Tensor
 
-    def __init__(self, hidden_size: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
         mels = melscale_fbanks(_FFT // 2 + 1, 40.0, SAMPLE_RATE / 2, NUM_MELS, SAMPLE_RATE)
         periods = torch.logspace(
@@ -80,42 +134,9 @@ class AcousticAnchor(nn.Module):
         self.register_buffer("mels", mels, persistent=False)
         self.register_buffer("periods", periods.round().long(), persistent=False)
         self.register_buffer("window_correlation", correlation, persistent=False)
-        size = NUM_MELS + NUM_PERIODS
-        self.frames = nn.Linear(hidden_size, size)
-        self.utterance = nn.Linear(hidden_size, 2 * size)
-        self.standard = RunningStandard(2 * size)
-
-    def forward(
-        self, clips: Tensor, predictions: Tensor, utterances: Tensor, masked: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Compares a batch whose clips have several masks each, one after the other.
-
-        Args:
-            clips: Normalised clips, (B, S).
-            predictions: Predictions of the student at every frame, (B * k, T, D).
-            utterances: Its encoding of the clips, (B * k, D).
-            masked: Masked frames, (B * k, T).
-
-        Returns:
-            Squared errors of masked frames and of clips, as a share of the variance: 1 for a
-            prediction that is always the mean.
-        """
-        measured = self.measure(clips)
-        num_clones = len(masked) // len(clips)
-        deviation, mean = torch.std_mean(measured, dim=1, correction=0)
-        goal = self.standard(torch.cat([mean, deviation], dim=1), follows=self.training)
-        # An outlying clip, such as one of silence, would dominate the squared error.
-        goal = goal.clamp(-_CLAMP, _CLAMP).repeat_interleave(num_clones, dim=0)
-        # 1e-2, because channels that hardly vary over a clip would be amplified to noise.
-        frames = (measured - mean[:, None]) / (deviation[:, None] + 1e-2)
-        frames = frames.repeat_interleave(num_clones, dim=0)[masked]
-        return (
-            F.mse_loss(self.frames(predictions[masked]).float(), frames),
-            F.mse_loss(self.utterance(utterances).float(), goal),
-        )
 
     @torch.no_grad()
-    def measure(self, clips: Tensor) -> Tensor:
+    def forward(self, clips: Tensor) -> Tensor:
         """Returns spectrum and correlogram of every frame: (B, S) -> (B, T, mels + periods)."""
         with torch.autocast(clips.device.type, enabled=False):
             return torch.cat([self._log_mels(clips), self._correlogram(clips)], dim=-1)

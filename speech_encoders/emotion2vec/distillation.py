@@ -26,9 +26,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from speech_encoders.contract import ObjectiveLoss
-from speech_encoders.emotion2vec.anchor import AcousticAnchor, RunningStandard
+from speech_encoders.emotion2vec.anchor import (
+    NUM_ACOUSTICS,
+    Acoustics,
+    Anchor,
+    RunningStandard,
+)
 from speech_encoders.emotion2vec.feature_extraction import Emotion2vecFeatureExtractor
-from speech_encoders.emotion2vec.front_end import count_frames
 from speech_encoders.emotion2vec.masking import draw_masks
 from speech_encoders.emotion2vec.modeling import Emotion2vecModel
 from speech_encoders.emotion2vec.pretraining import (
@@ -61,6 +65,12 @@ class DistillationTargets(NamedTuple):
 class OnlineDistillation(nn.Module):
     """Student and teacher in one module, a training objective.
 
+    Args:
+        student: Model to train.
+        settings: What it predicts.
+        learning_rate: Peak step size.
+        num_states: Hidden states of a frame of the frozen teacher, those of all its layers.
+
     Attributes:
         learning_rate: Peak step size.
         no_decay: Last names of weights that do not decay, besides biases and norms.
@@ -76,59 +86,88 @@ class OnlineDistillation(nn.Module):
         student: Emotion2vecForPreTraining,
         settings: DistillationSettings,
         learning_rate: float = COLD_LEARNING_RATE,
+        num_states: int = 0,
     ) -> None:
         super().__init__()
         num_blocks = student.config.num_hidden_layers
-        if settings.top_blocks > num_blocks:
+        if settings.distils and settings.top_blocks > num_blocks:
             raise ValueError(
                 f"targets of {settings.top_blocks} blocks need as many, the model has {num_blocks}"
             )
         self.settings = settings
         self.learning_rate = learning_rate
         self.student = student
-        self.teacher = make_teacher(student.emotion2vec)
+        # Where only a frozen encoder is predicted, there is no moving average.
+        self.teacher = make_teacher(student.emotion2vec) if settings.distils else None
         size = student.config.hidden_size
         self.standard = RunningStandard(size)
-        self.anchor = AcousticAnchor(size) if settings.anchor_weight else None
+        self.acoustics = Acoustics()
+        self.anchor = Anchor(size, NUM_ACOUSTICS) if settings.anchor_weight else None
+        self.frozen = Anchor(size, num_states) if num_states else None
 
     def train(self, mode: bool = True) -> "OnlineDistillation":
         """Sets the student's mode; the teacher never has dropout."""
         super().train(mode)
-        self.teacher.eval()
+        if self.teacher is not None:
+            self.teacher.eval()
         return self
 
-    def forward(self, waveforms: Tensor, seed: int) -> ObjectiveLoss:
+    def forward(self, waveforms: Tensor, seed: int, states: Tensor | None = None) -> ObjectiveLoss:
         """Computes the loss of a batch; a deviation near zero among its metrics is a collapse.
 
         Args:
             waveforms: Clips of one length without padding, shape (B, S).
             seed: Of the masks.
+            states: Hidden states of the frozen teacher from the first sample on, (B, T', L, D),
+                where there is one; frames beyond the student's are not used.
+
+        Raises:
+            ValueError: The teacher has fewer frames than the student.
         """
         settings = self.settings
         clips = F.layer_norm(waveforms, waveforms.shape[1:], eps=_EPS)
         frames = self.student.emotion2vec.front_end(clips)
-        targets = compute_targets(self.teacher, frames.detach(), settings.top_blocks)
-        masked = draw_masks(
-            settings.mask,
-            len(clips) * settings.num_clones,
-            count_frames(clips.size(1)),
-            share=settings.mask_share,
-            length=settings.mask_length,
-            generator=torch.Generator().manual_seed(seed),
-        ).to(clips.device)
-        output = self.student.predict(frames.repeat_interleave(settings.num_clones, dim=0), masked)
-        loss, metrics = self._compare(output, targets, masked)
+        masked = self._draw_masks(frames, seed)
+        num_clones = len(masked) // len(clips)
+        output = self.student.predict(frames.repeat_interleave(num_clones, dim=0), masked)
+        loss, metrics = frames.new_zeros(()), {}
+        if self.teacher is not None:
+            targets = compute_targets(self.teacher, frames.detach(), settings.top_blocks)
+            loss, metrics = self._compare(output, targets, masked)
         if self.anchor is not None:
-            utterances = self._utterance(output)
-            frame, utterance = self.anchor(clips, output.predictions, utterances, masked)
-            metrics |= {"anchor_frame_loss": frame, "anchor_utterance_loss": utterance}
-            loss = loss + settings.anchor_weight * (frame + utterance)
+            predicted, utterances = output.predictions[masked], self._utterance(output)
+            found = self.anchor(self.acoustics(clips), masked, predicted, utterances)
+            loss = loss + settings.anchor_weight * sum(found)
+            metrics |= _name("anchor", found)
+        if self.frozen is not None:
+            # From the output that features are taken from, where there is one; a decoder could
+            # keep to itself what is asked of it.
+            encoded = output.last_hidden_state
+            given = _align(states, frames)
+            found = self.frozen(given, ~masked, encoded.flatten(0, 1), encoded.float().mean(dim=1))
+            loss = loss + settings.teacher_weight * sum(found)
+            metrics |= _name("teacher", found)
         metrics = {name: value.detach() for name, value in {"loss": loss, **metrics}.items()}
         return ObjectiveLoss(loss, metrics)
 
+    def _draw_masks(self, frames: Tensor, seed: int) -> Tensor:
+        """Draws masks for clips: (B, T, D) -> (B * k, T); a frozen teacher alone masks nothing."""
+        settings = self.settings
+        if not settings.distils:
+            return torch.zeros(frames.shape[:2], dtype=torch.bool, device=frames.device)
+        return draw_masks(
+            settings.mask,
+            len(frames) * settings.num_clones,
+            frames.size(1),
+            share=settings.mask_share,
+            length=settings.mask_length,
+            generator=torch.Generator().manual_seed(seed),
+        ).to(frames.device)
+
     def after_step(self, progress: float) -> None:
         """Moves the teacher towards the student; ``progress`` rises from 0 to 1 in the training."""
-        update_teacher(self.teacher, self.student.emotion2vec, self.tau(progress))
+        if self.teacher is not None:
+            update_teacher(self.teacher, self.student.emotion2vec, self.tau(progress))
 
     def tau(self, progress: float) -> float:
         """Returns the share of the teacher's weights that is kept."""
@@ -195,6 +234,27 @@ class OnlineDistillation(nn.Module):
         if self.settings.utterance_target == "channels":
             return F.layer_norm(pooled, pooled.shape[-1:], eps=_EPS)
         return self.standard(pooled, follows=self.training)
+
+
+def _name(part: str, losses: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    """Names the losses of frames and utterances."""
+    return {f"{part}_frame_loss": losses[0], f"{part}_utterance_loss": losses[1]}
+
+
+def _align(states: Tensor | None, frames: Tensor) -> Tensor:
+    """Gives every frame its states: (B, T', L, D), (B, T, H) -> (B, T, L * D).
+
+    Both have a frame every 20 ms. A frame of a wav2vec 2.0 reads the same 400 samples as the
+    student's, that of a Whisper is centred 12.5 ms before them.
+    """
+    num_frames = frames.size(1)
+    if states is None or states.size(1) < num_frames:
+        found = "none" if states is None else f"{states.size(1)} frames"
+        raise ValueError(
+            f"the teacher's hidden states of a clip of {num_frames} frames are {found}; extract "
+            "them from the same clip"
+        )
+    return states[:, :num_frames].flatten(2).to(frames.device, torch.float32)
 
 
 def make_teacher(model: Emotion2vecModel) -> Emotion2vecModel:

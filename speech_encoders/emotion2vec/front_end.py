@@ -62,6 +62,11 @@ class FrontEnd(nn.Module):
         self.projection_norm = nn.LayerNorm(config.conv_dim, eps=config.layer_norm_eps)
         self.projection = Projection(config.conv_dim, config.hidden_size)
 
+    def freeze(self, num_convolutions: int) -> None:
+        """Keeps the lowest convolutions, with their norms, as they are."""
+        self.convolutions[:num_convolutions].requires_grad_(requires_grad=False)
+        self.norms[:num_convolutions].requires_grad_(requires_grad=False)
+
     def forward(self, waveforms: Tensor) -> Tensor:
         """Extracts and projects: (B, S) -> (B, T, D)."""
         return self.projection(self.projection_norm(self.extract(waveforms)))

@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from conversation_emotion.corpora.demo import DATA
+from conversation_emotion.inference.saved_model import read_card
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.settings.recognition import SERSettings
@@ -141,6 +142,33 @@ def test_a_run_that_kept_no_model_or_is_not_there_is_refused(here):
 def test_a_model_that_is_not_there_is_refused_with_those_that_are(here, name):
     with pytest.raises(FileNotFoundError, match=f"'{name}' is neither .* registered are: voices"):
         find_model(name)
+
+
+def test_a_model_of_all_targets_is_registered_with_the_scores_of_the_folds(
+    here, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    config = SERSettings(
+        data=CorpusSettings(corpus="manifest", root=here / "manifest.csv"),
+        training=TrainingSettings(epochs=1, seeds=2),
+        register="everyone",
+        train_on_all=True,
+    )
+    table = ser.EXPERIMENT.run(config)
+    folder = find_model("everyone")
+    training = read_card(folder / "config.json").training
+    row = table.rows[0]
+    trainings = row.num_folds * row.num_seeds
+    assert (training.fold, training.on_all, training.num_trainings) == ("all", True, trainings)
+    assert training.test.num_targets == row.n
+    assert "Trained on every target" in (folder / "README.md").read_text()
+    _, [parent], _ = find_runs("ser")
+    assert read_card(find_model(parent.info.run_id) / "config.json").training == training
+
+
+def test_a_model_of_all_targets_needs_a_name():
+    with pytest.raises(ValueError, match="--train-on-all .* --register"):
+        SERSettings(train_on_all=True)
 
 
 def test_without_a_store_nothing_is_made(workplace):

@@ -1,11 +1,13 @@
 """The command that pre-trains emotion2vec, from recordings to an encoder; killed and resumed."""
 
+import re
 import signal
 import time
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 import soundfile
 import torch
@@ -20,9 +22,9 @@ from experiments.pretrain_emotion2vec import (
     PretrainEmotion2vecSettings,
 )
 from experiments.pretraining import command as pretraining
-from experiments.pretraining.objectives import build_emotion2vec
+from experiments.pretraining.objectives import build_emotion2vec, load_teacher
 from speech_encoders import load_speech_encoder
-from speech_encoders.emotion2vec import configuration
+from speech_encoders.emotion2vec import Emotion2vecForPreTraining, configuration
 from speech_encoders.emotion2vec.distillation import COLD_LEARNING_RATE, WARM_LEARNING_RATE
 from tests.emotion2vec_models import SETTINGS
 from tests.processes import Command, free_port
@@ -37,6 +39,7 @@ def recordings(tmp_path, monkeypatch) -> Path:
     """Ten clips of noise, a small model under the name mini, and an own place to write."""
     monkeypatch.setitem(configuration.SIZES, "mini", SETTINGS)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("CONVERSATION_EMOTION_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     write_empty_store(tmp_path / "mlflow.db")
     folder = tmp_path / "speech"
@@ -169,8 +172,67 @@ def test_a_warm_start_takes_smaller_steps(recordings, tmp_path, capsys):
     assert pytest.approx(10 * WARM_LEARNING_RATE) == COLD_LEARNING_RATE
     assert warm.learning_rate == WARM_LEARNING_RATE
     assert "0 weights are random" in capsys.readouterr().out
+    assert cold.teacher is not None
+    assert warm.teacher is not None
     for one, other in zip(cold.teacher.parameters(), warm.teacher.parameters(), strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_frozen_convolutions_stay_as_they_were_and_the_others_learn(recordings, tmp_path):
+    build_emotion2vec(Emotion2vecSettings(top_blocks=2), seed=0).save(tmp_path / "start")
+    arguments = ["--start", str(tmp_path / "start"), "--frozen-convolutions", "2", "--steps", "3"]
+    EXPERIMENT.run(configure(recordings, *arguments, "--output", str(tmp_path / "end")))
+    before, after = (
+        Emotion2vecForPreTraining.from_pretrained(tmp_path / name).emotion2vec.front_end
+        for name in ("start", "end")
+    )
+    states = before.state_dict(), after.state_dict()
+    same = {name for name in states[0] if torch.equal(states[0][name], states[1][name])}
+    assert same == {name for name in states[0] if name.split(".")[1] in "01"}
+
+
+def test_the_command_stores_the_states_of_a_teacher_and_predicts_them(recordings, tmp_path, capsys):
+    soundfile.write(recordings / "broken.wav", np.full(16_000, np.nan), 16_000, subtype="FLOAT")
+    arguments = ["--teacher", "untrained:mini", "--teacher-layers", "1-2", "--max-broken", "0.1"]
+    EXPERIMENT.run(configure(recordings, *arguments, "--steps", "2"))
+    printed = capsys.readouterr().out
+    assert f"{recordings}: 10 clips, 0.00 hours" in printed
+    assert "broken.wav" in printed.partition("skipped: ")[2].splitlines()[0]
+    assert "teacher_utterance_loss: " in printed
+    (stored,) = tmp_path.glob("cache/features/*/*.npy")
+    states = np.load(stored)
+    assert states.shape == (10 * 49, 2, 32)
+    assert states.dtype == np.float16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("fbank",), "--teacher fbank has 100 frames a second, the student 50; choose a teacher"),
+        (("untrained:mini", "--teacher-layers", "2-4"), "2-4: untrained:mini has layers 0 to 3"),
+    ],
+)
+def test_a_teacher_that_does_not_fit_is_refused_before_anything_is_encoded(
+    recordings, tmp_path, arguments, message
+):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        EXPERIMENT.run(configure(recordings, "--teacher", *arguments))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_teacher_of_weight_0_is_not_even_loaded():
+    settings = Emotion2vecSettings(top_blocks=2, teacher="no-such-encoder", teacher_weight=0)
+    assert load_teacher(settings) is None
+
+
+def test_a_sweep_with_a_teacher_alone_varies_only_what_has_an_effect():
+    settings = commandline.parse(
+        PretrainEmotion2vecSettings,
+        ["--teacher", "x", "--frame-weight", "0", "--utterance", "none"],
+    )
+    trial = optuna.trial.FixedTrial({"dropout": 0.2, "learning_rate": 1e-3, "weight_decay": 1e-2})
+    proposed = EXPERIMENT.search_space(trial, settings)
+    assert (proposed.model.dropout, proposed.model.mask_share) == (0.2, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -183,6 +245,11 @@ def test_a_warm_start_takes_smaller_steps(recordings, tmp_path, capsys):
         ("--noise 2", r"--noise must lie in [0, 1], got 2.0"),
         ("--tau-start 0.9 --tau-end 0.8", "--tau-start and --tau-end must rise within [0, 1]"),
         ("--steps 0", "--steps must be above 0, got 0"),
+        ("--teacher x --speed 0.4", "--speed 0.4 changes clips whose hidden states --teacher has"),
+        ("--teacher x --pitch 0.1", "--pitch 0.1 changes clips whose hidden states --teacher has"),
+        ("--teacher x --crop-seconds 1", "--crop-seconds 1 would repeat shorter clips"),
+        ("--frozen-convolutions 8 --start x", "--frozen-convolutions must lie in [0, 7], got 8"),
+        ("--frozen-convolutions 3", "--frozen-convolutions 3 would keep random weights; pass"),
         ("--warmup 1", r"--warmup must lie in [0, 1), got 1.0"),
     ],
 )

@@ -31,6 +31,7 @@ from tests.layouts import write_emodb
 from tests.tracked import find_runs
 
 QUICK = TrainingSettings(epochs=2)
+FBANK = EncoderSettings(speech_encoder=("fbank",))
 LETTERS = "WLEAFTN"
 
 
@@ -49,7 +50,7 @@ def test_flags_reach_the_config():
     assert commandline.parse(SERSettings, flags) == SERSettings(
         features=EncoderSettings(speech_encoder=("mfcc", "a/b"), speech_layers="all"),
         training=TrainingSettings(epochs=100, patience=20, seeds=2),
-        model=UtteranceModelSettings(dropout=0.5),
+        model=UtteranceModelSettings(head="auto", dropout=0.5),
     )
 
 
@@ -82,12 +83,14 @@ def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
 
 
 def test_the_choices_on_the_command_line_are_those_that_exist():
-    assert choices(EncoderSettings, "layer_mixture") == set(perception.LAYER_MIXTURES)
+    assert choices(EncoderSettings, "layer_mixture") == {"auto", *perception.LAYER_MIXTURES}
     assert choices(EncoderSettings, "aggregator") == set(perception.AGGREGATORS)
     assert choices(EncoderSettings, "speech_pooling") == {"auto", *get_args(key.Pooling)}
     assert choices(UtteranceModelSettings, "head") == {
+        "auto",
         "superb",
         "linear",
+        "logistic",
         "lda",
         "svm",
         *perception.FRAME_MAPS,
@@ -118,9 +121,10 @@ def test_every_setting_of_an_encoder_reaches_its_features():
 def test_search_leaves_the_rest_of_the_config_alone():
     training = {"learning_rate": 1e-3, "weight_decay": 0.1, "optimizer": "rmsprop"}
     proposed = {"hidden_size": 64, "dropout": 0.25, "aggregator": "attention", **training}
-    found = EXPERIMENT.search_space(optuna.trial.FixedTrial(proposed), SERSettings(training=QUICK))
+    config = SERSettings(features=FBANK, training=QUICK)
+    found = EXPERIMENT.search_space(optuna.trial.FixedTrial(proposed), config)
     assert found == SERSettings(
-        features=EncoderSettings(aggregator="attention"),
+        features=dataclasses.replace(FBANK, aggregator="attention"),
         model=UtteranceModelSettings(hidden_size=64, dropout=0.25),
         training=dataclasses.replace(QUICK, **training),  # type: ignore[arg-type]
     )
@@ -182,7 +186,7 @@ def test_a_table_compares_encoders_each_with_a_run_of_its_own(workplace, emodb, 
 def test_a_recording_on_both_sides_of_a_split_is_noted(workplace, emodb, capsys):
     # Speaker 03 trains where 08 is tested; where 03 is, it is 16.
     shutil.copy(emodb.root / "wav" / "03a01Wa.wav", emodb.root / "wav" / "08b10Na.wav")
-    EXPERIMENT.run(SERSettings(data=emodb, training=QUICK))
+    EXPERIMENT.run(SERSettings(data=emodb, features=FBANK, training=QUICK))
     printed = squeeze(capsys.readouterr().out)
     assert "note: 1 of 63 test utterances have a recording that train holds too" in printed
 
@@ -196,7 +200,7 @@ def test_a_recording_on_both_sides_of_a_split_is_noted(workplace, emodb, capsys)
     ],
 )
 def test_heads_and_aggregators_are_trained_on_the_frames(workplace, emodb, capsys, flags, said):
-    short = ["--corpus", "emodb", "--root", str(emodb.root), "--epochs", "1"]
+    short = ["--corpus=emodb", f"--root={emodb.root}", "--epochs=1", "--speech-encoder=fbank"]
     EXPERIMENT.run(
         commandline.parse(SERSettings, [*short, "--protocol", "leave-one-speaker-out", *flags])
     )
@@ -214,7 +218,9 @@ def test_a_published_protocol_says_what_is_wrong_with_it(workplace, emodb, capsy
     settings = {**PROTOCOLS["emobox"].settings, "epochs": 1}
     short = PROTOCOLS["emobox"]._replace(settings=settings)
     monkeypatch.setitem(PROTOCOLS, "emobox", short)
-    EXPERIMENT.run(SERSettings(data=emodb, protocol="emobox", training=training_of()))
+    EXPERIMENT.run(
+        SERSettings(data=emodb, features=FBANK, protocol="emobox", training=training_of())
+    )
     printed = squeeze(capsys.readouterr().out)
     assert (
         "protocol emobox; valid: 20 % of train by utterance, seed 0; a quarter of each" in printed
@@ -239,15 +245,15 @@ def test_an_utterance_of_a_conversation_is_predicted_from_itself_alone(
         for number, clip in enumerate(clips)
     ]
     pd.DataFrame(rows).to_csv(emodb.root / "manifest.csv", index=False)
-    given, real = [], inputs.make_loader
+    given, real = [], inputs.WindowLoader
 
     def watch(windows, *args, **kwargs):
         given.append(windows)
         return real(windows, *args, **kwargs)
 
-    monkeypatch.setattr(inputs, "make_loader", watch)
+    monkeypatch.setattr(inputs, "WindowLoader", watch)
     data = CorpusSettings(corpus="manifest", root=emodb.root, labels="all", num_folds=2)
-    EXPERIMENT.run(SERSettings(data=data, training=QUICK))
+    EXPERIMENT.run(SERSettings(data=data, features=FBANK, training=QUICK))
     assert len(given) == 2 * 4  # folds and parts
     for windows in given:
         assert windows.rows.tolist() == windows.target_rows[:, None].tolist()
@@ -284,11 +290,11 @@ def test_other_weights_of_the_same_name_begin_a_run_of_their_own(workplace, emod
     import speech_encoders
     from speech_encoders.spectral import fbank
 
-    first = EXPERIMENT.prepare(SERSettings(data=emodb))
+    first = EXPERIMENT.prepare(SERSettings(data=emodb, features=FBANK))
     monkeypatch.setitem(
         speech_encoders.BUILDERS, "fbank", lambda name, device: fbank(num_deltas=1, device=device)
     )
-    changed = EXPERIMENT.prepare(SERSettings(data=emodb))
+    changed = EXPERIMENT.prepare(SERSettings(data=emodb, features=FBANK))
     assert changed != first
 
 

@@ -19,10 +19,17 @@ LDA = UtteranceModelSettings(head="lda")
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--aggregator", "ecapa"], "--head lda trains no --aggregator, got ecapa"),
-        (["--seeds", "3"], "leave --seeds and --dropout out, got 3 and 0"),
-        (["--head", "svm", "--aggregator", "ecapa"], "--head svm trains no --aggregator"),
-        (["--dropout", "0.5"], "leave --seeds and --dropout out, got 1 and 0.5"),
+        (
+            ["--aggregator", "ecapa"],
+            "--head lda is solved, without epochs or chance",
+        ),
+        (["--seeds", "3"], "--seeds 3 has no effect; leave it out, or choose --head sup"),
+        (
+            ["--head", "svm", "--aggregator", "ecapa"],
+            "--aggregator ecapa has no effect",
+        ),
+        (["--epochs", "3"], "--epochs 3 has no effect"),
+        (["--dropout", "0.5"], "--dropout 0.5 has no effect"),
     ],
 )
 def test_what_would_be_trained_or_left_to_chance_is_refused(flags, message, capsys):

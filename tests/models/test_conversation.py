@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from conversation_emotion.datasets.batches import Batch, ModalityArrays, gather_batch
+from conversation_emotion.datasets.windows import PADDING
 from conversation_emotion.features.extract import Features
+from conversation_emotion.models.perception import find_fixed, perceive_rows
 from tests.conversations import (
     make_dialogues,
     make_features,
@@ -188,9 +190,31 @@ def test_padding_of_frames_is_marked_and_zero(arrays):
     np.testing.assert_array_equal(states[1].numpy(), arrays["speech"]._states[2])
 
 
-def test_a_batch_holds_the_features_of_its_real_utterances_alone(table, classes, arrays):
+def test_a_batch_holds_each_utterance_once_and_once_more_where_it_is_masked(table, classes, arrays):
     windows = make_windows(table, classes)
-    batch = gather_batch(windows, arrays, classes, np.array([0, 4]))
-    # The context of the first window is one utterance, of the fifth five.
-    assert batch.mask.sum(dim=1).tolist() == [1, 5]
-    assert len(batch.states["speech"]) == 6
+    # The context of the first window is row 0, that of the fifth rows 0 to 4, of the sixth 0 to 5.
+    hidden = dataclasses.replace(
+        windows, masked=(windows.rows == 1) & (windows.target_rows[:, None] == 6)
+    )
+    batch = gather_batch(hidden, arrays, classes, np.array([0, 4, 5]))
+    assert batch.mask.sum(dim=1).tolist() == [1, 5, 6]
+    assert len(batch.states["speech"]) == 7
+    assert batch.places[:, :3].tolist() == [[0, PADDING, PADDING], [0, 1, 3], [0, 2, 3]]
+    assert batch.frames["speech"].any(dim=1).tolist() == [True, True, False, *4 * [True]]
+
+
+def test_vectors_perceived_beforehand_give_the_same_predictions(table, classes, arrays):
+    torch.manual_seed(0)
+    model = make_model(arrays, np.arange(len(table)), aggregator="statistics")
+    fixed = find_fixed(model)
+    assert list(fixed) == ["speech", "text"]
+    learned = make_model(arrays, np.arange(len(table)), aggregator="attention")
+    assert not find_fixed(learned)
+    used = np.arange(8)
+    vectors = {"text": perceive_rows(fixed["text"], arrays["text"], used)}
+    windows, some = make_windows(table, classes), np.arange(6)
+    windows = dataclasses.replace(windows, masked=windows.rows == 2)
+    plain = gather_batch(windows, arrays, classes, some)
+    beforehand = gather_batch(windows, arrays, classes, some, vectors)
+    assert list(beforehand.states) == ["speech"]
+    torch.testing.assert_close(predict(model, beforehand), predict(model, plain))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from conversation_emotion.datasets.windows import PADDING
 from conversation_emotion.models.fusion import (
     JOINS,
     CrossAttention,
@@ -10,7 +11,10 @@ from conversation_emotion.models.fusion import (
     partition_modalities,
 )
 
-MASK = torch.tensor([[True, True, True], [True, False, False]])
+PLACES = torch.tensor([[0, 1, 2], [3, PADDING, PADDING]])
+"""Two windows, of three utterances and of one."""
+
+MASK = PLACES != PADDING
 
 
 def states_of(*sizes: int) -> list[torch.Tensor]:
@@ -32,7 +36,7 @@ def test_gates_weigh_the_modalities_unit_by_unit():
     fusion.gates.bias.copy_(torch.tensor([100.0, 0.0, 0.0, torch.tensor(3.0).log()]))
     speech, text = states_of(3, 2)
     one, other = fusion.projections[0](speech), fusion.projections[1](text)
-    fused = fusion([speech, text], MASK)
+    fused = fusion([speech, text], PLACES)[MASK]
     torch.testing.assert_close(fused[:, 0], one[:, 0])
     torch.testing.assert_close(fused[:, 1], 0.25 * one[:, 1] + 0.75 * other[:, 1])
 
@@ -42,10 +46,10 @@ def test_attention_across_modalities_never_looks_ahead_nor_into_another_window()
     torch.manual_seed(0)
     fusion = CrossAttention((3, 2), size=8, dropout=0.0).eval()
     speech, text = states_of(3, 2)
-    before = fusion([speech, text], MASK)
+    before = fusion([speech, text], PLACES)[MASK]
     changed = text.clone()
     changed[1] += 5.0  # the second of the three utterances of the first window
-    differs = (fusion([speech, changed], MASK) - before).abs().amax(dim=-1) > 1e-6
+    differs = (fusion([speech, changed], PLACES)[MASK] - before).abs().amax(dim=-1) > 1e-6
     assert differs.tolist() == [False, True, True, False]
 
 
@@ -62,10 +66,10 @@ def test_attention_across_modalities_asks_every_other_modality_and_not_itself():
     }
     for weights in values.values():
         weights.zero_()
-    own = fusion([speech, text], MASK)
+    own = fusion([speech, text], PLACES)[MASK]
     values["0_to_1"].fill_(0.1)
-    given = fusion([speech, text], MASK)
-    louder = fusion([speech, text + 1], MASK)
+    given = fusion([speech, text], PLACES)[MASK]
+    louder = fusion([speech, text + 1], PLACES)[MASK]
     assert not torch.allclose(given[:, :8], own[:, :8])  # speech was given text
     assert not torch.allclose(louder[:, :8], given[:, :8])
     torch.testing.assert_close(given[:, 8:], own[:, 8:])  # and text nothing
@@ -80,12 +84,30 @@ def test_every_modality_is_used(fusion):
     torch.manual_seed(0)
     join = JOINS[fusion]((3, 2), 8, 0.0).eval()
     speech, text = states_of(3, 2)
-    before = join([speech, text], MASK)
+    before = join([speech, text], PLACES)
     for other in ([speech + 1, text], [speech, text + 1]):
-        assert not torch.allclose(join(other, MASK), before)
+        assert not torch.allclose(join(other, PLACES), before)
 
 
 @pytest.mark.parametrize("size", [6, 7, 8])
 def test_attention_takes_any_size(size):
     join = CrossAttention((3,), size, 0.0)
-    assert join(states_of(3), MASK).shape == (4, size)
+    assert join(states_of(3), PLACES).shape == (2, 3, size)
+
+
+@pytest.mark.parametrize("fusion", ["early", "gated", "cross-attention"])
+def test_windows_may_share_an_utterance_and_padding_stays_zero(fusion):
+    torch.manual_seed(0)
+    join = JOINS[fusion]((3, 2), 8, 0.0).eval()
+    speech, text = states_of(3, 2)
+    shared = torch.tensor([[0, 1, 2], [0, PADDING, PADDING]])
+    placed = join([speech, text], shared)
+    copied = join([one[[0, 1, 2, 0]] for one in (speech, text)], PLACES)
+    torch.testing.assert_close(placed, copied)
+    assert (placed[1, 1:] == 0).all()
+    placed.sum().backward()
+    gradients = [weights.grad for weights in join.parameters()]
+    join.zero_grad()
+    join([one[[0, 1, 2, 0]] for one in (speech, text)], PLACES).sum().backward()
+    for one, weights in zip(gradients, join.parameters(), strict=True):
+        torch.testing.assert_close(one, weights.grad)

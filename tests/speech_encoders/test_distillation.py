@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from speech_encoders.emotion2vec import Emotion2vecForPreTraining
-from speech_encoders.emotion2vec.anchor import AcousticAnchor, RunningStandard
+from speech_encoders.emotion2vec import Emotion2vecForPreTraining, Emotion2vecModel
+from speech_encoders.emotion2vec.anchor import Acoustics, Anchor, RunningStandard
 from speech_encoders.emotion2vec.distillation import (
     DistillationTargets,
     OnlineDistillation,
@@ -24,11 +24,24 @@ from tests.emotion2vec_models import STORED, make_config, normalise
 CLIPS = torch.randn(4, 8_000, generator=torch.Generator().manual_seed(1))
 
 
-def make_objective(**settings: object) -> OnlineDistillation:
+ALONE: dict[str, object] = {"teacher": "whisper", "frame_weight": 0.0, "utterance": "none"}
+"""Only the frozen teacher is predicted."""
+
+STATES = torch.randn(4, 25, 3, 6, generator=torch.Generator().manual_seed(2)).half()
+"""Of a teacher of three layers, one frame more than the student has of `CLIPS`."""
+
+
+def make_objective(num_states: int = 0, **settings: object) -> OnlineDistillation:
     torch.manual_seed(0)
     student = Emotion2vecForPreTraining(make_config(layerdrop=0.0))
-    chosen = {"top_blocks": 2, "num_clones": 2, **settings}
-    return OnlineDistillation(student, DistillationSettings(**chosen))  # pyright: ignore[reportArgumentType]
+    few = {} if "teacher" in settings else {"top_blocks": 2, "num_clones": 2}
+    chosen = DistillationSettings(**{**few, **settings})  # pyright: ignore[reportArgumentType]
+    return OnlineDistillation(student, chosen, num_states=num_states)
+
+
+def moving_average(objective: OnlineDistillation) -> Emotion2vecModel:
+    assert objective.teacher is not None
+    return objective.teacher
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -86,7 +99,7 @@ def test_the_literal_target_of_an_utterance_is_zero_and_the_default_separates_cl
     for kind in ("literal", "clips", "channels"):
         objective = make_objective(utterance_target=kind)
         frames = objective.student.emotion2vec.front_end(CLIPS)
-        targets = compute_targets(objective.teacher, frames.detach(), 2)
+        targets = compute_targets(moving_average(objective), frames.detach(), 2)
         goals[kind] = objective._utterance_target(targets)
     assert goals["literal"].abs().max() < 1e-5
     torch.testing.assert_close(goals["clips"].mean(dim=0), torch.zeros(32), atol=1e-5, rtol=0)
@@ -108,14 +121,14 @@ def test_mean_and_deviation_of_the_utterances_settle_over_batches():
 
 
 def test_the_anchor_measures_pitch_and_spectrum_of_every_frame():
-    anchor = AcousticAnchor(32)
+    acoustics = Acoustics()
     times = torch.arange(8_000) / 16_000
     clips = torch.stack([(2 * torch.pi * pitch * times).sin() for pitch in (100.0, 200.0)])
-    measured = anchor.measure(clips)
+    measured = acoustics(clips)
     assert measured.shape == (2, 24, 144)
     for clip, pitch in zip(measured[:, 3:-3], (100, 200), strict=True):
         correlation = clip[:, 80:].mean(dim=0)
-        repeats = anchor.periods[correlation > 0.95] * pitch / 16_000
+        repeats = acoustics.periods[correlation > 0.95] * pitch / 16_000
         assert (repeats - repeats.round()).abs().max() < 0.06  # whole periods
         assert len(repeats) > 0
     assert (measured[0, 5, :80].argmax() < measured[1, 5, :80].argmax()).item()
@@ -124,7 +137,7 @@ def test_the_anchor_measures_pitch_and_spectrum_of_every_frame():
 def test_the_anchor_leaves_the_published_losses_and_teaches_the_student_too():
     plain, anchored = make_objective(), make_objective(anchor_weight=0.5)
     anchored.student.load_state_dict(plain.student.state_dict())
-    anchored.teacher.load_state_dict(plain.teacher.state_dict())
+    moving_average(anchored).load_state_dict(moving_average(plain).state_dict())
     outputs = []
     for objective in (plain, anchored):
         torch.manual_seed(0)  # of the decoder's noise
@@ -138,6 +151,84 @@ def test_the_anchor_leaves_the_published_losses_and_teaches_the_student_too():
     assert anchored.anchor is not None
     assert anchored.anchor.frames.weight.grad is not None
     assert anchored.anchor.frames.weight.grad.abs().sum() > 0
+
+
+def test_an_anchor_compares_each_chosen_frame_with_its_own_properties():
+    anchor = Anchor(2, 1)
+    anchor.frames.weight.data = torch.tensor([[1.0, 0.0]])
+    anchor.utterance.weight.data.zero_()
+    anchor.frames.bias.data.zero_()
+    anchor.utterance.bias.data.zero_()
+    given = torch.tensor([[[1.0], [3.0], [5.0]], [[8.0], [8.0], [2.0]]])  # deviations 1.63, 2.83
+    where = torch.tensor([[1, 0, 1], [0, 0, 1], [1, 0, 0], [0, 1, 1]]).bool()  # twice each clip
+    low, high, down, up = -2 / 1.643, 2 / 1.643, -4 / 2.838, 2 / 2.838
+    right = torch.tensor([[low], [high], [high], [up], [up], [down]])
+    frames = torch.cat([right, torch.randn(6, 1)], dim=1)
+    frame, utterance = anchor(given, where, frames, torch.randn(4, 2))
+    assert frame.item() == pytest.approx(0.0, abs=1e-5)
+    assert utterance.item() == pytest.approx(1.0, abs=1e-4)  # always the mean: all the variance
+    frames[3, 0] += 3.0
+    assert anchor(given, where, frames, torch.randn(4, 2))[0].item() == pytest.approx(1.5, abs=1e-3)
+
+
+def test_every_state_of_a_teacher_counts_alike_however_large_it_is():
+    torch.manual_seed(0)
+    anchor, given = Anchor(2, 3).eval(), torch.randn(4, 24, 3)
+    inputs = torch.ones(4, 24).bool(), torch.randn(96, 2), torch.randn(4, 2)
+    scale = torch.tensor([1.0, 1000.0, 10.0])
+    torch.testing.assert_close(
+        anchor(1000 + scale * given, *inputs)[0], anchor(given, *inputs)[0], rtol=0.02, atol=0
+    )
+
+
+def test_a_teacher_alone_teaches_the_whole_student_and_masks_nothing():
+    objective = make_objective(18, **ALONE)
+    objective.student.emotion2vec.encoder.register_forward_hook(
+        lambda _, inputs, __: shapes.append(inputs[0].shape)
+    )
+    shapes: list[torch.Size] = []
+    output = objective.train()(CLIPS, 0, STATES)
+    output.loss.backward()
+    assert shapes == [(4, 10 + 24, 32)]  # ten extra tokens, all frames, once
+    assert objective.teacher is None
+    for name, parameter in objective.student.emotion2vec.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+    assert output.metrics.keys() == {"loss", "teacher_frame_loss", "teacher_utterance_loss"}
+    objective.after_step(0.5)
+
+
+def test_the_teacher_is_predicted_beside_online_distillation_by_its_weight():
+    plain = make_objective()
+    objective = make_objective(
+        18, teacher="whisper", teacher_weight=0.5, top_blocks=2, num_clones=2
+    )
+    objective.load_state_dict(plain.state_dict(), strict=False)
+    outputs = []
+    for one, states in ((plain, ()), (objective, (STATES,))):
+        torch.manual_seed(0)  # of the decoder's noise
+        outputs.append(one.eval()(CLIPS, 1, *states))
+    expected, output = outputs
+    taught = sum(output.metrics[f"teacher_{part}_loss"] for part in ("frame", "utterance"))
+    torch.testing.assert_close(output.loss, expected.loss + 0.5 * taught)
+
+
+def test_a_frame_that_the_student_does_not_get_is_not_asked_of_it_by_the_teacher():
+    objective = make_objective(18, teacher="whisper", top_blocks=2, num_clones=2)
+    asked: list[torch.Tensor] = []
+    assert objective.frozen is not None
+    objective.frozen.register_forward_hook(lambda _, inputs, __: asked.append(inputs[1]))
+    objective(CLIPS, 7, STATES)
+    masked = draw_masks("blocks", 8, 24, generator=generator(7))
+    assert torch.equal(asked[0], ~masked)
+
+
+def test_hidden_states_that_end_before_the_clip_are_refused():
+    objective = make_objective(18, **ALONE)
+    with pytest.raises(ValueError, match="states of a clip of 24 frames are 23 frames"):
+        objective(CLIPS, 0, STATES[:, :23])
+    with pytest.raises(ValueError, match="states of a clip of 24 frames are none"):
+        objective(CLIPS, 0)
 
 
 def test_the_frame_loss_counts_hidden_frames_alone():
@@ -207,20 +298,20 @@ def test_every_clip_is_masked_several_ways_but_passes_the_front_end_once(monkeyp
 def test_the_student_learns_and_the_teacher_only_follows():
     objective = make_objective()
     objective.train()(CLIPS, 0).loss.backward()
-    assert all(parameter.grad is None for parameter in objective.teacher.parameters())
+    assert all(parameter.grad is None for parameter in moving_average(objective).parameters())
     for name, parameter in objective.student.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
     assert objective.student.training
-    assert not objective.teacher.training
+    assert not moving_average(objective).training
     assert not objective.eval().student.training
-    assert objective.teacher.front_end is None
+    assert moving_average(objective).front_end is None
     assert objective.student.emotion2vec.front_end is not None
 
 
 def test_the_teacher_moves_by_its_share_towards_the_student():
     objective = make_objective()
-    teacher, student = objective.teacher, objective.student.emotion2vec
+    teacher, student = moving_average(objective), objective.student.emotion2vec
     before = {name: p.clone() for name, p in teacher.named_parameters()}
     for parameter in student.parameters():
         parameter.data += 1.0
@@ -263,6 +354,15 @@ def test_a_new_teacher_encodes_as_its_student():
         ({"tau_start": 0.9, "tau_end": 0.8}, r"must rise within \[0, 1\], got 0.9 to 0.8"),
         ({"frame_weight": -1.0}, "--frame-weight must be 0 or more, got -1.0"),
         ({"frame_weight": 0.0, "utterance": "none"}, "neither frames nor utterances"),
+        ({**ALONE, "teacher_weight": 0.0}, "neither frames nor utterances"),
+        ({"teacher_weight": 2.0}, "--teacher-weight 2.0 has no effect without --teacher"),
+        ({"teacher_layers": "2-4"}, "--teacher-layers 2-4 has no effect without --teacher"),
+        ({"teacher": "x", "teacher_layers": "4-2"}, "or a range such as 2-4, got '4-2'"),
+        ({"teacher": "x", "teacher_layers": "last"}, "or a range such as 2-4, got 'last'"),
+        ({"teacher": "x", "teacher_weight": -1.0}, "--teacher-weight must be 0 or more, got -1.0"),
+        ({**ALONE, "mask_share": 0.3}, "--mask-share 0.3 has no effect where --teacher alone"),
+        ({**ALONE, "anchor_weight": 1.0}, "--anchor-weight 1.0 has no effect where --teacher al"),
+        ({**ALONE, "tau_end": 1.0}, "--tau-end 1.0 has no effect where --teacher alone"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):

@@ -5,13 +5,11 @@ import threading
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import transformers
 from torch.nn.functional import pad
-from transformers.models.whisper import modeling_whisper
 
 from speech_encoders import checkpoint, identify, load_speech_encoder
 from speech_encoders.waveforms import SAMPLE_RATE
@@ -39,25 +37,10 @@ VARIANTS = {
     "wavlm-layer": ("WavLM", LAYER_NORM),
     "data2vec-audio": ("Data2VecAudio", {**SMALL, "conv_pos_kernel_size": 5}),
 }
-WHISPER: dict[str, Any] = {
-    "d_model": 16,
-    "encoder_layers": 2,
-    "decoder_layers": 1,
-    "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2,
-    "encoder_ffn_dim": 32,
-    "decoder_ffn_dim": 32,
-    "vocab_size": 20,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "decoder_start_token_id": 1,
-    "max_source_positions": 50,  # windows of one second
-}
 
 
 def save_model(
-    folder: Path, family: str, settings: Mapping[str, object], do_normalize: bool | None = True
+    folder: Path, family: str, settings: Mapping[str, object], do_normalize: bool = True
 ) -> transformers.PreTrainedModel:
     """Saves a small random model as transformers does, and how it wants its waveforms."""
     torch.manual_seed(0)
@@ -66,8 +49,7 @@ def save_model(
     for parameter in model.parameters():  # norms that change their input, biases that are not 0
         parameter.data += 0.1 * torch.randn_like(parameter)
     model.save_pretrained(folder)
-    if do_normalize is not None:
-        transformers.Wav2Vec2FeatureExtractor(do_normalize=do_normalize).save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=do_normalize).save_pretrained(folder)
     return model.eval()
 
 
@@ -113,7 +95,7 @@ def test_states_are_those_of_the_model_on_the_normalised_clip(tmp_path, variant)
     torch.testing.assert_close(states[:, -1], output.last_hidden_state, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("do_normalize", "is_normalised"), [(True, 1), (False, 0), (None, 1)])
+@pytest.mark.parametrize(("do_normalize", "is_normalised"), [(True, 1), (False, 0)])
 def test_loudness_matters_only_to_models_that_do_not_normalise(
     tmp_path, do_normalize, is_normalised
 ):
@@ -141,65 +123,6 @@ def test_an_adapter_behind_the_layers_is_left_out(tmp_path):
     save_model(tmp_path, "Wav2Vec2", {**LAYER_NORM, "add_adapter": True, "output_hidden_size": 16})
     states, num_frames = load_speech_encoder(str(tmp_path))(*stack(make_clips(800)))
     assert states.shape == (1, 3, num_frames.item(), 16)
-
-
-@pytest.fixture
-def whisper(tmp_path):
-    save_model(tmp_path, "Whisper", WHISPER, None)
-    return load_speech_encoder(str(tmp_path))
-
-
-def test_whisper_gives_the_same_alone_and_in_a_batch(whisper):
-    clips = make_clips(16_000, 8_001, 400)
-    together, num_frames = whisper(*stack(clips, filling=float("nan")))
-    assert num_frames.tolist() == [50, 26, 2]
-    for clip, states, count in zip(clips, together, num_frames, strict=True):
-        alone, _ = whisper(*stack([clip]))
-        torch.testing.assert_close(states[:, :count], alone[0], atol=1e-4, rtol=1e-4)
-        assert not states[:, count:].any()
-
-
-def test_whisper_reads_long_clips_window_by_window(whisper):
-    (clip,) = make_clips(36_000)
-    states, num_frames = whisper(*stack([clip, clip[:5_000]]))
-    windows = [whisper(window[None], torch.tensor([len(window)])) for window in clip.split(16_000)]
-    expected = torch.cat([window[0] for window, _ in windows], dim=1)
-    assert num_frames.tolist() == [50 + 50 + 13, 16]
-    torch.testing.assert_close(states[0], expected, atol=1e-4, rtol=1e-4)
-
-
-def test_whisper_encodes_the_clip_before_the_silence(tmp_path):
-    model = save_model(tmp_path, "Whisper", WHISPER, None)
-    (clip,) = make_clips(8_000)
-    states, _ = load_speech_encoder(str(tmp_path))(*stack([clip]))
-    extractor = transformers.WhisperFeatureExtractor(chunk_length=1)
-    features = extractor(clip.numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt")
-    with torch.no_grad():
-        output = model.get_encoder()(features.input_features)
-    assert states.shape == (1, 3, 25, 16)
-    torch.testing.assert_close(states[0, -1], output.last_hidden_state[0, :25])
-
-
-WHISPER_PARTS = {
-    "whole": lambda config: transformers.WhisperForConditionalGeneration(config),
-    "classifier": lambda config: transformers.WhisperForAudioClassification(config),
-    "encoder": lambda config: modeling_whisper.WhisperEncoder(config),
-}
-
-
-@pytest.mark.parametrize("part", WHISPER_PARTS)
-def test_of_whisper_only_the_encoder_is_needed_whatever_it_is_part_of(tmp_path, part):
-    torch.manual_seed(0)
-    model = WHISPER_PARTS[part](transformers.WhisperConfig(**WHISPER)).eval()
-    model.save_pretrained(tmp_path)
-    (clip,) = make_clips(16_000)
-    states, _ = load_speech_encoder(str(tmp_path))(*stack([clip]))
-    (encoder,) = (x for x in model.modules() if isinstance(x, modeling_whisper.WhisperEncoder))
-    extractor = transformers.WhisperFeatureExtractor(chunk_length=1)
-    features = extractor(clip.numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt")
-    with torch.no_grad():
-        expected = encoder(features.input_features).last_hidden_state
-    torch.testing.assert_close(states[:, -1], expected)
 
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
@@ -293,6 +216,13 @@ def test_another_model_family_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match=f"'encodec' is not supported; expected one of {supported}"
     ):
+        load_speech_encoder(str(tmp_path))
+
+
+def test_a_folder_that_does_not_say_how_to_prepare_clips_is_refused(tmp_path):
+    save_model(tmp_path, *VARIANTS["hubert-group"])
+    (tmp_path / "preprocessor_config.json").unlink()
+    with pytest.raises(ValueError, match=f"{tmp_path}: has no preprocessor_config.json.*; copy"):
         load_speech_encoder(str(tmp_path))
 
 

@@ -10,9 +10,10 @@ from speech_encoders.emotion2vec import Emotion2vecEncoder, Emotion2vecFeatureEx
 from speech_encoders.tuning import TunableEmotion2vec, load_tunable
 from tests.emotion2vec_models import make_model
 from tests.speech_encoders.test_pretrained_speech import VARIANTS, make_clips, save_model, stack
+from tests.speech_encoders.test_whisper import save_whisper
 
 SIZES = (900, 1400, 650)
-KINDS = [*VARIANTS, "emotion2vec"]
+KINDS = [*VARIANTS, "emotion2vec", "whisper"]
 
 
 @pytest.fixture
@@ -23,6 +24,8 @@ def save(tmp_path):
         if kind == "emotion2vec":
             make_model().save_pretrained(tmp_path)
             Emotion2vecFeatureExtractor().save_pretrained(tmp_path)
+        elif kind == "whisper":
+            save_whisper(tmp_path)
         else:
             save_model(tmp_path, *VARIANTS[kind])
         return str(tmp_path)
@@ -52,7 +55,7 @@ def test_padded_clips_give_what_the_frozen_encoder_gives(kind, trains_front_end,
         )
 
 
-@pytest.mark.parametrize("kind", ["wav2vec2-group", "hubert-batch-norm", "emotion2vec"])
+@pytest.mark.parametrize("kind", ["wav2vec2-group", "hubert-batch-norm", "emotion2vec", "whisper"])
 def test_only_what_is_trained_has_gradients(kind, save):
     folder = save(kind)
     waveforms, lengths = stack(make_clips(*SIZES))
@@ -64,10 +67,23 @@ def test_only_what_is_trained_has_gradients(kind, save):
         frames, _ = tunable(inputs[:, 0].clone(), counts)
         frames.square().sum().backward()
         trained = {name for name, p in tunable.named_parameters() if p.grad is not None}
-        convolutions = {name for name in trained if "conv_layers" in name or "convolutions" in name}
-        convolutions = {name for name in convolutions if "positional" not in name}
+        convolutions = {name for name in trained if "conv" in name}
+        convolutions = {name for name in convolutions if "pos" not in name}
         assert bool(convolutions) == trains_front_end
         assert any("layers.0" in name or "blocks.0" in name for name in trained)
+
+
+def test_whisper_is_trained_on_clips_longer_than_its_window(save):
+    folder = save("whisper")
+    waveforms, lengths = stack(make_clips(36_000, 16_000, 700))
+    expected, counts = load_speech_encoder(folder)(waveforms, lengths)
+    tunable = load_tunable(folder)
+    frames, num_frames = encode(tunable, waveforms, lengths)
+    assert num_frames.tolist() == counts.tolist() == [113, 50, 3]
+    for clip, count in enumerate(counts.tolist()):
+        torch.testing.assert_close(
+            frames[clip, :count], expected[clip, -1, :count], atol=2e-5, rtol=1e-4
+        )
 
 
 def test_batch_norms_keep_their_statistics_in_training(save):
@@ -78,7 +94,7 @@ def test_batch_norms_keep_their_statistics_in_training(save):
     assert not any(norm.training for norm in norms)
 
 
-@pytest.mark.parametrize("kind", ["wav2vec2-group", "wavlm-layer", "emotion2vec"])
+@pytest.mark.parametrize("kind", ["wav2vec2-group", "wavlm-layer", "emotion2vec", "whisper"])
 def test_a_saved_encoder_is_a_folder_that_gives_the_same(kind, save, tmp_path):
     tunable = load_tunable(save(kind))
     assert isinstance(tunable, nn.Module)
@@ -126,12 +142,12 @@ def test_activations_computed_twice_give_the_same_gradients(save):
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
-@pytest.mark.parametrize("kind", ["wav2vec2-group", "emotion2vec"])
+@pytest.mark.parametrize("kind", ["wav2vec2-group", "emotion2vec", "whisper"])
 def test_the_identity_follows_the_weights_and_survives_a_folder(kind, save, tmp_path):
     tunable = load_tunable(save(kind))
     before = tunable.identity
     with torch.no_grad():
-        next(tunable.model.get_submodule("encoder").parameters()).add_(1.0)
+        next(tunable.model.parameters()).add_(1.0)
     assert tunable.identity != before
     tunable.save(tmp_path / "tuned", {})
     assert load_tunable(str(tmp_path / "tuned")).identity == tunable.identity

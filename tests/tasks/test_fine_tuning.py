@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from conversation_emotion.evaluation.word_errors import Spellings
 from conversation_emotion.models.fine_tuned import ClipOutputs, EncoderModel
 from conversation_emotion.settings.fine_tuning import TunableSettings
 from conversation_emotion.settings.training import FineTuningSettings
-from conversation_emotion.tasks import fine_tuning
 from conversation_emotion.tasks.fine_tuning import EmotionWithTranscript
 from tests.small_tasks import (
     TwoBlocks,
@@ -97,7 +95,7 @@ def test_a_clip_without_transcript_or_with_too_long_a_one_adds_nothing():
 
 def test_several_processes_are_refused(monkeypatch):
     task = make_fine_tuning(make_clips(), SETTINGS)
-    monkeypatch.setattr(fine_tuning, "Accelerator", lambda: SimpleNamespace(num_processes=2))
+    monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="runs in one process, got 2; start it without torchrun"):
         task.batches(task.dataset.split.folds[0], 0)
 

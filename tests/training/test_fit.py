@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from conversation_emotion.datasets.batches import ModalityArrays, make_loader
+from conversation_emotion.datasets.batches import ModalityArrays, WindowLoader
 from conversation_emotion.models.conversation import Outputs
 from conversation_emotion.settings.training import FitSettings, TrainingSettings
 from conversation_emotion.tasks.ratings import SentimentStrength
@@ -122,7 +122,7 @@ def test_returns_the_weights_of_the_epoch_that_was_best_on_valid(echo, planted):
     fold = echo.dataset.split.folds[0]
     windows = echo.windows.select(fold.train)
     opposite = dataclasses.replace(windows, targets=1 - windows.targets)
-    valid = make_loader(opposite, echo.arrays["only"], echo.dataset.emotion_classes, batch_size=64)
+    valid = WindowLoader(opposite, echo.arrays["only"], echo.dataset.emotion_classes, batch_size=64)
     seen: list[float] = []
     fitted = fit(
         task,
