@@ -9,14 +9,22 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads this once, at its import
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes beside each other share the cores
+os.environ.setdefault("NUMBA_OPT", "0")  # UMAP compiles in two thirds of the time
 
 
 def pytest_runtest_setup() -> None:
-    """Shares the tables of tracking stores, once MLflow was imported by a test."""
+    """Shares the tables of tracking stores, and leaves the pictures of trainings blank.
+
+    A picture takes as long as a small training; ``tests/figures`` and processes of their own draw.
+    """
     if "mlflow.store.db.utils" in sys.modules:
         from tests.tracked import share_tables
 
         share_tables()
+    if training := sys.modules.get("conversation_emotion.training.cross_validation"):
+        from matplotlib.figure import Figure
+
+        setattr(training, "draw_confusions", lambda *given: Figure(figsize=(1, 1)))  # noqa: B010
 
 
 @pytest.fixture(autouse=True)

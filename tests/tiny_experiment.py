@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from conversation_emotion.evaluation.metrics import Interval
 from conversation_emotion.tracker import Memory, Validation
 
 if TYPE_CHECKING:
     import optuna
+
+    from conversation_emotion.evaluation.metrics import Interval
 
 HOLD = Path("hold")
 """While a sweep's folder has this file, no training ends."""
@@ -72,7 +73,9 @@ class TinyExperiment:
             curves = {"train/loss": [1.0, loss]}
             yield Validation(f"fold{fold}-seed0", 1 - loss, 10, curves, settings.metric)
 
-    def test(self, settings: TinyConfig) -> dict[str, Interval]:
+    def test(self, settings: TinyConfig) -> "dict[str, Interval]":
+        from conversation_emotion.evaluation.metrics import Interval
+
         with open("tested.txt", "a") as file:
             file.write(f"{settings.x} {settings.fusion} {os.getpid()}\n")
         score = 1 - (settings.x - 0.7) ** 2

@@ -37,7 +37,6 @@ from conversation_emotion.splits.folds import Fold
 from conversation_emotion.splits.protocols import SHARED_DIALOGUES, SPLITS
 from conversation_emotion.tasks.task import Task
 from conversation_emotion.tracker import Memory, MemoryTracker
-from conversation_emotion.training import cross_validation
 from experiments import (
     cross_corpus,
     dimensional,
@@ -232,7 +231,6 @@ def corpora(tmp_path_factory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONVERSATION_EMOTION_CACHE", str(root / "cache"))
         patch.chdir(root)
-        patch.setattr(cross_validation, "draw_confusions", lambda *given: None)
         yield root
 
 

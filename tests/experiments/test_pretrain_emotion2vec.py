@@ -3,6 +3,7 @@
 import re
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from conversation_emotion.pretraining.collapse import CollapseMonitor
 from experiments import commandline
 from experiments.pretrain_emotion2vec import (
     EXPERIMENT,
     Emotion2vecSettings,
     PretrainEmotion2vecSettings,
 )
+from experiments.pretraining import command as pretraining
 from experiments.pretraining.objectives import build_emotion2vec, load_teacher
 from speech_encoders import load_speech_encoder
 from speech_encoders.emotion2vec import Emotion2vecForPreTraining, configuration
@@ -149,11 +152,12 @@ def test_processes_train_one_model_together(script, recordings, tmp_path):
     assert load_speech_encoder(str(encoder)).num_layers == 4
 
 
-def test_a_collapse_ends_the_run_as_failed(recordings, tmp_path):
+def test_a_collapse_ends_the_run_as_failed(recordings, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretraining, "CollapseMonitor", partial(CollapseMonitor, grace=50))
     for path in recordings.iterdir():
         soundfile.write(path, np.full(16_000, 0.1), 16_000)  # the same everywhere
     settings = configure(recordings, "--steps=400", "--mask=spans", "--precision=fp32")
-    with pytest.raises(ArithmeticError, match=r"collapse at step 200: the deviation of the"):
+    with pytest.raises(ArithmeticError, match=r"collapse at step 50: the deviation of the"):
         EXPERIMENT.run(settings)
     (found,) = find_runs(tmp_path)
     assert found.info.status == "FAILED"

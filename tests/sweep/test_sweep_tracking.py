@@ -7,6 +7,7 @@ import pytest
 from mlflow.entities import Run
 
 from experiments.sweep import __main__ as sweep
+from experiments.sweep import figures
 from experiments.sweep import mirror as mirrors
 from experiments.sweep.figures import draw_search, log_figures
 from experiments.sweep.mirror import Mirror, open_parent
@@ -142,7 +143,8 @@ def test_two_objectives_are_drawn_as_a_front(tmp_path, monkeypatch):
     assert "pareto_front" in names
 
 
-def test_the_best_and_the_default_are_scored_on_test_once(workplace, capsys):
+def test_the_best_and_the_default_are_scored_on_test_once(workplace, capsys, monkeypatch):
+    monkeypatch.setattr(figures, "log_figures", lambda *given: None)
     settings = SweepSettings(trials=4, top=2, storage="sweep.journal", pruner="none")
     for _ in range(2):
         sweep.run("tests.tiny_experiment", settings, TinyConfig())

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,6 +11,7 @@ from conversation_emotion.tasks.emotion import MAJORITY
 from conversation_emotion.tasks.fine_tuning import FineTuning
 from conversation_emotion.tasks.task import MODEL
 from conversation_emotion.tracker import MemoryTracker
+from conversation_emotion.training import cross_validation as training
 from conversation_emotion.training.cross_validation import (
     SINGLE,
     cross_validate,
@@ -93,3 +95,20 @@ def test_model_and_baselines_are_scored_and_kept_with_the_run(task):
     assert {"predictions.parquet", "label_map.json", "confusions.png", "failed_clips.json"} <= set(
         tracker.artifacts
     )
+
+
+def test_pictures_show_the_test_predictions_of_a_training_and_of_all(task, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(training, "draw_confusions", lambda *given: drawn.append(given))
+    tracker = MemoryTracker()
+    predictions = cross_validate(task, tracker)
+    evaluate(task, predictions, tracker)
+    test = predictions.query("part == 'test'")
+    *folds, (confusions, labels, title) = drawn
+    assert (labels, title) == (task.labels, "test, all folds")
+    assert [name for *_, name in folds] == NAMES
+    counts = [
+        [int(((test["target"] == row) & (test["predicted"] == column)).sum()) for column in (0, 1)]
+        for row in (0, 1)
+    ]
+    assert confusions.tolist() == counts == np.sum([found for found, *_ in folds], axis=0).tolist()
