@@ -38,6 +38,10 @@ class PredictSettings:
     """Name of a registered model, its latest version or NAME/VERSION; or id of a run; or folder of
     a saved model; or default, which comes with the package."""
 
+    audio: Path | None = None
+    """Recording of the annotation that is given, or folder of its recordings; without it they are
+    looked for next to the annotation."""
+
     turns: TurnSettings = field(default_factory=TurnSettings)
 
     classes: tuple[str, ...] = ()
@@ -66,7 +70,12 @@ def run(settings: PredictSettings) -> None:
 
     predictor = Predictor.load(settings.model)
     card = predictor.saved.card
-    rows = read_rows(settings.paths, settings.turns, is_conversation=card.is_conversation)
+    rows = read_rows(
+        settings.paths,
+        settings.turns,
+        audio=settings.audio,
+        is_conversation=card.is_conversation,
+    )
     predictions = predictor.predict(
         rows, classes=settings.classes, min_confidence=settings.min_confidence
     )

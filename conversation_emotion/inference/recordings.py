@@ -40,7 +40,11 @@ _SHOWN = (
 
 
 def read_rows(
-    paths: Sequence[Path], settings: TurnSettings, *, is_conversation: bool
+    paths: Sequence[Path],
+    settings: TurnSettings,
+    *,
+    is_conversation: bool,
+    audio: Path | None = None,
 ) -> pd.DataFrame:
     """Reads tables, annotation, and the turns of recordings, a row for each turn.
 
@@ -53,6 +57,7 @@ def read_rows(
             ``*.wav``.
         settings: Where the turns of a recording begin and end, and whose channels they are.
         is_conversation: Whether the rows must make conversations.
+        audio: Recording, or folder of recordings, of annotation; None looks next to it.
 
     Raises:
         FileNotFoundError: There is no such file or folder, or no recording in it.
@@ -67,7 +72,10 @@ def read_rows(
         )
     if manifests:
         return load_manifest(manifests[0])
-    rows = tabulate_turns(_list_turns(found, settings))
+    annotated = [one for one in found if one.suffix.lower() in READERS]
+    if audio is not None and not annotated:
+        raise ValueError("--audio names the recordings of annotation, and none is given")
+    rows = tabulate_turns(_list_turns(found, settings, audio))
     if is_conversation and (is_unknown := rows["speaker"].isna() & (rows["problem"] == "")).any():
         raise ValueError(
             f"{rows.loc[is_unknown, 'recording'].iloc[0]}: it is not known who speaks when, and "
@@ -126,10 +134,12 @@ def _is_manifest(path: Path) -> bool:
         return b"utterance_id" in file.readline()
 
 
-def _list_turns(paths: Sequence[Path], settings: TurnSettings) -> Iterator[Turn]:
+def _list_turns(
+    paths: Sequence[Path], settings: TurnSettings, audio: Path | None
+) -> Iterator[Turn]:
     for path in tqdm(paths, unit=" files", delay=3, leave=False):
         if path.suffix.lower() in READERS:
-            yield from read_turns(path)
+            yield from read_turns(path, audio)
         else:
             yield from _cut(path, settings)
 

@@ -99,13 +99,17 @@ def test_a_long_recording_gets_a_row_for_each_turn(here, tmp_path):
 
 
 def test_given_turns_are_predicted_and_written_as_subtitles(here, tmp_path):
-    soundfile.write(tmp_path / "talk.wav", read_audio(DATA / "Ses01_00.ogg"), 16_000)
+    (tmp_path / "sound").mkdir()
+    soundfile.write(tmp_path / "sound" / "talk.wav", read_audio(DATA / "Ses01_00.ogg"), 16_000)
     lines = ["SPEAKER talk 1 0.5 1.5 <NA> <NA> Ann <NA> <NA>"]
     lines += ["SPEAKER talk 1 2.5 1.0 <NA> <NA> Bob <NA> <NA>"]
     (tmp_path / "talk.rttm").write_text("\n".join(lines) + "\n")
     output = tmp_path / "out.vtt"
     settings = predict.PredictSettings(
-        model="voices", paths=(tmp_path / "talk.rttm",), output=output
+        model="voices",
+        paths=(tmp_path / "talk.rttm",),
+        audio=tmp_path / "sound",
+        output=output,
     )
     predict.run(settings)
     written = output.read_text()
