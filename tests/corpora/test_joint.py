@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from conversation_emotion.corpora import load_corpus
-from conversation_emotion.datasets.batches import Batch, make_loader
+from conversation_emotion.datasets.batches import Batch, WindowLoader
 from conversation_emotion.datasets.dataset import make_dataset
 from conversation_emotion.models.conversation import Outputs
 from conversation_emotion.settings.corpus import CorpusSettings
@@ -90,7 +90,7 @@ def test_the_loss_leaves_out_the_class_that_a_corpus_lacks():
     inputs = inputs._replace(dataset=inputs.dataset._replace(utterances=table))
     task = Planted(inputs, TrainingSettings(), Undecided)
     fold = make_fold(np.arange(6), np.arange(6))
-    (batch,) = make_loader(inputs.windows, inputs.arrays["only"], np.zeros(6, int), batch_size=6)
+    (batch,) = WindowLoader(inputs.windows, inputs.arrays["only"], np.zeros(6, int), batch_size=6)
     loss = task.loss(fold, torch.device("cpu"))
     # Three rows of the poor corpus have one possible class and no loss. Of the rich one, two have
     # a class of weight 6 / (2 * 2), and one a class of weight 6 / (2 * 4).
