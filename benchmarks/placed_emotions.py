@@ -15,18 +15,7 @@ import tyro
 
 from conversation_emotion.datasets.dataset import make_dataset
 from conversation_emotion.settings.corpus import CorpusSettings
-
-PLACES = {
-    "anger": (-0.51, 0.59, 0.25),
-    "boredom": (-0.65, -0.62, -0.33),
-    "disgust": (-0.60, 0.35, 0.11),
-    "fear": (-0.64, 0.60, -0.43),
-    "happiness": (0.76, 0.48, 0.35),
-    "neutral": (0.0, 0.0, 0.0),
-    "sadness": (-0.63, -0.27, -0.33),
-}
-"""Pleasure, arousal and dominance from -1 to 1: numbers that circulate under the name of Mehrabian
-and Russell, whose own table was not seen."""
+from conversation_emotion.utterances.places import PLACES
 
 
 @dataclass(frozen=True, kw_only=True)

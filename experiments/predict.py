@@ -1,20 +1,28 @@
-"""Predicts the emotions of recordings with a model that was trained here.
+"""Predicts the emotions of recordings: who felt what, when, and how probable each emotion is.
 
-    python -m experiments.ser --register voices
+    python -m experiments.predict RECORDING
+    python -m experiments.predict FOLDER interview.mp4 turns.rttm --output turns.vtt
     python -m experiments.predict RECORDINGS --model voices
-    python -m experiments.predict --model turns --root conversations.csv --output predictions.csv
 
-The model is one that an experiment registered (--register), by its name, or name and version such
-as voices/2; or a run that kept one; or the folder of a saved model. A model of single utterances
-takes every recording under a folder; a model of conversations needs a manifest that says who speaks
-when. Writes a table with a row for each recording or row of the manifest: the most probable
-emotion, the probability of each, and why a row has no prediction.
+Without --model a model predicts that comes with the package, see its card in
+conversation_emotion/inference/default. Others are those that an experiment registered (--register),
+by name, or name and version such as voices/2; or a run that kept one; or the folder of a saved
+model.
+
+A recording of up to 30 seconds is one turn; of a longer one voice activity finds the turns. RTTM,
+SRT, WebVTT, TextGrid, ELAN, the JSON of Whisper, WhisperX and FunASR, and tables with audio, text,
+speaker, start, end, or some of them, give turns of their own. Writes a row for each turn: the most
+probable emotion, the probability of each, and why a row has no prediction.
 """
 
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+import tyro
+
+from conversation_emotion.settings.flags import check_unique
+from conversation_emotion.settings.turns import TurnSettings
 from experiments.commandline import launch
 
 
@@ -22,40 +30,63 @@ from experiments.commandline import launch
 class PredictSettings:
     """Which model predicts what."""
 
-    model: str
-    """Name of a registered model, its latest version or NAME/VERSION; or id of a run; or folder of
-    a saved model."""
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Recordings; folders of them, searched with all subfolders; patterns; annotation or tables of
+    turns; or a manifest as experiments read it."""
 
-    root: Path
-    """A recording; or a folder of them, searched with all its subfolders; or a manifest as
-    experiments read."""
+    model: str = "default"
+    """Name of a registered model, its latest version or NAME/VERSION; or id of a run; or folder of
+    a saved model; or default, which comes with the package."""
+
+    audio: Path | None = None
+    """Recording of the annotation that is given, or folder of its recordings; without it they are
+    looked for next to the annotation."""
+
+    turns: TurnSettings = field(default_factory=TurnSettings)
+
+    classes: tuple[str, ...] = ()
+    """Emotions to choose from; without any, all that the model knows."""
+
+    min_confidence: float = 0.0
+    """Probability below which no emotion is named."""
 
     output: Path = Path("predictions.csv")
-    """Table to write; one that exists is replaced."""
+    """File to write; one that exists is replaced. .csv, .jsonl and .parquet hold all columns;
+    .rttm, .TextGrid, .eaf and .vtt the emotions of turns."""
+
+    def __post_init__(self) -> None:
+        if not self.paths:
+            raise ValueError("pass recordings, folders or tables to predict")
+        check_unique("--classes", self.classes)
+        if not 0 <= self.min_confidence <= 1:
+            raise ValueError(f"--min-confidence must lie in [0, 1], got {self.min_confidence:g}")
 
 
 def run(settings: PredictSettings) -> None:
-    """Loads the model, predicts every row, writes the table and summarises it."""
-    from conversation_emotion.features.sources import load_encoders
+    """Loads the model, predicts every turn, writes the table and summarises it."""
     from conversation_emotion.inference.predictor import Predictor
-    from conversation_emotion.inference.recordings import read_rows, summarise, write_table
-    from conversation_emotion.inference.saved_model import load_model
-    from experiments.tracking.registry import find_model
+    from conversation_emotion.inference.recordings import join_rows, read_rows, summarise
+    from conversation_emotion.inference.turns import write_turns
 
-    saved = load_model(find_model(settings.model))
-    rows = read_rows(settings.root, is_conversation=saved.card.is_conversation)
-    predictions = Predictor(saved, load_encoders(saved.card.features)).predict(rows)
-    write_table(rows, predictions, settings.output)
-    summarise(saved.card, predictions, settings.output)
+    predictor = Predictor.load(settings.model)
+    card = predictor.saved.card
+    rows = read_rows(
+        settings.paths,
+        settings.turns,
+        audio=settings.audio,
+        is_conversation=card.is_conversation,
+    )
+    predictions = predictor.predict(
+        rows, classes=settings.classes, min_confidence=settings.min_confidence
+    )
+    table = join_rows(rows, predictions)
+    write_turns(table, settings.output)
+    summarise(card, table, settings.output)
 
 
 def main() -> None:
-    """Predicts from the command line, where the recordings may come first without ``--root``."""
-    if not sys.argv[1:2] or sys.argv[1].startswith("-"):
-        launch(run, PredictSettings, "predict")
-    else:
-        sys.argv.insert(1, "--root")
-        main()
+    """Predicts from the command line."""
+    launch(run, PredictSettings, "predict")
 
 
 if __name__ == "__main__":

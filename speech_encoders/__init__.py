@@ -30,8 +30,9 @@ def load_speech_encoder(name: str, *, device: str = "cpu") -> WaveformEncoder:
             HuBERT, WavLM, data2vec-audio or Whisper checkpoint, of Whisper only the encoder, with
             ``padded:`` before it on windows of 30 s, as it was trained; for emotion2vec a released
             ``.pt`` file or a converted folder, with ``emotion2vec:`` before a hub id; a folder that
-            CPC's pre-training wrote, with ``cpc:`` before a hub id; ``untrained:`` and a size or
-            folder of emotion2vec for random weights.
+            CPC's pre-training wrote, with ``cpc:`` before a hub id;
+            ``speechbrain/spkrec-ecapa-voxceleb`` or a folder with its ``embedding_model.ckpt``;
+            ``untrained:`` and a size or folder of emotion2vec for random weights.
         device: Where it computes, for instance ``cpu`` or ``cuda:0``.
 
     Raises:
@@ -64,10 +65,17 @@ def identify(name: str) -> str | None:
 
 
 def _find_family(name: str) -> str:
+    if name.startswith("speechbrain/spkrec-ecapa") or _holds_voices(name):
+        return "voices"
     path, kind = Path(name).expanduser(), name.partition(":")[0]
     if kind == name or kind not in _FAMILIES:
         kind = "emotion2vec" if path.suffix == ".pt" else read_model_type(path)
     return kind or ""
+
+
+def _holds_voices(name: str) -> bool:
+    """Whether a name is a folder with a checkpoint of SpeechBrain's ECAPA."""
+    return (Path(name).expanduser() / "embedding_model.ckpt").is_file()
 
 
 def read_model_type(folder: Path) -> str | None:
@@ -102,6 +110,7 @@ _FAMILIES = {
     "untrained": _lazily("emotion2vec.encoder"),
     "emotion2vec": _lazily("emotion2vec.encoder"),
     "cpc": _lazily("cpc.encoder"),
+    "voices": _lazily("voices"),
 }
 """Builders by the prefix of a name or the model type of a folder."""
 
@@ -109,6 +118,7 @@ BUILDERS: dict[str, Callable[[str, str], WaveformEncoder]] = {
     "fbank": _lazily("spectral"),
     "mfcc": _lazily("spectral"),
     "egemaps": _lazily("egemaps"),
+    "resemblyzer": _lazily("voices"),
     "samples": _lazily("cpc.encoder"),
     "emotion2vec": _lazily("emotion2vec.encoder"),
     "emotion2vec-mini": _lazily("emotion2vec.encoder"),

@@ -277,7 +277,7 @@ def _find_cached(name: str) -> Path | None:
 
 
 def _download(name: str, configs: Sequence[str], shipped: Path | None, remedy: str) -> Path:
-    release = _ask_hub(name)
+    release = ask_hub(name)
     if not isinstance(release, str):
         files = [file.rfilename for file in release.siblings or []]
         patterns = [*configs, *next((item for item in _WEIGHTS if item[0] in files), ("*.bin",))]
@@ -292,7 +292,7 @@ def _download(name: str, configs: Sequence[str], shipped: Path | None, remedy: s
     )
 
 
-def _ask_hub(name: str) -> ModelInfo | str:
+def ask_hub(name: str) -> ModelInfo | str:
     """Asks the hub for the newest release, for a few seconds at most; a string is the error."""
     if HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"

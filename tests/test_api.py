@@ -9,12 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import conversation_emotion as ce
-from conversation_emotion.settings.corpus import CorpusSettings
-from conversation_emotion.settings.recognition import SERSettings
-from conversation_emotion.settings.training import TrainingSettings
-from experiments import ser
 from tests.hums import write_hum
-from tests.small_corpus import write_corpus
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -27,14 +22,6 @@ def test_the_import_loads_nothing_until_it_is_used():
 
 
 def test_the_lines_of_the_readme_work_as_they_stand(workplace):
-    (workplace / "small").mkdir()
-    write_corpus(workplace / "small", num_train=6, num_valid=2)
-    voices = SERSettings(
-        data=CorpusSettings(corpus="manifest", root=workplace / "small" / "manifest.csv"),
-        training=TrainingSettings(epochs=1),
-        register="voices",
-    )
-    ser.EXPERIMENT.run(voices)
     for tone, name in enumerate(("a.wav", "b.wav")):
         write_hum(Path(name), tone, seed=tone)
     section = README.read_text("utf-8").split("## In Python\n")[1]

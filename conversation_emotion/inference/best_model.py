@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.encoder_families import find_family
 from conversation_emotion.evaluation.decisions import score_part
 from conversation_emotion.features.sources import list_sources, load_encoders
@@ -74,7 +75,7 @@ class KeepBest:
         card = Card(
             format=FORMAT,
             task=name_task(task.model),
-            corpus=dataset.label_map.corpus,
+            corpus=name_corpora(dataset),
             label_set=dataset.label_map.label_set,
             labels=dataset.label_map.labels,
             emotions=dataset.emotion_labels,
@@ -117,6 +118,13 @@ class KeepBest:
             valid=describe_part("valid"),
             test=describe_part("test"),
         )
+
+
+def name_corpora(dataset: Dataset) -> str:
+    """Returns the name of the corpus, of joint ones those of all."""
+    if "source" not in dataset.utterances:
+        return dataset.label_map.corpus
+    return "+".join(map(str, dataset.utterances["source"].unique()))
 
 
 def locate_encoders(features: FeatureSettings, families: Families, fold: str) -> FeatureSettings:

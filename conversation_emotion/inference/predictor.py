@@ -30,6 +30,7 @@ from conversation_emotion.inference.saved_model import SavedModel, find_model, l
 from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.tasks.emotion import predict_windows
 from conversation_emotion.utterances.labels import IGNORED
+from conversation_emotion.utterances.places import place_emotions
 from conversation_emotion.utterances.sound_files import printable
 from conversation_emotion.utterances.table import build_utterances
 
@@ -68,7 +69,8 @@ class Predictor:
         """Loads a model with its encoders.
 
         Args:
-            source: Folder of a saved model; or a registered model, as ``voices``, ``voices/1`` or
+            source: ``default``, which comes with the package; or the folder of a saved model; or a
+                registered model, as ``voices``, ``voices/1`` or
                 ``models:/voices/1``; or the id of a run that kept one, also as ``runs:/ID``.
             device: Where the encoders compute; None takes a GPU if there is one.
 
@@ -79,19 +81,30 @@ class Predictor:
         saved = load_model(find_model(source))
         return cls(saved, load_encoders(saved.card.features, device))
 
-    def predict(self, rows: pd.DataFrame | Sequence[str | Path] | str | Path) -> pd.DataFrame:
+    def predict(
+        self,
+        rows: pd.DataFrame | Sequence[str | Path] | str | Path,
+        *,
+        classes: Sequence[str] = (),
+        min_confidence: float = 0.0,
+    ) -> pd.DataFrame:
         """Predicts the emotion of each row.
 
         Args:
             rows: A table of utterances, or paths of recordings, or one, of one utterance each.
+            classes: Emotions to choose from, whose probabilities then add up to one; all if empty.
+            min_confidence: Probability below which no emotion is named.
 
         Returns:
             A row for each of them, in their order and under their index: ``emotion``, the most
-            probable class; the probability of each class as ``p_`` and its name; and ``problem``,
-            which says why a row has no prediction or its clip is not used, and is empty elsewhere.
+            probable class; the probability of each class as ``p_`` and its name; ``valence``,
+            ``activation`` and ``dominance`` from -1 to 1, by where the classes lie, see
+            `place_emotions`; and ``problem``, which says why a row has no emotion or its clip is
+            not used, and is empty elsewhere.
 
         Raises:
-            ValueError: A column is missing, or the rows make no conversation.
+            ValueError: A column is missing, or the rows make no conversation, or the model does not
+                know a class.
         """
         if not isinstance(rows, pd.DataFrame):
             paths = [rows] if isinstance(rows, str | Path) else rows
@@ -121,9 +134,32 @@ class Predictor:
         problems[is_missing] = "not predicted: " + problems[is_missing]
         places = utterances["utterance_id"].astype(int).argsort().to_numpy()
         probabilities, problems = probabilities[places], problems[places]
-        emotions = [None if np.isnan(row[0]) else labels[row.argmax()] for row in probabilities]
+        probabilities = self._restrict(probabilities, classes)
+        is_unsure = probabilities.max(axis=1) < min_confidence
+        problems[is_unsure] = f"no emotion reaches the probability {min_confidence:g}"
+        emotions = [
+            None if unsure or np.isnan(row[0]) else labels[row.argmax()]
+            for row, unsure in zip(probabilities, is_unsure, strict=True)
+        ]
         columns = {f"p_{label}": probabilities[:, number] for number, label in enumerate(labels)}
-        return pd.DataFrame({"emotion": emotions, **columns, "problem": problems}, index=rows.index)
+        placed = place_emotions(labels, probabilities).to_dict("list")
+        return pd.DataFrame(
+            {"emotion": emotions, **columns, **placed, "problem": problems}, index=rows.index
+        )
+
+    def _restrict(
+        self, probabilities: NDArray[np.floating], classes: Sequence[str]
+    ) -> NDArray[np.floating]:
+        """Leaves the probability to some of the classes: (N, C) -> (N, C)."""
+        labels = self.saved.card.labels
+        if unknown := [name for name in classes if name not in labels]:
+            raise ValueError(
+                f"classes: the model does not know {unknown[0]!r}; it has {', '.join(labels)}"
+            )
+        if not classes:
+            return probabilities
+        kept = probabilities * np.isin(labels, classes)
+        return kept / np.maximum(kept.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
 
     def _tabulate(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Returns the utterance table; the id of an utterance is the number of its row."""

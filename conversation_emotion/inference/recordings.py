@@ -1,11 +1,24 @@
-"""Input rows of a saved model from files, and the table of its predictions."""
+"""What is to be predicted: the turns of recordings, or the rows of a table; and the summary."""
 
+import glob
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
+from tqdm import tqdm
 
 from conversation_emotion.corpora.manifest import load_manifest
 from conversation_emotion.inference.card import Card
+from conversation_emotion.inference.turns import (
+    Turn,
+    find_turns,
+    name_speakers,
+    read_turns,
+    tabulate_turns,
+)
+from conversation_emotion.inference.turns.read import READERS
+from conversation_emotion.settings.turns import TurnSettings
+from conversation_emotion.utterances.audio import AudioError, measure_seconds
 from conversation_emotion.utterances.sound_files import (
     SUFFIXES,
     count_suffixes,
@@ -13,30 +26,63 @@ from conversation_emotion.utterances.sound_files import (
     printable,
 )
 
-_SHOWN = ("utterance_id", "dialogue_id", "order", "speaker", "audio", "text")
+LONGEST_CLIP = 30.0
+"""Seconds up to which a recording is taken for a single turn; longer ones are cut into turns."""
+
+MANIFESTS = ("manifest.csv", "manifest.jsonl", "manifest.parquet")
+"""Names of a table within a folder that stands for the folder."""
+
+_SHOWN = (
+    *("utterance_id", "dialogue_id", "order", "recording", "start", "end", "speaker"),
+    *("channel", "audio", "text"),
+)
 """Columns of the input that the table of predictions takes over, where there are any."""
 
 
-def read_rows(root: Path, *, is_conversation: bool) -> pd.DataFrame:
-    """Reads a manifest, or takes every recording under a folder as an utterance by itself.
+def read_rows(
+    paths: Sequence[Path],
+    settings: TurnSettings,
+    *,
+    is_conversation: bool,
+    audio: Path | None = None,
+) -> pd.DataFrame:
+    """Reads tables, annotation, and the turns of recordings, a row for each turn.
+
+    A table with the column ``utterance_id``, or a folder with one of `MANIFESTS`, is a manifest as
+    experiments read it; another one, and annotation, gives turns, see `read_turns`. A recording of
+    up to `LONGEST_CLIP` seconds is one turn; of a longer one voice activity finds the turns.
+
+    Args:
+        paths: Files, folders that are searched with all their subfolders, or patterns such as
+            ``*.wav``.
+        settings: Where the turns of a recording begin and end, and whose channels they are.
+        is_conversation: Whether the rows must make conversations.
+        audio: Recording, or folder of recordings, of annotation; None looks next to it.
 
     Raises:
         FileNotFoundError: There is no such file or folder, or no recording in it.
-        ValueError: The model is one of conversations, and recordings alone are none.
+        TurnError: A table or file of annotation is broken.
+        ValueError: Who speaks is not known, and the model is one of conversations.
     """
-    if not root.exists():
-        raise FileNotFoundError(f"--root: no file or folder {root}")
-    is_manifest = root.is_file() and root.suffix.lower() not in SUFFIXES
-    names = [f"manifest{suffix}" for suffix in (".csv", ".jsonl", ".parquet")]
-    if is_manifest or any((root / name).is_file() for name in names):
-        return load_manifest(root)
-    if is_conversation:
+    found = [one for path in paths for one in _expand(path)]
+    manifests = [one for one in found if _is_manifest(one)]
+    if manifests and (len(found) > 1):
         raise ValueError(
-            f"{root} holds no manifest: a model of conversations needs to be given who speaks "
-            "when; --root takes a table with the columns utterance_id, audio or text, dialogue_id "
-            "and speaker, in the order of speaking"
+            f"{manifests[0]} is a manifest, and is predicted alone; got {len(found)} paths"
         )
-    return pd.DataFrame({"audio": [printable(path) for path in find_recordings(root)]})
+    if manifests:
+        return load_manifest(manifests[0])
+    annotated = [one for one in found if one.suffix.lower() in READERS]
+    if audio is not None and not annotated:
+        raise ValueError("--audio names the recordings of annotation, and none is given")
+    rows = tabulate_turns(_list_turns(found, settings, audio))
+    if is_conversation and (is_unknown := rows["speaker"].isna() & (rows["problem"] == "")).any():
+        raise ValueError(
+            f"{rows.loc[is_unknown, 'recording'].iloc[0]}: it is not known who speaks when, and "
+            "the model is one of conversations; pass a table or annotation with speakers, or a "
+            "recording whose channels are speakers"
+        )
+    return rows
 
 
 def find_recordings(root: Path) -> list[Path]:
@@ -57,13 +103,61 @@ def find_recordings(root: Path) -> list[Path]:
     return found.sound
 
 
-def write_table(rows: pd.DataFrame, predictions: pd.DataFrame, output: Path) -> None:
-    """Writes the predictions next to their rows."""
-    shown = rows[[name for name in _SHOWN if name in rows]]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    pd.concat([shown, predictions], axis=1).to_csv(
-        output, index=False, float_format="%.6f", errors="backslashreplace"
-    )
+def _expand(path: Path) -> list[Path]:
+    """Returns the files that a path or pattern stands for, a folder's manifest in its place.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    if not path.exists():
+        matches = sorted(glob.glob(str(path), recursive=True))
+        if not matches:
+            raise FileNotFoundError(f"no file or folder {path}")
+        return [one for match in matches for one in _expand(Path(match))]
+    if path.is_dir():
+        manifest = next((path / name for name in MANIFESTS if (path / name).is_file()), None)
+        return [manifest] if manifest else find_recordings(path)
+    return [path]
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether a table names utterances, as experiments read it."""
+    if path.name in MANIFESTS:
+        return True
+    if path.suffix.lower() == ".parquet":
+        import pyarrow.parquet
+
+        return "utterance_id" in pyarrow.parquet.read_schema(path).names
+    if path.suffix.lower() not in (".csv", ".jsonl"):
+        return False
+    with path.open("rb") as file:
+        return b"utterance_id" in file.readline()
+
+
+def _list_turns(
+    paths: Sequence[Path], settings: TurnSettings, audio: Path | None
+) -> Iterator[Turn]:
+    for path in tqdm(paths, unit=" files", delay=3, leave=False):
+        if path.suffix.lower() in READERS:
+            yield from read_turns(path, audio)
+        else:
+            yield from _cut(path, settings)
+
+
+def _cut(path: Path, settings: TurnSettings) -> list[Turn]:
+    """Returns the turns of a recording, and one that says why there are none, or no more."""
+    turns: list[Turn] = []
+    problem = "nobody speaks"
+    try:
+        if measure_seconds(path) <= LONGEST_CLIP:
+            return [Turn(recording=printable(path))]
+        for turn in find_turns(path, settings):
+            turns.append(turn)
+            problem = ""
+    except AudioError as error:
+        problem = str(error).removeprefix(f"{printable(path)}: ")
+    named = name_speakers(turns, settings)
+    return [*named, Turn(recording=printable(path), problem=problem)] if problem else named
 
 
 def summarise(card: Card, predictions: pd.DataFrame, output: Path) -> None:
@@ -78,9 +172,22 @@ def summarise(card: Card, predictions: pd.DataFrame, output: Path) -> None:
     for problem, count in problems.value_counts()[:5].items():
         print(f"  {count:,} x {problem}")
     test = card.training.test
+    whose = "models trained the same way had" if card.training.on_all else "it had"
     print(
         f"the model was trained on {card.corpus}; on {test.num_targets:,} targets held out there "
-        f"its {card.training.select_by} was {test.score:.1%}; other voices, rooms and languages "
+        f"{whose} {card.training.select_by} {test.score:.1%}; other voices, rooms and languages "
         "may give another"
     )
     print(f"written: {output}")
+
+
+def join_rows(rows: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Puts the predictions next to their rows."""
+    shown = rows[[name for name in _SHOWN if name in rows]]
+    if "recording" in shown:  # which turns have in place of the columns of a manifest
+        shown = shown.drop(columns=["audio", "dialogue_id", "order"])
+    if "problem" in rows:
+        given = rows["problem"].fillna("")
+        problems = given.where(given != "", predictions["problem"])
+        predictions = predictions.assign(problem=problems)
+    return pd.concat([shown, predictions], axis=1)

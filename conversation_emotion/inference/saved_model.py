@@ -28,6 +28,9 @@ from conversation_emotion.settings.models import ConversationModelSettings, Utte
 
 WEIGHTS, CONFIG, README = "model.safetensors", "config.json", "README.md"
 
+DEFAULT = "default"
+"""Name, and folder, of the model that comes with the package."""
+
 MODELS = "conversation_emotion.models"
 """Entry points that find the folder of a saved model by name; ``mlflow`` is the registry."""
 
@@ -66,7 +69,7 @@ def find_model(source: str | Path) -> Path:
     """Returns the folder of a saved model.
 
     Args:
-        source: The folder; or a registered model or run, see
+        source: `DEFAULT`; or the folder; or a registered model or run, see
             `experiments.tracking.registry.find_model`.
 
     Raises:
@@ -75,6 +78,8 @@ def find_model(source: str | Path) -> Path:
     """
     if (Path(source) / CONFIG).is_file():
         return Path(source)
+    if str(source) == DEFAULT:
+        return Path(__file__).with_name(DEFAULT)
     finders = entry_points(group=MODELS, name="mlflow")
     if not finders:
         raise ModuleNotFoundError(

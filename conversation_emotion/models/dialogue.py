@@ -8,9 +8,9 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
-from conversation_emotion.datasets.windows import INTERLOCUTOR, SPEAKER
+from conversation_emotion.datasets.windows import INTERLOCUTOR, PADDING, SPEAKER
 from conversation_emotion.models.dropout import BitDropout
 
 
@@ -123,10 +123,25 @@ def read(gru: nn.GRU, states: Tensor, mask: Tensor) -> Tensor:
 
     Windows are packed: of one batch they differ in length, and half of it may be padding.
     """
-    lengths = mask.sum(dim=1).clamp(min=1).cpu()  # an empty window is read as one zero
-    packed = pack_padded_sequence(states, lengths, batch_first=True, enforce_sorted=False)
-    found, _ = pad_packed_sequence(gru(packed)[0], batch_first=True, total_length=mask.size(1))
-    return found * mask.unsqueeze(-1)
+    lengths = mask.sum(dim=1)
+    order = lengths.argsort(descending=True)
+    step, rank = mask[order].t().nonzero(as_tuple=True)
+    if not len(step):
+        return states.new_zeros(*mask.shape, gru.hidden_size)
+    window = order[rank]
+    places = torch.full(mask.shape, PADDING, device=mask.device)
+    places[window, step] = torch.arange(len(step), device=mask.device)
+    # Lookups, as in `place`: PyTorch's own packing takes a quarter of the time of the GRU itself.
+    real = nn.functional.embedding(window * mask.size(1) + step, states.flatten(0, 1))
+    packed = PackedSequence(real, step.bincount().cpu())
+    return place(gru(packed)[0].data, places)
+
+
+def place(utterances: Tensor, places: Tensor) -> Tensor:
+    """Puts utterances in their places: (M, H), (B, U) -> (B, U, H), zero where `PADDING`."""
+    # A lookup of vectors: its gradient adds up whole rows, that of an index one number at a time.
+    found = nn.functional.embedding(places.clamp(min=0), utterances)
+    return found * (places != PADDING).unsqueeze(-1)
 
 
 def gather_chosen(states: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.datasets.windows import PADDING
 from conversation_emotion.models.conversation import Outputs
+from conversation_emotion.models.dialogue import place
 from conversation_emotion.models.dropout import BitDropout
 from conversation_emotion.models.perception import Frames
 from conversation_emotion.settings.models import Fusion
@@ -131,13 +132,6 @@ def pairwise_attention(
             for query, key in permutations(names, 2)
         }
     )
-
-
-def place(utterances: Tensor, places: Tensor) -> Tensor:
-    """Puts utterances in their places: (M, H), (B, U) -> (B, U, H), zero where `PADDING`."""
-    # A lookup of vectors: its gradient adds up whole rows, that of an index one number at a time.
-    found = nn.functional.embedding(places.clamp(min=0), utterances)
-    return found * (places != PADDING).unsqueeze(-1)
 
 
 class FrameConcatenation(nn.Module):

@@ -43,6 +43,8 @@ class RegistrySettings:
         name = self.register  # refused here, before any training, and not by the registry after it
         if name is not None and (not name.strip() or set(name) & set("/:")):
             raise ValueError(f"--register must be a name without / and :, got {name!r}")
+        if name == "default":
+            raise ValueError("--register default: has the name of the model of the package")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -113,7 +113,7 @@ def _train_epoch(
             losses.append(lost.detach())
             # The last group of an epoch may be smaller; its gradient is then smaller as well, as
             # with batches of that size.
-            (lost / accumulate).backward()
+            (lost / accumulate if accumulate > 1 else lost).backward()
         optimisation.begin_update(checkpoints.num_updates)
         nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
         optimisation.optimizer.step()

@@ -26,6 +26,7 @@ from conversation_emotion.inference.card import Card, describe, name_speakers
 from conversation_emotion.inference.predictor import CONTENT, CONVERSATION, Predictor
 from conversation_emotion.inference.saved_model import CONFIG, read_card
 from conversation_emotion.tracker import training_name
+from conversation_emotion.utterances.places import AXES
 from experiments.tracking.runs import ParentRun, find_children
 from experiments.tracking.store import find_store, open_client
 
@@ -77,7 +78,7 @@ def register(
         which = "all targets; the table says how good models of the folds are"
     print(f"registered as {uri}: the model of {which};")
     print("  load it with mlflow.pyfunc.load_model, or use it with:")
-    print(f"  python -m experiments.predict --model {uri} --root RECORDINGS")
+    print(f"  python -m experiments.predict RECORDINGS --model {uri}")
 
 
 def _check(predictor: Predictor, utterances: pd.DataFrame, expected: pd.DataFrame) -> None:
@@ -165,9 +166,10 @@ def _signature(card: Card) -> ModelSignature:
         ColSpec(kinds.get(name, DataType.double), name, required=name in needed)
         for name in (*needed, *CONTENT)
     ]
+    probabilities = [f"p_{label}" for label in card.labels]
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "emotion"),
-        *(ColSpec(DataType.double, f"p_{label}") for label in card.labels),
+        *(ColSpec(DataType.double, name) for name in (*probabilities, *AXES)),
         ColSpec(DataType.string, "problem"),
     ]
     return ModelSignature(Schema(inputs), Schema(outputs))

@@ -141,7 +141,8 @@ def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[Pare
     client = open_client()
     experiment_id = find_experiment(client, experiment)
     settings = flatten(config)
-    settings.pop("workers", None)  # no number depends on it
+    if "seeds" in settings:  # no number of trainings depends on how many there are at once
+        settings.pop("workers", None)
     identity = json.dumps([settings, fingerprint, versions()], sort_keys=True, default=str)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
     me = this_process()

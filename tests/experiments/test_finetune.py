@@ -138,7 +138,7 @@ def test_a_family_that_lacks_a_fold_or_swaps_two_is_refused(workplace, config, f
 
 
 def test_a_fold_of_a_family_gets_the_features_of_its_own_encoder(workplace, config, family):
-    features = EncoderSettings(speech_encoder=(str(family),))
+    features = EncoderSettings(speech_encoder=(str(family),), speech_layers="last")
     task = prepare_recognition(SERSettings(data=config.data, features=features), Memory())
     row = torch.tensor([0])
     found = {fold: one["speech"].gather(row)[0] for fold, one in task.inputs.arrays.items()}

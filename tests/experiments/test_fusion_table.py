@@ -86,7 +86,7 @@ def test_the_table_compares_fusions_each_with_a_run_of_its_own(workplace, corpus
     )
     printed = capsys.readouterr().out
     for number in (*range(9, 15), 19):
-        title = re.escape(ROWS[number].title.removesuffix(" cross-attention"))  # wraps
+        title = re.escape(re.sub(" (cross-attention|decisions)$", "", ROWS[number].title))  # wraps
         assert re.search(rf"\n{number} +{title} +\d+\.\d ±", printed), number
     p_values = r"[+-]\d+\.\d +\[.+?\] +\d\.\d{3} +\d\.\d{3}\n"
     assert re.search(rf"\n9  Fbank - 11  Fbank & BERT +{p_values}", printed)

@@ -2,24 +2,35 @@
 
 import dataclasses
 import os
-import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from mlflow import MlflowClient
 
 from conversation_emotion.corpora.demo import DATA
 from conversation_emotion.inference.saved_model import read_card
 from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import TrainingSettings
+from conversation_emotion.utterances.audio import read_audio
 from experiments import predict, ser
 from experiments.tracking.registry import find_model
 from experiments.tracking.store import tracking_uri
 from tests.small_corpus import write_corpus
 from tests.tracked import find_runs
+
+FBANK = EncoderSettings(speech_encoder=("fbank",))
+
+
+def write_clip(path: Path) -> Path:
+    """Writes three seconds of the demo corpus."""
+    soundfile.write(path, read_audio(DATA / "Ses01_00.ogg", duration=3.0), 16_000)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +44,7 @@ def voices(tmp_path_factory):
         write_corpus(folder)
         config = SERSettings(
             data=CorpusSettings(corpus="manifest", root=folder / "manifest.csv"),
+            features=FBANK,
             training=TrainingSettings(epochs=1),
             register="voices",
         )
@@ -51,16 +63,16 @@ def here(voices, monkeypatch):
 def test_every_recording_under_a_folder_gets_a_row(here, tmp_path, capsys):
     (tmp_path / "deep").mkdir()
     for name in ("b.ogg", "deep/a.ogg"):
-        (tmp_path / name).write_bytes((DATA / "Ses01_00.ogg").read_bytes())
+        write_clip(tmp_path / name)
     (tmp_path / "broken.wav").write_text("no sound")
     (tmp_path / "notes.txt").write_text("no recording")
     output = tmp_path / "out" / "predictions.csv"
-    predict.run(predict.PredictSettings(model="voices", root=tmp_path, output=output))
+    predict.run(predict.PredictSettings(model="voices", paths=(tmp_path,), output=output))
     table = pd.read_csv(output)
     names = ["b.ogg", "broken.wav", "deep/a.ogg"]
-    assert table["audio"].tolist() == [str(tmp_path / name) for name in names]
+    assert table["recording"].tolist() == [str(tmp_path / name) for name in names]
     assert table["emotion"].isna().tolist() == [False, True, False]
-    assert "broken.wav" in table["problem"][1]
+    assert table["problem"][1].startswith("does not decode")
     probabilities = table.filter(like="p_").to_numpy()
     np.testing.assert_allclose(probabilities[[0, 2]].sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(probabilities[0], probabilities[2])
@@ -69,12 +81,66 @@ def test_every_recording_under_a_folder_gets_a_row(here, tmp_path, capsys):
     assert "1 not predicted" in printed
 
 
-def test_the_recordings_may_come_first_without_a_flag(here, monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "argv", ["predict", str(tmp_path), "--model", "voices"])
-    given = []
-    monkeypatch.setattr(predict, "run", given.append)
-    predict.main()
-    assert [(one.root, one.model) for one in given] == [(tmp_path, "voices")]
+def test_a_long_recording_gets_a_row_for_each_turn(here, tmp_path):
+    clip = read_audio(DATA / "Ses01_00.ogg", duration=4.0)
+    silence = np.zeros(2 * 16_000, dtype=np.float32)
+    pieces = [*[clip, silence] * 6, clip]
+    soundfile.write(tmp_path / "long.wav", np.concatenate(pieces), 16_000)
+    output = tmp_path / "turns.jsonl"
+    predict.run(
+        predict.PredictSettings(model="voices", paths=(tmp_path / "long.wav",), output=output)
+    )
+    table = pd.read_json(output, lines=True)
+    assert len(table) >= 7
+    assert table["emotion"].notna().all()
+    assert table["start"].is_monotonic_increasing
+    in_silence = (table["start"] % 6 > 4.3) & (table["end"] % 6 < 5.7)
+    assert not in_silence.any()
+
+
+def test_given_turns_are_predicted_and_written_as_subtitles(here, tmp_path):
+    (tmp_path / "sound").mkdir()
+    soundfile.write(tmp_path / "sound" / "talk.wav", read_audio(DATA / "Ses01_00.ogg"), 16_000)
+    lines = ["SPEAKER talk 1 0.5 1.5 <NA> <NA> Ann <NA> <NA>"]
+    lines += ["SPEAKER talk 1 2.5 1.0 <NA> <NA> Bob <NA> <NA>"]
+    (tmp_path / "talk.rttm").write_text("\n".join(lines) + "\n")
+    output = tmp_path / "out.vtt"
+    settings = predict.PredictSettings(
+        model="voices",
+        paths=(tmp_path / "talk.rttm",),
+        audio=tmp_path / "sound",
+        output=output,
+    )
+    predict.run(settings)
+    written = output.read_text()
+    assert "00:00:00.500 --> 00:00:02.000" in written
+    assert "<v Ann>" in written
+    assert "<v Bob>" in written
+
+
+def test_classes_that_are_left_out_are_never_named(here, tmp_path):
+    output = tmp_path / "predictions.csv"
+    paths = (here / "manifest.csv",)
+    predict.run(
+        predict.PredictSettings(
+            model="voices", paths=paths, output=output, classes=("sad", "happy")
+        )
+    )
+    table = pd.read_csv(output)
+    assert set(table["emotion"]) <= {"sad", "happy"}
+    np.testing.assert_allclose(table["p_sad"] + table["p_happy"], 1, atol=1e-5)
+    predict.run(
+        predict.PredictSettings(model="voices", paths=paths, output=output, min_confidence=0.999)
+    )
+    unsure = pd.read_csv(output)
+    assert unsure["emotion"].isna().all()
+    assert unsure["problem"].str.contains("no emotion reaches the probability 0.999").all()
+    with pytest.raises(ValueError, match="does not know 'boredom'; it has angry"):
+        predict.run(
+            predict.PredictSettings(
+                model="voices", paths=paths, output=output, classes=("boredom",)
+            )
+        )
 
 
 def test_a_name_in_other_bytes_or_behind_a_link_gets_a_row_and_the_rest_is_counted(
@@ -82,29 +148,31 @@ def test_a_name_in_other_bytes_or_behind_a_link_gets_a_row_and_the_rest_is_count
 ):
     (tmp_path / "rec").mkdir()
     (tmp_path / "elsewhere").mkdir()
-    clip = (DATA / "Ses01_00.ogg").read_bytes()
+    clip = write_clip(tmp_path / "clip.ogg").read_bytes()
     for name in (b"rec/F\xfchrung.ogg", b"elsewhere/10:30:05.OGG", b"rec/notes.txt"):
         (tmp_path / os.fsdecode(name)).write_bytes(clip)
     (tmp_path / "rec" / "link").symlink_to(tmp_path / "elsewhere")
     output = tmp_path / "predictions.csv"
-    predict.run(predict.PredictSettings(model="voices", root=tmp_path / "rec", output=output))
+    predict.run(predict.PredictSettings(model="voices", paths=(tmp_path / "rec",), output=output))
     table = pd.read_csv(output)
     names = [str(tmp_path / "rec" / name) for name in ("F\\udcfchrung.ogg", "link/10:30:05.OGG")]
-    assert table["audio"].tolist() == names
+    assert table["recording"].tolist() == names
     assert table["emotion"].notna().all()
     assert "passed over: 1 .txt" in capsys.readouterr().out
 
 
 def test_one_recording_is_predicted_by_itself(here, tmp_path):
     output = tmp_path / "predictions.csv"
-    root = DATA / "Ses01_00.ogg"
-    predict.run(predict.PredictSettings(model="voices", root=root, output=output))
-    assert pd.read_csv(output)["audio"].tolist() == [str(root)]
+    root = write_clip(tmp_path / "clip.ogg")
+    predict.run(predict.PredictSettings(model="voices", paths=(root,), output=output))
+    assert pd.read_csv(output)["recording"].tolist() == [str(root)]
 
 
 def test_a_manifest_is_predicted_row_by_row(here, tmp_path):
     output = tmp_path / "predictions.csv"
-    predict.run(predict.PredictSettings(model="voices", root=here / "manifest.csv", output=output))
+    predict.run(
+        predict.PredictSettings(model="voices", paths=(here / "manifest.csv",), output=output)
+    )
     given, table = pd.read_csv(here / "manifest.csv"), pd.read_csv(output)
     assert table["utterance_id"].tolist() == given["utterance_id"].tolist()
     assert table["emotion"].notna().all()
@@ -150,6 +218,7 @@ def test_a_model_of_all_targets_is_registered_with_the_scores_of_the_folds(
     monkeypatch.chdir(tmp_path)
     config = SERSettings(
         data=CorpusSettings(corpus="manifest", root=here / "manifest.csv"),
+        features=FBANK,
         training=TrainingSettings(epochs=1, seeds=2),
         register="everyone",
         train_on_all=True,
@@ -183,6 +252,6 @@ def test_without_a_store_nothing_is_made(workplace):
 def test_a_root_without_recordings_is_refused(here, tmp_path, monkeypatch, root, message):
     folder = find_model("voices")
     monkeypatch.chdir(tmp_path)
-    config = predict.PredictSettings(model=str(folder), root=type(folder)(root))
+    config = predict.PredictSettings(model=str(folder), paths=(type(folder)(root),))
     with pytest.raises(FileNotFoundError, match=message):
         predict.run(config)

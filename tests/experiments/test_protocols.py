@@ -34,7 +34,7 @@ def test_the_name_of_a_split_fixes_the_split_alone():
     ("changed", "message"),
     [
         (
-            {"model": UtteranceModelSettings(hidden_size=64)},
+            {"model": UtteranceModelSettings(head="auto", hidden_size=64)},
             "--protocol emobox sets --hidden-size to 128, got 64",
         ),
         ({"data": CorpusSettings(split="official")}, "sets --split to emobox, got official"),

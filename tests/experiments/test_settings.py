@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 import optuna
 import pytest
 
+from conversation_emotion.corpora.demo import DATA
 from conversation_emotion.figures import representation
 from conversation_emotion.settings.corpus import find_corpus, list_corpora
 from conversation_emotion.settings.recognition import SERSettings
@@ -130,7 +131,10 @@ CASES: dict[str, list[list[str]]] = {
             *("--mini-clips=2", "--mini-crop-seconds=0.5"),
         ],
     ],
-    "epc": [[*MANIFEST, *QUICK, "--hidden-size=8"]],
+    "epc": [
+        [*MANIFEST, *QUICK, "--hidden-size=8"],
+        [*MANIFEST, *QUICK, *FBANK, "--modality=speech", "--register=all", "--train-on-all"],
+    ],
     "features": [["--root=hums", *FBANK]],
     "finetune": [
         ["--corpus=emodb", "--root=emodb", *TUNED, "--speech-encoder=encoder"],
@@ -146,7 +150,10 @@ CASES: dict[str, list[list[str]]] = {
     "languages": [["--roots", "emodb=emodb", *FBANK, *QUICK]],
     "layers": [["--corpus=emodb", "--root=emodb", *FBANK, *QUICK]],
     "multitask": [[*MANIFEST, *TUNED, "--alphas=0.1", "--speech-encoder=encoder", "--blocks=1"]],
-    "predict": [["--model=saved", "--root=hums"]],
+    "predict": [
+        ["hums", "--model=saved"],
+        [str(DATA / "Ses01_00.ogg"), "--model=saved", "--num-speakers=2"],
+    ],
     "pretrain-cpc": [[*PRETRAIN, "--crop-seconds=0.5", "--batch-samples=24000"]],
     "pretrain-emotion2vec": [[*PRETRAIN, "--size=mini", "--num-clones=1"]],
     "sentiment": [
@@ -164,6 +171,7 @@ CASES: dict[str, list[list[str]]] = {
     "ser": [
         [*MANIFEST, *QUICK, *FBANK],
         [*MANIFEST, *QUICK, *FBANK, "--updates=2", "--evaluate-every=1"],
+        [*MANIFEST, *FBANK, "--register=all", "--train-on-all"],
     ],
     "sweep": [],
     "sweep server": [["--storage=sqlite:///sweep.db"]],

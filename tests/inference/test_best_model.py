@@ -7,6 +7,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 import pytest
+from torch import nn
 
 from conversation_emotion.inference.best_model import FOLDER, KeepBest, locate_encoders
 from conversation_emotion.inference.saved_model import load_model
@@ -35,14 +36,15 @@ COMMON = predictions(0, [0, 0, 0, 1], [0, 0, 0, 0])  # UAR 50 %, WA 75 %
 RARE = predictions(1, [0, 0, 0, 1], [0, 1, 1, 1])  # UAR 67 %, WA 50 %
 
 
-@pytest.mark.parametrize(("select_by", "best", "score"), [("uar", 1, 2 / 3), ("wa", 0, 0.75)])
-def test_the_metric_that_selects_decides_which_model_is_the_best(tmp_path, select_by, best, score):
+def make_keeper(folder: Path, select_by: str) -> tuple[KeepBest, nn.Module]:
+    """Makes what keeps the best of three seeds, and a model to keep."""
     settings = UtteranceModelSettings(hidden_size=4)
-    model = load_model(save_untrained(tmp_path / "any", settings, FEATURES)).model
+    model = load_model(save_untrained(folder / "any", settings, FEATURES)).model
     named = {name: name for name in LABELS}
     dataset = SimpleNamespace(
         label_map=LabelMap(corpus="demo", label_set="4-class", labels=LABELS, classes=named),
         emotion_labels=LABELS,
+        utterances=(),
         split=Split(name="official", folds=(FOLD,), validation="as published"),
     )
     task = SimpleNamespace(
@@ -51,8 +53,14 @@ def test_the_metric_that_selects_decides_which_model_is_the_best(tmp_path, selec
         dataset=dataset,
         training=TrainingSettings(seeds=3),
         select_by=select_by,
+        trainings=lambda: [(FOLD, seed) for seed in range(3)],
     )
-    keep = KeepBest(cast(UtteranceEmotion, task))
+    return KeepBest(cast(UtteranceEmotion, task)), model
+
+
+@pytest.mark.parametrize(("select_by", "best", "score"), [("uar", 1, 2 / 3), ("wa", 0, 0.75)])
+def test_the_metric_that_selects_decides_which_model_is_the_best(tmp_path, select_by, best, score):
+    keep, model = make_keeper(tmp_path, select_by)
     parent = MemoryTracker()
     for number, table in enumerate((COMMON, RARE, RARE)):
         with parent.open_child(str(number), {}) as run:
@@ -67,6 +75,17 @@ def test_the_metric_that_selects_decides_which_model_is_the_best(tmp_path, selec
     assert (training.seed, training.select_by, training.num_trainings) == (best, select_by, 3)
     assert training.valid.score == pytest.approx(score)
     assert (training.test.speakers, training.test.num_targets) == (("test",), 4)
+
+
+def test_of_equal_models_the_first_is_kept_in_whatever_order_trainings_end(tmp_path):
+    keep, model = make_keeper(tmp_path, "uar")
+    kept = []
+    for seed in (2, 1, 0):  # the last to end is the first in order, but worse
+        table = (COMMON if seed == 0 else RARE).assign(seed=seed)
+        run = MemoryTracker()
+        keep(Trained(model, table, 0.0), run)
+        kept.append(f"{FOLDER}/config.json" in run.artifacts)
+    assert kept == [True, True, False]
 
 
 def test_encoders_are_found_again_from_anywhere(tmp_path, monkeypatch):

@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from conversation_emotion.datasets.windows import INTERLOCUTOR, PADDING, SPEAKER, SPECTATOR
-from conversation_emotion.models.dialogue import DIALOGUE_MODELS, gather_chosen, last_state
+from conversation_emotion.models.dialogue import (
+    DIALOGUE_MODELS,
+    gather_chosen,
+    last_state,
+    read,
+)
 
 
 @pytest.fixture(params=sorted(DIALOGUE_MODELS))
@@ -91,3 +96,17 @@ def test_last_state_is_that_of_the_last_real_utterance():
     states = torch.arange(6.0).reshape(2, 3, 1)
     mask = torch.tensor([[True, True, False], [False, False, False]])
     assert last_state(states, mask).tolist() == [[1.0], [0.0]]
+
+
+def test_packed_windows_are_read_as_padded_ones_with_the_same_gradients():
+    torch.manual_seed(0)
+    gru = torch.nn.GRU(3, 4, num_layers=2, batch_first=True).double()
+    mask = torch.arange(5) < torch.tensor([3, 0, 5, 1, 5])[:, None]  # the second window is empty
+    utterances = torch.randn(5, 5, 3, dtype=torch.double, requires_grad=True)
+    inputs = [utterances, *gru.parameters()]
+    packed, padded = read(gru, utterances, mask), gru(utterances)[0] * mask.unsqueeze(-1)
+    torch.testing.assert_close(packed, padded)
+    found, expected = (torch.autograd.grad(x.square().sum(), inputs) for x in (packed, padded))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+    assert read(gru, utterances, torch.zeros_like(mask)).tolist() == torch.zeros(5, 5, 4).tolist()

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from conversation_emotion.corpora.demo import DATA
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.models import ConversationModelSettings
 from conversation_emotion.settings.recognition import EPCSettings, SERSettings
@@ -157,6 +158,7 @@ def test_what_cannot_be_registered_is_refused_before_training(config, flags, mes
 
 
 def test_recordings_without_a_manifest_are_no_conversation(store, tmp_path):
-    settings = predict.PredictSettings(model="turns", root=tmp_path)
-    with pytest.raises(ValueError, match="conversations needs to be given who speaks when"):
+    (tmp_path / "a.ogg").write_bytes((DATA / "Ses01_00.ogg").read_bytes())
+    settings = predict.PredictSettings(model="turns", paths=(tmp_path,))
+    with pytest.raises(ValueError, match="it is not known who speaks when"):
         predict.run(settings)

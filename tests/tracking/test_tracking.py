@@ -11,6 +11,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from conversation_emotion.settings.training import RunSettings
 from experiments.tracking import runs
 from experiments.tracking.processes import is_gone, this_process
 from experiments.tracking.store import tracking_uri
@@ -105,6 +106,15 @@ def test_other_settings_or_data_begin_a_run_of_their_own(client, config, fingerp
     assert one.run_id != other.run_id
     assert client.get_run(one.run_id).info.status == "FAILED"
     assert client.get_run(one.run_id).data.tags["error"] == "ValueError: broken"
+
+
+def test_a_run_goes_on_with_any_number_of_trainings_at_once(client):
+    with pytest.raises(KeyboardInterrupt), runs.open_run("at once", RunSettings(), "data") as one:
+        raise KeyboardInterrupt
+    with runs.open_run("at once", RunSettings(workers=2), "data") as other:
+        pass
+    assert one.run_id == other.run_id
+    assert "workers" not in client.get_run(one.run_id).data.params
 
 
 def test_a_finished_run_is_not_taken_up_again(client):

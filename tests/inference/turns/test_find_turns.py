@@ -8,7 +8,6 @@ import pytest
 import soundfile
 import torch
 
-from conversation_emotion.corpora import demo
 from conversation_emotion.inference.turns.find import TurnFinder, find_turns, have_own_voices
 from conversation_emotion.inference.turns.turn import tabulate_turns
 from conversation_emotion.inference.turns.voice_activity import SpeechDetector, find_model
@@ -101,11 +100,11 @@ def test_each_channel_is_a_speaker_and_what_leaks_into_the_other_is_ignored(tmp_
     assert total(without) > 1.7 * total(turns)
 
 
-@pytest.mark.parametrize(("right", "expected"), [("same", False), ("nothing", False)])
-def test_channels_of_one_voice_are_no_speakers(tmp_path, spoken, right, expected):
+@pytest.mark.parametrize("right", ["same", "nothing"])
+def test_channels_of_one_voice_are_no_speakers(tmp_path, spoken, right):
     other = spoken if right == "same" else np.zeros_like(spoken)
     soundfile.write(tmp_path / "call.wav", np.stack([spoken, other], axis=1), 16_000)
-    assert have_own_voices(tmp_path / "call.wav") is expected
+    assert not have_own_voices(tmp_path / "call.wav")
     assert {turn.speaker for turn in find_turns(tmp_path / "call.wav")} == {None}
 
 
@@ -160,7 +159,7 @@ def test_memory_does_not_grow_with_the_length_of_a_recording(tmp_path, spoken):
     assert most < 6e6  # the five minutes have 19 MB
 
 
-def test_turns_are_the_rows_that_a_predictor_takes(spoken, tmp_path):
+def test_turns_are_the_rows_that_a_predictor_takes():
     turns = list(find_turns(RECORDING))[:3]
     other = replace(turns[0], recording="b.wav", start=None, end=2.0)
     table = tabulate_turns([turns[1], turns[0], other])
@@ -169,7 +168,3 @@ def test_turns_are_the_rows_that_a_predictor_takes(spoken, tmp_path):
     assert table["duration"].iloc[0] == pytest.approx(total(turns[1:2]))
     assert pd.isna(table["offset"].iloc[2])
     assert table["duration"].iloc[2] == 2.0
-
-
-def test_the_demo_corpus_is_where_the_tests_look_for_it():
-    assert RECORDING.is_relative_to(demo.__path__[0])

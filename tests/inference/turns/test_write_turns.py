@@ -54,8 +54,8 @@ def test_a_table_holds_every_column_and_is_read_back_equal(tmp_path, table):
 def test_rttm_has_speakers_emotions_and_confidences(tmp_path, table):
     write_turns(table, tmp_path / "turns.rttm")
     found = [
-        (one.recording_id, one.start, one.duration, one.speaker)
-        for one in SupervisionSet.from_rttm(tmp_path / "turns.rttm").data
+        (one["recording_id"], one["start"], one["duration"], one["speaker"])
+        for one in SupervisionSet.from_rttm(tmp_path / "turns.rttm").to_dicts()
     ]
     expected = [
         ("talk", 0.5, 1.5, "Ann"),
