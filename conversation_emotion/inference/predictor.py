@@ -42,6 +42,9 @@ CONVERSATION = ("dialogue_id", "order", "speaker")
 TIMES = ("start", "end")
 """Columns of a conversation that show which utterance is not finished when a turn begins."""
 
+BETWEEN = "|"
+"""Stands between the classes of a prediction set, whose names may have spaces."""
+
 _LIBRARIES = ("torch", "torchaudio", "transformers", "sentence-transformers")
 """Versions in an encoder's identity that may differ; all else has to be the same."""
 
@@ -87,8 +90,11 @@ class Predictor:
 
         Returns:
             A row for each of them, in their order and under their index: ``emotion``, the most
-            probable class; the probability of each class as ``p_`` and its name; and ``problem``,
-            which says why a row has no prediction or its clip is not used, and is empty elsewhere.
+            probable class; the probability of each class as ``p_`` and its name, calibrated as the
+            card says; ``confidence``, that of ``emotion``; ``prediction_set``, the classes that
+            hold the true one with the coverage in the card, the most probable first, with `BETWEEN`
+            them, None of a model without calibration; and ``problem``, which says why a row has no
+            prediction or its clip is not used, and is empty elsewhere.
 
         Raises:
             ValueError: A column is missing, or the rows make no conversation.
@@ -121,9 +127,31 @@ class Predictor:
         problems[is_missing] = "not predicted: " + problems[is_missing]
         places = utterances["utterance_id"].astype(int).argsort().to_numpy()
         probabilities, problems = probabilities[places], problems[places]
+        return self._name_columns(probabilities).assign(problem=problems).set_axis(rows.index)
+
+    def _name_columns(self, probabilities: NDArray[np.floating]) -> pd.DataFrame:
+        """Calibrates the model's probabilities, NaN where there are none: (N, C) -> N rows."""
+        labels, calibration = self.saved.card.labels, self.saved.card.calibration
+        is_there = ~np.isnan(probabilities[:, 0])
+        sets = np.full(len(probabilities), None, dtype=object)
+        if calibration is not None:
+            tempered = calibration.temper(probabilities[is_there])
+            probabilities[is_there] = tempered
+            ranks = (-tempered).argsort(axis=1, kind="stable")
+            sets[is_there] = [
+                BETWEEN.join(labels[number] for number in ranked if members[number])
+                for ranked, members in zip(ranks, calibration.find_sets(tempered), strict=True)
+            ]
         emotions = [None if np.isnan(row[0]) else labels[row.argmax()] for row in probabilities]
         columns = {f"p_{label}": probabilities[:, number] for number, label in enumerate(labels)}
-        return pd.DataFrame({"emotion": emotions, **columns, "problem": problems}, index=rows.index)
+        return pd.DataFrame(
+            {
+                "emotion": emotions,
+                **columns,
+                "confidence": probabilities.max(axis=1),
+                "prediction_set": sets,
+            }
+        )
 
     def _tabulate(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Returns the utterance table; the id of an utterance is the number of its row."""
