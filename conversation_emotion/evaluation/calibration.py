@@ -42,6 +42,11 @@ class Calibration:
     num_speakers: int
     """Targets and speakers that both were fitted on."""
 
+    @property
+    def has_few_speakers(self) -> bool:
+        """Whether one more speaker alone could be a larger share than what sets may miss."""
+        return 1 / (self.num_speakers + 1) > 1 - self.coverage
+
     def temper(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
         """Returns the probabilities at the temperature: (N, C) -> (N, C)."""
         return np.exp(_cool(probabilities, self.temperature))

@@ -23,7 +23,7 @@ def draw_reliability(tables: Mapping[str, pd.DataFrame], labels: Sequence[str]) 
         tables: Predictions by what they are called.
         labels: Names of the classes (C).
     """
-    figure = Figure(figsize=(4 * len(tables), 4.2), layout="constrained")
+    figure = Figure(figsize=(4 * len(tables), 5), layout="constrained")
     panels = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
     for axes, (name, table) in zip(panels, tables.items(), strict=True):
         confidences, accuracies, shares = zip(*bin_confidences(table, labels), strict=True)
@@ -34,5 +34,5 @@ def draw_reliability(tables: Mapping[str, pd.DataFrame], labels: Sequence[str]) 
         axes.set_title(f"{plain(name)}\nECE {ece.score:.1%} [{ece.low:.1%}, {ece.high:.1%}]")
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", aspect="equal")
     panels[0].set_ylabel("accuracy")
-    panels[0].legend(loc="upper left", fontsize=8)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure

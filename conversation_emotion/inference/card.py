@@ -181,17 +181,19 @@ def _describe_calibration(card: Card) -> str:
         )
     on_all = card.training.on_all
     by = "the folds' models on their test parts" if on_all else "the model on valid"
-    text = f"""Calibrated by the predictions of {by}, {found.num_targets:,} targets of
-{found.num_speakers:,} speakers. Probabilities are those at the temperature {found.temperature:.3g}.
-A prediction set holds the classes of a probability of {found.threshold:.3g} or more, and the most
-probable; sets are made to hold the true class of {found.coverage:.0%} of the targets of a speaker
-in the mean over speakers, as far as others speak as these did."""
+    few = "; so few leave the coverage rough" if found.has_few_speakers else ""
+    text = f"""Calibrated by the predictions of {by}.
+Targets: {found.num_targets:,}; speakers: {found.num_speakers:,}{few}.
+Probabilities are those at the temperature {found.temperature:.3g}. A prediction set holds the
+classes of a probability of {found.threshold:.3g} or more, and the most probable; sets are made to
+hold the true class of {found.coverage:.3g} of the targets of a further speaker, in the mean over
+speakers that are like these."""
     if test is None:
-        return f"{text} This is not tested, since test has one speaker."
-    tested = "each speaker calibrated by the others" if on_all else "the test part above"
-    return f"""{text} On {tested}, the expected calibration
-error is {test.ece:.1%}, {test.ece_before:.1%} before; the sets hold {test.coverage:.1%}, with
-{test.set_size:.1f} classes in the mean."""
+        return f"{text}\nThis is not tested, since test has one speaker."
+    tested = "test, each speaker calibrated by others" if on_all else "the test part above"
+    return f"""{text}
+On {tested}, the expected calibration error is {test.ece:.1%}, {test.ece_before:.1%} before;
+sets hold the true class of {test.coverage:.1%}, and {test.set_size:.1f} classes in the mean."""
 
 
 def name_speakers(speakers: Sequence[str], most: int = 20) -> str:

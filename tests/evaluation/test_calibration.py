@@ -1,5 +1,7 @@
 """Calibration: planted temperatures are found, and sets cover speakers never seen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -126,6 +128,11 @@ def test_a_speaker_has_no_part_in_its_own_calibration(number):
     pd.testing.assert_frame_equal(found.loc[own, columns], again.loc[own, columns])
     assert not found.loc[~own, columns].equals(again.loc[~own, columns])
     assert found["utterance_id"].equals(table["utterance_id"])
+
+
+@pytest.mark.parametrize(("number", "is_few"), [(8, True), (9, False)])
+def test_nine_speakers_are_enough_to_hold_nine_tenths(number, is_few):
+    assert replace(SETS, coverage=0.9, num_speakers=number).has_few_speakers is is_few
 
 
 def test_one_speaker_alone_is_refused():

@@ -102,7 +102,8 @@ def test_a_model_of_a_fold_is_calibrated_by_valid_and_tested_on_test(tmp_path):
     assert card.calibration.threshold == pytest.approx(0.35 / 3, abs=1e-3)
     assert (card.calibration_test.coverage, card.calibration_test.set_size) == (1.0, 4.0)
     assert (
-        "error is 65.0%, 70.0% before; the sets hold 100.0%" in (tmp_path / "README.md").read_text()
+        "error is 65.0%, 70.0% before;\nsets hold the true class of 100.0%"
+        in (tmp_path / "README.md").read_text()
     )
 
 
