@@ -45,7 +45,7 @@ class Calibration:
     @property
     def has_few_speakers(self) -> bool:
         """Whether one more speaker alone could be a larger share than what sets may miss."""
-        return 1 / (self.num_speakers + 1) > 1 - self.coverage
+        return (self.num_speakers + 1) * (1 - self.coverage) < 1 - 1e-9
 
     def temper(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
         """Returns the probabilities at the temperature: (N, C) -> (N, C)."""

@@ -26,7 +26,8 @@ def test_each_bin_is_a_point_at_confidence_and_accuracy():
     panel, other = draw_reliability({"be_fore": table, "after": table}, ("x", "y")).axes
     points = panel.lines[1].get_xydata()
     np.testing.assert_allclose(np.asarray(points), [[0.6, 0.5], [0.95, 0.75]])
-    assert [bar.get_height() for bar in panel.patches] == [2 / 6, 4 / 6]
+    heights = [bar.get_height() for bar in panel.patches]  # type: ignore[attr-defined]
+    assert heights == [2 / 6, 4 / 6]
     # (2 x 0.1 + 4 x 0.2) / 6
     assert panel.get_title().startswith("be_fore\nECE 16.7%")
     assert other.get_title().startswith("after\n")

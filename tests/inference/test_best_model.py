@@ -118,7 +118,7 @@ def test_a_model_of_all_targets_is_calibrated_by_the_tests_of_the_folds(tmp_path
     assert card.calibration is not None
     assert (card.calibration.num_targets, card.calibration.num_speakers) == (8, 2)
     assert card.calibration.threshold < 0.25  # also the classes that 1 in 4 targets are
-    assert "each speaker calibrated by the others" in (tmp_path / "README.md").read_text()
+    assert "each speaker calibrated by others" in (tmp_path / "README.md").read_text()
 
 
 def test_encoders_are_found_again_from_anywhere(tmp_path, monkeypatch):
