@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from conversation_emotion.evaluation.metrics import Interval
     from conversation_emotion.evaluation.results import ResultsTable, RowResult
+    from conversation_emotion.inference.best_model import KeepBest
     from conversation_emotion.tasks import task as tasks
     from experiments.tracking.runs import ParentRun
 
@@ -201,7 +202,7 @@ class Experiment(ABC, Generic[Settings]):
 
         task, parent = job.task, job.run
         register = getattr(job.settings, "register", None)
-        keep = KeepBest(task) if register is not None else None
+        keep = KeepBest(task, job.settings.coverage) if register is not None else None
         predictions = cross_validate(
             task,
             parent,
@@ -209,17 +210,23 @@ class Experiment(ABC, Generic[Settings]):
             on_trained=keep,
         )
         scores = evaluate(task, predictions, parent)
-        if register is not None:
-            from experiments.tracking.registry import register as register_model
-
-            kept = predictions
-            if keep is not None and job.settings.train_on_all:
-                from conversation_emotion.training.on_all import train_on_all
-
-                kept = train_on_all(task, predictions, parent, keep.keep_on_all(predictions))
-            utterances = task.dataset.utterances
-            register_model(register, kept, utterances, parent, select_by=task.select_by)
+        if keep is not None:
+            self._register(job, predictions, keep)
         return RowRun(**vars(job), predictions=predictions, scores=scores)
+
+    def _register(self, job: Job, predictions: "pd.DataFrame", keep: "KeepBest") -> None:
+        """Registers the model that was kept, or one of all targets, and tests its calibration."""
+        from conversation_emotion.training.calibration import report_calibration
+        from conversation_emotion.training.on_all import train_on_all
+        from experiments.tracking.registry import register
+
+        task, parent, settings = job.task, job.run, job.settings
+        kept, on_all = predictions, settings.train_on_all
+        if on_all:
+            kept = train_on_all(task, predictions, parent, keep.keep_on_all(predictions))
+        report_calibration(predictions, task.labels, settings.coverage, parent, on_all=on_all)
+        utterances = task.dataset.utterances
+        register(settings.register, kept, utterances, parent, select_by=task.select_by)
 
     def show(self, settings: Settings, runs: Runs) -> Table:
         """Prints the table, and keeps it as data and text with every run that it shows."""

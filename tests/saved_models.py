@@ -2,17 +2,27 @@
 
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from conversation_emotion.features.sources import list_sources, load_encoders
 from conversation_emotion.inference.card import FORMAT, Card, Part, Training, name_task
-from conversation_emotion.inference.saved_model import save_model
+from conversation_emotion.inference.saved_model import read_card, save_model
 from conversation_emotion.models.build import build_model
 from conversation_emotion.models.perception import identity
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import ModelSettings
 
 LABELS = ("angry", "happy", "neutral", "sad")
+
+
+def temper(predictions: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """The probabilities of a training at the temperature of the model that was kept of it."""
+    card = read_card(folder / "config.json")
+    assert card.calibration is not None
+    columns = [f"p_{label}" for label in card.labels]
+    tempered = card.calibration.temper(predictions[columns].to_numpy())
+    return pd.DataFrame(tempered, predictions.index, columns)
 
 
 def save_untrained(

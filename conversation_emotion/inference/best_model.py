@@ -11,11 +11,13 @@ import pandas as pd
 
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.encoder_families import find_family
+from conversation_emotion.evaluation.calibration import fit_calibration, score_calibration
 from conversation_emotion.evaluation.decisions import score_part
 from conversation_emotion.features.sources import list_sources, load_encoders
 from conversation_emotion.inference.card import (
     FORMAT,
     PACKAGES,
+    CalibrationTest,
     Card,
     Part,
     Training,
@@ -25,6 +27,7 @@ from conversation_emotion.inference.saved_model import save_model
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.tasks.emotion import TurnEmotion, UtteranceEmotion
 from conversation_emotion.tracker import Tracker
+from conversation_emotion.training.calibration import calibrate_test
 from conversation_emotion.training.cross_validation import OnTrained, Trained
 from conversation_emotion.training.on_all import ALL
 
@@ -43,10 +46,12 @@ class KeepBest:
 
     Args:
         task: Task of the models, whose metric selects.
+        coverage: Share of a speaker's targets whose class a prediction set has to hold.
     """
 
-    def __init__(self, task: UtteranceEmotion | TurnEmotion) -> None:
+    def __init__(self, task: UtteranceEmotion | TurnEmotion, coverage: float = 0.9) -> None:
         self.task = task
+        self.coverage = coverage
         names = [source.encoder for source in list_sources(task.features).values()]
         families = {name: find_family(name, task.dataset) for name in names}
         self._families = {name: family for name, family in families.items() if family}
@@ -61,33 +66,48 @@ class KeepBest:
         rank = score_part(predictions, "valid", task.select_by), -number
         if rank > self._best:
             self._best = rank
-            self.keep(trained, run, self._describe(predictions))
+            self.keep(trained, run, self._describe(predictions), predictions)
 
     def keep_on_all(self, predictions: pd.DataFrame) -> OnTrained:
-        """Returns what keeps a model of all targets, with the scores of the folds."""
+        """Returns what keeps a model of all targets, with scores and calibration of the folds."""
         training = replace(self._describe(predictions), fold=ALL, seed=0, on_all=True)
-        return lambda trained, run: self.keep(trained, run, training)
+        return lambda trained, run: self.keep(trained, run, training, predictions)
 
-    def keep(self, trained: Trained, run: Tracker, training: Training) -> None:
-        """Keeps a model with a run."""
+    def keep(
+        self, trained: Trained, run: Tracker, training: Training, unseen: pd.DataFrame
+    ) -> None:
+        """Keeps a model with a run; ``unseen`` are predictions on valid and test, to calibrate."""
         task, dataset, predictions = self.task, self.task.dataset, trained.predictions
         features = locate_encoders(task.features, self._families, str(predictions["fold"].iloc[0]))
+        labels, on_all = dataset.label_map.labels, training.on_all
+        fitting = unseen[unseen["part"] == ("test" if on_all else "valid")]
         card = Card(
             format=FORMAT,
             task=name_task(task.model),
             corpus=name_corpora(dataset),
             label_set=dataset.label_map.label_set,
-            labels=dataset.label_map.labels,
+            labels=labels,
             emotions=dataset.emotion_labels,
             model=task.model,
             features=features,
             encoders=self._identify(features),
             training=training,
             versions={package: metadata.version(package) for package in PACKAGES},
+            calibration=fit_calibration(fitting, labels, self.coverage),
+            calibration_test=self._test_calibration(unseen, on_all=on_all),
         )
         with tempfile.TemporaryDirectory() as folder:
             save_model(Path(folder), trained.model, card)
             run.log_folder(Path(folder), FOLDER)
+
+    def _test_calibration(self, unseen: pd.DataFrame, *, on_all: bool) -> CalibrationTest | None:
+        labels = self.task.dataset.label_map.labels
+        after = calibrate_test(unseen, labels, self.coverage, on_all=on_all)
+        if after is None:
+            return None
+        before = score_calibration(unseen[unseen["part"] == "test"], labels)
+        scores = {name: found.score for name, found in score_calibration(after, labels).items()}
+        return CalibrationTest(ece_before=before["ece"].score, **scores)
 
     def _identify(self, features: FeatureSettings) -> dict[str, str]:
         if features not in self._identities:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from conversation_emotion.evaluation.calibration import Calibration
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import ConversationModelSettings, ModelSettings
 
@@ -57,6 +58,21 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CalibrationTest:
+    """How true probabilities and prediction sets are, on targets that they were not fitted on."""
+
+    ece_before: float
+    ece: float
+    """Expected calibration error before and after temperature."""
+
+    coverage: float
+    """Share of a speaker's targets whose class is in their set."""
+
+    set_size: float
+    """Classes of a set in the mean."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """All of a saved model but its weights."""
 
@@ -88,6 +104,12 @@ class Card:
     versions: dict[str, str]
     """Versions of `PACKAGES`."""
 
+    calibration: Calibration | None = None
+    """None of a model that was saved before there were any."""
+
+    calibration_test: CalibrationTest | None = None
+    """None where there was no further speaker to test on."""
+
     @property
     def is_conversation(self) -> bool:
         """Whether the input is a conversation instead of single utterances."""
@@ -117,6 +139,8 @@ Trained by conversation-emotion on the corpus {card.corpus}, label set {card.lab
 
 {_describe_training(training)}
 {shared}
+{_describe_calibration(card)}
+
 Encoders, which are loaded by name and must be these:
 
 {encoders}
@@ -146,6 +170,30 @@ of all.
 {table}
 
 Nothing of the test part was used in training; on the rest of the corpus predictions are no test."""
+
+
+def _describe_calibration(card: Card) -> str:
+    """Returns what probabilities and prediction sets mean, and how true they were on test."""
+    found, test = card.calibration, card.calibration_test
+    if found is None:
+        return (
+            "Not calibrated: probabilities are the model's own, and there are no prediction sets."
+        )
+    on_all = card.training.on_all
+    by = "the folds' models on their test parts" if on_all else "the model on valid"
+    few = "; so few leave the coverage rough" if found.has_few_speakers else ""
+    text = f"""Calibrated by the predictions of {by}.
+Targets: {found.num_targets:,}; speakers: {found.num_speakers:,}{few}.
+Probabilities are those at the temperature {found.temperature:.3g}. A prediction set holds the
+classes of a probability of {found.threshold:.3g} or more, and the most probable; sets are made to
+hold the true class of {found.coverage:.3g} of the targets of a further speaker, in the mean over
+speakers that are like these."""
+    if test is None:
+        return f"{text}\nThis is not tested, since test has one speaker."
+    tested = "test, each speaker calibrated by others" if on_all else "the test part above"
+    return f"""{text}
+On {tested}, the expected calibration error is {test.ece:.1%}, {test.ece_before:.1%} before;
+sets hold the true class of {test.coverage:.1%}, and {test.set_size:.1f} classes in the mean."""
 
 
 def name_speakers(speakers: Sequence[str], most: int = 20) -> str:

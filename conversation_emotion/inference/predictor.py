@@ -43,6 +43,9 @@ CONVERSATION = ("dialogue_id", "order", "speaker")
 TIMES = ("start", "end")
 """Columns of a conversation that show which utterance is not finished when a turn begins."""
 
+BETWEEN = "|"
+"""Stands between the classes of a prediction set, whose names may have spaces."""
+
 _LIBRARIES = ("torch", "torchaudio", "transformers", "sentence-transformers")
 """Versions in an encoder's identity that may differ; all else has to be the same."""
 
@@ -97,7 +100,10 @@ class Predictor:
 
         Returns:
             A row for each of them, in their order and under their index: ``emotion``, the most
-            probable class; the probability of each class as ``p_`` and its name; ``valence``,
+            probable class; the probability of each class as ``p_`` and its name, calibrated as the
+            card says; ``confidence``, that of ``emotion``; ``prediction_set``, the classes that
+            hold the true one with the coverage in the card, the most probable first, with `BETWEEN`
+            them, None of a model without calibration and where ``classes`` are chosen; ``valence``,
             ``activation`` and ``dominance`` from -1 to 1, by where the classes lie, see
             `place_emotions`; and ``problem``, which says why a row has no emotion or its clip is
             not used, and is empty elsewhere.
@@ -134,17 +140,39 @@ class Predictor:
         problems[is_missing] = "not predicted: " + problems[is_missing]
         places = utterances["utterance_id"].astype(int).argsort().to_numpy()
         probabilities, problems = probabilities[places], problems[places]
-        probabilities = self._restrict(probabilities, classes)
-        is_unsure = probabilities.max(axis=1) < min_confidence
+        table = self._name_columns(probabilities, classes)
+        is_unsure = (table["confidence"] < min_confidence).to_numpy()
         problems[is_unsure] = f"no emotion reaches the probability {min_confidence:g}"
-        emotions = [
-            None if unsure or np.isnan(row[0]) else labels[row.argmax()]
-            for row, unsure in zip(probabilities, is_unsure, strict=True)
-        ]
+        emotions = table["emotion"].where(~is_unsure, None)
+        return table.assign(emotion=emotions, problem=problems).set_axis(rows.index)
+
+    def _name_columns(
+        self, probabilities: NDArray[np.floating], classes: Sequence[str]
+    ) -> pd.DataFrame:
+        """Calibrates the model's probabilities, NaN where there are none: (N, C) -> N rows."""
+        labels, calibration = self.saved.card.labels, self.saved.card.calibration
+        is_there = ~np.isnan(probabilities[:, 0])
+        sets = np.full(len(probabilities), None, dtype=object)
+        if calibration is not None:
+            tempered = calibration.temper(probabilities[is_there])
+            probabilities[is_there] = tempered
+            ranks = (-tempered).argsort(axis=1, kind="stable")
+            if not classes:
+                sets[is_there] = [
+                    BETWEEN.join(labels[number] for number in ranked if members[number])
+                    for ranked, members in zip(ranks, calibration.find_sets(tempered), strict=True)
+                ]
+        probabilities = self._restrict(probabilities, classes)
+        emotions = [None if np.isnan(row[0]) else labels[row.argmax()] for row in probabilities]
         columns = {f"p_{label}": probabilities[:, number] for number, label in enumerate(labels)}
-        placed = place_emotions(labels, probabilities).to_dict("list")
         return pd.DataFrame(
-            {"emotion": emotions, **columns, **placed, "problem": problems}, index=rows.index
+            {
+                "emotion": emotions,
+                **columns,
+                "confidence": probabilities.max(axis=1),
+                "prediction_set": sets,
+                **place_emotions(labels, probabilities).to_dict("list"),
+            }
         )
 
     def _restrict(

@@ -6,7 +6,13 @@ from typing import Literal
 
 from conversation_emotion.settings.corpus import CorpusSettings, SplitName
 from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
-from conversation_emotion.settings.flags import change, flag_of, flatten
+from conversation_emotion.settings.flags import (
+    change,
+    check_share,
+    flag_of,
+    flatten,
+    refuse_given,
+)
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
 from conversation_emotion.settings.training import TrainingSettings
 
@@ -37,7 +43,16 @@ class RegistrySettings:
     """Register a model that is trained on all folds' data once the folds are scored, as many epochs
     as they took; its card has their scores."""
 
+    coverage: float = 0.9
+    """Share of the targets of a further speaker whose emotion the prediction sets of the registered
+    model are made to hold."""
+
     def __post_init__(self) -> None:
+        check_share(self, "coverage", within="(0, 1)")
+        if self.register is None:
+            refuse_given(
+                self, "is that of a model to use: give it a name with --register", "coverage"
+            )
         if self.train_on_all and self.register is None:
             raise ValueError("--train-on-all makes a model to use: give it a name with --register")
         name = self.register  # refused here, before any training, and not by the registry after it

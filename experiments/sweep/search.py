@@ -17,6 +17,7 @@ from optuna.trial import FixedTrial, FrozenTrial
 from tqdm import tqdm
 
 from conversation_emotion.settings.flags import format_settings
+from conversation_emotion.settings.recognition import RegistrySettings
 from experiments.sweep.heartbeat import HeartbeatWatch, send_heartbeats
 from experiments.sweep.space import default_parameters, feature_variants
 from experiments.sweep.study import (
@@ -213,10 +214,12 @@ def _test(spec: SweepSpec, parameters: dict[str, Any], is_best: bool) -> dict[st
     """Scores a setting on test; the model of the best one alone is registered."""
     experiment = load_experiment(spec.experiment)
     settings = experiment.search_space(FixedTrial(parameters), spec.settings)
-    if hasattr(settings, "register"):
-        name = (settings.register or f"{spec.name}-best") if is_best else None
+    if isinstance(settings, RegistrySettings):
+        registry = vars(RegistrySettings())  # whose flags are refused where nothing is registered
+        if is_best:
+            registry = {"register": settings.register or f"{spec.name}-best"}
         try:
-            settings = dataclasses.replace(settings, register=name)
+            settings = dataclasses.replace(settings, **registry)
         except ValueError as refusal:
             print(f"no model is registered: {refusal}", flush=True)
     return {name: list(interval) for name, interval in experiment.test(settings).items()}

@@ -8,6 +8,7 @@ from there as a pyfunc (`experiments.tracking.pyfunc`) that takes recordings and
 import re
 import tempfile
 import warnings
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -87,7 +88,10 @@ def _check(predictor: Predictor, utterances: pd.DataFrame, expected: pd.DataFram
     chosen = num_targets.index[num_targets.cumsum().shift(fill_value=0) < _CHECKED]
     rows = utterances[utterances["dialogue_id"].isin(chosen)].set_index("utterance_id")
     expected = expected[expected["dialogue_id"].isin(chosen)].set_index("utterance_id")
-    found = predictor.predict(rows).loc[expected.index]
+    # A temperature below 1 would make differences larger than those of the models.
+    card = replace(predictor.saved.card, calibration=None)
+    plain = Predictor(predictor.saved._replace(card=card), predictor.encoders)
+    found = plain.predict(rows).loc[expected.index]
     found = found[found["emotion"].notna()]  # the training predicts utterances without input too
     columns = [f"p_{label}" for label in predictor.saved.card.labels]
     differences = (found[columns] - expected.loc[found.index, columns]).abs().max(axis=1)
@@ -169,7 +173,9 @@ def _signature(card: Card) -> ModelSignature:
     probabilities = [f"p_{label}" for label in card.labels]
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "emotion"),
-        *(ColSpec(DataType.double, name) for name in (*probabilities, *AXES)),
+        *(ColSpec(DataType.double, name) for name in (*probabilities, "confidence")),
+        ColSpec(DataType.string, "prediction_set"),
+        *(ColSpec(DataType.double, name) for name in AXES),
         ColSpec(DataType.string, "problem"),
     ]
     return ModelSignature(Schema(inputs), Schema(outputs))

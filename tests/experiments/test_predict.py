@@ -225,11 +225,13 @@ def test_a_model_of_all_targets_is_registered_with_the_scores_of_the_folds(
     )
     table = ser.EXPERIMENT.run(config)
     folder = find_model("everyone")
-    training = read_card(folder / "config.json").training
+    card = read_card(folder / "config.json")
+    training, calibration = card.training, card.calibration
     row = table.rows[0]
     trainings = row.num_folds * row.num_seeds
     assert (training.fold, training.on_all, training.num_trainings) == ("all", True, trainings)
-    assert training.test.num_targets == row.n
+    assert calibration is not None
+    assert training.test.num_targets == calibration.num_targets == row.n
     assert "Trained on every target" in (folder / "README.md").read_text()
     _, [parent], _ = find_runs("ser")
     assert read_card(find_model(parent.info.run_id) / "config.json").training == training

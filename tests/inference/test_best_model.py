@@ -10,6 +10,7 @@ import pytest
 from torch import nn
 
 from conversation_emotion.inference.best_model import FOLDER, KeepBest, locate_encoders
+from conversation_emotion.inference.card import Card
 from conversation_emotion.inference.saved_model import load_model
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import UtteranceModelSettings
@@ -28,6 +29,9 @@ FEATURES = FeatureSettings(modality="speech", speech_pooling="mean", layer_mixtu
 def predictions(seed: int, targets: list[int], predicted: list[int]) -> pd.DataFrame:
     """The same predictions on valid and test."""
     rows = pd.DataFrame({"target": targets, "predicted": predicted, "fold": "one", "seed": seed})
+    rows = rows.assign(utterance_id=range(len(rows)), cluster="any")
+    for number, label in enumerate(LABELS):
+        rows[f"p_{label}"] = np.where(rows["predicted"] == number, 0.7, 0.1)
     parts = [rows.assign(part=part, speaker=part) for part in ("valid", "test")]
     return pd.concat(parts, ignore_index=True)
 
@@ -36,8 +40,26 @@ COMMON = predictions(0, [0, 0, 0, 1], [0, 0, 0, 0])  # UAR 50 %, WA 75 %
 RARE = predictions(1, [0, 0, 0, 1], [0, 1, 1, 1])  # UAR 67 %, WA 50 %
 
 
-def make_keeper(folder: Path, select_by: str) -> tuple[KeepBest, nn.Module]:
-    """Makes what keeps the best of three seeds, and a model to keep."""
+@pytest.mark.parametrize(("select_by", "best", "score"), [("uar", 1, 2 / 3), ("wa", 0, 0.75)])
+def test_the_metric_that_selects_decides_which_model_is_the_best(tmp_path, select_by, best, score):
+    task, model = make_task(tmp_path, select_by)
+    keep = KeepBest(task)
+    parent = MemoryTracker()
+    for number, table in enumerate((COMMON, RARE, RARE)):
+        with parent.open_child(str(number), {}) as run:
+            keep(Trained(model, table, 0.0), run)
+    kept = [
+        name for name, run in parent.children.items() if f"{FOLDER}/config.json" in run.artifacts
+    ]
+    assert kept == ["0", "1"][: best + 1]
+    training = read_kept(parent.children[str(best)], tmp_path).training
+    assert (training.seed, training.select_by, training.num_trainings) == (best, select_by, 3)
+    assert training.valid.score == pytest.approx(score)
+    assert (training.test.speakers, training.test.num_targets) == (("test",), 4)
+
+
+def make_task(folder: Path, select_by: str = "uar") -> tuple[UtteranceEmotion, nn.Module]:
+    """A task of one fold and three seeds, and a model."""
     settings = UtteranceModelSettings(hidden_size=4)
     model = load_model(save_untrained(folder / "any", settings, FEATURES)).model
     named = {name: name for name in LABELS}
@@ -55,30 +77,54 @@ def make_keeper(folder: Path, select_by: str) -> tuple[KeepBest, nn.Module]:
         select_by=select_by,
         trainings=lambda: [(FOLD, seed) for seed in range(3)],
     )
-    return KeepBest(cast(UtteranceEmotion, task)), model
+    return cast(UtteranceEmotion, task), model
 
 
-@pytest.mark.parametrize(("select_by", "best", "score"), [("uar", 1, 2 / 3), ("wa", 0, 0.75)])
-def test_the_metric_that_selects_decides_which_model_is_the_best(tmp_path, select_by, best, score):
-    keep, model = make_keeper(tmp_path, select_by)
-    parent = MemoryTracker()
-    for number, table in enumerate((COMMON, RARE, RARE)):
-        with parent.open_child(str(number), {}) as run:
-            keep(Trained(model, table, 0.0), run)
-    kept = [
-        name for name, run in parent.children.items() if f"{FOLDER}/config.json" in run.artifacts
-    ]
-    assert kept == ["0", "1"][: best + 1]
-    for name, content in parent.children[str(best)].artifacts.items():
-        (tmp_path / Path(name).name).write_bytes(bytes(content))  # type: ignore[arg-type]
-    training = load_model(tmp_path).card.training
-    assert (training.seed, training.select_by, training.num_trainings) == (best, select_by, 3)
-    assert training.valid.score == pytest.approx(score)
-    assert (training.test.speakers, training.test.num_targets) == (("test",), 4)
+def read_kept(run: MemoryTracker, folder: Path) -> Card:
+    for name, content in run.artifacts.items():
+        (folder / Path(name).name).write_bytes(bytes(content))  # type: ignore[arg-type]
+    return load_model(folder).card
+
+
+def test_a_model_of_a_fold_is_calibrated_by_valid_and_tested_on_test(tmp_path):
+    task, model = make_task(tmp_path)
+    # Right in 3 of 4 on valid, with a probability of 0.7; on test in none.
+    table = COMMON.assign(target=COMMON["target"].where(COMMON["part"] == "valid", 3))
+    run = MemoryTracker()
+    KeepBest(task, coverage=0.8)(Trained(model, table, 0.0), run)
+    card = read_kept(run, tmp_path)
+    assert card.calibration is not None
+    assert card.calibration_test is not None
+    assert (card.calibration.coverage, card.calibration.num_speakers) == (0.8, 1)
+    # One more target of all classes alike: 3 1/4 of 5 are the predicted class.
+    assert card.calibration_test.ece == pytest.approx(0.65, abs=1e-3)
+    assert card.calibration_test.ece_before == pytest.approx(0.7)
+    # 4 of 5 true classes are sought; of 4 that is the least, a class that was not predicted.
+    assert card.calibration.threshold == pytest.approx(0.35 / 3, abs=1e-3)
+    assert (card.calibration_test.coverage, card.calibration_test.set_size) == (1.0, 4.0)
+    assert (
+        "error is 65.0%, 70.0% before;\nsets hold the true class of 100.0%"
+        in (tmp_path / "README.md").read_text()
+    )
+
+
+def test_a_model_of_all_targets_is_calibrated_by_the_tests_of_the_folds(tmp_path):
+    task, model = make_task(tmp_path)
+    tables = [COMMON, COMMON.assign(seed=1, speaker="other", utterance_id=COMMON.index + 9)]
+    folds = pd.concat(tables, ignore_index=True)
+    learnt = COMMON.assign(target=COMMON["predicted"])  # what it predicts itself is no test
+    run = MemoryTracker()
+    KeepBest(task).keep_on_all(folds)(Trained(model, learnt, 0.0), run)
+    card = read_kept(run, tmp_path)
+    assert card.calibration is not None
+    assert (card.calibration.num_targets, card.calibration.num_speakers) == (8, 2)
+    assert card.calibration.threshold < 0.25  # also the classes that 1 in 4 targets are
+    assert "each speaker calibrated by others" in (tmp_path / "README.md").read_text()
 
 
 def test_of_equal_models_the_first_is_kept_in_whatever_order_trainings_end(tmp_path):
-    keep, model = make_keeper(tmp_path, "uar")
+    task, model = make_task(tmp_path, "uar")
+    keep = KeepBest(task)
     kept = []
     for seed in (2, 1, 0):  # the last to end is the first in order, but worse
         table = (COMMON if seed == 0 else RARE).assign(seed=seed)

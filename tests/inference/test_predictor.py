@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ import pandas as pd
 import pytest
 
 from conversation_emotion.corpora.demo import DATA, load_demo
+from conversation_emotion.evaluation.calibration import Calibration
+from conversation_emotion.features.sources import load_encoders
 from conversation_emotion.inference.predictor import Predictor
+from conversation_emotion.inference.saved_model import load_model
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
 from tests.saved_models import save_untrained
@@ -144,6 +148,32 @@ def test_a_model_of_utterances_takes_paths(tmp_path):
     probabilities = found.filter(like="p_").to_numpy()[[0, 2]]
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     pd.testing.assert_frame_equal(predictor.predict(str(paths[0])), found[:1])
+
+
+def test_a_calibrated_model_gives_confidence_and_sets(tmp_path):
+    saved = load_model(
+        save_untrained(tmp_path, UtteranceModelSettings(), FeatureSettings(modality="speech"))
+    )
+    encoders = load_encoders(saved.card.features)
+    rows = [DATA / "Ses01_00.ogg", "nowhere.wav"]
+    plain = Predictor(saved, encoders).predict(rows)
+    # Squares of the probabilities, of which those at the threshold or above are the set.
+    squares = plain.filter(like="p_").iloc[0] ** 2
+    expected = (squares / squares.sum()).sort_values(ascending=False)
+    calibration = Calibration(
+        temperature=0.5, threshold=expected.iloc[2] - 1e-6, coverage=0.9, num_targets=9,
+        num_speakers=3,
+    )  # fmt: skip
+    card = replace(saved.card, calibration=calibration)
+    found = Predictor(saved._replace(card=card), encoders).predict(rows)
+    first = found.to_dict("records")[0]
+    np.testing.assert_allclose([first[name] for name in expected.index], expected, atol=1e-6)
+    assert first["confidence"] == first[f"p_{first['emotion']}"] == found.iloc[0, 1:5].max()
+    names = [f"p_{name}" for name in str(first["prediction_set"]).split("|")]
+    assert names == list(expected.index[:3])
+    assert found.loc[1, ["emotion", "confidence", "prediction_set"]].isna().all()
+    assert plain["prediction_set"].isna().all()
+    assert plain["confidence"][0] == plain.filter(like="p_").iloc[0].max()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from conversation_emotion.inference.card import describe
 from conversation_emotion.inference.saved_model import find_model, load_model, read_card
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
@@ -98,6 +99,13 @@ def test_an_utterance_model_of_format_1_still_loads(tmp_path):
     write_format_1(tmp_path, "ser", {"head": "superb", "hidden_size": 5, "dropout": 0.25})
     card = load_model(tmp_path).card
     assert card.model == UtteranceModelSettings(head="superb", hidden_size=5, dropout=0.25)
+
+
+def test_a_card_without_a_calibration_is_read(folder):
+    change_card(folder, lambda card: (card.pop("calibration"), card.pop("calibration_test")))
+    card = load_model(folder).card
+    assert (card.calibration, card.calibration_test) == (None, None)
+    assert "Not calibrated" in describe(card)
 
 
 def test_another_experiment_of_format_1_is_refused(tmp_path):

@@ -18,6 +18,7 @@ from conversation_emotion.settings.training import TrainingSettings
 from experiments import epc, predict, ser
 from experiments.tracking.store import tracking_uri
 from tests.command_line import usage_error
+from tests.saved_models import temper
 from tests.small_corpus import write_corpus
 from tests.tracked import find_runs
 
@@ -83,11 +84,25 @@ def test_a_registered_model_predicts_as_in_its_training(store, name, experiment)
     ].set_index("utterance_id")
     assert set(expected["part"]) == {"valid", "test"}
     found = predict_all(store, name).loc[expected.index]
-    columns = ["p_angry", "p_happy", "p_neutral", "p_sad"]
-    np.testing.assert_allclose(found[columns], expected[columns], atol=1e-5)
+    probabilities = temper(expected, find_folder(store, name))
+    np.testing.assert_allclose(found[probabilities.columns], probabilities, atol=1e-4)
     assert found["emotion"].tolist() == [
         ["angry", "happy", "neutral", "sad"][number] for number in expected["predicted"]
     ]
+
+
+@pytest.mark.parametrize(("name", "experiment"), [("turns", "epc"), ("utterances", "ser")])
+def test_a_registered_model_is_calibrated_and_its_run_says_how_well(store, name, experiment):
+    found = predict_all(store, name).dropna(subset="emotion")
+    written = mlflow.models.get_model_info(f"models:/{name}/1").signature.outputs.input_names()
+    assert written == list(found.columns)
+    assert (found["confidence"] == found.filter(like="p_").max(axis=1)).all()
+    sets = found["prediction_set"].str.split("|")
+    assert sets.str[0].tolist() == found["emotion"].tolist()
+    client, [parent], _ = find_runs(experiment)
+    names = {"test/ece", "calibrated/ece_ci_high", "calibrated/coverage", "calibrated/set_size"}
+    assert names <= set(parent.data.metrics)
+    assert "reliability.png" in {file.path for file in client.list_artifacts(parent.info.run_id)}
 
 
 @pytest.mark.parametrize(("name", "experiment"), [("turns", "epc"), ("utterances", "ser")])
@@ -146,6 +161,12 @@ def test_a_saved_model_holds_nothing_that_runs_when_it_is_read(store):
             "in use the past has no labels",
         ),
         (SERSettings, ["--register", " "], "--register must be a name"),
+        (
+            SERSettings,
+            ["--coverage", "0.8"],
+            "--coverage is that of a model to use: give it a name with --register",
+        ),
+        (SERSettings, ["--register", "a", "--coverage", "1"], "--coverage must lie in (0, 1), got"),
         (
             SERSettings,
             ["--register", "a", "--speech-encoder", "fbank", "mfcc"],
