@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from mlflow.models import get_model_info
 
 from conversation_emotion.corpora.demo import DATA
 from conversation_emotion.settings.corpus import CorpusSettings
@@ -94,7 +95,7 @@ def test_a_registered_model_predicts_as_in_its_training(store, name, experiment)
 @pytest.mark.parametrize(("name", "experiment"), [("turns", "epc"), ("utterances", "ser")])
 def test_a_registered_model_is_calibrated_and_its_run_says_how_well(store, name, experiment):
     found = predict_all(store, name).dropna(subset="emotion")
-    written = mlflow.models.get_model_info(f"models:/{name}/1").signature.outputs.input_names()
+    written = get_model_info(f"models:/{name}/1").signature.outputs.input_names()
     assert written == list(found.columns)
     assert (found["confidence"] == found.filter(like="p_").max(axis=1)).all()
     sets = found["prediction_set"].str.split("|")
