@@ -131,6 +131,7 @@ CASES: dict[str, list[list[str]]] = {
         ],
     ],
     "epc": [[*MANIFEST, *QUICK, "--hidden-size=8"]],
+    "export": [["--model=saved", "--root=hums"]],
     "features": [["--root=hums", *FBANK]],
     "finetune": [
         ["--corpus=emodb", "--root=emodb", *TUNED, "--speech-encoder=encoder"],
