@@ -17,14 +17,20 @@ class Command(NamedTuple):
 
 
 def find_commands() -> dict[str, Command]:
-    """Returns the commands by name: the modules that define ``main``, none of them imported."""
+    """Returns the commands by name: the modules that define ``main``, none of them imported.
+
+    A folder that is no command itself lends its commands no name: `encoders/export.py` is export.
+    """
     commands = {}
     for path in sorted(HERE.rglob("*.py")):
         parts = path.relative_to(HERE).with_suffix("").parts
         text = path.read_text("utf-8")
         is_command = re.search(r"^(def main|main =|EXPERIMENT =)", text, re.MULTILINE)
         if is_command and parts != ("__main__",):
-            name = " ".join(part for part in parts if part != "__main__").replace("_", "-")
+            words = [part for part in parts if part != "__main__"]
+            if not (path.parent / "__main__.py").is_file():
+                words = words[-1:]
+            name = " ".join(words).replace("_", "-")
             purpose = " ".join((ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].split())
             commands[name] = Command(".".join(("experiments", *parts)), purpose)
     return commands

@@ -37,9 +37,13 @@ def log_mel(waveforms: Tensor, num_spectra: Tensor, num_mel_bins: int, most_samp
     waveforms = pad(waveforms, (0, max(0, samples - waveforms.size(1))))[:, :samples]
     window = torch.hann_window(WINDOW, device=waveforms.device)
     spectra = torch.stft(waveforms, WINDOW, HOP, window=window, return_complex=True)
-    power = spectra[..., :size].abs().square()
+    return compress(spectra[..., :size].abs().square(), num_spectra, num_mel_bins)
+
+
+def compress(power: Tensor, num_spectra: Tensor, num_mel_bins: int) -> Tensor:
+    """Maps power to log-mel bands: (B, F, N), real spectra (B,) -> (B, M, N), zero beyond those."""
     bands = (_mel_filters(num_mel_bins).to(power) @ power).clamp(min=1e-10).log10()
-    padding = ~real_positions(num_spectra, size)[:, None]
+    padding = ~real_positions(num_spectra, power.size(2))[:, None]
     loudest = bands.masked_fill(padding, -torch.inf).amax(dim=(1, 2), keepdim=True)
     return ((bands.maximum(loudest - 8) + 4) / 4).masked_fill(padding, 0.0)
 

@@ -43,10 +43,14 @@ def convolve(model: WhisperModel, waveforms: Tensor, lengths: Tensor) -> tuple[T
 
 def contextualise(model: WhisperModel, frames: Tensor, num_frames: Tensor) -> list[Tensor]:
     """Runs the Transformer on windows: (R, T, D), (R,) -> L x (R, T, D), the last normalised."""
-    states = frames + model.embed_positions.weight[: frames.size(1)]
-    layers = [dropout(states, model.dropout, model.training)]
     is_real = real_positions(num_frames, frames.size(1))
     mask = None if bool(is_real.all()) else is_real[:, None, None]
+    return run_blocks(model, frames + model.embed_positions.weight[: frames.size(1)], mask)
+
+
+def run_blocks(model: WhisperModel, states: Tensor, mask: Tensor | None) -> list[Tensor]:
+    """Runs the blocks: (R, T, D), real frames (R, 1, 1, T) or None if all -> L x (R, T, D)."""
+    layers = [dropout(states, model.dropout, model.training)]
     for block in model.layers:
         is_left_out = model.training and torch.rand([]) < model.layerdrop
         layers.append(layers[-1] if is_left_out else block(layers[-1], mask))

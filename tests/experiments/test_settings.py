@@ -135,6 +135,7 @@ CASES: dict[str, list[list[str]]] = {
         [*MANIFEST, *QUICK, "--hidden-size=8"],
         [*MANIFEST, *QUICK, *FBANK, "--modality=speech", "--register=all", "--train-on-all"],
     ],
+    "export": [["--model=saved", "--root=hums"]],
     "features": [["--root=hums", *FBANK]],
     "finetune": [
         ["--corpus=emodb", "--root=emodb", *TUNED, "--speech-encoder=encoder"],

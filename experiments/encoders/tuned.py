@@ -1,4 +1,4 @@
-"""Tasks whose encoder is trained: the one file that knows the encoder packages."""
+"""Tasks whose encoder is trained."""
 
 from collections.abc import Callable
 from typing import cast

@@ -1,0 +1,1 @@
+"""What needs an encoder's own code, and the only place that knows the encoder packages."""
