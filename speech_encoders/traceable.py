@@ -8,11 +8,13 @@ done in one way that fits every batch, so that one graph serves all.
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, gelu, pad
+from transformers import Wav2Vec2Model
+from transformers.activations import ACT2FN
 
 from speech_encoders.contract import WaveformEncoder
 from speech_encoders.emotion2vec.encoder import Emotion2vecEncoder
@@ -20,7 +22,7 @@ from speech_encoders.emotion2vec.front_end import FIRST_STRIDE, FRAMING, HOP
 from speech_encoders.emotion2vec.windows import WINDOW_FRAMES
 from speech_encoders.spectral import SpectralEncoder
 from speech_encoders.wav2vec2 import Wav2Vec2Encoder, positions_read_padding, prepare_waveforms
-from speech_encoders.waveforms import SAMPLE_RATE, real_positions
+from speech_encoders.waveforms import SAMPLE_RATE, Framing, real_positions
 from speech_encoders.whisper.encoder import WhisperEncoder
 from speech_encoders.whisper.log_mel import HOP as SPECTRUM_HOP
 from speech_encoders.whisper.log_mel import WINDOW, compress
@@ -114,9 +116,11 @@ class TraceableWav2Vec2(TraceableEncoder):
                 f"an encoder of model type {config.model_type}{normed} is not exported; expected "
                 "wav2vec2, hubert, whisper or emotion2vec"
             )
-        self.model = encoder.model
+        self.model = cast(Wav2Vec2Model, encoder.model)
+        self.activation = ACT2FN[config.feat_extract_activation]
         self.is_prenorm: bool = config.do_stable_layer_norm
         self.min_samples = encoder.min_samples
+        self.framing = encoder.framing
         self.front_end = {
             "kind": "convolutions",
             "normalised": encoder.do_normalize,
@@ -127,13 +131,15 @@ class TraceableWav2Vec2(TraceableEncoder):
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes: (B, S), (B,) -> (B, L, T, D), (B,)."""
         is_normalised = bool(self.front_end["normalised"])
-        frames = prepare_waveforms(waveforms, lengths, do_normalize=is_normalised)[:, None]
+        waveforms = prepare_waveforms(waveforms, lengths, do_normalize=is_normalised)
+        frames = _cut(waveforms, self.framing)[:, None]
         for layer in self.model.feature_extractor.conv_layers:
-            (kernel,), (stride,) = layer.conv.kernel_size, layer.conv.stride
-            lengths = (lengths - kernel) // stride + 1
-            if isinstance(getattr(layer, "layer_norm", None), nn.GroupNorm):
-                normalised = _normalise_channels(layer.layer_norm, layer.conv(frames), lengths)
-                frames = layer.activation(normalised)
+            convolution, norm = layer.conv, getattr(layer, "layer_norm", None)
+            assert isinstance(convolution, nn.Conv1d)
+            lengths = (lengths - convolution.kernel_size[0]) // convolution.stride[0] + 1
+            if isinstance(norm, nn.GroupNorm):
+                normalised = _normalise_channels(norm, convolution(frames), lengths)
+                frames = self.activation(normalised)
             else:
                 frames = layer(frames)
         projected = self.model.feature_projection(frames.transpose(1, 2))
@@ -168,21 +174,30 @@ def _centre(values: Tensor, is_real: Tensor) -> tuple[Tensor, Tensor]:
     return centred, (centred.square() * is_real).sum(dim=-1, keepdim=True) / size
 
 
+def _cut(waveforms: Tensor, framing: Framing) -> Tensor:
+    """Pads to a whole number of hops, no fewer than hold all frames: (B, S) -> (B, N hop).
+
+    The sizes that strided convolutions give are then multiples of N; those of any S are roundings
+    of roundings, on which the exporter spends minutes.
+    """
+    padded = pad(waveforms, (0, framing.receptive_field))
+    return padded.unfold(1, framing.hop, framing.hop).flatten(1)
+
+
 class TraceableEmotion2vec(TraceableEncoder):
     """emotion2vec on clips of up to a window; the front end as plain convolutions."""
-
-    front_end: ClassVar[Parameters] = {
-        "kind": "convolutions",
-        "normalised": True,
-        "hop": HOP,
-        "receptive_field": FRAMING.receptive_field,
-    }
 
     def __init__(self, encoder: Emotion2vecEncoder) -> None:
         super().__init__()
         self.model = encoder.model
         self.min_samples = encoder.min_samples
         self.max_samples = (WINDOW_FRAMES - 1) * HOP + FRAMING.receptive_field
+        self.front_end = {
+            "kind": "convolutions",
+            "normalised": True,
+            "hop": HOP,
+            "receptive_field": FRAMING.receptive_field,
+        }
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Encodes: (B, S), (B,) -> (B, L, T, D), (B,)."""
@@ -199,7 +214,7 @@ class TraceableEmotion2vec(TraceableEncoder):
     def _extract(self, waveforms: Tensor) -> Tensor:
         """Turns samples into frames: (B, S) -> (B, T, D)."""
         front_end = self.model.front_end
-        frames, stride = waveforms[:, None], FIRST_STRIDE
+        frames, stride = _cut(waveforms, FRAMING)[:, None], FIRST_STRIDE
         for linear, norm in zip(front_end.convolutions, front_end.norms, strict=True):
             assert isinstance(linear, nn.Linear)
             kernels = linear.weight.unflatten(1, (-1, frames.size(1))).transpose(1, 2)

@@ -204,18 +204,25 @@ def _metadata(card: Card, encoders: Mapping[str, nn.Module], limits: Limits) -> 
 def quantise(file: Path, target: Path) -> None:
     """Writes a graph with the weights of its linear maps in 8 bits, a scale for each output.
 
-    What they multiply is rounded to 8 bits as it comes; convolutions, which would be slower so,
-    stay as they are.
+    What they multiply is rounded to 8 bits as it comes; convolutions, which would be slower so, and
+    constants of a front end, such as mel filters, stay as they are. Weights use 7 of the bits:
+    processors without VNNI add two products in 16 bits, which overflow (probabilities of
+    whisper-base-lower differed by 0.12 with 8 bits, by 0.005 with 7).
     """
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    nodes = onnx.load(file).graph.node
+    constants = [node.name for node in nodes if any("lifted_tensor" in x for x in node.input)]
     with _quiet():
         quantize_dynamic(
             file,
             target,
             op_types_to_quantize=["MatMul"],
             per_channel=True,
+            reduce_range=True,
             weight_type=QuantType.QInt8,
+            nodes_to_exclude=constants,
         )
 
 
