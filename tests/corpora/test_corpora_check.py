@@ -16,7 +16,7 @@ from conversation_emotion.settings.corpus import find_corpus, list_corpora
 from experiments.corpora import CheckSettings, CorporaConfig, run
 from tests.layouts import find_data, write_emodb, write_recordings
 
-OWN_TABLES = {"audformat", "demo", "huggingface", "manifest"}
+OWN_TABLES = {"audformat", "demo", "huggingface", "joint", "manifest"}
 FACTS = load_facts()
 
 

@@ -41,7 +41,7 @@ def test_it_gives_frames_of_20_ms_in_nine_layers(shipped):
 
 def test_it_separates_emotions_of_new_voices_better_than_the_same_network_untrained(shipped):
     table = load_corpus("emodb", find_data("emodb"))
-    table = table[table["speaker"].isin(["03", "08", "09", "16"])]
+    table = table[table["speaker"].isin(["03", "08", "09", "16"])].iloc[::2]
     is_test = table["speaker"].isin(["03", "16"]).to_numpy()
     emotions = table["emotion"].to_numpy()
     scores = []

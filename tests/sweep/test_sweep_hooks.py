@@ -9,7 +9,7 @@ import pytest
 from conversation_emotion.evaluation.metrics import count_confusions, unweighted_average_recall
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.dimensional import DimensionalSettings, RatingSettings
-from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
 from conversation_emotion.settings.fine_tuning import MultitaskSettings
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
 from conversation_emotion.settings.pretraining import AudioSettings, LoopSettings, ProbeSettings
@@ -107,7 +107,12 @@ def test_a_memory_forgets_what_was_not_used_for_longest():
 
 
 def test_a_trial_of_ser_and_of_dimensional_yields_each_fold(workplace):
-    probe = SERSettings(data=TWO_FOLDS, training=QUICK, model=UtteranceModelSettings(hidden_size=8))
+    probe = SERSettings(
+        data=TWO_FOLDS,
+        features=EncoderSettings(speech_encoder=("fbank",)),
+        training=QUICK,
+        model=UtteranceModelSettings(hidden_size=8),
+    )
     found = list(SER.validate(probe, Memory()))
     assert len({one.name for one in found}) == 2
     assert all(0 < one.score <= 1 for one in found)

@@ -82,8 +82,9 @@ def test_an_error_is_raised_as_where_trainings_run_one_after_another():
         errors.append(str(caught.traceback[-1].path))
         found = statuses(tracker)
         assert {found[name] for name in NAMES[:2]} == {"FINISHED"}
-        assert found["swapped-seed0"] == "FAILED"
-        assert found.get("swapped-seed1", "KILLED") == "KILLED"
+        # Of two that fail side by side, the first to do so ends the other.
+        second = [found.get(name, "KILLED") for name in ("swapped-seed0", "swapped-seed1")]
+        assert sorted(second) == ["FAILED", "KILLED"]
     assert errors == [__file__] * 2
     assert not multiprocessing.active_children()
 
