@@ -66,6 +66,8 @@ class UtteranceGraph(nn.Module):
         self.sources = list_sources(saved.card.features)
         self.encoders = nn.ModuleDict(encoders)
         self.model = saved.model
+        calibration = saved.card.calibration
+        self.temperature = 1.0 if calibration is None else calibration.temperature
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Predicts: (B, S), (B,) -> (B, C)."""
@@ -77,7 +79,7 @@ class UtteranceGraph(nn.Module):
             states, is_real = _pool(select_layers(states, source.layers), num_frames, source)
             vectors.append(model.perceptions[name](states, is_real))
         logits = model.head(model.projection(torch.cat(vectors, dim=-1)))
-        return logits.softmax(dim=-1)
+        return (logits / self.temperature).softmax(dim=-1)
 
 
 def _pool(states: Tensor, num_frames: Tensor, source: Source) -> tuple[Tensor, Tensor]:

@@ -1,18 +1,23 @@
 """Saved models as ONNX: what onnxruntime gives is what the saved model gives."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 import soundfile
+import torch
+from numpy.typing import NDArray
 
+from conversation_emotion.evaluation.calibration import Calibration
 from conversation_emotion.inference import onnx_export
-from conversation_emotion.inference.onnx_export import export, run_graph
+from conversation_emotion.inference.onnx_export import UtteranceGraph, export, run_graph
 from conversation_emotion.inference.predictor import Predictor
 from conversation_emotion.inference.saved_model import load_model
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
+from conversation_emotion.utterances.audio import read_audio
 from experiments.encoders import export as command
 from speech_encoders import load_speech_encoder
 from speech_encoders.traceable import make_traceable
@@ -54,8 +59,8 @@ def prepare(place):
     return predictor, {"speech": make_traceable(encoder)}, sorted(place.glob("*.wav"))
 
 
-def read_clips(place):
-    return [soundfile.read(place / f"{number}.wav", dtype="float32")[0] for number in range(3)]
+def read_clips(place) -> list[NDArray[np.float32]]:
+    return [read_audio(place / f"{number}.wav") for number in range(3)]
 
 
 def test_onnxruntime_gives_the_probabilities_of_the_saved_model(place, exported):
@@ -64,6 +69,22 @@ def test_onnxruntime_gives_the_probabilities_of_the_saved_model(place, exported)
     assert np.ptp(expected, axis=0).max() > 1e-3  # clips differ
     found = run_graph(place / "onnx" / "model.onnx", read_clips(place))
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_probabilities_are_calibrated_as_those_of_the_saved_model(place):
+    saved, encoder = load_model(place / "saved"), load_speech_encoder(str(place / "encoder"))
+    calibration = Calibration(
+        temperature=0.4, threshold=0.1, coverage=0.9, num_targets=9, num_speakers=3
+    )
+    saved = saved._replace(card=replace(saved.card, calibration=calibration))
+    recording = place / "0.wav"
+    expected = Predictor(saved, {"speech": encoder}).predict(recording)
+    graph = UtteranceGraph(saved, {"speech": make_traceable(encoder)})
+    clip = torch.from_numpy(read_audio(recording))[None]
+    with torch.no_grad():
+        found = graph(clip, torch.tensor([clip.size(1)]))[0]
+    columns = [f"p_{label}" for label in LABELS]
+    np.testing.assert_allclose(found, expected[columns].to_numpy()[0], atol=1e-5)
 
 
 def test_a_clip_in_the_graph_is_the_same_alone_and_in_a_padded_batch(place, exported):
