@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 import soundfile
 import tyro
-from pyannote.core import Annotation, Segment
-from pyannote.metrics.diarization import DiarizationErrorRate
+from pyannote.core import Annotation, Segment  # pyright: ignore[reportMissingImports]
+from pyannote.metrics.diarization import DiarizationErrorRate  # pyright: ignore[reportMissingImports]
 
 from conversation_emotion.inference.turns import Turn, find_turns, name_speakers
 from conversation_emotion.inference.turns.voice_activity import FRAME_SECONDS, SpeechDetector
