@@ -117,8 +117,20 @@ class Predictor:
             rows = pd.DataFrame({"audio": [printable(path) for path in paths]})
         utterances = self._tabulate(rows)
         windows = self._find_windows(utterances)
-        labels = self.saved.card.labels
-        probabilities = np.full((len(utterances), len(labels)), np.nan)
+        probabilities, problems = self._predict_windows(utterances, windows)
+        places = utterances["utterance_id"].astype(int).argsort().to_numpy()
+        probabilities, problems = probabilities[places], problems[places]
+        table = self._name_columns(probabilities, classes)
+        is_unsure = (table["confidence"] < min_confidence).to_numpy()
+        problems[is_unsure] = f"no emotion reaches the probability {min_confidence:g}"
+        emotions = table["emotion"].where(~is_unsure, None)
+        return table.assign(emotion=emotions, problem=problems).set_axis(rows.index)
+
+    def _predict_windows(
+        self, utterances: pd.DataFrame, windows: Windows
+    ) -> tuple[NDArray[np.floating], NDArray[np.object_]]:
+        """Predicts each utterance: (N, C), NaN where there is nothing to predict, and why (N,)."""
+        probabilities = np.full((len(utterances), len(self.saved.card.labels)), np.nan)
         problems = np.full(
             len(utterances),
             "too few turns before it, or not the first utterance of its turn",
@@ -138,13 +150,7 @@ class Predictor:
                 problems[utterances.index[utterances["utterance_id"] == utterance_id]] = why
         is_missing = np.isnan(probabilities[:, 0])
         problems[is_missing] = "not predicted: " + problems[is_missing]
-        places = utterances["utterance_id"].astype(int).argsort().to_numpy()
-        probabilities, problems = probabilities[places], problems[places]
-        table = self._name_columns(probabilities, classes)
-        is_unsure = (table["confidence"] < min_confidence).to_numpy()
-        problems[is_unsure] = f"no emotion reaches the probability {min_confidence:g}"
-        emotions = table["emotion"].where(~is_unsure, None)
-        return table.assign(emotion=emotions, problem=problems).set_axis(rows.index)
+        return probabilities, problems
 
     def _name_columns(
         self, probabilities: NDArray[np.floating], classes: Sequence[str]

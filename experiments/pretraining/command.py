@@ -15,7 +15,7 @@ from conversation_emotion.pretraining.batches import ClipStream
 from conversation_emotion.pretraining.collapse import CollapseMonitor
 from conversation_emotion.pretraining.loop import Objective, Progress, StepReport, pretrain
 from conversation_emotion.pretraining.recordings import Recordings, describe, find_sources
-from conversation_emotion.pretraining.teacher import store_states
+from conversation_emotion.pretraining.teacher import TeacherStates, store_states
 from conversation_emotion.pretraining.throughput import measure_peak
 from conversation_emotion.settings.cache import cache_folder
 from conversation_emotion.settings.pretraining import PretrainingSettings
@@ -46,11 +46,7 @@ def pretrain_and_track(
     is_main = accelerator.is_main_process
     if is_main:
         check_store()
-    sources = find_sources(settings.audio)
-    states = None
-    if teacher is not None:
-        with accelerator.main_process_first():  # the others then find all of it stored
-            sources, states = store_states(sources, teacher, cache_folder())
+    sources, states = _prepare(settings, teacher, accelerator)
     if is_main:
         print("\n".join(describe(sources)))
     fingerprint = text_digest(repr([source.clips for source in sources]))
@@ -90,6 +86,17 @@ def pretrain_and_track(
             reporter.close(progress, sources)
             print(f"encoder: {output}; use it with --speech-encoder {output}")
     return output
+
+
+def _prepare(
+    settings: PretrainingSettings, teacher: SpeechEncoder | None, accelerator: Accelerator
+) -> tuple[list[Recordings], TeacherStates | None]:
+    """Finds the recordings, and stores the teacher's hidden states of each."""
+    sources = find_sources(settings.audio)
+    if teacher is None:
+        return sources, None
+    with accelerator.main_process_first():  # the others then find all of it stored
+        return store_states(sources, teacher, cache_folder())
 
 
 def make_accelerator(precision: Precision) -> Accelerator:
