@@ -65,7 +65,7 @@ class PredictSettings:
 def run(settings: PredictSettings) -> None:
     """Loads the model, predicts every turn, writes the table and summarises it."""
     from conversation_emotion.inference.predictor import Predictor
-    from conversation_emotion.inference.recordings import join_rows, read_rows, summarise
+    from conversation_emotion.inference.recordings import predict_rows, read_rows, summarise
     from conversation_emotion.inference.turns import write_turns
 
     predictor = Predictor.load(settings.model)
@@ -76,10 +76,9 @@ def run(settings: PredictSettings) -> None:
         audio=settings.audio,
         is_conversation=card.is_conversation,
     )
-    predictions = predictor.predict(
-        rows, classes=settings.classes, min_confidence=settings.min_confidence
+    table = predict_rows(
+        predictor, rows, classes=settings.classes, min_confidence=settings.min_confidence
     )
-    table = join_rows(rows, predictions)
     write_turns(table, settings.output)
     summarise(card, table, settings.output)
 

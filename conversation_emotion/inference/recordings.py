@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from conversation_emotion.corpora.manifest import load_manifest
 from conversation_emotion.inference.card import Card
+from conversation_emotion.inference.predictor import Predictor
 from conversation_emotion.inference.turns import (
     Turn,
     find_turns,
@@ -181,13 +182,21 @@ def summarise(card: Card, predictions: pd.DataFrame, output: Path) -> None:
     print(f"written: {output}")
 
 
-def join_rows(rows: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Puts the predictions next to their rows."""
+def predict_rows(
+    predictor: Predictor, rows: pd.DataFrame, *, classes: Sequence[str], min_confidence: float
+) -> pd.DataFrame:
+    """Predicts the rows that `read_rows` read, and puts the predictions next to them.
+
+    A row with a problem, such as a recording in which nobody speaks, is not read again.
+    """
+    given = rows["problem"] if "problem" in rows else pd.Series("", index=rows.index)
+    usable = rows[given == ""]
+    predictions = pd.DataFrame({"emotion": None, "problem": ""}, index=rows.index[:0])
+    if len(usable):
+        predictions = predictor.predict(usable, classes=classes, min_confidence=min_confidence)
+    predictions = predictions.reindex(rows.index)
+    predictions["problem"] = given.where(given != "", predictions["problem"])
     shown = rows[[name for name in _SHOWN if name in rows]]
     if "recording" in shown:  # which turns have in place of the columns of a manifest
         shown = shown.drop(columns=["audio", "dialogue_id", "order"])
-    if "problem" in rows:
-        given = rows["problem"].fillna("")
-        problems = given.where(given != "", predictions["problem"])
-        predictions = predictions.assign(problem=problems)
     return pd.concat([shown, predictions], axis=1)

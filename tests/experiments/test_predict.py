@@ -98,6 +98,19 @@ def test_a_long_recording_gets_a_row_for_each_turn(here, tmp_path):
     assert not in_silence.any()
 
 
+def test_a_recording_in_which_nobody_speaks_has_no_emotion_and_the_rest_goes_on(here, tmp_path):
+    write_clip(tmp_path / "a.wav")
+    soundfile.write(tmp_path / "silence.wav", np.zeros(40 * 16_000), 16_000)
+    output = tmp_path / "predictions.csv"
+    predict.run(predict.PredictSettings(model="voices", paths=(tmp_path,), output=output))
+    table = pd.read_csv(output)
+    assert table["emotion"].isna().tolist() == [False, True]
+    assert table["problem"][1] == "nobody speaks"
+    paths = (tmp_path / "silence.wav",)
+    predict.run(predict.PredictSettings(model="voices", paths=paths, output=output))
+    assert pd.read_csv(output)["problem"].tolist() == ["nobody speaks"]
+
+
 def test_given_turns_are_predicted_and_written_as_subtitles(here, tmp_path):
     (tmp_path / "sound").mkdir()
     soundfile.write(tmp_path / "sound" / "talk.wav", read_audio(DATA / "Ses01_00.ogg"), 16_000)
