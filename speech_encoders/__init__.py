@@ -32,7 +32,8 @@ def load_speech_encoder(name: str, *, device: str = "cpu") -> WaveformEncoder:
             ``.pt`` file or a converted folder, with ``emotion2vec:`` before a hub id; a folder that
             CPC's pre-training wrote, with ``cpc:`` before a hub id;
             ``speechbrain/spkrec-ecapa-voxceleb`` or a folder with its ``embedding_model.ckpt``;
-            ``untrained:`` and a size or folder of emotion2vec for random weights.
+            ``untrained:`` and a size or folder of emotion2vec for random weights; ``int8:`` and any
+            of these that has linear maps, to multiply in 8 bits on the processor.
         device: Where it computes, for instance ``cpu`` or ``cuda:0``.
 
     Raises:
@@ -55,7 +56,9 @@ def identify(name: str) -> str | None:
         ValueError: The checkpoint is of another model family.
     """
     family = _find_family(name)
-    if name == "whisper-base-lower" or family == "whisper-lower":
+    if family == "int8":
+        from speech_encoders.int8 import identify
+    elif name == "whisper-base-lower" or family == "whisper-lower":
         from speech_encoders.whisper.lower import identify
     elif name in BUILDERS or family in _FAMILIES:
         return None
@@ -106,6 +109,7 @@ def _lazily(module: str) -> Callable[[str, str], WaveformEncoder]:
 
 _FAMILIES = {
     "padded": _lazily("pretrained"),
+    "int8": _lazily("int8"),
     "whisper-lower": _lazily("whisper.lower"),
     "untrained": _lazily("emotion2vec.encoder"),
     "emotion2vec": _lazily("emotion2vec.encoder"),

@@ -123,7 +123,8 @@ class FeatureSettings(PoolingSettings):
     speech_encoder: str = "fbank"
     """fbank, mfcc, egemaps, whisper-base-lower, emotion2vec-mini, or a checkpoint of wav2vec 2.0,
     HuBERT, WavLM, data2vec, Whisper, emotion2vec or CPC: hub id or folder; padded:NAME for Whisper
-    on windows of 30 s, untrained:NAME for random weights; A+B joins two."""
+    on windows of 30 s, int8:NAME for linear maps in 8 bits on the processor, untrained:NAME for
+    random weights; A+B joins two."""
 
     speech_pooling: Pooling = "statistics"
     """Frames pooled before training to their mean, or mean and deviation; or all of them kept."""
@@ -163,7 +164,8 @@ class EncoderSettings(PoolingSettings):
     """Encoders to compare: whisper-base-lower or emotion2vec-mini, which come with the package,
     fbank, mfcc, egemaps, or checkpoints of wav2vec 2.0, HuBERT, WavLM, data2vec, Whisper,
     emotion2vec or CPC, by hub id or folder; padded:NAME for Whisper on windows of 30 s,
-    untrained:NAME for random weights; A+B concatenates two."""
+    int8:NAME for linear maps in 8 bits on the processor, untrained:NAME for random weights; A+B
+    concatenates two."""
 
     speech_pooling: Literal["auto", "mean", "statistics", "frames"] = "auto"
     """Frames pooled before training to their mean, or mean and deviation; or all of them kept. auto
