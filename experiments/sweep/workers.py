@@ -3,10 +3,11 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -15,6 +16,25 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from types import FrameType
 from typing import Self
+
+from threadpoolctl import threadpool_limits
+
+# A fresh process: one forked from here would share our connections and threads. Where the system
+# can, it is forked from a server that does nothing but import the libraries, once for all of them.
+_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+_CONTEXT = multiprocessing.get_context(_METHOD)
+_CONTEXT.set_forkserver_preload(
+    [
+        "mlflow.artifacts",
+        "mlflow.store.tracking.sqlalchemy_store",
+        "optuna",
+        "pandas",
+        "sklearn.model_selection",
+        "torch._dynamo",
+        "torchaudio",
+        "transformers.modeling_utils",
+    ]
+)
 
 _REPLACEMENTS = 3  # of each worker; what kills more of them will kill the next as well
 _STOP_SECONDS = 20.0
@@ -87,10 +107,9 @@ class WorkerPool:
 
     def _start(self, number: int) -> None:
         device = self.devices[number % len(self.devices)] if self.devices else None
-        # A fresh process: a forked one would share the parent's connections and threads.
-        process = multiprocessing.get_context("spawn").Process(
+        process = _CONTEXT.Process(
             target=_run_worker,
-            args=(self.work, number, device, self._log(number)),
+            args=(self.work, number, dict(os.environ), device, self._log(number)),
             name=f"worker-{number}",
         )
         process.start()
@@ -109,15 +128,14 @@ def run_jobs(
     log: Path | None = None,
 ) -> Iterator[object]:
     """Runs jobs in processes like those of a pool and yields what they return, in order."""
-    context = multiprocessing.get_context("spawn")
-    free = context.Queue()
+    free = _CONTEXT.Queue()
     for number in range(num_workers):
         free.put(devices[number % len(devices)] if devices else None)
     with ProcessPoolExecutor(
         min(num_workers, max(1, len(jobs))),
-        mp_context=context,
+        mp_context=_CONTEXT,
         initializer=_set_up_queued,
-        initargs=(free, log),
+        initargs=(dict(os.environ), free, log),
     ) as pool:
         waiting = [pool.submit(work, *job) for job in jobs]
         try:
@@ -142,24 +160,38 @@ def find_devices(named: Sequence[str]) -> tuple[str, ...]:
     return tuple(map(str, range(torch.cuda.device_count())))
 
 
-def _run_worker(work: Callable[[int], None], number: int, device: str | None, log: Path) -> None:
-    _set_up(device, log)
+def _run_worker(
+    work: Callable[[int], None],
+    number: int,
+    environment: Mapping[str, str],
+    device: str | None,
+    log: Path,
+) -> None:
+    _set_up(environment, device, log)
     try:
         work(number)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
 
 
-def _set_up_queued(free: "Queue[str | None]", log: Path | None) -> None:
-    _set_up(free.get(), log)
+def _set_up_queued(
+    environment: Mapping[str, str], free: "Queue[str | None]", log: Path | None
+) -> None:
+    _set_up(environment, free.get(), log)
 
 
-def _set_up(device: str | None, log: Path | None) -> None:
-    """Gives a fresh process its thread, its device and its log, and lets it end with its parent.
+def _set_up(environment: Mapping[str, str], device: str | None, log: Path | None) -> None:
+    """Gives a fresh process the variables of its parent, a thread, a device and a log.
 
-    Ctrl-C reaches every process of a terminal; here the parent alone handles it.
+    It ends with its parent. Ctrl-C reaches every process of a terminal; here the parent alone
+    handles it.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.clear()  # of the server, which started when the variables may have been others
+    os.environ.update(environment)
+    threads = int(os.environ.setdefault("OMP_NUM_THREADS", "1").split(",")[0])
+    threadpool_limits(threads)  # libraries that are loaded do not read the variable again
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     signal.signal(signal.SIGINT, signal.SIG_IGN)
