@@ -9,7 +9,7 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads this once, at its import
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes beside each other share the cores
-os.environ.setdefault("NUMBA_OPT", "0")  # UMAP compiles in two thirds of the time
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # UMAP compiles for longer than it then computes
 
 
 def pytest_runtest_setup() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from conversation_emotion.corpora.demo import DATA
 from conversation_emotion.figures import representation
+from conversation_emotion.inference import onnx_export
 from conversation_emotion.settings.corpus import find_corpus, list_corpora
 from conversation_emotion.settings.recognition import SERSettings
 from experiments import choose, find_commands, ser
@@ -204,6 +205,7 @@ def test_a_run_reads_every_setting(place, read, name, monkeypatch, capsys):
     monkeypatch.setattr(server, "serve", interrupt)
     monkeypatch.setattr(optuna.storages, "run_grpc_proxy_server", interrupt)
     monkeypatch.setattr(representation, "project_to_plane", lambda points, **_: points[:, :2])
+    monkeypatch.setattr(onnx_export, "export", lambda *given: onnx_export.Exported({}, {}))
     kind, run = find_command(name)
     names: set[str] = set()
     for flags in CASES[name]:

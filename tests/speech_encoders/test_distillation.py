@@ -153,6 +153,17 @@ def test_the_anchor_leaves_the_published_losses_and_teaches_the_student_too():
     assert anchored.anchor.frames.weight.grad.abs().sum() > 0
 
 
+def test_maps_that_learned_nothing_yet_leave_the_student_as_it_is():
+    anchor, given = Anchor(2, 3), torch.randn(2, 8, 3)
+    frames, utterances = (torch.randn(size, 2, requires_grad=True) for size in (16, 2))
+    losses = anchor(given, torch.ones(2, 8, dtype=torch.bool), frames, utterances)
+    sum(losses).backward()
+    assert frames.grad is not None
+    assert not frames.grad.any()
+    assert anchor.frames.weight.grad is not None
+    assert anchor.frames.weight.grad.any()
+
+
 def test_an_anchor_compares_each_chosen_frame_with_its_own_properties():
     anchor = Anchor(2, 1)
     anchor.frames.weight.data = torch.tensor([[1.0, 0.0]])
@@ -183,6 +194,8 @@ def test_every_state_of_a_teacher_counts_alike_however_large_it_is():
 
 def test_a_teacher_alone_teaches_the_whole_student_and_masks_nothing():
     objective = make_objective(18, **ALONE)
+    assert objective.frozen is not None
+    objective.frozen.frames.weight.data.normal_()  # as after an update
     objective.student.emotion2vec.encoder.register_forward_hook(
         lambda _, inputs, __: shapes.append(inputs[0].shape)
     )
