@@ -22,6 +22,9 @@ FORMAT = 1
 
 _PADDED = "padded:"
 
+_PREPARATIONS = ("preprocessor_config.json", "processor_config.json")
+"""Files of a checkpoint that say how its clips are prepared."""
+
 _NOT_USED = "masked_spec_embed"  # only training masks frames, so many checkpoints lack it
 
 _FAMILIES = {
@@ -103,6 +106,10 @@ def load(name: str, device: str) -> WaveformEncoder:
         return Wav2Vec2Encoder(model, identity=identity, do_normalize=is_normalised)
 
 
+def _has_preparation(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _PREPARATIONS)
+
+
 def _read_preparation(folder: Path) -> dict[str, Any]:
     """Reads how a model expects its clips.
 
@@ -111,10 +118,9 @@ def _read_preparation(folder: Path) -> dict[str, Any]:
     """
     from transformers import SequenceFeatureExtractor
 
-    names = ("preprocessor_config.json", "processor_config.json")
-    if not any((folder / name).is_file() for name in names):
+    if not _has_preparation(folder):
         raise ValueError(
-            f"{folder}: has no {names[0]}, so how its clips must be prepared is unknown; copy that "
+            f"{folder}: has no {_PREPARATIONS[0]}, so how its clips must be prepared is unknown; copy that "
             "file from the checkpoint that this one was made of"
         )
     with naming_errors(folder):
@@ -133,6 +139,9 @@ def _check_log_mel(folder: Path, num_mel_bins: int) -> None:
     """Raises a `ValueError` unless the spectra are those that Whisper reads."""
     from speech_encoders.whisper.log_mel import HOP, WINDOW
 
+    if not _has_preparation(folder):  # of an encoder alone; every Whisper has the same windows
+        print(f"note: {folder} has no {_PREPARATIONS[0]}; its spectra are those of Whisper")
+        return
     settings = _read_preparation(folder)
     expected = {"feature_size": num_mel_bins, "n_fft": WINDOW, "hop_length": HOP}
     for name, value in expected.items():

@@ -147,6 +147,15 @@ def test_another_front_end_is_refused(folder, change, message):
         load_speech_encoder(folder)
 
 
+def test_an_encoder_alone_is_read_with_the_spectra_of_every_whisper(folder, capsys):
+    waveforms, lengths = stack(make_clips(8_000))
+    expected, _ = load_speech_encoder(folder)(waveforms, lengths)
+    (Path(folder) / "preprocessor_config.json").unlink()
+    found, _ = load_speech_encoder(folder)(waveforms, lengths)
+    torch.testing.assert_close(found, expected)
+    assert f"note: {folder} has no preprocessor_config.json; its spectra" in capsys.readouterr().out
+
+
 def test_the_padded_encoder_has_an_identity_of_its_own_and_is_not_trained(folder):
     padded = load_speech_encoder(f"padded:{folder}")
     assert padded.identity != load_speech_encoder(folder).identity
