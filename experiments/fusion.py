@@ -33,7 +33,9 @@ class FusionTable(Experiment[FusionSettings]):
     def rows(self, settings: FusionSettings) -> dict[str, FusionSettings]:
         """Returns a run for each row."""
         numbers = read_rows(settings.rows)
-        return {f"{number}  {ROWS[number].title}": settings.for_row(number) for number in numbers}
+        return {
+            f"{number}  {settings.title(number)}": settings.for_row(number) for number in numbers
+        }
 
     def task(self, row: FusionSettings, memory: Memory) -> Task:
         """Extracts the frames of the row's encoders."""

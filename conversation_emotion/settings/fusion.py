@@ -1,6 +1,7 @@
 """Settings of the fusion table, and its rows: those of Morais et al. (2022), then ours."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple
 
 from conversation_emotion.settings.corpus import CorpusSettings
@@ -37,7 +38,16 @@ class FusionRow(NamedTuple):
     decisions_of: tuple[int, ...] = ()
 
 
-_ENCODERS = {"fbank", "wav2vec2", "hubert", "bert", "emotion2vec"}
+_NAMES = {
+    "fbank": "Fbank",
+    "wav2vec2": "W2V2",
+    "hubert": "HuBERT",
+    "bert": "BERT",
+    "emotion2vec": "emotion2vec",
+}
+"""What the titles of rows call the encoders."""
+
+_ENCODERS = {*_NAMES}
 _SPEECH = ("hubert", "wav2vec2")
 _OURS = ("emotion2vec", "bert")
 
@@ -143,6 +153,14 @@ class FusionSettings(StorageSettings):
         unused |= {"text_dropout"} if "bert" not in row.encoders else set()
         defaults = {name: getattr(FusionSettings, name) for name in unused}
         return change(self, rows=str(number), average_best=best, **defaults)
+
+    def title(self, number: int) -> str:
+        """Returns the title of a row, in which other encoders have their own names."""
+        title = ROWS[number].title
+        for flag in ROWS[number].encoders:
+            if (encoder := getattr(self, flag)) != getattr(FusionSettings, flag):
+                title = title.replace(_NAMES[flag], Path(encoder).name)
+        return title
 
     def features_of(self, flag: str) -> FeatureSettings:
         """Returns the features of the encoder that a row names."""
