@@ -17,16 +17,16 @@ from tests.command_line import usage_error
 from tests.tracked import find_runs
 
 
-@pytest.mark.parametrize(
-    ("text", "numbers"),
-    [("9,10,11", (9, 10, 11)), ("1-3,11", (1, 2, 3, 11)), ("7, 7", (7,)), ("19", (9, 10, 19))],
-)
 def test_a_row_is_titled_by_the_encoders_that_it_has():
     settings = FusionSettings(rows="7,11", wav2vec2="models/whisper-base")
     assert settings.title(7) == "HuBERT + whisper-base"
     assert settings.title(11) == "Fbank & BERT"
 
 
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("9,10,11", (9, 10, 11)), ("1-3,11", (1, 2, 3, 11)), ("7, 7", (7,)), ("19", (9, 10, 19))],
+)
 def test_rows_are_read_by_number_and_range(text, numbers):
     assert read_rows(text) == numbers
 
