@@ -87,6 +87,13 @@ def test_the_probabilities_are_calibrated_as_those_of_the_saved_model(place):
     np.testing.assert_allclose(found, expected[columns].to_numpy()[0], atol=1e-5)
 
 
+def test_maps_to_fewer_features_keep_their_precision_in_8_bits(place, exported):
+    weights = onnx.load(place / "onnx" / "model.int8.onnx").graph.initializer
+    kinds = {tuple(weight.dims): weight.data_type for weight in weights}
+    assert kinds[16, 32] == onnx.TensorProto.INT8
+    assert kinds[32, 16] == onnx.TensorProto.FLOAT
+
+
 def test_a_clip_in_the_graph_is_the_same_alone_and_in_a_padded_batch(place, exported):
     clips = read_clips(place)
     together = run_graph(place / "onnx" / "model.onnx", clips)
