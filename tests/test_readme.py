@@ -15,8 +15,13 @@ from experiments import commandline
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = {
-    name: (ROOT / name).read_text("utf-8")
-    for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")
+    str(path.relative_to(ROOT)): path.read_text("utf-8")
+    for path in (
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "benchmarks" / "README.md",
+        *sorted((ROOT / "docs").rglob("*.md")),
+    )
 }
 
 PACKAGES = "benchmarks|conversation_emotion|docs|experiments|speech_encoders|tests|text_encoders"
@@ -28,8 +33,8 @@ MADE = {"conversation_emotion/corpora/NAME.py", "experiments/NAME.py"}
 NUMBERS = {"SEEDS": "2", "COMPONENTS": "200"}
 """Placeholders that stand for a number; others may stay, since files need not exist."""
 
-OTHER_FLAGS = {"--help", "--nproc_per_node"}
-"""Flags of every command, and of torchrun."""
+OTHER_FLAGS = {"--help", "--nproc_per_node", "--multi_gpu", "--method"}
+"""Flags of every command, of torchrun and accelerate, and of a benchmark."""
 
 
 def list_code(text: str) -> Iterator[str]:
@@ -108,7 +113,7 @@ def test_a_command_of_the_documents_is_understood(words, monkeypatch, capsys):
     assert len(started) == ("--help" not in words)
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", [name for name in DOCUMENTS if "benchmarks" not in name])
 def test_every_flag_that_a_document_names_is_one_of_a_command(document):
     assert sorted(set(list_flags(DOCUMENTS[document])) - known_flags()) == []
 

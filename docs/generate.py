@@ -1,0 +1,97 @@
+"""Writes the pages of the reference that the code itself holds: commands, corpora.
+
+python docs/generate.py
+
+A test compares what is committed with what this writes.
+"""
+
+import inspect
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from conversation_emotion.settings.corpus import find_corpus, list_corpora
+from experiments import find_commands
+
+HERE = Path(__file__).parent
+
+
+def find_settings(module: str) -> type:
+    """Returns the settings of a command."""
+    found = import_module(module)
+    if hasattr(found, "EXPERIMENT"):
+        return found.EXPERIMENT.settings
+    run: Callable[..., Any] = found.run
+    return [one.annotation for one in inspect.signature(run).parameters.values()][0]
+
+
+def write_commands() -> str:
+    """Writes a section for each command: what it does, how it is called, its options."""
+    parts = [
+        "# Commands\n\n`conversation-emotion COMMAND` is `python -m experiments.COMMAND`. Options "
+        "that only one corpus has are shown with that corpus: `python -m experiments.epc --corpus "
+        "iemocap --help`."
+    ]
+    for name, (module, _) in find_commands().items():
+        description = inspect.getdoc(import_module(module)) or ""
+        parts.append(f"## {name}\n\n{description.strip()}")
+        if options := [*list_options(find_settings(module))]:
+            parts.append("\n".join(["| option | what it is | default |\n|---|---|---|", *options]))
+    return "\n\n".join(parts) + "\n"
+
+
+def list_options(settings: type) -> Iterator[str]:
+    """Yields a line of a table for each option of a command."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # tyro has nothing in its place yet
+        parser = tyro.extras.get_parser(settings, config=(tyro.conf.OmitArgPrefixes,))
+    for action in parser._actions:
+        if "--help" in action.option_strings or not action.help:
+            continue
+        text = " ".join(action.help.replace("%%", "%").split())
+        found = re.search(r"^(.*?)\s*\((default|required|optional)(?:: (.*))?\)$", text)
+        what, default = (found[1], found[3] or found[2]) if found else (text, "")
+        names = ", ".join(f"`{one}`" for one in action.option_strings) or f"`{action.metavar}`"
+        yield f"| {names} | {_escape(what)} | {_escape(default)} |"
+
+
+def write_corpora() -> str:
+    """Writes a table of the corpora: what their folder is, labels and split by default."""
+    lines = [
+        "# Corpora\n\n`python -m experiments.corpora` lists them with languages, hours, licence "
+        "and where to ask, and checks a copy. What an adapter assumes of a layout stands at the top "
+        "of its file in `conversation_emotion/corpora/`.\n",
+        "| name | what `--root` is | labels | split |\n|---|---|---|---|",
+    ]
+    for name in list_corpora():
+        source = find_corpus(name)
+        cells = (f"`{name}`", source.root, source.labels, source.split or "speaker-k-fold")
+        lines.append(f"| {' | '.join(_escape(str(cell)) for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "\\<").replace("*", "\\*").replace("[", "\\[")
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "reference/commands.md": write_commands,
+    "reference/corpora.md": write_corpora,
+}
+"""What writes each generated page, by its place below this folder."""
+
+
+def main() -> None:
+    """Writes all pages."""
+    for place, write in PAGES.items():
+        (HERE / place).write_text(write(), "utf-8")
+        print(HERE / place)
+
+
+if __name__ == "__main__":
+    main()
