@@ -27,7 +27,7 @@ def find_settings(module: str) -> type:
     if hasattr(found, "EXPERIMENT"):
         return found.EXPERIMENT.settings
     run: Callable[..., Any] = found.run
-    return [one.annotation for one in inspect.signature(run).parameters.values()][0]
+    return next(one.annotation for one in inspect.signature(run).parameters.values())
 
 
 def write_commands() -> str:
@@ -64,8 +64,8 @@ def write_corpora() -> str:
     """Writes a table of the corpora: what their folder is, labels and split by default."""
     lines = [
         "# Corpora\n\n`python -m experiments.corpora` lists them with languages, hours, licence "
-        "and where to ask, and checks a copy. What an adapter assumes of a layout stands at the top "
-        "of its file in `conversation_emotion/corpora/`.\n",
+        "and where to ask, and checks a copy. What an adapter assumes of a layout stands at the "
+        "top of its file in `conversation_emotion/corpora/`.\n",
         "| name | what `--root` is | labels | split |\n|---|---|---|---|",
     ]
     for name in list_corpora():
