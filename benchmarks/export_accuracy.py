@@ -128,7 +128,9 @@ def main() -> None:
             print(f"speaker {speaker}: {len(tested)} clips", flush=True)
     tables = {name: pd.concat(parts, ignore_index=True) for name, parts in predictions.items()}
     print(f"\nlargest difference of a probability, ONNX against saved model: {largest:.1e}\n")
-    print("| form | UAR | n | same class | p | seconds per audio second |\n|---|---|---|---|---|---|")
+    print(
+        "| form | UAR | n | same class | p | seconds per audio second |\n|---|---|---|---|---|---|"
+    )
     saved = tables["saved model"]
     for name, rows in tables.items():
         score = score_predictions(rows, len(labels))["uar"]

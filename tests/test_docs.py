@@ -1,7 +1,13 @@
 """The pages of the documentation that the code itself holds."""
 
+import tomllib
+from dataclasses import replace
+
 import pytest
 
+from benchmarks import reproduce
+from conversation_emotion.evaluation.metrics import Interval
+from conversation_emotion.evaluation.results import ResultsTable, RowResult
 from docs import generate
 
 
@@ -9,3 +15,28 @@ from docs import generate
 def test_a_generated_page_is_what_the_code_says(place):
     written = (generate.HERE / place).read_text("utf-8")
     assert generate.PAGES[place]() == written, "run python docs/generate.py"
+
+
+def test_every_table_that_is_kept_has_a_page_and_names_no_folder():
+    pages = tomllib.loads((generate.RESULTS / "pages.toml").read_text("utf-8"))["pages"]
+    shown = {table["file"] for page in pages for table in page["tables"]}
+    assert shown == {file.stem for file in generate.RESULTS.glob("*.json")}
+
+
+def test_a_row_that_is_run_again_is_compared_with_what_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce, "KEPT", tmp_path)
+    row = RowResult(
+        name="one",
+        command="python -m experiments.ser --root /data/emodb",
+        metrics={"uar": Interval(0.5, 0.4, 0.6, 0.0, 10)},
+    )
+    table = ResultsTable(title="t", columns=("uar",), rows=(row,))
+    (tmp_path / "found.json").write_text(table.to_json())
+    with pytest.raises(ValueError, match="one: /data/emodb has no name; pass --roots NAME=/data"):
+        reproduce.keep(tmp_path / "found.json", "kept", {})
+    reproduce.keep(tmp_path / "found.json", "kept", {"EMODB": "/data/emodb/"})
+    (kept,) = reproduce.read("kept").rows
+    assert kept.command == "python -m experiments.ser --root EMODB"
+    for score, verdict in ((0.5, "equal"), (0.55, "+0.0500, inside"), (0.3, "-0.2000, OUTside")):
+        found = replace(row, metrics={"uar": Interval(score, 0.4, 0.6, 0.0, 10)})
+        assert verdict in reproduce.compare(kept, found)[0]
