@@ -12,6 +12,38 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes beside each other sha
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # UMAP compiles for longer than it then computes
 
 
+LONGEST = (
+    "sweep/test_sweep_survival.py",
+    "experiments/test_settings.py",
+    "experiments/test_controls.py",
+    "experiments/test_epc.py",
+    "experiments/test_pretrain_emotion2vec.py",
+    "sweep/test_sweep_databases.py",
+    "tracking/test_registry.py",
+    "sweep/test_sweep_hooks.py",
+    "sweep/test_sweep_tracking.py",
+    "experiments/test_finetune.py",
+    "tracking/test_ui.py",
+    "tracking/test_browser.py",
+    "experiments/test_pretrain_cpc.py",
+    "tracking/test_tracking.py",
+    "speech_encoders/test_emotion2vec_mini.py",
+    "inference/test_onnx_export.py",
+)
+"""Files that take longest, which begin first: so all processes end at nearly the same time."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Takes a process more than there are cores: many tests wait for servers and other processes."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the tests of the longest files first."""
+    places = {str(Path(__file__).parent / name): place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(str(item.path), len(LONGEST)))
+
+
 def pytest_runtest_setup() -> None:
     """Shares the tables of tracking stores, and leaves the pictures of trainings blank.
 
