@@ -166,6 +166,8 @@ def load_model(
             f"{folder}: {len(wrong)} weights do not fit config.json, first {key!r} of shape "
             f"{tuple(found)} instead of {tuple(expected)}; pass files that belong together"
         )
+    if renamed:  # else the library undoes this when it saves, by a pattern that is no name
+        vars(model).pop("_weight_conversions", None)
     return model, sorted(report["missing_keys"])
 
 

@@ -25,7 +25,7 @@ def save(tmp_path):
             make_model().save_pretrained(tmp_path)
             Emotion2vecFeatureExtractor().save_pretrained(tmp_path)
         elif kind == "whisper":
-            save_whisper(tmp_path)
+            save_whisper(tmp_path, "whole")  # whose encoder has a prefix
         else:
             save_model(tmp_path, *VARIANTS[kind])
         return str(tmp_path)
