@@ -28,7 +28,10 @@ def run_here(spec: SweepSpec, worker: int = 0) -> SweepStudy:
 def start_command(folder: Path, *flags: str) -> Command:
     """Starts a sweep of the tiny experiment as a user would, with what it prints in a file."""
     printed = folder / "printed.txt"
-    return Command("tests.tiny_experiment", *flags, folder=folder, printed=printed)
+    variables = {"CUDA_VISIBLE_DEVICES": ""}  # to count GPUs takes an import of torch
+    return Command(
+        "tests.tiny_experiment", *flags, folder=folder, environment=variables, printed=printed
+    )
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 300.0) -> Any:

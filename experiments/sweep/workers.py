@@ -15,26 +15,15 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
 from types import FrameType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from threadpoolctl import threadpool_limits
 
-# A fresh process: one forked from here would share our connections and threads. Where the system
-# can, it is forked from a server that does nothing but import the libraries, once for all of them.
-_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-_CONTEXT = multiprocessing.get_context(_METHOD)
-_CONTEXT.set_forkserver_preload(
-    [
-        "mlflow.artifacts",
-        "mlflow.store.tracking.sqlalchemy_store",
-        "optuna",
-        "pandas",
-        "sklearn.model_selection",
-        "torch._dynamo",
-        "torchaudio",
-        "transformers.modeling_utils",
-    ]
-)
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
+
+_LIBRARIES = ("optuna", "pandas", "sklearn.model_selection", "torch", "torch._dynamo")
+"""What workers import, and takes long."""
 
 _REPLACEMENTS = 3  # of each worker; what kills more of them will kill the next as well
 _STOP_SECONDS = 20.0
@@ -107,7 +96,7 @@ class WorkerPool:
 
     def _start(self, number: int) -> None:
         device = self.devices[number % len(self.devices)] if self.devices else None
-        process = _CONTEXT.Process(
+        process = _fresh_processes().Process(
             target=_run_worker,
             args=(self.work, number, dict(os.environ), device, self._log(number)),
             name=f"worker-{number}",
@@ -128,12 +117,13 @@ def run_jobs(
     log: Path | None = None,
 ) -> Iterator[object]:
     """Runs jobs in processes like those of a pool and yields what they return, in order."""
-    free = _CONTEXT.Queue()
+    context = _fresh_processes()
+    free = context.Queue()
     for number in range(num_workers):
         free.put(devices[number % len(devices)] if devices else None)
     with ProcessPoolExecutor(
         min(num_workers, max(1, len(jobs))),
-        mp_context=_CONTEXT,
+        mp_context=context,
         initializer=_set_up_queued,
         initargs=(dict(os.environ), free, log),
     ) as pool:
@@ -146,6 +136,19 @@ def run_jobs(
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
+
+
+def _fresh_processes() -> "ForkServerContext | SpawnContext":
+    """Returns what starts processes that share neither connections nor threads with this one.
+
+    Where the system can, they are forked from a server that does nothing but import, once for all
+    of them, those `_LIBRARIES` that are in use here.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([name for name in _LIBRARIES if name in sys.modules])
+    return context
 
 
 def find_devices(named: Sequence[str]) -> tuple[str, ...]:
