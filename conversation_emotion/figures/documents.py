@@ -12,11 +12,13 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from conversation_emotion.features.store import write_whole
 from conversation_emotion.figures.palette import look_of
 
 SYMBOLS = {
@@ -65,6 +67,19 @@ def render(template: str, **fields: object) -> str:
             version=version("conversation-emotion"),
         )
     )
+
+
+def write_page(path: Path, page: str) -> None:
+    """Writes a page, whole or not at all.
+
+    Raises:
+        ValueError: The path cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, lambda place: place.write_text(page, "utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def as_script(data: object) -> str:

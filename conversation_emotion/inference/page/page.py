@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from conversation_emotion.features.store import write_whole
 from conversation_emotion.figures.documents import format_markdown, render, symbol_of
 from conversation_emotion.inference.card import Card, describe
 from conversation_emotion.inference.page.conversations import (
@@ -23,19 +22,6 @@ from conversation_emotion.settings.page import PageSettings
 
 Fields = dict[str, object]
 """What a template shows."""
-
-
-def write_page(path: Path, page: str) -> None:
-    """Writes a page, whole or not at all.
-
-    Raises:
-        ValueError: The path cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, lambda place: place.write_text(page, "utf-8"))
-    except OSError as error:
-        raise ValueError(f"--report {path}: cannot be written ({error.strerror})") from error
 
 
 def read_about(folder: Path, card: Card) -> str:
