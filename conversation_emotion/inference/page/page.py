@@ -125,7 +125,7 @@ def _show(one: Conversation, numbers: Mapping[str, int], sounds: Sounds) -> Fiel
     turns = one.turns
     notes = []
     if one.num_left_out:
-        notes.append(f"The last {one.num_left_out:,} turns are not on this page; the table has.")
+        notes.append(f"The last {one.num_left_out:,} turns are in the table alone.")
     if not one.is_timed and one.length:
         notes.append("When the turns were spoken is not known; they are in order.")
     silent = {turn.sound for turn in turns if turn.sound in sounds.left_out}

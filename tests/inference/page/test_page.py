@@ -204,7 +204,7 @@ def test_recordings_and_turns_beyond_the_limit_are_counted(render, turns, monkey
     monkeypatch.setattr(conversations, "MOST_TURNS", 6)
     text = read_text(render(three, report_audio_mib=0))
     assert "6 turns of 2 conversations" in text
-    assert "The last 2 turns are not on this page" in text
+    assert "The last 2 turns are in the table alone" in text
 
 
 def test_turns_without_times_are_in_order(render):
