@@ -19,7 +19,7 @@ class Command(NamedTuple):
 def find_commands() -> dict[str, Command]:
     """Returns the commands by name: the modules that define ``main``, none of them imported.
 
-    A folder that is no command itself lends its commands no name: `encoders/export.py` is export.
+    A folder that is no command itself lends its commands no name: `models/export.py` is export.
     """
     commands = {}
     for path in sorted(HERE.rglob("*.py")):

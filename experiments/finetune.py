@@ -43,7 +43,7 @@ class Finetune(Experiment[FinetuneSettings]):
 
     def task(self, row: FinetuneSettings, memory: Memory) -> Task:
         """Prepares clips for the trained encoder, and features of the frozen one."""
-        from experiments.encoders.tuned import prepare_fine_tuning
+        from experiments.models.tuned import prepare_fine_tuning
 
         return prepare_fine_tuning(row, memory)
 

@@ -43,7 +43,7 @@ class Multitask(Experiment[MultitaskSettings]):
 
     def task(self, row: MultitaskSettings, memory: Memory) -> Task:
         """Prepares clips and transcripts."""
-        from experiments.encoders.tuned import prepare_transcription
+        from experiments.models.tuned import prepare_transcription
 
         return prepare_transcription(row, memory)
 

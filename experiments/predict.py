@@ -12,7 +12,8 @@ model.
 A recording of up to 30 seconds is one turn; of a longer one voice activity finds the turns. RTTM,
 SRT, WebVTT, TextGrid, ELAN, the JSON of Whisper, WhisperX and FunASR, and tables with audio, text,
 speaker, start, end, or some of them, give turns of their own. Writes a row for each turn: the most
-probable emotion, the probability of each, and why a row has no prediction.
+probable emotion, the probability of each, and why a row has no prediction. --report adds a page of
+timelines with their sound: one file, which needs no network.
 """
 
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from typing import Annotated
 import tyro
 
 from conversation_emotion.settings.flags import check_unique
+from conversation_emotion.settings.page import PageSettings
 from conversation_emotion.settings.turns import TurnSettings
 from experiments.commandline import launch
 
@@ -54,6 +56,8 @@ class PredictSettings:
     """File to write; one that exists is replaced. .csv, .jsonl and .parquet hold all columns;
     .rttm, .TextGrid, .eaf and .vtt the emotions of turns."""
 
+    page: PageSettings = field(default_factory=PageSettings)
+
     def __post_init__(self) -> None:
         if not self.paths:
             raise ValueError("pass recordings, folders or tables to predict")
@@ -64,8 +68,10 @@ class PredictSettings:
 
 def run(settings: PredictSettings) -> None:
     """Loads the model, predicts every turn, writes the table and summarises it."""
+    from conversation_emotion.inference.page import read_about, render_page, write_page
     from conversation_emotion.inference.predictor import Predictor
     from conversation_emotion.inference.recordings import predict_rows, read_rows, summarise
+    from conversation_emotion.inference.saved_model import find_model
     from conversation_emotion.inference.turns import write_turns
 
     predictor = Predictor.load(settings.model)
@@ -80,6 +86,10 @@ def run(settings: PredictSettings) -> None:
         predictor, rows, classes=settings.classes, min_confidence=settings.min_confidence
     )
     write_turns(table, settings.output)
+    if settings.page.report is not None:
+        about = read_about(find_model(settings.model), card)
+        shown = table.assign(offset=rows.get("offset"))
+        write_page(settings.page.report, render_page(shown, card, settings.page, about=about))
     summarise(card, table, settings.output)
 
 

@@ -17,6 +17,7 @@ from plotly.subplots import make_subplots
 from conversation_emotion.evaluation.metrics import Interval, describe_metric
 from conversation_emotion.evaluation.rendering import format_interval
 from conversation_emotion.evaluation.results import ResultsTable
+from conversation_emotion.figures.documents import as_script
 from conversation_emotion.figures.layer_curves import (
     LINE_STYLES,
     MAJORITY,
@@ -95,8 +96,8 @@ def write_page(
         notes="\n".join(f"<p>{html.escape(note)}</p>" for note in notes),
         player=_PLAYER if sounds is not None else "",
         plotly=get_plotlyjs(),
-        figure=_as_script(json.loads(str(figure.to_json()))),
-        clips=_as_script(dict(sounds or {})),
+        figure=as_script(json.loads(str(figure.to_json()))),
+        clips=as_script(dict(sounds or {})),
     )
     path.write_text(page, encoding="utf-8")
 
@@ -227,11 +228,6 @@ def make_plane_figure(
     figure.update_yaxes(showticklabels=False, zeroline=False)
     figure.update_layout(template="plotly_white", height=430 * rows, margin={"t": 40})
     return figure
-
-
-def _as_script(data: object) -> str:
-    """Writes data so that nothing in it can end the script that holds it."""
-    return json.dumps(data).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _cell(interval: Interval) -> str:

@@ -13,6 +13,7 @@ from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.encoder_families import find_family
 from conversation_emotion.evaluation.calibration import fit_calibration, score_calibration
 from conversation_emotion.evaluation.decisions import score_part
+from conversation_emotion.evaluation.metrics import score_predictions
 from conversation_emotion.features.sources import list_sources, load_encoders
 from conversation_emotion.inference.card import (
     FORMAT,
@@ -119,13 +120,20 @@ class KeepBest:
 
     def _describe(self, predictions: pd.DataFrame) -> Training:
         task, split = self.task, self.task.dataset.split
+        num_classes = len(task.dataset.label_map.labels)
 
         def describe_part(part: str) -> Part:
             rows = predictions[predictions["part"] == part]
+            pooled = score_predictions(rows.assign(fold=ALL, seed=0), num_classes)
+            low, high = (
+                None if math.isnan(bound) else bound for bound in pooled[task.select_by][1:3]
+            )
             return Part(
                 speakers=tuple(sorted(map(str, rows["speaker"].unique()))),
                 num_targets=len(rows) // rows["seed"].nunique(),
                 score=score_part(predictions, part, task.select_by),
+                low=low,
+                high=high,
             )
 
         return Training(

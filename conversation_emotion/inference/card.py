@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from conversation_emotion.corpora.facts import load_facts
 from conversation_emotion.evaluation.calibration import Calibration
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import ConversationModelSettings, ModelSettings
@@ -24,6 +25,10 @@ class Part:
 
     score: float
     """By the metric of `Training.select_by`."""
+
+    low: float | None = None
+    high: float | None = None
+    """Its 95 % interval, which the results table explains; None of models saved before it was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +146,8 @@ Trained by conversation-emotion on the corpus {card.corpus}, label set {card.lab
 {shared}
 {_describe_calibration(card)}
 
+{_describe_licences(card.corpus)}
+
 Encoders, which are loaded by name and must be these:
 
 {encoders}
@@ -196,6 +203,23 @@ On {tested}, the expected calibration error is {test.ece:.1%}, {test.ece_before:
 sets hold the true class of {test.coverage:.1%}, and {test.set_size:.1f} classes in the mean."""
 
 
+def _describe_licences(corpora: str) -> str:
+    """Returns the licences of the corpora that a model learnt from, as far as they are known."""
+    known = load_facts()
+    lines = []
+    for name in corpora.split("+"):
+        licence = known[name].licence if name in known else ""
+        title = known[name].title if name in known else name
+        lines.append(f"- {title}: {licence or 'not known; ask whoever made it'}")
+    listed = "\n".join(lines)
+    return f"""Licences of the corpora, which hold for the model too; read them at their source:
+
+{listed}
+
+Acted emotion is not felt emotion: the model must not be used to judge people, and at work and in
+education the EU's AI Act (Article 5(1)(f)) forbids inferring emotions."""
+
+
 def name_speakers(speakers: Sequence[str], most: int = 20) -> str:
     """Names speakers, the first of them if there are many."""
     rest = len(speakers) - most
@@ -205,4 +229,6 @@ def name_speakers(speakers: Sequence[str], most: int = 20) -> str:
 def _cell(part: Part) -> str:
     """Returns three cells of a Markdown table, in which a bar would begin another cell."""
     speakers = name_speakers(part.speakers).replace("|", "\\|")
-    return f"{speakers} | {part.num_targets:,} | {part.score:.1%}"
+    has_interval = part.low is not None and part.high is not None
+    interval = f" [{part.low:.1%}, {part.high:.1%}]" if has_interval else ""
+    return f"{speakers} | {part.num_targets:,} | {part.score:.1%}{interval}"

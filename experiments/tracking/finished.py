@@ -12,6 +12,8 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from conversation_emotion.evaluation.decisions import resolve_metric
+from conversation_emotion.evaluation.results import ResultsTable
+from conversation_emotion.figures.run_page import RunRecord
 from conversation_emotion.tracker import PREDICTIONS
 from experiments.tracking.runs import read_table
 from experiments.tracking.store import open_client, tracking_uri
@@ -59,6 +61,38 @@ def read_systems(run_ids: Sequence[str]) -> Systems:
     )
 
 
+def read_run(run_id: str) -> RunRecord:
+    """Reads what a finished run of a whole command keeps.
+
+    Raises:
+        ValueError: The run is not there, not finished, or keeps no table of results.
+    """
+    client = open_client()
+    run = _find(client, run_id)
+    kept = {file.path for file in client.list_artifacts(run_id)}
+    if "results.json" not in kept:
+        raise ValueError(
+            f"run {run_id} keeps no results.json; name the run of a whole command, as its table "
+            "does, not that of a training, a sweep or a pre-training"
+        )
+    tables = [name for name in ("results.json", "differences.json") if name in kept]
+    labels = _read_json(client, run_id, "label_map.json") if "label_map.json" in kept else {}
+    predictions = read_table(client, run_id, PREDICTIONS) if PREDICTIONS in kept else None
+    if predictions is not None and not {"part", "target", "predicted"} <= set(predictions.columns):
+        labels = {}
+    return RunRecord(
+        experiment=client.get_experiment(run.info.experiment_id).name,
+        name=str(run.info.run_name),
+        run_id=run_id,
+        command=run.data.tags.get("command", ""),
+        params=dict(sorted(run.data.params.items())),
+        metrics=run.data.metrics,
+        tables=[ResultsTable.from_json(_read_text(client, run_id, name)) for name in tables],
+        labels=tuple(labels.get("labels", ())),
+        predictions=predictions,
+    )
+
+
 def _find(client: MlflowClient, run_id: str) -> Run:
     try:
         run = client.get_run(run_id)
@@ -86,9 +120,16 @@ def _read_label_map(client: MlflowClient, run_id: str) -> dict[str, Any]:
             f"run {run_id} keeps no {min(missing)}; name the run of a whole table's row, which "
             "predicts classes, not that of a training"
         )
+    return _read_json(client, run_id, "label_map.json")
+
+
+def _read_json(client: MlflowClient, run_id: str, name: str) -> dict[str, Any]:
+    return json.loads(_read_text(client, run_id, name))
+
+
+def _read_text(client: MlflowClient, run_id: str, name: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(client.download_artifacts(run_id, "label_map.json", folder))
-        return json.loads(file.read_text("utf-8"))
+        return Path(client.download_artifacts(run_id, name, folder)).read_text("utf-8")
 
 
 def _name(settings: Sequence[Mapping[str, str]], run_ids: Sequence[str]) -> list[str]:

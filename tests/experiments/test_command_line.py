@@ -50,7 +50,7 @@ def test_every_module_that_can_be_run_is_a_command():
     assert {"epc", "ser", "pretrain-emotion2vec", "sweep", "sweep server", "ui"} <= set(commands)
     assert commands["sweep"].module == "experiments.sweep.__main__"
     assert commands["sweep server"].module == "experiments.sweep.server"
-    assert commands["export"].module == "experiments.encoders.export"
+    assert commands["export"].module == "experiments.models.export"
     assert not {"commandline", "", "__main__"} & set(commands)
 
 

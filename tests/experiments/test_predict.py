@@ -15,6 +15,7 @@ from conversation_emotion.inference.saved_model import read_card
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.settings.models import UtteranceModelSettings
+from conversation_emotion.settings.page import PageSettings
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.utterances.audio import read_audio
@@ -270,3 +271,18 @@ def test_a_root_without_recordings_is_refused(here, tmp_path, monkeypatch, root,
     config = predict.PredictSettings(model=str(folder), paths=(type(folder)(root),))
     with pytest.raises(FileNotFoundError, match=message):
         predict.run(config)
+
+
+def test_a_report_is_a_page_with_the_turns_and_what_the_model_is(here, tmp_path):
+    page = tmp_path / "out" / "page.html"
+    settings = predict.PredictSettings(
+        model="voices",
+        paths=(write_clip(tmp_path / "clip.wav"),),
+        output=tmp_path / "predictions.csv",
+        page=PageSettings(report=page),
+    )
+    predict.run(settings)
+    text = page.read_text("utf-8")
+    assert ">clip.wav</h2>" in text
+    assert "data:audio/ogg;base64," in text
+    assert "Trained by conversation-emotion on the corpus manifest" in text

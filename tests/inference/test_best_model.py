@@ -58,6 +58,18 @@ def test_the_metric_that_selects_decides_which_model_is_the_best(tmp_path, selec
     assert (training.test.speakers, training.test.num_targets) == (("test",), 4)
 
 
+def test_the_card_has_the_interval_of_the_score_over_clusters(tmp_path):
+    task, model = make_task(tmp_path, "wa")
+    run = MemoryTracker()
+    table = COMMON.assign(cluster=COMMON["utterance_id"])
+    KeepBest(task)(Trained(model, table, 0.0), run)
+    test = read_kept(run, tmp_path).training.test
+    assert test.low is not None
+    assert test.high is not None
+    assert test.low < test.score == 0.75 < test.high
+    assert f"| 75.0% [{test.low:.1%}, {test.high:.1%}] |" in (tmp_path / "README.md").read_text()
+
+
 def make_task(folder: Path, select_by: str = "uar") -> tuple[UtteranceEmotion, nn.Module]:
     """A task of one fold and three seeds, and a model."""
     settings = UtteranceModelSettings(hidden_size=4)

@@ -18,7 +18,7 @@ from conversation_emotion.inference.saved_model import load_model
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
 from conversation_emotion.utterances.audio import read_audio
-from experiments.encoders import export as command
+from experiments.models import export as command
 from speech_encoders import load_speech_encoder
 from speech_encoders.traceable import make_traceable
 from tests.saved_models import LABELS, save_untrained

@@ -1,6 +1,7 @@
 """Saved models as folders: what is written, what is read back, and what is refused."""
 
 import json
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -45,6 +46,15 @@ def test_the_text_of_a_card_names_metric_and_speakers_in_whole_cells(folder):
     assert "# Emotion of the utterance that just ended: angry, happy, neutral, sad" in text
     assert "| part | speakers | targets | wa |" in text
     assert "| test, held out | a, b\\|c | 1,234 | 50.0% |" in text
+
+
+def test_the_text_of_a_card_names_the_licences_of_its_corpora_and_what_it_is_not_for(folder):
+    card = read_card(folder / "config.json")
+    text = describe(replace(card, corpus="emodb+ravdess+mine"))
+    assert "- EmoDB (Burkhardt et al., 2005): free for research\n" in text
+    assert "- RAVDESS speech (Livingstone & Russo, 2018): CC BY-NC-SA 4.0\n" in text
+    assert "- mine: not known; ask whoever made it" in text
+    assert "Article 5(1)(f)" in text
 
 
 FORMAT_1 = {

@@ -73,7 +73,7 @@ def run(settings: ExportSettings) -> None:
         )
 
 
-main = partial(launch, run, ExportSettings, "encoders.export")
+main = partial(launch, run, ExportSettings, "models.export")
 
 if __name__ == "__main__":
     main()

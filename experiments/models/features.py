@@ -1,8 +1,8 @@
 """Features of recordings for other tools, as arrays or as a table.
 
-    python -m experiments.features --root RECORDINGS --output features
-    python -m experiments.features --root a.wav --speech-encoder fbank --output fbank.parquet
-    python -m experiments.features --root RECORDINGS --speech-layers all --speech-pooling mean
+    conversation-emotion features --root RECORDINGS --output features
+    conversation-emotion features --root a.wav --speech-encoder fbank --output fbank.parquet
+    conversation-emotion features --root RECORDINGS --speech-layers all --speech-pooling mean
 
 The hidden states of every recording under a folder: an array of layers, frames and features for
 each (.npy), or one Parquet file with a row for each layer and frame, its time in seconds and a
@@ -56,7 +56,7 @@ def run(settings: FeaturesSettings) -> None:
     print(f"features of {written:,} of {len(found.names):,} recordings: {settings.output}")
 
 
-main = partial(launch, run, FeaturesSettings, "features")
+main = partial(launch, run, FeaturesSettings, "models.features")
 
 if __name__ == "__main__":
     main()

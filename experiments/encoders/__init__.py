@@ -1,1 +1,0 @@
-"""What needs an encoder's own code, and the only place that knows the encoder packages."""

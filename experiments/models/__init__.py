@@ -1,0 +1,1 @@
+"""Encoders and trained models in use; the only place that knows the encoder packages."""
