@@ -22,7 +22,7 @@ from typing import Annotated
 import tyro
 
 from conversation_emotion.settings.flags import check_unique
-from conversation_emotion.settings.turns import TurnSettings
+from conversation_emotion.settings.turns import TABLES, TurnSettings
 from experiments.commandline import launch
 
 
@@ -54,7 +54,15 @@ class PredictSettings:
     """File to write; one that exists is replaced. .csv, .jsonl and .parquet hold all columns;
     .rttm, .TextGrid, .eaf and .vtt the emotions of turns."""
 
+    frames: Path | None = None
+    """File to write curves over time to, .csv, .jsonl or .parquet: a row for each window of 2 s,
+    every 0.5 s, within a turn. They cost four times what turns do."""
+
     def __post_init__(self) -> None:
+        if self.frames is not None and self.frames.suffix.lower() not in TABLES:
+            raise ValueError(
+                f"--frames ends in {self.frames.suffix!r}, expected one of {', '.join(TABLES)}"
+            )
         if not self.paths:
             raise ValueError("pass recordings, folders or tables to predict")
         check_unique("--classes", self.classes)
@@ -64,12 +72,15 @@ class PredictSettings:
 
 def run(settings: PredictSettings) -> None:
     """Loads the model, predicts every turn, writes the table and summarises it."""
+    from conversation_emotion.inference.curves import check_has_curves, predict_curves
     from conversation_emotion.inference.predictor import Predictor
     from conversation_emotion.inference.recordings import predict_rows, read_rows, summarise
     from conversation_emotion.inference.turns import write_turns
 
     predictor = Predictor.load(settings.model)
     card = predictor.saved.card
+    if settings.frames is not None:
+        check_has_curves(card)
     rows = read_rows(
         settings.paths,
         settings.turns,
@@ -80,6 +91,8 @@ def run(settings: PredictSettings) -> None:
         predictor, rows, classes=settings.classes, min_confidence=settings.min_confidence
     )
     write_turns(table, settings.output)
+    if settings.frames is not None:
+        write_turns(predict_curves(predictor, rows, classes=settings.classes), settings.frames)
     summarise(card, table, settings.output)
 
 
