@@ -151,3 +151,12 @@ def test_a_stream_of_speakers_needs_their_channels(predictor, tmp_path):
     model = save_untrained(tmp_path, ConversationModelSettings(hidden_size=8), FBANK)
     with pytest.raises(ValueError, match="not known who speaks when, .* take speakers='channels'"):
         Predictor.load(model).stream(16_000)
+
+
+def test_a_waveform_that_is_too_short_is_named(predictor):
+    features = predictor.encode_waveforms([np.zeros(80, dtype=np.float32), None])
+    rows = pd.DataFrame({"audio": [None, None], "text": None})
+    found = predictor.predict_encoded(rows, features)
+    assert found["emotion"].isna().all()
+    assert found["problem"][0].startswith("not predicted: 5 ms, the encoder needs ")
+    assert found["problem"][1] == "not predicted: no audio or text to use"
