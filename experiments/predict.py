@@ -24,7 +24,7 @@ import tyro
 
 from conversation_emotion.settings.flags import check_unique
 from conversation_emotion.settings.page import PageSettings
-from conversation_emotion.settings.turns import TurnSettings
+from conversation_emotion.settings.turns import TABLES, TurnSettings
 from experiments.commandline import launch
 
 
@@ -56,9 +56,17 @@ class PredictSettings:
     """File to write; one that exists is replaced. .csv, .jsonl and .parquet hold all columns;
     .rttm, .TextGrid, .eaf and .vtt the emotions of turns."""
 
+    frames: Path | None = None
+    """File to write curves over time to, .csv, .jsonl or .parquet: a row for each window of 2 s,
+    every 0.5 s, within a turn. They cost about eight times what turns do."""
+
     page: PageSettings = field(default_factory=PageSettings)
 
     def __post_init__(self) -> None:
+        if self.frames is not None and self.frames.suffix.lower() not in TABLES:
+            raise ValueError(
+                f"--frames ends in {self.frames.suffix!r}, expected one of {', '.join(TABLES)}"
+            )
         if not self.paths:
             raise ValueError("pass recordings, folders or tables to predict")
         check_unique("--classes", self.classes)
@@ -68,6 +76,7 @@ class PredictSettings:
 
 def run(settings: PredictSettings) -> None:
     """Loads the model, predicts every turn, writes the table and summarises it."""
+    from conversation_emotion.inference.curves import check_has_curves, predict_curves
     from conversation_emotion.inference.page import read_about, render_page, write_page
     from conversation_emotion.inference.predictor import Predictor
     from conversation_emotion.inference.recordings import predict_rows, read_rows, summarise
@@ -76,6 +85,8 @@ def run(settings: PredictSettings) -> None:
 
     predictor = Predictor.load(settings.model)
     card = predictor.saved.card
+    if settings.frames is not None:
+        check_has_curves(card)
     rows = read_rows(
         settings.paths,
         settings.turns,
@@ -86,10 +97,15 @@ def run(settings: PredictSettings) -> None:
         predictor, rows, classes=settings.classes, min_confidence=settings.min_confidence
     )
     write_turns(table, settings.output)
+    curves = None
+    if settings.frames is not None:
+        curves = predict_curves(predictor, rows, classes=settings.classes)
+        write_turns(curves, settings.frames)
     if settings.page.report is not None:
         about = read_about(find_model(settings.model), card)
         shown = table.assign(offset=rows.get("offset"))
-        write_page(settings.page.report, render_page(shown, card, settings.page, about=about))
+        page = render_page(shown, card, settings.page, about=about, frames=curves)
+        write_page(settings.page.report, page)
     summarise(card, table, settings.output)
 
 

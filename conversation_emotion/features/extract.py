@@ -15,7 +15,13 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from conversation_emotion.features.encoders import Encoder, SpeechEncoder, TextEncoder
-from conversation_emotion.features.key import FileDigests, Layers, Pooling, text_digest
+from conversation_emotion.features.key import (
+    FeatureKey,
+    FileDigests,
+    Layers,
+    Pooling,
+    text_digest,
+)
 from conversation_emotion.features.store import FeatureStore, StoreFullError
 from conversation_emotion.utterances.audio import SAMPLE_RATE, AudioError, read_audio
 from conversation_emotion.utterances.sound_files import locate, printable
@@ -108,6 +114,35 @@ def extract_speech(
     return Features(states, failures, store.key.digest(), recordings=recordings)
 
 
+def extract_waveforms(
+    waveforms: Sequence[NDArray[np.float32] | None], encoder: SpeechEncoder, key: FeatureKey
+) -> Features:
+    """Encodes waveforms that are at hand, a row for each, and stores nothing.
+
+    Those that are too short, or on which the encoder fails, are named by their number.
+
+    Args:
+        waveforms: Mono speech at 16 kHz, (S,) each; None where there is none.
+        encoder: Encodes them.
+        key: Which of the hidden states are kept; its encoder is not read.
+    """
+    broken: dict[str, str] = {}
+    readable = {}
+    for number, waveform in enumerate(waveforms):
+        if waveform is None:
+            continue
+        if why := _is_too_short(waveform, encoder):
+            broken[str(number)] = why
+        else:
+            readable[str(number)] = waveform
+    states: list[NDArray[np.floating] | None] = [None] * len(waveforms)
+    kind = np.float16 if key.half_precision else np.float32
+    for numbers, encoded in _encode_readable(readable, encoder, broken):
+        for number, kept in zip(numbers, _keep(*encoded, key), strict=True):
+            states[int(number)] = kept.astype(kind)
+    return Features(states, broken, key.digest())
+
+
 def extract_text(utterances: pd.DataFrame, encoder: TextEncoder, store: FeatureStore) -> Features:
     """Encodes the texts that the store does not hold yet and returns those of all utterances.
 
@@ -125,7 +160,7 @@ def extract_text(utterances: pd.DataFrame, encoder: TextEncoder, store: FeatureS
         try:
             for some in _chunks(new, 256, "texts"):
                 for batch, (states, lengths) in _encode_each(some, encoder, broken):
-                    for text, kept in zip(batch, _keep(states, lengths, store), strict=True):
+                    for text, kept in zip(batch, _keep(states, lengths, store.key), strict=True):
                         store.add(text_digest(text), kept)
         finally:
             store.flush()
@@ -229,34 +264,49 @@ def _encode_clips(
         except AudioError as error:
             broken[clip.content] = str(error).removeprefix(f"{printable(clip.path)}: ")
             return None
-        if len(waveform) < encoder.min_samples:
-            broken[clip.content] = (
-                f"{len(waveform) / SAMPLE_RATE * 1000:.0f} ms, the encoder needs "
-                f"{encoder.min_samples / SAMPLE_RATE * 1000:.0f} ms or more"
-            )
+        if why := _is_too_short(waveform, encoder):
+            broken[clip.content] = why
             return None
         return waveform
-
-    def encode(contents: Sequence[str]) -> tuple[Tensor, Tensor]:
-        waveforms = [torch.from_numpy(readable[content]) for content in contents]
-        lengths = torch.tensor([len(waveform) for waveform in waveforms])
-        return encoder(pad_sequence(waveforms, batch_first=True), lengths)
 
     with ThreadPoolExecutor(2) as readers:
         for some in _chunks(clips, CLIPS_AT_ONCE, "clips"):
             decoded = zip(some, readers.map(read, some), strict=True)
             found = {clip.content: waveform for clip, waveform in decoded if waveform is not None}
-            readable = dict(sorted(found.items(), key=lambda pair: len(pair[1])))
-            for batch in _batches_of_equal_cost(readable):
-                for contents, (states, num_frames) in _encode_each(batch, encode, broken):
-                    kept = _keep(states, num_frames, store)
-                    for content, one in zip(contents, kept, strict=True):
-                        store.add(content, one)
+            for contents, encoded in _encode_readable(found, encoder, broken):
+                kept = _keep(*encoded, store.key)
+                for content, one in zip(contents, kept, strict=True):
+                    store.add(content, one)
 
 
-def _keep(states: Tensor, lengths: Tensor, store: FeatureStore) -> list[NDArray[np.floating]]:
-    chosen = select_layers(states, store.key.layers)
-    return [kept.cpu().numpy() for kept in pool_frames(chosen, lengths, store.key.pooling)]
+def _is_too_short(waveform: NDArray[np.float32], encoder: SpeechEncoder) -> str:
+    """Returns why a waveform gives no frame, nothing if it does."""
+    if len(waveform) >= encoder.min_samples:
+        return ""
+    return (
+        f"{len(waveform) / SAMPLE_RATE * 1000:.0f} ms, the encoder needs "
+        f"{encoder.min_samples / SAMPLE_RATE * 1000:.0f} ms or more"
+    )
+
+
+def _encode_readable(
+    waveforms: Mapping[str, NDArray[np.float32]], encoder: SpeechEncoder, broken: dict[str, str]
+) -> Iterator[tuple[Sequence[str], Encoded]]:
+    """Encodes waveforms by length in batches, and notes why those that fail do, by their name."""
+    ordered = dict(sorted(waveforms.items(), key=lambda pair: len(pair[1])))
+
+    def encode(names: Sequence[str]) -> Encoded:
+        batch = [torch.from_numpy(ordered[name]) for name in names]
+        lengths = torch.tensor([len(waveform) for waveform in batch])
+        return encoder(pad_sequence(batch, batch_first=True), lengths)
+
+    for names in _batches_of_equal_cost(ordered):
+        yield from _encode_each(names, encode, broken)
+
+
+def _keep(states: Tensor, lengths: Tensor, key: FeatureKey) -> list[NDArray[np.floating]]:
+    chosen = select_layers(states, key.layers)
+    return [kept.cpu().numpy() for kept in pool_frames(chosen, lengths, key.pooling)]
 
 
 def _batches_of_equal_cost(clips: Mapping[str, NDArray[np.float32]]) -> Iterator[list[str]]:

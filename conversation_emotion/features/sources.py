@@ -1,13 +1,20 @@
 """Sources of features: each encoder that the settings name, and which of its states are kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from conversation_emotion.features.encoders import Encoder, SpeechEncoder, TextEncoder, load_encoder
-from conversation_emotion.features.extract import Features, extract_speech, extract_text
+from conversation_emotion.features.extract import (
+    Features,
+    extract_speech,
+    extract_text,
+    extract_waveforms,
+)
 from conversation_emotion.features.key import FeatureKey, FileDigests, Layers, Pooling
 from conversation_emotion.features.store import FeatureStore
 from conversation_emotion.settings.features import (
@@ -81,14 +88,35 @@ def encode_source(
 
     ``cache`` is the folder of the stored features; ``strict`` raises at clips that cannot be used.
     """
-    key = FeatureKey(
-        encoder=encoder.identity,
-        layers=source.layers,
-        pooling=source.pooling,
-        half_precision=source.half_precision,
-    )
+    key = _key(source, encoder)
     store = FeatureStore(key, cache)
     if source.modality == "text":
         return extract_text(utterances, cast(TextEncoder, encoder), store)
     digests = FileDigests(cache / "digests.db")
     return extract_speech(utterances, cast(SpeechEncoder, encoder), store, digests, strict=strict)
+
+
+def encode_waveforms(
+    waveforms: Sequence[NDArray[np.float32] | None],
+    settings: FeatureSettings,
+    encoders: Mapping[str, Encoder],
+) -> dict[str, Features]:
+    """Returns the hidden states of each source of waveforms, see `extract_waveforms`.
+
+    They have no words: there are none of a source of text.
+    """
+    found = {}
+    for name, source in list_sources(settings).items():
+        key = _key(source, encoders[name])
+        speech = waveforms if source.modality == "speech" else [None] * len(waveforms)
+        found[name] = extract_waveforms(speech, cast(SpeechEncoder, encoders[name]), key)
+    return found
+
+
+def _key(source: Source, encoder: Encoder) -> FeatureKey:
+    return FeatureKey(
+        encoder=encoder.identity,
+        layers=source.layers,
+        pooling=source.pooling,
+        half_precision=source.half_precision,
+    )

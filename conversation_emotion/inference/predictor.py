@@ -10,6 +10,7 @@ who will speak, and if known its ``start``.
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -25,14 +26,19 @@ from conversation_emotion.datasets.windows import (
 )
 from conversation_emotion.features.encoders import Encoder
 from conversation_emotion.features.extract import Features
-from conversation_emotion.features.sources import encode, load_encoders
+from conversation_emotion.features.sources import encode, encode_waveforms, load_encoders
+from conversation_emotion.inference.forecast import find_forecaster
 from conversation_emotion.inference.saved_model import SavedModel, find_model, load_model
 from conversation_emotion.settings.models import UtteranceModelSettings
+from conversation_emotion.settings.turns import TurnSettings
 from conversation_emotion.tasks.emotion import predict_windows
 from conversation_emotion.utterances.labels import IGNORED
 from conversation_emotion.utterances.places import place_emotions
 from conversation_emotion.utterances.sound_files import printable
 from conversation_emotion.utterances.table import build_utterances
+
+if TYPE_CHECKING:
+    from conversation_emotion.inference.stream import TurnStream
 
 CONTENT = ("audio", "text", "offset", "duration", "channel")
 """Columns of the content of an utterance."""
@@ -66,6 +72,8 @@ class Predictor:
             _check_identity(source, encoders[source].identity, identity)
         self.saved = saved
         self.encoders = encoders
+        card = saved.card
+        self._forecaster = None if card.is_conversation else find_forecaster(card.labels)
 
     @classmethod
     def load(cls, source: str | Path, device: str | None = None) -> "Predictor":
@@ -105,8 +113,9 @@ class Predictor:
             hold the true one with the coverage in the card, the most probable first, with `BETWEEN`
             them, None of a model without calibration and where ``classes`` are chosen; ``valence``,
             ``activation`` and ``dominance`` from -1 to 1, by where the classes lie, see
-            `place_emotions`; and ``problem``, which says why a row has no emotion or its clip is
-            not used, and is empty elsewhere.
+            `place_emotions`; where the rows tell who speaks when, forecasts of the next turns, see
+            `Forecaster.forecast`; and ``problem``, which says why a row has no emotion or its clip
+            is not used, and is empty elsewhere.
 
         Raises:
             ValueError: A column is missing, or the rows make no conversation, or the model does not
@@ -116,18 +125,98 @@ class Predictor:
             paths = [rows] if isinstance(rows, str | Path) else rows
             rows = pd.DataFrame({"audio": [printable(path) for path in paths]})
         utterances = self._tabulate(rows)
+        with tempfile.TemporaryDirectory() as cache:
+            features = encode(utterances, self.saved.card.features, self.encoders, Path(cache))
+            return self._finish(rows, utterances, features, classes, min_confidence)
+
+    def encode_waveforms(
+        self, waveforms: Sequence[NDArray[np.float32] | None]
+    ) -> dict[str, Features]:
+        """Encodes mono speech at 16 kHz, (S,) each, for `predict_encoded`."""
+        return encode_waveforms(waveforms, self.saved.card.features, self.encoders)
+
+    def predict_encoded(
+        self,
+        rows: pd.DataFrame,
+        features: Mapping[str, Features],
+        *,
+        classes: Sequence[str] = (),
+        min_confidence: float = 0.0,
+    ) -> pd.DataFrame:
+        """Predicts rows whose features are at hand, see `predict`; there may be no row.
+
+        Args:
+            rows: A table of utterances, whose ``audio`` is not read.
+            features: Of each row, by source, as of `encode_waveforms`.
+            classes: As of `predict`.
+            min_confidence: As of `predict`.
+        """
+        if rows.empty:
+            nothing = np.empty((0, len(self.saved.card.labels)))
+            return self._name_columns(rows, nothing, classes).assign(problem="")
+        utterances = self._tabulate(rows)
+        order = utterances["utterance_id"].astype(int).tolist()
+        sorted_features = {
+            name: found._replace(states=[found.states[row] for row in order])
+            for name, found in features.items()
+        }
+        return self._finish(rows, utterances, sorted_features, classes, min_confidence)
+
+    def stream(
+        self,
+        sample_rate: int,
+        *,
+        settings: TurnSettings | None = None,
+        recording: str | None = None,
+        classes: Sequence[str] = (),
+        min_confidence: float = 0.0,
+    ) -> "TurnStream":
+        """Returns a stream that takes samples as they come and gives turns as they end.
+
+        Args:
+            sample_rate: Samples per second of a channel.
+            settings: Where turns begin and end; with ``speakers="channels"`` each channel is a
+                speaker, else channels are mixed and speakers are unknown.
+            recording: Name of the recording that the rows get.
+            classes: As of `predict`.
+            min_confidence: As of `predict`.
+
+        Raises:
+            ValueError: The rate is none, or speakers are to be clustered, or the model reads words,
+                or conversations and channels are no speakers.
+        """
+        from conversation_emotion.inference.stream import TurnStream
+
+        return TurnStream(
+            self,
+            sample_rate,
+            settings=settings,
+            recording=recording,
+            classes=classes,
+            min_confidence=min_confidence,
+        )
+
+    def _finish(
+        self,
+        rows: pd.DataFrame,
+        utterances: pd.DataFrame,
+        features: Mapping[str, Features],
+        classes: Sequence[str],
+        min_confidence: float,
+    ) -> pd.DataFrame:
+        """Predicts utterances, whose features these are, and returns a row for each given one."""
         windows = self._find_windows(utterances)
-        probabilities, problems = self._predict_windows(utterances, windows)
+        probabilities, problems = self._predict_windows(utterances, windows, features)
         places = utterances["utterance_id"].astype(int).argsort().to_numpy()
         probabilities, problems = probabilities[places], problems[places]
-        table = self._name_columns(probabilities, classes)
+        table = self._name_columns(rows, probabilities, classes)
         is_unsure = (table["confidence"] < min_confidence).to_numpy()
         problems[is_unsure] = f"no emotion reaches the probability {min_confidence:g}"
         emotions = table["emotion"].where(~is_unsure, None)
         return table.assign(emotion=emotions, problem=problems).set_axis(rows.index)
 
     def _predict_windows(
-        self, utterances: pd.DataFrame, windows: Windows
+        self, utterances: pd.DataFrame, windows: Windows, features: Mapping[str, Features]
     ) -> tuple[NDArray[np.floating], NDArray[np.object_]]:
         """Predicts each utterance: (N, C), NaN where there is nothing to predict, and why (N,)."""
         probabilities = np.full((len(utterances), len(self.saved.card.labels)), np.nan)
@@ -137,14 +226,10 @@ class Predictor:
             dtype=object,
         )
         problems[windows.target_rows] = ""
-        with tempfile.TemporaryDirectory() as cache:
-            features = encode(utterances, self.saved.card.features, self.encoders, Path(cache))
-            usable = windows.select(windows.target_rows[_has_input(windows, features)])
-            problems[np.setdiff1d(windows.target_rows, usable.target_rows)] = (
-                "no audio or text to use"
-            )
-            if len(usable):
-                probabilities[usable.target_rows] = self._run(usable, features, len(utterances))
+        usable = windows.select(windows.target_rows[_has_input(windows, features)])
+        problems[np.setdiff1d(windows.target_rows, usable.target_rows)] = "no audio or text to use"
+        if len(usable):
+            probabilities[usable.target_rows] = self._run(usable, features, len(utterances))
         for found in features.values():
             for utterance_id, why in found.failures.items():
                 problems[utterances.index[utterances["utterance_id"] == utterance_id]] = why
@@ -153,9 +238,9 @@ class Predictor:
         return probabilities, problems
 
     def _name_columns(
-        self, probabilities: NDArray[np.floating], classes: Sequence[str]
+        self, rows: pd.DataFrame, probabilities: NDArray[np.floating], classes: Sequence[str]
     ) -> pd.DataFrame:
-        """Calibrates the model's probabilities, NaN where there are none: (N, C) -> N rows."""
+        """Calibrates the model's probabilities, NaN where there are none: N rows, (N, C)."""
         labels, calibration = self.saved.card.labels, self.saved.card.calibration
         is_there = ~np.isnan(probabilities[:, 0])
         sets = np.full(len(probabilities), None, dtype=object)
@@ -168,6 +253,7 @@ class Predictor:
                     BETWEEN.join(labels[number] for number in ranked if members[number])
                     for ranked, members in zip(ranks, calibration.find_sets(tempered), strict=True)
                 ]
+        forecasts = self._forecast(rows, probabilities, classes)
         probabilities = self._restrict(probabilities, classes)
         emotions = [None if np.isnan(row[0]) else labels[row.argmax()] for row in probabilities]
         columns = {f"p_{label}": probabilities[:, number] for number, label in enumerate(labels)}
@@ -178,8 +264,17 @@ class Predictor:
                 "confidence": probabilities.max(axis=1),
                 "prediction_set": sets,
                 **place_emotions(labels, probabilities).to_dict("list"),
+                **forecasts,
             }
         )
+
+    def _forecast(
+        self, rows: pd.DataFrame, probabilities: NDArray[np.floating], classes: Sequence[str]
+    ) -> dict[str, NDArray[np.generic]]:
+        """Forecasts where it is known who speaks when: N rows, (N, C) -> columns."""
+        if self._forecaster is None or not {*CONVERSATION} <= {*rows.columns}:
+            return {}
+        return self._forecaster.forecast(rows, probabilities, classes)
 
     def _restrict(
         self, probabilities: NDArray[np.floating], classes: Sequence[str]

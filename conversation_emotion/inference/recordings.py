@@ -196,6 +196,11 @@ def predict_rows(
         predictions = predictor.predict(usable, classes=classes, min_confidence=min_confidence)
     predictions = predictions.reindex(rows.index)
     predictions["problem"] = given.where(given != "", predictions["problem"])
+    return show_rows(rows, predictions)
+
+
+def show_rows(rows: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Puts predictions next to what is shown of their rows."""
     shown = rows[[name for name in _SHOWN if name in rows]]
     if "recording" in shown:  # which turns have in place of the columns of a manifest
         shown = shown.drop(columns=["audio", "dialogue_id", "order"])

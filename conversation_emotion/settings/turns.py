@@ -7,6 +7,9 @@ from conversation_emotion.settings.flags import check_at_least, check_share
 
 Speakers = Literal["auto", "channels", "clusters", "unknown"]
 
+TABLES = (".csv", ".jsonl", ".parquet")
+"""Endings, in lower case, of files that hold all columns."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentSettings:

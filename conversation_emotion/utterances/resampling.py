@@ -2,9 +2,14 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torchaudio.transforms
 
 SAMPLE_RATE = 16_000
 """Samples per second of every waveform."""
@@ -22,37 +27,70 @@ def resample(mono: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     if rate * SAMPLE_RATE // divisor**2 > _MAX_KERNEL:
         return _resample_odd(mono, rate)
     import torch
-    from torchaudio import functional
 
-    return functional.resample(torch.from_numpy(mono), rate, SAMPLE_RATE).numpy()
+    return _make_filter(rate)(torch.from_numpy(mono)).numpy()
+
+
+@lru_cache(maxsize=16)
+def _make_filter(rate: int) -> "torchaudio.transforms.Resample":
+    """Returns torchaudio's resampling with its filter, which takes longer than a short piece."""
+    import torch
+    from torchaudio.transforms import Resample
+
+    return Resample(rate, SAMPLE_RATE, dtype=torch.float32)
+
+
+class Resampler:
+    """Brings samples that come in pieces to 16 kHz: joined, they are what `resample` returns.
+
+    The last inputs wait for the next piece: as many as the filter reaches, in whole periods after
+    which inputs and outputs fall together again.
+
+    Args:
+        rate: Samples per second that come.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        divisor = math.gcd(rate, SAMPLE_RATE)
+        self._num_inputs, self._num_outputs = rate // divisor, SAMPLE_RATE // divisor  # of a period
+        reach = math.ceil(_TAPS / _ROLLOFF * max(1.0, rate / SAMPLE_RATE)) + 1
+        self._num_edge = math.ceil(reach / self._num_inputs)  # periods the filter reaches each side
+        self._held: NDArray[np.float32] | None = None
+        self._num_before = 0  # periods of what is held that were already returned
+
+    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Takes the next samples; returns what they complete, if anything: (C, S) -> (C, S)."""
+        if self._rate == SAMPLE_RATE:
+            return samples
+        held = samples if self._held is None else np.concatenate([self._held, samples], axis=1)
+        self._held = held
+        num_whole = held.shape[1] // self._num_inputs - self._num_edge
+        if num_whole <= self._num_before:
+            return held[:, :0]
+        first, last = (count * self._num_outputs for count in (self._num_before, num_whole))
+        num_gone = max(0, num_whole - self._num_edge)
+        self._held = held[:, num_gone * self._num_inputs :]
+        self._num_before = num_whole - num_gone
+        return _resample_all(held, self._rate)[:, first:last]
+
+    def finish(self) -> NDArray[np.float32] | None:
+        """Returns the rest, (C, S); None where nothing is held."""
+        if self._held is None:
+            return None
+        return _resample_all(self._held, self._rate)[:, self._num_before * self._num_outputs :]
 
 
 def resample_blocks(
     blocks: Iterable[NDArray[np.float32]], rate: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Brings blocks in a row, (C, S) each, to 16 kHz: joined, they are what `resample` returns.
-
-    The last inputs wait for the next block: as many as the filter reaches, in whole periods after
-    which inputs and outputs fall together again.
-    """
-    if rate == SAMPLE_RATE:
-        yield from blocks
-        return
-    divisor = math.gcd(rate, SAMPLE_RATE)
-    num_inputs, num_outputs = rate // divisor, SAMPLE_RATE // divisor  # of a period
-    reach = math.ceil(_TAPS / _ROLLOFF * max(1.0, rate / SAMPLE_RATE)) + 1
-    num_edge = math.ceil(reach / num_inputs)  # periods that the filter reaches to each side
-    held: NDArray[np.float32] | None = None
-    num_before = 0  # periods of what is held that were already yielded
+    """Brings blocks in a row, (C, S) each, to 16 kHz, see `Resampler`."""
+    resampler = Resampler(rate)
     for block in blocks:
-        held = block if held is None else np.concatenate([held, block], axis=1)
-        num_whole = held.shape[1] // num_inputs - num_edge
-        if num_whole > num_before:
-            yield _resample_all(held, rate)[:, num_before * num_outputs : num_whole * num_outputs]
-            num_gone = max(0, num_whole - num_edge)
-            held, num_before = held[:, num_gone * num_inputs :], num_whole - num_gone
-    if held is not None:
-        yield _resample_all(held, rate)[:, num_before * num_outputs :]
+        if (samples := resampler.push(block)).shape[1]:
+            yield samples
+    if (rest := resampler.finish()) is not None:
+        yield rest
 
 
 def _resample_all(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:

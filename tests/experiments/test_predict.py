@@ -132,6 +132,21 @@ def test_given_turns_are_predicted_and_written_as_subtitles(here, tmp_path):
     assert "<v Bob>" in written
 
 
+def test_frames_are_written_for_each_window_of_a_turn(here, tmp_path):
+    clip, curves = write_clip(tmp_path / "a.wav"), tmp_path / "curves.csv"
+    predict.run(
+        predict.PredictSettings(
+            model="voices", paths=(clip,), output=tmp_path / "turns.csv", frames=curves
+        )
+    )
+    table = pd.read_csv(curves)
+    assert table["time"].tolist() == [1.0, 1.5, 2.0]
+    assert set(table["recording"]) == {str(clip)}
+    assert table[["p_angry", "p_sad"]].notna().all(axis=None)
+    with pytest.raises(ValueError, match=r"--frames ends in '.rttm', expected one of .csv, .jsonl"):
+        predict.PredictSettings(paths=(clip,), frames=Path("a.rttm"))
+
+
 def test_classes_that_are_left_out_are_never_named(here, tmp_path):
     output = tmp_path / "predictions.csv"
     paths = (here / "manifest.csv",)

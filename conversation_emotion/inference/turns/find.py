@@ -59,6 +59,12 @@ class TurnFinder:
         first = min((start for start in opens if start is not None), default=float("inf"))
         return self._release(first)
 
+    @property
+    def earliest(self) -> float:
+        """Seconds before which no turn to come begins."""
+        waiting = (turn.start for turn in self._waiting if turn.start is not None)
+        return min((*waiting, *(segmenter.earliest for segmenter in self._segmenters)))
+
     def finish(self) -> list[Turn]:
         """Returns the turns that the end of the recording completes, sorted by start."""
         self._segment(*self._detector.finish())

@@ -38,6 +38,11 @@ class Segmenter:
         """Start of the segment that is not complete, if there is one."""
         return None if self._first is None else self._start(self._first)
 
+    @property
+    def earliest(self) -> float:
+        """Seconds before which no segment to come begins."""
+        return self._start(self._frame if self._first is None else self._first)
+
     def push(self, probability: float) -> Segment | None:
         """Takes the next frame; returns the segment that it completes, if it completes one."""
         number = self._frame

@@ -17,9 +17,9 @@ from conversation_emotion.inference.turns.rttm import format_rttm
 from conversation_emotion.inference.turns.subtitles import format_webvtt
 from conversation_emotion.inference.turns.tiers import format_elan, format_textgrid
 from conversation_emotion.inference.turns.turn import LabelledTurn, TurnError
+from conversation_emotion.settings.turns import TABLES
 from conversation_emotion.utterances.audio import AudioError, measure_seconds
 
-TABLES = (".csv", ".jsonl", ".parquet")
 ANNOTATIONS = (".rttm", ".textgrid", ".eaf", ".vtt")
 """Suffixes in lower case."""
 
