@@ -18,7 +18,7 @@ SPECIAL = (
     *("<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|de|>", "<|transcribe|>"),
     *("<|nospeech|>", "<|notimestamps|>"),
 )
-WORDS = ("Guten", "Morgen", "Anna", "la", *SPECIAL)
+WORDS = ("Guten", "Morgen", "(la)", "la", *SPECIAL)
 NUMBERS = {word: number for number, word in enumerate(WORDS)}
 PROMPT = 4  # positions before the first word: start, language, task, no timestamps
 

@@ -13,6 +13,8 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from conversation_emotion.features.encoders import Transcriber, Transcript, load_transcriber
+from conversation_emotion.inference.turns.voice_activity import SpeechDetector
+from conversation_emotion.settings.turns import SegmentSettings
 from conversation_emotion.utterances.audio import (
     MIN_SECONDS,
     SAMPLE_RATE,
@@ -25,6 +27,9 @@ from conversation_emotion.utterances.table import has_text
 
 CLIPS_AT_ONCE = 8
 """Clips of a batch, each padded to 30 s by Whisper."""
+
+_SPEECH = SegmentSettings().speech_threshold
+"""Probability of speech that some frame has to reach, since Whisper writes ``you`` of silence."""
 
 _LOUDNESS = SAMPLE_RATE // 5
 """Samples over which the quietest place is looked for, at which a long turn is cut."""
@@ -76,8 +81,8 @@ def write_words(
 
     The language is ``language``; or that of the row; or the one that is detected: of a recording
     with several such rows from what is said first, up to 30 s, since a short turn tells little.
-    Words that the model itself doubts are left out, see the transcriber. A turn of more than 30 s
-    is cut where it is least loud.
+    Turns without speech by voice activity get no words, and words that the model itself doubts are
+    left out, see the transcriber. A turn of more than 30 s is cut where it is least loud.
 
     Args:
         rows: A table with ``audio``, maybe ``offset``, ``duration``, ``channel``, ``text``,
@@ -165,9 +170,13 @@ def _write_batch(
     clips: dict[int, NDArray[np.float32]] = {}
     for place in places:
         try:
-            clips[place.row] = place.read()[: transcriber.max_samples]
+            clip = place.read()[: transcriber.max_samples]
         except AudioError:
             continue
+        if has_speech(clip):
+            clips[place.row] = clip
+        else:
+            yield place.row, _Written("", "", "nobody speaks")
     if clips:
         written = _run(transcriber, list(clips.values()), [languages[row] for row in clips])
         yield from zip(clips, written, strict=True)
@@ -186,19 +195,28 @@ def _write_long(
         piece = piece[: transcriber.max_samples]
         if place.duration - start > len(piece) / SAMPLE_RATE and len(piece) > 3 * _LOUDNESS:
             piece = piece[: _find_quiet(piece)]
-        (found,) = _run(transcriber, [piece], [language])
-        language = language or found.language
-        parts.append(found)
+        if has_speech(piece):
+            (found,) = _run(transcriber, [piece], [language])
+            language = language or found.language
+            parts.append(found)
         start += len(piece) / SAMPLE_RATE
-    if parts:
-        texts = " ".join(part.text for part in parts if part.text)
-        yield place.row, _Joined(texts, parts[0].language, "" if texts else parts[0].problem)
+    texts = " ".join(part.text for part in parts if part.text)
+    if start:
+        problem = "" if texts else next((part.problem for part in parts), "nobody speaks")
+        yield place.row, _Written(texts, language or "", problem)
 
 
-class _Joined(NamedTuple):
+class _Written(NamedTuple):
     text: str
     language: str
     problem: str
+
+
+def has_speech(clip: NDArray[np.float32]) -> bool:
+    """Whether voice activity finds speech anywhere in a clip at 16 kHz: (S,)."""
+    detector = SpeechDetector(1)
+    parts = [detector.push(clip[None]), detector.finish()]
+    return any((probabilities >= _SPEECH).any() for probabilities, _ in parts)
 
 
 def _find_quiet(piece: NDArray[np.float32]) -> int:

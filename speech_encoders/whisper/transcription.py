@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +44,9 @@ MEAN_LOG_PROBABILITY = -1.0
 COMPRESSION = 2.4
 """Bytes of a text per byte once compressed, above which it repeats itself."""
 
+_EVENT = re.compile(r"\([^)]*\)|\[[^\]]*\]|\*[^*]*\*")
+"""What Whisper writes of sounds, such as (soft music)."""
+
 _TOKENS, _TOKENS_PER_SECOND = 32, 25
 """Most tokens of a clip: a bound on loops, beyond what the fastest speech of any script takes."""
 
@@ -73,7 +77,8 @@ class Transcriber:
 
     Words are left out where the model's own measures say that they are none, with the limits that
     Whisper was published with: that of `NO_SPEECH` and `MEAN_LOG_PROBABILITY` together, as in
-    silence; or that of `COMPRESSION`, where it repeats itself.
+    silence; or that of `COMPRESSION`, where it repeats itself. So are names of sounds that stand
+    alone, such as (soft music).
 
     Args:
         model: Encoder and decoder in evaluation mode, with their configuration of generation.
@@ -203,7 +208,7 @@ def _check(text: str, language: str, certainty: float, no_speech: float) -> Tran
     content = text.encode()
     if len(content) > COMPRESSION * len(zlib.compress(content)):
         return Transcript("", language, "the words repeat themselves")
-    if not any(map(str.isalnum, text)):
+    if not any(map(str.isalnum, _EVENT.sub("", text))):
         return Transcript("", language, "nobody speaks")
     return Transcript(text, language)
 

@@ -9,6 +9,8 @@ import soundfile
 
 from conversation_emotion.inference import transcription
 from conversation_emotion.inference.transcription import transcribe, write_words
+from conversation_emotion.utterances.audio import read_audio
+from tests import spoken
 
 RATE = 16_000
 
@@ -58,6 +60,11 @@ def sound(tmp_path_factory):
     soundfile.write(folder / "silence.wav", np.zeros(RATE), RATE)
     (folder / "broken.wav").write_text("no sound")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def hear_speech_in_noise(monkeypatch):
+    monkeypatch.setattr(transcription, "has_speech", lambda clip: bool(np.abs(clip).max()))
 
 
 def place(sound, start: float, duration: float, **more: object) -> dict[str, object]:
@@ -118,6 +125,13 @@ def test_a_language_of_a_row_that_the_model_does_not_have_ends_it_before_any_wor
     with pytest.raises(ValueError, match="no language 'tlh'"):
         write_words(rows, parrot)
     assert not parrot.batches
+
+
+def test_speech_is_told_from_silence_and_noise(monkeypatch):
+    monkeypatch.undo()
+    noise = np.random.default_rng(0).normal(scale=0.1, size=RATE).astype(np.float32)
+    clips = [0 * noise, noise, read_audio(spoken.RECORDING, duration=2.0)]
+    assert [transcription.has_speech(clip) for clip in clips] == [False, False, True]
 
 
 def test_paths_are_written_down_by_a_model_of_a_name(sound, monkeypatch):

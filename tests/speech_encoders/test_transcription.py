@@ -47,6 +47,7 @@ def test_words_are_those_of_generation_on_clips_that_the_library_pads(writer):
         (["la"], "<|nospeech|>", False, "nobody speaks"),
         (["la"] * 40, "<|de|>", True, "the words repeat themselves"),
         ([], "<|de|>", True, "nobody speaks"),
+        (["(la)"], "<|de|>", True, "nobody speaks"),
     ],
 )
 def test_words_that_the_model_doubts_are_left_out(tmp_path, words, first, is_sure, problem):
@@ -73,7 +74,7 @@ def test_a_language_that_the_model_does_not_have_is_named_with_those_it_has(writ
 
 
 def test_an_english_model_writes_english_alone(writer, tmp_path):
-    save_writer(tmp_path, ["Anna"])
+    save_writer(tmp_path, ["la"])
     file = tmp_path / "generation_config.json"
     given = json.loads(file.read_text())
     file.write_text(json.dumps({**given, "is_multilingual": False}))
