@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from conversation_emotion.evaluation.results import ResultsTable
     from conversation_emotion.features.files import extract
     from conversation_emotion.inference.predictor import Predictor
+    from conversation_emotion.inference.transcription import transcribe
     from conversation_emotion.tasks.task import find_tasks
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "find_tasks",
     "load_corpus",
     "make_dataset",
+    "transcribe",
 ]
 
 _PLACES = {
@@ -48,6 +50,7 @@ _PLACES = {
     "extract": "features.files",
     "find_tasks": "tasks.task",
     "Predictor": "inference.predictor",
+    "transcribe": "inference.transcription",
 }
 """Modules of the public names that are not those of `conversation_emotion.api`."""
 

@@ -9,7 +9,8 @@ As in emotion2vec's table (Ma et al., 2024, after Lian et al., 2023): neutral ut
 out, the corpus' own split is used, and a linear head is trained on the mean of an encoder's last
 four layers. --labels all keeps neutral as a third class. --history adds the turns before as
 context, by the dialogue model of experiments.epc; --regression predicts the number from -3 to 3
-instead. The defaults need no download. Prints one row per modality and encoder, and writes mlruns/.
+instead. --register keeps the model of one row for experiments.predict. The defaults need no
+download. Prints one row per modality and encoder, and writes mlruns/.
 """
 
 from collections.abc import Iterator

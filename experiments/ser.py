@@ -1,10 +1,11 @@
-r"""Utterance emotion: how much of it does a frozen speech encoder hold?
+r"""Utterance emotion: how much of it does a frozen encoder hold, of speech or of text?
 
     python -m experiments.ser
     python -m experiments.ser --corpus emodb --root EmoDB --speech-encoder fbank mfcc --seeds 5
     python -m experiments.ser --corpus emodb --root EmoDB --aggregator ecapa
     python -m experiments.ser --corpus iemocap --root IEMOCAP_full_release \
         --protocol emotion2vec-session --speech-encoder emotion2vec_base
+    python -m experiments.ser --corpus meld --root MELD.Raw --labels 7-class --modality text
 
 The default is logistic regression on the mean over frames of all layers, standardised with the
 statistics of train; its C is chosen on valid, and there is nothing to repeat. With --seeds, or any
@@ -38,10 +39,12 @@ class SER(Experiment[SERSettings]):
 
     name = "ser"
     settings = SERSettings
-    published_by = ("corpus", "label_set")
+    published_by = ("corpus", "label_set", "modality")
 
     def rows(self, settings: SERSettings) -> dict[str, SERSettings]:
         """Returns a run for each encoder."""
+        if settings.features.modality == "text":
+            return {settings.features.text_encoder: settings}
         return {
             name: change(settings, speech_encoder=(name,))
             for name in settings.features.speech_encoder
@@ -66,9 +69,12 @@ class SER(Experiment[SERSettings]):
 
         resolved = resolve(settings).settle()
         features = resolved.features
-        pooling = resolved.features_of(features.speech_encoder[0]).speech_pooling
+        row = resolved.features_of(features.speech_encoder[0])
+        is_text = features.modality == "text"
+        pooling = row.text_pooling if is_text else row.speech_pooling
         kept = "frames kept" if pooling == "frames" else f"frames to {pooling}"
-        yield f"layers {features.speech_layers}; {kept}; {describe_head(resolved)}"
+        layers = row.text_layers if is_text else row.speech_layers
+        yield f"layers {layers}; {kept}; {describe_head(resolved)}"
         if resolved.model.is_solved:
             chosen = "C is chosen on valid, then" if resolved.model.has_cost else "on test"
             yield (
@@ -76,7 +82,8 @@ class SER(Experiment[SERSettings]):
                 "valid is predicted from train alone"
             )
         yield from remarks(resolved.protocol)
-        yield from describe_pretraining(features.speech_encoder, [settings.data.corpus])
+        encoders = (features.text_encoder,) if is_text else features.speech_encoder
+        yield from describe_pretraining(encoders, [settings.data.corpus])
 
     def search_space(self, trial: Trial, settings: SERSettings) -> SERSettings:
         """Varies encoder, layers, pooling, head size, dropout and the optimizer."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from speech_encoders.contract import WaveformEncoder
+    from speech_encoders.whisper.transcription import Transcriber
 
 
 def load_speech_encoder(name: str, *, device: str = "cpu") -> WaveformEncoder:
@@ -65,6 +66,18 @@ def identify(name: str) -> str | None:
     else:
         from speech_encoders.pretrained import identify
     return identify(name)
+
+
+def load_transcriber(name: str, *, device: str = "cpu") -> Transcriber:
+    """Loads a Whisper checkpoint with its decoder, by hub id or folder, to write down words.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint, or it lacks files that words need.
+        ValueError: The checkpoint is of another model family, or an encoder alone.
+    """
+    from speech_encoders.whisper.transcription import load
+
+    return load(name, device)
 
 
 def _find_family(name: str) -> str:

@@ -120,8 +120,8 @@ def _read_preparation(folder: Path) -> dict[str, Any]:
 
     if not _has_preparation(folder):
         raise ValueError(
-            f"{folder}: has no {_PREPARATIONS[0]}, so how its clips must be prepared is unknown; copy that "
-            "file from the checkpoint that this one was made of"
+            f"{folder}: has no {_PREPARATIONS[0]}, so how its clips must be prepared is unknown; "
+            "copy that file from the checkpoint that this one was made of"
         )
     with naming_errors(folder):
         settings, _ = SequenceFeatureExtractor.get_feature_extractor_dict(

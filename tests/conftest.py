@@ -34,7 +34,7 @@ LONGEST = (
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Takes a process more than there are cores: many tests wait for servers and other processes."""
+    """Takes a process more than there are cores: many tests wait for other processes."""
     return (os.cpu_count() or 1) + 1
 
 

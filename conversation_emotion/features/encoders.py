@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, cast
 
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor
 GROUP = "conversation_emotion.encoders"
 """Group of entry points. ``speech`` and ``text`` are the loaders of the built-in packages, which
 take a name and a device; every other is an encoder of that name, and takes a device. A built-in
-package that has ``identify`` gives the identity of a name without loading it, None where it cannot.
+package that has ``identify`` gives the identity of a name without loading it, None where it cannot;
+that of speech has ``load_transcriber`` as well.
 """
 
 
@@ -61,6 +62,46 @@ class TextEncoder(Encoder, Protocol):
         ...
 
 
+class Transcript(Protocol):
+    """What is said in a clip, its language, and why there are no words."""
+
+    @property
+    def text(self) -> str:
+        """The words; empty if there are none."""
+        ...
+
+    @property
+    def language(self) -> str:
+        """Code of the language, such as ``en``."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """Why there are no words; else empty."""
+        ...
+
+
+class Transcriber(Protocol):
+    """Waveforms in, words out."""
+
+    name: str
+    max_samples: int
+
+    def find_language(self, name: str) -> str:
+        """Returns the code of a language; a `ValueError` says that there is none of the name."""
+        ...
+
+    def detect(self, waveforms: Tensor, lengths: Tensor) -> Sequence[str]:
+        """Returns the code of the language of each clip: (B, S), (B,) -> B."""
+        ...
+
+    def __call__(
+        self, waveforms: Tensor, lengths: Tensor, languages: Sequence[str | None]
+    ) -> Sequence[Transcript]:
+        """Writes down clips of up to ``max_samples`` at 16 kHz, in given or detected languages."""
+        ...
+
+
 class LazyEncoder:
     """An encoder that is known by its files, and loaded when more than its identity is needed.
 
@@ -106,15 +147,9 @@ def load_encoder(modality: str, name: str, device: str | None = None) -> Encoder
         ModuleNotFoundError: The project itself was never installed.
         ValueError: Two encoders have this name.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    entries = entry_points(group=GROUP)
-    built_in = next((entry for entry in entries if entry.name == modality), None)
-    if built_in is None:
-        raise ModuleNotFoundError(
-            f"no package brings {modality} encoders (entry point {modality!r} of {GROUP}): install "
-            "the project once with pip install -e ., a checkout alone has no entry points"
-        )
-    others = [entry for entry in entries if entry.name == name != modality]
+    device = device or find_device()
+    built_in = _find_package(modality)
+    others = [entry for entry in entry_points(group=GROUP) if entry.name == name != modality]
     package = import_module(built_in.module)
     if name in (*getattr(package, "BUILDERS", ()), getattr(package, "DEFAULT_ENCODER", None)):
         others.append(built_in)
@@ -127,3 +162,31 @@ def load_encoder(modality: str, name: str, device: str | None = None) -> Encoder
     identify = getattr(package, "identify", None)
     identity = None if identify is None else identify(name)
     return load() if identity is None else cast(Encoder, LazyEncoder(identity, load))
+
+
+def load_transcriber(name: str, device: str | None = None) -> Transcriber:
+    """Loads what writes down words, of the package of speech encoders: Whisper by hub id or folder.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint, or it lacks files that words need.
+        ModuleNotFoundError: The project itself was never installed.
+        ValueError: The checkpoint is of another model family, or an encoder alone.
+    """
+    package = import_module(_find_package("speech").module)
+    return package.load_transcriber(name, device=device or find_device())
+
+
+def find_device() -> str:
+    """Returns where encoders compute by default: a GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _find_package(modality: str) -> EntryPoint:
+    """Returns the entry point of a built-in package."""
+    for entry in entry_points(group=GROUP):
+        if entry.name == modality:
+            return entry
+    raise ModuleNotFoundError(
+        f"no package brings {modality} encoders (entry point {modality!r} of {GROUP}): install "
+        "the project once with pip install -e ., a checkout alone has no entry points"
+    )

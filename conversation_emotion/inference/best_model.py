@@ -22,6 +22,7 @@ from conversation_emotion.inference.card import (
     Card,
     Part,
     Training,
+    find_target,
     name_task,
 )
 from conversation_emotion.inference.saved_model import save_model
@@ -84,7 +85,7 @@ class KeepBest:
         fitting = unseen[unseen["part"] == ("test" if on_all else "valid")]
         card = Card(
             format=FORMAT,
-            task=name_task(task.model),
+            task=name_task(task.model, find_target(labels)),
             corpus=name_corpora(dataset),
             label_set=dataset.label_map.label_set,
             labels=labels,
@@ -96,6 +97,7 @@ class KeepBest:
             versions={package: metadata.version(package) for package in PACKAGES},
             calibration=fit_calibration(fitting, labels, self.coverage),
             calibration_test=self._test_calibration(unseen, on_all=on_all),
+            languages=tuple(sorted(map(str, dataset.utterances["language"].dropna().unique()))),
         )
         with tempfile.TemporaryDirectory() as folder:
             save_model(Path(folder), trained.model, card)

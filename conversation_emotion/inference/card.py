@@ -7,6 +7,7 @@ from conversation_emotion.corpora.facts import load_facts
 from conversation_emotion.evaluation.calibration import Calibration
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import ConversationModelSettings, ModelSettings
+from conversation_emotion.utterances.labels import SENTIMENTS
 
 FORMAT = 2
 """Layout of the folder of a saved model; another layout gets another number."""
@@ -115,20 +116,36 @@ class Card:
     calibration_test: CalibrationTest | None = None
     """None where there was no further speaker to test on."""
 
+    languages: tuple[str, ...] = ()
+    """IETF tags of the corpus' languages; empty if it does not say."""
+
+    @property
+    def target(self) -> str:
+        """What the classes are: ``emotion`` or ``sentiment``."""
+        return find_target(self.labels)
+
     @property
     def is_conversation(self) -> bool:
         """Whether the input is a conversation instead of single utterances."""
         return isinstance(self.model, ConversationModelSettings)
 
 
-def name_task(model: ModelSettings) -> str:
-    """Names in words what a model predicts."""
+def find_target(labels: Sequence[str]) -> str:
+    """Returns what a model of some classes predicts: ``sentiment`` of polarities or ``emotion``."""
+    return "sentiment" if set(labels) <= set(SENTIMENTS) else "emotion"
+
+
+def name_task(model: ModelSettings, target: str = "emotion") -> str:
+    """Names in words what a model predicts of which target."""
+    target = target.capitalize()
     if not isinstance(model, ConversationModelSettings):
-        return "Emotion of single utterances"
+        return f"{target} of single utterances"
     if model.horizon == 0:
-        return "Emotion of the utterance that just ended"
+        return f"{target} of the utterance that just ended"
     return (
-        "Emotion of the next turn" if model.horizon == 1 else f"Emotion {model.horizon} turns ahead"
+        f"{target} of the next turn"
+        if model.horizon == 1
+        else f"{target} {model.horizon} turns ahead"
     )
 
 

@@ -9,6 +9,7 @@ who will speak, and if known its ``start``.
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,12 @@ from conversation_emotion.features.extract import Features
 from conversation_emotion.features.sources import encode, encode_waveforms, load_encoders
 from conversation_emotion.inference.forecast import find_forecaster
 from conversation_emotion.inference.saved_model import SavedModel, find_model, load_model
+from conversation_emotion.inference.words import BETWEEN, SHIPPED, WordModels, complete
 from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.settings.turns import TurnSettings
 from conversation_emotion.tasks.emotion import predict_windows
 from conversation_emotion.utterances.labels import IGNORED
-from conversation_emotion.utterances.places import place_emotions
+from conversation_emotion.utterances.places import AXES, place_emotions
 from conversation_emotion.utterances.sound_files import printable
 from conversation_emotion.utterances.table import build_utterances
 
@@ -49,9 +51,6 @@ CONVERSATION = ("dialogue_id", "order", "speaker")
 TIMES = ("start", "end")
 """Columns of a conversation that show which utterance is not finished when a turn begins."""
 
-BETWEEN = "|"
-"""Stands between the classes of a prediction set, whose names may have spaces."""
-
 _LIBRARIES = ("torch", "torchaudio", "transformers", "sentence-transformers")
 """Versions in an encoder's identity that may differ; all else has to be the same."""
 
@@ -62,35 +61,53 @@ class Predictor:
     Args:
         saved: The model.
         encoders: The encoder of each source of its features.
+        words: What gives the sentiment of words, and the emotion of words without sound; None
+            passes over words that the model itself does not read.
 
     Raises:
         ValueError: An encoder is not the one of the training.
     """
 
-    def __init__(self, saved: SavedModel, encoders: Mapping[str, Encoder]) -> None:
+    def __init__(
+        self, saved: SavedModel, encoders: Mapping[str, Encoder], words: WordModels | None = None
+    ) -> None:
         for source, identity in saved.card.encoders.items():
             _check_identity(source, encoders[source].identity, identity)
         self.saved = saved
-        self.encoders = encoders
+        self.encoders = dict(encoders)
+        self.words = words
         card = saved.card
         self._forecaster = None if card.is_conversation else find_forecaster(card.labels)
 
     @classmethod
-    def load(cls, source: str | Path, device: str | None = None) -> "Predictor":
+    def load(
+        cls,
+        source: str | Path,
+        device: str | None = None,
+        *,
+        sentiment: str | None = SHIPPED["sentiment"],
+        text_model: str | None = SHIPPED["emotion"],
+    ) -> "Predictor":
         """Loads a model with its encoders.
 
         Args:
-            source: ``default``, which comes with the package; or the folder of a saved model; or a
-                registered model, as ``voices``, ``voices/1`` or
-                ``models:/voices/1``; or the id of a run that kept one, also as ``runs:/ID``.
+            source: ``default``, ``default-text`` or ``default-sentiment``, which come with the
+                package; or the folder of a saved model; or a registered model, as ``voices``,
+                ``voices/1`` or ``models:/voices/1``; or the id of a run that kept one, also as
+                ``runs:/ID``.
             device: Where the encoders compute; None takes a GPU if there is one.
+            sentiment: Model of the sentiment of words, as ``source``; None for none.
+            text_model: Model of the emotion of words without sound, as ``source``; None for none.
 
         Raises:
             FileNotFoundError: There is no such model.
-            ValueError: It is of another version of this package, or an encoder is another.
+            ValueError: It is of another version of this package, or an encoder is another; a model
+                of words predicts something else.
         """
         saved = load_model(find_model(source))
-        return cls(saved, load_encoders(saved.card.features, device))
+        load = partial(cls.load, device=device, sentiment=None, text_model=None)
+        words = WordModels(load, sentiment, text_model)
+        return cls(saved, load_encoders(saved.card.features, device), words)
 
     def predict(
         self,
@@ -113,9 +130,11 @@ class Predictor:
             hold the true one with the coverage in the card, the most probable first, with `BETWEEN`
             them, None of a model without calibration and where ``classes`` are chosen; ``valence``,
             ``activation`` and ``dominance`` from -1 to 1, by where the classes lie, see
-            `place_emotions`; where the rows tell who speaks when, forecasts of the next turns, see
-            `Forecaster.forecast`; and ``problem``, which says why a row has no emotion or its clip
-            is not used, and is empty elsewhere.
+            `place_emotions`; where rows have words, what those tell, see
+            `conversation_emotion.inference.words.complete`; where they tell who speaks when,
+            forecasts of the next turns, see `Forecaster.forecast`; and ``problem``, which says why
+            a row has no emotion or its clip is not used, and is empty elsewhere. A model of
+            sentiment gives ``sentiment`` in place of ``emotion`` and its place.
 
         Raises:
             ValueError: A column is missing, or the rows make no conversation, or the model does not
@@ -213,7 +232,13 @@ class Predictor:
         is_unsure = (table["confidence"] < min_confidence).to_numpy()
         problems[is_unsure] = f"no emotion reaches the probability {min_confidence:g}"
         emotions = table["emotion"].where(~is_unsure, None)
-        return table.assign(emotion=emotions, problem=problems).set_axis(rows.index)
+        table = table.assign(emotion=emotions, problem=problems).set_axis(rows.index)
+        if self.saved.card.target == "sentiment":
+            return table.drop(columns=list(AXES)).rename(columns={"emotion": "sentiment"})
+        if self.words is None:
+            return table
+        chosen = {"classes": classes, "min_confidence": min_confidence}
+        return complete(self.words, self.saved.card, rows, table, **chosen)
 
     def _predict_windows(
         self, utterances: pd.DataFrame, windows: Windows, features: Mapping[str, Features]

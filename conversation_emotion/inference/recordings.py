@@ -18,8 +18,10 @@ from conversation_emotion.inference.turns import (
     tabulate_turns,
 )
 from conversation_emotion.inference.turns.read import READERS
+from conversation_emotion.inference.words import mark_words
 from conversation_emotion.settings.turns import TurnSettings
 from conversation_emotion.utterances.audio import AudioError, measure_seconds
+from conversation_emotion.utterances.labels import SENTIMENTS
 from conversation_emotion.utterances.sound_files import (
     SUFFIXES,
     count_suffixes,
@@ -35,7 +37,7 @@ MANIFESTS = ("manifest.csv", "manifest.jsonl", "manifest.parquet")
 
 _SHOWN = (
     *("utterance_id", "dialogue_id", "order", "recording", "start", "end", "speaker"),
-    *("channel", "audio", "text"),
+    *("channel", "audio", "text", "language"),
 )
 """Columns of the input that the table of predictions takes over, where there are any."""
 
@@ -163,12 +165,15 @@ def _cut(path: Path, settings: TurnSettings) -> list[Turn]:
 
 def summarise(card: Card, predictions: pd.DataFrame, output: Path) -> None:
     """Prints how often each class was predicted, the problems, and where the model is from."""
-    counts = predictions["emotion"].value_counts()
-    found = ", ".join(f"{counts.get(label, 0):,} {label}" for label in card.labels)
+    found = _count(predictions[card.target], card.labels)
     print(
         f"{card.task}, {len(predictions):,} rows: {found}; "
-        f"{int(predictions['emotion'].isna().sum()):,} not predicted"
+        f"{int(predictions[card.target].isna().sum()):,} not predicted"
     )
+    if "modality" in predictions and (count := (predictions["modality"] == "text").sum()):
+        print(f"  {count:,} by their words alone, without usable sound")
+    if "sentiment" in predictions and card.target != "sentiment":
+        print(f"sentiment of their words: {_count(predictions['sentiment'], SENTIMENTS)}")
     problems = predictions.loc[predictions["problem"] != "", "problem"]
     for problem, count in problems.value_counts()[:5].items():
         print(f"  {count:,} x {problem}")
@@ -182,16 +187,27 @@ def summarise(card: Card, predictions: pd.DataFrame, output: Path) -> None:
     print(f"written: {output}")
 
 
+def _count(named: pd.Series, labels: Sequence[str]) -> str:
+    """Returns how often each class is named."""
+    counts = named.value_counts()
+    return ", ".join(f"{counts.get(label, 0):,} {label}" for label in labels)
+
+
 def predict_rows(
     predictor: Predictor, rows: pd.DataFrame, *, classes: Sequence[str], min_confidence: float
 ) -> pd.DataFrame:
     """Predicts the rows that `read_rows` read, and puts the predictions next to them.
 
-    A row with a problem, such as a recording in which nobody speaks, is not read again.
+    A row with a problem, such as a recording in which nobody speaks, is not read again; a model of
+    single utterances is left its words.
     """
     given = rows["problem"] if "problem" in rows else pd.Series("", index=rows.index)
-    usable = rows[given == ""]
-    predictions = pd.DataFrame({"emotion": None, "problem": ""}, index=rows.index[:0])
+    is_broken = given != ""
+    usable = rows[~is_broken]
+    if not predictor.saved.card.is_conversation and is_broken.any():
+        usable = rows.assign(audio=rows["audio"].mask(is_broken))[~is_broken | mark_words(rows)]
+    target = predictor.saved.card.target
+    predictions = pd.DataFrame({target: None, "problem": ""}, index=rows.index[:0])
     if len(usable):
         predictions = predictor.predict(usable, classes=classes, min_confidence=min_confidence)
     predictions = predictions.reindex(rows.index)

@@ -25,11 +25,9 @@ from conversation_emotion.models.build import build_model
 from conversation_emotion.models.fine_tuned import read_weights
 from conversation_emotion.models.perception import Standardisation
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
+from conversation_emotion.settings.recognition import SHIPPED
 
 WEIGHTS, CONFIG, README = "model.safetensors", "config.json", "README.md"
-
-DEFAULT = "default"
-"""Name, and folder, of the model that comes with the package."""
 
 MODELS = "conversation_emotion.models"
 """Entry points that find the folder of a saved model by name; ``mlflow`` is the registry."""
@@ -69,7 +67,7 @@ def find_model(source: str | Path) -> Path:
     """Returns the folder of a saved model.
 
     Args:
-        source: `DEFAULT`; or the folder; or a registered model or run, see
+        source: One of `SHIPPED`; or the folder; or a registered model or run, see
             `experiments.tracking.registry.find_model`.
 
     Raises:
@@ -78,8 +76,8 @@ def find_model(source: str | Path) -> Path:
     """
     if (Path(source) / CONFIG).is_file():
         return Path(source)
-    if str(source) == DEFAULT:
-        return Path(__file__).with_name(DEFAULT)
+    if str(source) in SHIPPED:
+        return Path(__file__).with_name(str(source))
     finders = entry_points(group=MODELS, name="mlflow")
     if not finders:
         raise ModuleNotFoundError(

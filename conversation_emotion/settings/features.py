@@ -157,7 +157,7 @@ class FeatureSettings(PoolingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderSettings(PoolingSettings):
+class SpeechEncoderSettings(PoolingSettings):
     """Which speech encoders to compare, and what of them."""
 
     speech_encoder: tuple[str, ...] = ("whisper-base-lower",)
@@ -187,6 +187,32 @@ class EncoderSettings(PoolingSettings):
         pooling = self.speech_pooling
         if pooling == "auto":
             pooling = "frames" if needs_frames or self.aggregator != "mean" else "mean"
-        mixture = "sum" if self.layer_mixture == "auto" else self.layer_mixture
-        own = {"modality": "speech", "speech_encoder": name, "speech_pooling": pooling}
-        return pick(FeatureSettings, self, **own, layer_mixture=mixture)
+        own = {
+            "modality": getattr(self, "modality", "speech"),
+            "speech_encoder": name,
+            "speech_pooling": pooling,
+            "layer_mixture": "sum" if self.layer_mixture == "auto" else self.layer_mixture,
+        }
+        return pick(FeatureSettings, self, **own)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings(SpeechEncoderSettings):
+    """Which encoders of one modality to compare, and what of them."""
+
+    modality: Literal["speech", "text"] = "speech"
+    """What is recognised: the voice or the words."""
+
+    text_encoder: str = "all-MiniLM-L6-v2"
+    """With --modality text: sentence-transformers model, or a BERT-like one (tokens:NAME for the
+    mean of its token states), by hub id or folder."""
+
+    text_layers: Layers = "all"
+    """As --speech-layers, for the text encoder."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        is_text = self.modality == "text"
+        absent = [name for name in vars(self) if name.startswith("speech_" if is_text else "text_")]
+        names = [*absent, *(("aggregator", "aggregator_size") if is_text else ())]
+        refuse_given(self, f"has no effect with --modality {self.modality}", *names)

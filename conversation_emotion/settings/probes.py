@@ -14,6 +14,7 @@ from conversation_emotion.settings.corpus import (
 from conversation_emotion.settings.features import (
     EncoderSettings,
     Layers,
+    SpeechEncoderSettings,
     StorageSettings,
     check_encoders,
 )
@@ -45,7 +46,7 @@ class ProbeSettings(LinearModelSettings):
     roots: tuple[str, ...] = ()
     """Corpora with their folders, such as emodb=EmoDB ravdess=RAVDESS."""
 
-    features: EncoderSettings = field(default_factory=EncoderSettings)
+    features: SpeechEncoderSettings = field(default_factory=SpeechEncoderSettings)
 
     training: TrainingSettings = field(default_factory=probe_training)
 
@@ -54,7 +55,11 @@ class ProbeSettings(LinearModelSettings):
 
     def probe(self, data: CorpusSettings) -> SERSettings:
         """Returns the same probe as `experiments.ser` takes it, on one corpus."""
-        return pick(SERSettings, self, data=data, model=pick(UtteranceModelSettings, self))
+        own = {
+            "features": pick(EncoderSettings, self.features),
+            "model": pick(UtteranceModelSettings, self),
+        }
+        return pick(SERSettings, self, data=data, **own)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +106,8 @@ class CrossCorpusSettings(ProbeSettings):
     test_lists: tuple[str, ...] = ()
     """EmoBox's lists of test utterances, by corpus, such as savee=SAVEE_selected_balenced.jsonl."""
 
-    features: EncoderSettings = field(
-        default_factory=lambda: EncoderSettings(
+    features: SpeechEncoderSettings = field(
+        default_factory=lambda: SpeechEncoderSettings(
             speech_encoder=("emotion2vec-mini", "fbank", "mfcc")
         )
     )

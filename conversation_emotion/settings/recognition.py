@@ -27,6 +27,9 @@ def choose_head() -> UtteranceModelSettings:
     return UtteranceModelSettings(head="auto")
 
 
+SHIPPED = ("default", "default-text", "default-sentiment")
+"""Names of the models that come with the package."""
+
 _ANY_HEAD = ("head", "select_by", "class_weights", "max_folds", "workers")
 """Settings of model and training that have an effect on a head that is solved."""
 
@@ -58,8 +61,8 @@ class RegistrySettings:
         name = self.register  # refused here, before any training, and not by the registry after it
         if name is not None and (not name.strip() or set(name) & set("/:")):
             raise ValueError(f"--register must be a name without / and :, got {name!r}")
-        if name == "default":
-            raise ValueError("--register default: has the name of the model of the package")
+        if name in SHIPPED:
+            raise ValueError(f"--register {name}: has the name of a model of the package")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,10 @@ class SERSettings(RegistrySettings):
             raise ValueError(f"--register needs one --speech-encoder, got {len(encoders)}")
         if self.model.needs_frames and self.features.speech_pooling in ("mean", "statistics"):
             raise ValueError(f"--head {self.model.head} needs --speech-pooling frames")
+        if self.model.needs_frames and self.features.modality == "text":
+            raise ValueError(
+                f"--head {self.model.head} reads frames, which --modality text has not"
+            )
         if self.model.is_solved:
             self._check_solved()
 

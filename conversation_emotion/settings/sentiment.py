@@ -20,6 +20,7 @@ from conversation_emotion.settings.flags import (
     refuse_given,
 )
 from conversation_emotion.settings.models import DialogueModel, LinearModelSettings
+from conversation_emotion.settings.recognition import RegistrySettings
 from conversation_emotion.settings.training import TrainingSettings
 
 
@@ -67,7 +68,7 @@ class ModalitySettings(StorageSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SentimentSettings(LinearModelSettings):
+class SentimentSettings(RegistrySettings, LinearModelSettings):
     """Settings of one table of sentiment."""
 
     data: CorpusSettings = field(default_factory=CorpusSettings)
@@ -97,9 +98,22 @@ class SentimentSettings(LinearModelSettings):
                 "positive, or all, neutral as well"
             )
         super().__post_init__()
+        LinearModelSettings.__post_init__(self)
         check_at_least(self, 0, "history")
         check_share(self, "state_dropout")
         self._refuse_unused()
+        if self.register is not None:
+            self._check_registered()
+
+    def _check_registered(self) -> None:
+        """Raises a `ValueError` where the table has no model to register, or several."""
+        if self.regression:
+            raise ValueError("--register keeps a model of classes; leave out --regression")
+        modalities, encoders = self.features.modality, self.features.speech_encoder
+        if len(modalities) > 1:
+            raise ValueError(f"--register needs one --modality, got {' '.join(modalities)}")
+        if len(encoders) > 1 and modalities != ("text",):
+            raise ValueError(f"--register needs one --speech-encoder, got {len(encoders)}")
 
     def _refuse_unused(self) -> None:
         """Raises a `ValueError` where a setting of another variant was given."""

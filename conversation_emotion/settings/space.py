@@ -10,6 +10,7 @@ from conversation_emotion.settings.features import (
     Aggregator,
     EncoderSettings,
     FeatureSettings,
+    SpeechEncoderSettings,
     check_aggregator,
     split_encoder,
 )
@@ -17,7 +18,7 @@ from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.training import OptimizerName
 
 Settings = TypeVar("Settings")
-Features = TypeVar("Features", FeatureSettings, EncoderSettings)
+Features = TypeVar("Features", FeatureSettings, SpeechEncoderSettings, EncoderSettings)
 
 _LAYERS = ("last", "last-4", "all")
 _POOLED = ("mean", "statistics")
@@ -82,7 +83,7 @@ def propose_features(trial: Trial, features: Features) -> Features:
         layers, pooling = f"{modality}_layers", f"{modality}_pooling"
         if with_layers and getattr(features, layers) in _LAYERS:
             changes[layers] = trial.suggest_categorical(layers, _LAYERS)
-        if with_frames[modality] and getattr(features, pooling) in _POOLED:
+        if with_frames[modality] and getattr(features, pooling, None) in _POOLED:
             changes[pooling] = trial.suggest_categorical(pooling, _POOLED)
     keeps_frames = with_frames["speech"] and features.speech_pooling in _KEPT
     if keeps_frames or getattr(features, "text_pooling", None) == "frames":
@@ -90,16 +91,18 @@ def propose_features(trial: Trial, features: Features) -> Features:
     return dataclasses.replace(features, **changes)
 
 
-def _encoders(features: FeatureSettings | EncoderSettings) -> tuple[set[str], set[str]]:
+def _encoders(features: FeatureSettings | SpeechEncoderSettings) -> tuple[set[str], set[str]]:
     """Returns the speech encoders and the text encoders that are used."""
-    if isinstance(features, EncoderSettings):
+    if isinstance(features, EncoderSettings) and features.modality == "text":
+        return set(), {features.text_encoder}
+    if isinstance(features, SpeechEncoderSettings):
         return {name for joined in features.speech_encoder for name in split_encoder(joined)}, set()
     used = features.modalities()
     speech = set(split_encoder(features.speech_encoder)) if "speech" in used else set()
     return speech, {features.text_encoder} if "text" in used else set()
 
 
-def _aggregators(features: FeatureSettings | EncoderSettings) -> list[str]:
+def _aggregators(features: FeatureSettings | SpeechEncoderSettings) -> list[str]:
     """Returns the aggregators that take the size, if one is given."""
     fitting = []
     for name in get_args(Aggregator):

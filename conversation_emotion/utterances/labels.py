@@ -50,6 +50,17 @@ SENTIMENTS = ("negative", "neutral", "positive")
 
 _BY_NOUN = {"anger": "angry", "happiness": "happy", "neutral": "neutral", "sadness": "sad"}
 
+_NOUNS = {
+    **{adjective: noun for noun, adjective in _BY_NOUN.items()},
+    **{"joy": "happiness", "disgusted": "disgust", "fearful": "fear", "surprised": "surprise"},
+}
+"""Emotions by the other names that corpora give them."""
+
+
+def name_by_noun(emotion: str) -> str:
+    """Returns the name that emotions of several corpora share: ``happiness`` for happy and joy."""
+    return _NOUNS.get(emotion.lower(), emotion.lower())
+
 
 def four_classes(emotions: Iterable[str | None]) -> dict[str, str | None]:
     """Maps anger, happiness, neutral and sadness onto `FOUR_CLASSES`, and drops the others."""

@@ -92,7 +92,7 @@ def _check(predictor: Predictor, utterances: pd.DataFrame, expected: pd.DataFram
     card = replace(predictor.saved.card, calibration=None)
     plain = Predictor(predictor.saved._replace(card=card), predictor.encoders)
     found = plain.predict(rows).loc[expected.index]
-    found = found[found["emotion"].notna()]  # the training predicts utterances without input too
+    found = found[found[card.target].notna()]  # the training predicts utterances without input too
     columns = [f"p_{label}" for label in predictor.saved.card.labels]
     differences = (found[columns] - expected.loc[found.index, columns]).abs().max(axis=1)
     if not (differences <= _TOLERANCE).any() or differences.max() > _TOLERANCE:
@@ -172,10 +172,10 @@ def _signature(card: Card) -> ModelSignature:
     ]
     probabilities = [f"p_{label}" for label in card.labels]
     outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.string, "emotion"),
+        ColSpec(DataType.string, card.target),
         *(ColSpec(DataType.double, name) for name in (*probabilities, "confidence")),
         ColSpec(DataType.string, "prediction_set"),
-        *(ColSpec(DataType.double, name) for name in AXES),
+        *(ColSpec(DataType.double, name) for name in (AXES if card.target == "emotion" else ())),
         ColSpec(DataType.string, "problem"),
     ]
     return ModelSignature(Schema(inputs), Schema(outputs))

@@ -28,8 +28,8 @@ from conversation_emotion.training.checkpoints import StoredCheckpoints
 from conversation_emotion.training.cross_validation import cross_validate
 from conversation_emotion.utterances.audio import read_audio
 from experiments import ser
-from experiments.models.tuned import prepare_fine_tuning
 from experiments.finetune import EXPERIMENT
+from experiments.models.tuned import prepare_fine_tuning
 from speech_encoders import load_speech_encoder
 from speech_encoders.tuning import load_tunable
 from tests.emotion2vec_models import make_model

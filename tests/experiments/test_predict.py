@@ -24,6 +24,7 @@ from experiments.tracking.registry import find_model
 from experiments.tracking.store import tracking_uri
 from tests.small_corpus import write_corpus
 from tests.tracked import find_runs
+from tests.whisper_writers import save_writer
 
 FBANK = EncoderSettings(speech_encoder=("fbank",))
 
@@ -269,6 +270,59 @@ def test_a_model_of_all_targets_is_registered_with_the_scores_of_the_folds(
 def test_a_model_of_all_targets_needs_a_name():
     with pytest.raises(ValueError, match="--train-on-all .* --register"):
         SERSettings(train_on_all=True)
+
+
+def test_words_that_are_written_down_get_a_language_and_a_sentiment(here, tmp_path):
+    write_clip(tmp_path / "a.wav")
+    asr = save_writer(tmp_path / "asr", ["Guten", "Morgen"])
+    paths, output = (tmp_path / "a.wav",), tmp_path / "predictions.csv"
+    settings = predict.PredictSettings(
+        model="voices", paths=paths, output=output, asr=str(asr), language="English"
+    )
+    predict.run(settings)
+    table = pd.read_csv(output)
+    assert table["text"][0].replace("Guten Morgen", "").strip() == ""  # three windows of a second
+    assert table["language"].tolist() == ["en"]
+    polarities = ["sentiment_negative", "sentiment_neutral", "sentiment_positive"]
+    np.testing.assert_allclose(table[polarities].sum(axis=1), 1, atol=1e-5)
+    assert table["modality"].tolist() == ["speech"]
+    with pytest.raises(ValueError, match="has no language 'tlh'; it has de, en"):
+        predict.run(dataclasses.replace(settings, paths=(Path("nowhere"),), language="tlh"))
+
+
+def test_words_alone_are_predicted_next_to_broken_turns_unless_left_out(here, tmp_path, capsys):
+    (tmp_path / "turns.csv").write_text(
+        "text,start,end\nI hate you!,0,1\nI love it so much!,5,4\n,0,1\n"
+    )
+    paths, output = (tmp_path / "turns.csv",), tmp_path / "predictions.csv"
+    settings = predict.PredictSettings(model="voices", paths=paths, output=output)
+    predict.run(settings)
+    table = pd.read_csv(output)
+    assert table["emotion"].fillna("").tolist() == ["angry", "happy", ""]
+    assert table["sentiment"].fillna("").tolist() == ["negative", "positive", ""]
+    assert table["problem"].isna().tolist() == [True, False, False]
+    assert "before it starts" in table["problem"][1]
+    printed = capsys.readouterr().out
+    assert "2 by their words alone, without usable sound" in printed
+    assert "sentiment of their words: 1 negative, 0 neutral, 1 positive" in printed
+    predict.run(dataclasses.replace(settings, sentiment="none", text_model="none"))
+    table = pd.read_csv(output)
+    assert table["emotion"].isna().all()
+    assert "sentiment" not in table
+
+
+def test_a_model_of_sentiment_is_summarised_and_written_as_a_subtitle(here, tmp_path, capsys):
+    (tmp_path / "turns.csv").write_text("text,start,end\nI hate you!,0,1\n")
+    paths, output = (tmp_path / "turns.csv",), tmp_path / "out.vtt"
+    settings = predict.PredictSettings(model="default-sentiment", paths=paths, output=output)
+    predict.run(settings)
+    assert "Sentiment of single utterances, 1 rows: 1 negative" in capsys.readouterr().out
+    assert "[negative" in output.read_text()
+
+
+def test_a_language_without_a_model_of_words_is_a_usage_error():
+    with pytest.raises(ValueError, match="--language is that of --asr, which is not given"):
+        predict.PredictSettings(paths=(Path("a.wav"),), language="de")
 
 
 def test_without_a_store_nothing_is_made(workplace):

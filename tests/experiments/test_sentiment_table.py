@@ -8,11 +8,14 @@ import optuna
 import pandas as pd
 import pytest
 
+from conversation_emotion.inference.predictor import Predictor
+from conversation_emotion.inference.saved_model import read_card
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.sentiment import ModalitySettings, SentimentSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import commandline
 from experiments.sentiment import EXPERIMENT
+from experiments.tracking.registry import find_model
 from tests.command_line import read_commands, squeeze, usage_error
 from tests.hums import write_hum
 from tests.tracked import find_runs
@@ -144,11 +147,29 @@ def test_regression_of_words_is_refused_before_any_training(corpus, workplace):
         (["--labels", "4-class"], "--labels 4-class are emotions; sentiment has auto"),
         (["--modality", "text", "text"], "--modality names text more than once"),
         (["--speech-encoder"], "--speech-encoder needs one encoder or more"),
+        (["--register", "mood"], "--register needs one --modality, got speech text speech.text"),
+        (["--register", "mood", "--regression"], "--register keeps a model of classes"),
+        (["--train-on-all"], "--train-on-all makes a model to use: give it a name"),
+        (["--register", "default-text"], "default-text: has the name of a model of the package"),
         (["--state-dropout", "1"], r"--state-dropout must lie in \[0, 1\), got 1.0"),
     ],
 )
 def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
     assert re.search(message, usage_error(SentimentSettings, flags, capsys))
+
+
+def test_a_registered_model_of_all_targets_names_sentiment(corpus):
+    flags = ["--labels=all", "--modality=speech", "--speech-encoder=fbank", "--learning-rate=0.01"]
+    settings = configure(corpus, *flags, "--register=mood", "--train-on-all", "--workers=1")
+    row = EXPERIMENT.run(settings).rows[0]
+    card = read_card(find_model("mood") / "config.json")
+    assert (card.task, card.target) == ("Sentiment of single utterances", "sentiment")
+    assert (card.labels, card.training.on_all) == (SENTIMENTS, True)
+    assert card.training.test.num_targets == row.n
+    found = Predictor.load("mood").predict([corpus / f"{number}.wav" for number in (1, 2, 3)])
+    truth = pd.read_csv(corpus / "manifest.csv")["sentiment"]
+    assert found["sentiment"].tolist() == truth[1:4].tolist()
+    assert {"emotion", "valence"}.isdisjoint(found.columns)
 
 
 def test_plain_features_have_one_layer_and_others_the_mean_of_the_last_four():

@@ -112,10 +112,41 @@ def test_every_setting_of_an_encoder_reaches_its_features():
         "half_precision": True,
         "speech_components": None,
     }
-    assert set(changed) == set(get_type_hints(EncoderSettings)) - {"speech_encoder"}
+    words = {"modality", "text_encoder", "text_layers"}
+    assert set(changed) | words == set(get_type_hints(EncoderSettings)) - {"speech_encoder"}
     assert EncoderSettings(speech_encoder=("x", "y"), **changed).for_encoder(
         "y"
     ) == FeatureSettings(modality="speech", speech_encoder="y", **changed)
+
+
+def test_words_are_one_row_of_their_own_encoder():
+    features = EncoderSettings(modality="text", text_encoder="a", text_layers=2, standardise="clip")
+    settings = SERSettings(features=features).settle()
+    assert list(EXPERIMENT.rows(settings)) == ["a"]
+    assert settings.model.head == "logistic"
+    found = settings.features_of("any")
+    assert (found.modality, found.text_encoder, found.text_layers) == ("text", "a", 2)
+    assert (found.standardise, found.layer_mixture) == ("clip", "join")
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ({"modality": "text", "speech_layers": 1}, "--speech-layers has no effect with --modality"),
+        ({"modality": "text", "speech_encoder": ("x",)}, "--speech-encoder has no effect with"),
+        ({"modality": "text", "aggregator": "ecapa"}, "--aggregator has no effect with --modality"),
+        ({"text_encoder": "x"}, "--text-encoder has no effect with --modality speech"),
+    ],
+)
+def test_settings_of_the_other_modality_are_refused(features, message):
+    with pytest.raises(ValueError, match=message):
+        EncoderSettings(**features)
+
+
+def test_a_head_on_frames_is_refused_for_words():
+    model = UtteranceModelSettings(head="gru")
+    with pytest.raises(ValueError, match="--head gru reads frames, which --modality text has not"):
+        SERSettings(features=EncoderSettings(modality="text"), model=model)
 
 
 def test_search_leaves_the_rest_of_the_config_alone():

@@ -52,7 +52,9 @@ def test_the_metric_that_selects_decides_which_model_is_the_best(tmp_path, selec
         name for name, run in parent.children.items() if f"{FOLDER}/config.json" in run.artifacts
     ]
     assert kept == ["0", "1"][: best + 1]
-    training = read_kept(parent.children[str(best)], tmp_path).training
+    card = read_kept(parent.children[str(best)], tmp_path)
+    training = card.training
+    assert card.languages == ("de", "en")
     assert (training.seed, training.select_by, training.num_trainings) == (best, select_by, 3)
     assert training.valid.score == pytest.approx(score)
     assert (training.test.speakers, training.test.num_targets) == (("test",), 4)
@@ -78,7 +80,7 @@ def make_task(folder: Path, select_by: str = "uar") -> tuple[UtteranceEmotion, n
     dataset = SimpleNamespace(
         label_map=LabelMap(corpus="demo", label_set="4-class", labels=LABELS, classes=named),
         emotion_labels=LABELS,
-        utterances=(),
+        utterances=pd.DataFrame({"language": ["en", "de", None, "en"]}),
         split=Split(name="official", folds=(FOLD,), validation="as published"),
     )
     task = SimpleNamespace(

@@ -29,7 +29,7 @@ def saved(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def predictor(saved) -> Predictor:
-    return Predictor.load(saved)
+    return Predictor.load(saved, sentiment=None)
 
 
 @pytest.fixture(scope="module")

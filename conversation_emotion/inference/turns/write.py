@@ -114,7 +114,8 @@ def label_turns(table: pd.DataFrame, path: Path) -> list[LabelledTurn]:
                 recording=recording,
                 channel=None if channel is None else int(channel),
                 confidence=confidence,
-                **{name: cells.get(name) for name in ("speaker", "text", "emotion")},
+                emotion=cells.get("emotion" if "emotion" in table else "sentiment"),
+                **{name: cells.get(name) for name in ("speaker", "text")},
             )
         )
     if left_out:

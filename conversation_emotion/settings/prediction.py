@@ -1,0 +1,73 @@
+"""Settings of predictions: which model predicts what, and where the results go."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from conversation_emotion.settings.flags import check_unique
+from conversation_emotion.settings.page import PageSettings
+from conversation_emotion.settings.turns import TABLES, TurnSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictSettings:
+    """Which model predicts what."""
+
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Recordings; folders of them, searched with all subfolders; patterns; annotation or tables of
+    turns; or a manifest as experiments read it."""
+
+    model: str = "default"
+    """Name of a registered model, its latest version or NAME/VERSION; or id of a run; or folder of
+    a saved model; or default, which comes with the package."""
+
+    audio: Path | None = None
+    """Recording of the annotation that is given, or folder of its recordings; without it they are
+    looked for next to the annotation."""
+
+    turns: TurnSettings = field(default_factory=TurnSettings)
+
+    asr: str | None = None
+    """Whisper with its decoder, which writes down turns without text: hub id or folder, such as
+    openai/whisper-base."""
+
+    language: str | None = None
+    """Language of what --asr writes down, such as de or German; detected for each recording if
+    none."""
+
+    sentiment: str = "default-sentiment"
+    """Model of the sentiment of words, as --model; or none."""
+
+    text_model: str = "default-text"
+    """Model of the emotion of words without sound, as --model; or none."""
+
+    classes: tuple[str, ...] = ()
+    """Emotions to choose from; without any, all that the model knows."""
+
+    min_confidence: float = 0.0
+    """Probability below which no emotion is named."""
+
+    output: Path = Path("predictions.csv")
+    """File to write; one that exists is replaced. .csv, .jsonl and .parquet hold all columns;
+    .rttm, .TextGrid, .eaf and .vtt the emotions of turns."""
+
+    frames: Path | None = None
+    """File to write curves over time to, .csv, .jsonl or .parquet: a row for each window of 2 s,
+    every 0.5 s, within a turn. They cost about eight times what turns do."""
+
+    page: PageSettings = field(default_factory=PageSettings)
+
+    def __post_init__(self) -> None:
+        if self.frames is not None and self.frames.suffix.lower() not in TABLES:
+            raise ValueError(
+                f"--frames ends in {self.frames.suffix!r}, expected one of {', '.join(TABLES)}"
+            )
+        if not self.paths:
+            raise ValueError("pass recordings, folders or tables to predict")
+        check_unique("--classes", self.classes)
+        if self.language is not None and self.asr is None:
+            raise ValueError("--language is that of --asr, which is not given")
+        if not 0 <= self.min_confidence <= 1:
+            raise ValueError(f"--min-confidence must lie in [0, 1], got {self.min_confidence:g}")
