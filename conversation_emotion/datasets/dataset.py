@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conversation_emotion.corpora import load_corpus
+from conversation_emotion.datasets.copies import add_copies
 from conversation_emotion.settings.corpus import CorpusSettings, find_corpus
-from conversation_emotion.splits.folds import Fold
 from conversation_emotion.splits.protocols import Split, SplitOptions, make_split
 from conversation_emotion.utterances.labels import (
     IGNORED,
@@ -73,7 +73,7 @@ def split_dataset(
 ) -> Dataset:
     """Assembles a dataset with the first folds of the split that the settings name."""
     dataset = assemble_dataset(utterances, label_map, partial(choose_split, settings=settings))
-    return augment_speeds(dataset.first(max_folds), settings.speeds)
+    return add_copies(dataset.first(max_folds), settings.speeds, trimmed=settings.trimmed)
 
 
 def assemble_dataset(
@@ -126,44 +126,6 @@ def choose_split(
         target_rows=np.flatnonzero(is_labelled).astype(np.int64),
     )
     return make_split(name, utterances, options)
-
-
-def augment_speeds(dataset: Dataset, speeds: Sequence[float]) -> Dataset:
-    """Adds copies of the train dialogues at other speeds; valid and test have no copies.
-
-    A copy is a dialogue of its own, ``NAME@SPEED``, whose rows follow those of the corpus and
-    whose column ``speed`` is the factor of their playback (Ko et al., 2015).
-    """
-    if not speeds:
-        return dataset
-    utterances, folds = dataset.utterances, dataset.split.folds
-    trained = np.unique(np.concatenate([fold.train for fold in folds]))
-    dialogues = utterances["dialogue_id"]
-    copied = np.flatnonzero(dialogues.isin(dialogues.iloc[trained]))
-    originals = np.concatenate([np.arange(len(utterances)), np.tile(copied, len(speeds))])
-    is_copy = np.arange(len(originals)) >= len(utterances)
-    table = utterances.iloc[originals].reset_index(drop=True)
-    table["speed"] = np.concatenate([np.ones(len(utterances)), np.repeat(speeds, len(copied))])
-    marks = "@" + table.loc[is_copy, "speed"].map("{:g}".format)
-    for column in ("utterance_id", "dialogue_id"):
-        table.loc[is_copy, column] = table.loc[is_copy, column] + marks
-
-    def add_copies(fold: Fold) -> Fold:
-        copies = np.flatnonzero(is_copy & np.isin(originals, fold.train))
-        return replace(fold, train=np.concatenate([fold.train, copies]))
-
-    note = f"train also holds copies at speeds {', '.join(f'{x:g}' for x in speeds)}"
-    split = replace(
-        dataset.split, folds=tuple(map(add_copies, folds)), notes=(*dataset.split.notes, note)
-    )
-    return dataset._replace(
-        utterances=table,
-        targets=dataset.targets._replace(
-            classes=dataset.targets.classes.iloc[originals].reset_index(drop=True)
-        ),
-        emotion_classes=dataset.emotion_classes[originals],
-        split=split,
-    )
 
 
 def note_shared_recordings(dataset: Dataset, recordings: Sequence[str | None]) -> Dataset:

@@ -155,6 +155,10 @@ class CorpusSettings:
     speeds: tuple[float, ...] = ()
     """Train also on copies of the train part, played so many times as fast, such as 0.9 1.1."""
 
+    trimmed: bool = False
+    """Train also on copies of the train part without the silence before and after their sound, so
+    that a model predicts turns of long recordings as well as clips."""
+
     strict: bool = False
     """Stop at a clip that is missing or broken, instead of naming it and masking its speech."""
 

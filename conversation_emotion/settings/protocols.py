@@ -105,8 +105,9 @@ def resolve(settings: Settings) -> Settings:
     if given.protocol == "auto":
         return settings
     protocol = PROTOCOLS.get(given.protocol, PublishedProtocol({"split": given.protocol}))
-    if given.data.speeds and given.protocol in PROTOCOLS:
-        raise ValueError(f"--protocol {given.protocol} trains on recordings alone, not on --speeds")
+    if given.protocol in PROTOCOLS and (given.data.speeds or given.data.trimmed):
+        flag = "--speeds" if given.data.speeds else "--trimmed"
+        raise ValueError(f"--protocol {given.protocol} trains on recordings alone, not on {flag}")
     values, defaults = flatten(given), flatten(type(given)())
     for name, wanted in protocol.settings.items():
         if values[name] not in (wanted, defaults[name]):

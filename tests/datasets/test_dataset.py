@@ -1,10 +1,13 @@
 """Copies of recordings at other speeds: trained on, never tested on, at the speed they name."""
 
+from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
 
 from conversation_emotion.datasets.dataset import make_dataset
@@ -121,3 +124,29 @@ def test_the_table_reports_that_train_holds_copies(workplace, capsys):
     assert "note: train also holds copies at speeds 1.1" in printed
     count = len(table) + (table["split"] == "train").sum()
     assert f"{count} of {count} utterances have it" in printed
+
+
+def test_a_trimmed_copy_leaves_out_the_silence_before_and_after(workplace):
+    tone = 0.3 * np.sin(2 * np.pi * 200 * np.arange(16_000) / 16_000)
+    sound = np.concatenate([np.zeros(8_000), tone, np.zeros(12_000)])
+    rows = []
+    for number in range(4):
+        soundfile.write(f"{number}.wav", sound, 16_000)
+        emotion = ("angry", "sad")[number % 2]
+        rows.append({"utterance_id": f"u{number}", "audio": f"{number}.wav", "emotion": emotion})
+        rows[-1]["split"] = ("train", "train", "valid", "test")[number]
+    rows[1]["offset"] = 0.3
+    pd.DataFrame(rows).to_csv("manifest.csv", index=False)
+    settings = CorpusSettings(corpus="manifest", root=Path("manifest.csv"), labels="all")
+    trimmed = make_dataset(replace(settings, trimmed=True))
+    copies = trimmed.utterances[4:]
+    assert copies["utterance_id"].tolist() == ["u0@trimmed", "u1@trimmed"]
+    assert copies["offset"].tolist() == pytest.approx([0.4, 0.4])  # 0.1 s before the tone
+    assert copies["duration"].tolist() == pytest.approx([1.2, 1.2])
+    (fold,) = trimmed.split.folds
+    assert (fold.train.tolist(), fold.valid.tolist(), fold.test.tolist()) == (
+        [0, 1, 4, 5],
+        [2],
+        [3],
+    )
+    assert trimmed.split.notes[-1] == "train also holds copies without the silence around the sound"
