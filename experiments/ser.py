@@ -2,7 +2,6 @@ r"""Utterance emotion: how much of it does a frozen encoder hold, of speech or o
 
     python -m experiments.ser
     python -m experiments.ser --corpus emodb --root EmoDB --speech-encoder fbank mfcc --seeds 5
-    python -m experiments.ser --corpus emodb --root EmoDB --aggregator ecapa
     python -m experiments.ser --corpus iemocap --root IEMOCAP_full_release \
         --protocol emotion2vec-session --speech-encoder emotion2vec_base
     python -m experiments.ser --corpus meld --root MELD.Raw --labels 7-class --modality text
@@ -43,12 +42,10 @@ class SER(Experiment[SERSettings]):
 
     def rows(self, settings: SERSettings) -> dict[str, SERSettings]:
         """Returns a run for each encoder."""
-        if settings.features.modality == "text":
-            return {settings.features.text_encoder: settings}
-        return {
-            name: change(settings, speech_encoder=(name,))
-            for name in settings.features.speech_encoder
-        }
+        features = settings.features
+        if features.modality == "text":
+            return {features.text_encoder: settings}
+        return {name: change(settings, speech_encoder=(name,)) for name in features.speech_encoder}
 
     def task(self, row: SERSettings, memory: Memory) -> Task:
         """Extracts the features of an encoder for every labelled utterance."""
@@ -68,12 +65,10 @@ class SER(Experiment[SERSettings]):
         from conversation_emotion.evaluation.published import describe_pretraining
 
         resolved = resolve(settings).settle()
-        features = resolved.features
+        features, modality = resolved.features, resolved.features.modality
         row = resolved.features_of(features.speech_encoder[0])
-        is_text = features.modality == "text"
-        pooling = row.text_pooling if is_text else row.speech_pooling
+        layers, pooling = (getattr(row, f"{modality}_{name}") for name in ("layers", "pooling"))
         kept = "frames kept" if pooling == "frames" else f"frames to {pooling}"
-        layers = row.text_layers if is_text else row.speech_layers
         yield f"layers {layers}; {kept}; {describe_head(resolved)}"
         if resolved.model.is_solved:
             chosen = "C is chosen on valid, then" if resolved.model.has_cost else "on test"
@@ -82,7 +77,7 @@ class SER(Experiment[SERSettings]):
                 "valid is predicted from train alone"
             )
         yield from remarks(resolved.protocol)
-        encoders = (features.text_encoder,) if is_text else features.speech_encoder
+        encoders = (features.text_encoder,) if modality == "text" else features.speech_encoder
         yield from describe_pretraining(encoders, [settings.data.corpus])
 
     def search_space(self, trial: Trial, settings: SERSettings) -> SERSettings:
