@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -16,9 +16,10 @@ from conversation_emotion.figures import representation
 from conversation_emotion.inference import onnx_export
 from conversation_emotion.settings.corpus import find_corpus, list_corpora
 from conversation_emotion.settings.recognition import SERSettings
-from experiments import choose, find_commands, ser
+from experiments import choose, find_commands, report, ser
 from experiments.choose import ChooseSettings
 from experiments.commandline import parse
+from experiments.report import ReportSettings
 from experiments.sweep import __main__ as sweep
 from experiments.sweep.settings import SweepSettings
 from experiments.tracking import server
@@ -136,6 +137,7 @@ CASES: dict[str, list[list[str]]] = {
         [*MANIFEST, *QUICK, "--hidden-size=8"],
         [*MANIFEST, *QUICK, *FBANK, "--modality=speech", "--register=all", "--train-on-all"],
     ],
+    "demo": [["--model=saved"]],
     "export": [["--model=saved", "--root=hums"]],
     "features": [["--root=hums", *FBANK]],
     "finetune": [
@@ -153,13 +155,15 @@ CASES: dict[str, list[list[str]]] = {
     "layers": [["--corpus=emodb", "--root=emodb", *FBANK, *QUICK]],
     "multitask": [[*MANIFEST, *TUNED, "--alphas=0.1", "--speech-encoder=encoder", "--blocks=1"]],
     "predict": [
-        ["hums", "--model=saved"],
+        ["hums", "--model=saved", "--report=page.html"],
         [str(DATA / "Ses01_00.ogg"), "--model=saved", "--num-speakers=2"],
     ],
     "pretrain-cpc": [[*PRETRAIN, "--crop-seconds=0.5", "--batch-samples=24000"]],
     "pretrain-emotion2vec": [[*PRETRAIN, "--size=mini", "--num-clones=1"]],
+    "report": [],
     "sentiment": [
         [*MANIFEST, *QUICK, *FBANK],
+        [*MANIFEST, *QUICK, *FBANK, "--modality=speech", "--register=signs", "--train-on-all"],
         [*MANIFEST, *QUICK, *FBANK, "--modality=speech", "--history=1", "--hidden-size=8"],
         [
             "--corpus=manifest",
@@ -174,6 +178,7 @@ CASES: dict[str, list[list[str]]] = {
         [*MANIFEST, *QUICK, *FBANK],
         [*MANIFEST, *QUICK, *FBANK, "--updates=2", "--evaluate-every=1"],
         [*MANIFEST, *FBANK, "--register=all", "--train-on-all"],
+        [*MANIFEST, "--modality=text", "--text-encoder=bert"],
     ],
     "sweep": [],
     "sweep server": [["--storage=sqlite:///sweep.db"]],
@@ -192,6 +197,7 @@ def place(tmp_path_factory) -> Iterator[Path]:
 REFUSED = {
     "evaluate_every": (["--evaluate-every=5"], "--evaluate-every counts --updates"),
     "max_folds": (["--max-folds=1"], "--max-folds has no effect across corpora"),
+    "language": (["--language=de"], "--language is that of --asr, which is not given"),
 }
 """Settings that a case does not read, the flags that set them, and the error of these; another case
 reads them."""
@@ -200,12 +206,15 @@ SWEPT = {"probe_corpus", "probe_root", "probe_seeds"}
 """Settings of a pre-training that a sweep of it reads."""
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name not in ("choose", "sweep")])
+@pytest.mark.parametrize(
+    "name", [name for name in CASES if name not in ("choose", "report", "sweep")]
+)
 def test_a_run_reads_every_setting(place, read, name, monkeypatch, capsys):
     monkeypatch.setattr(server, "serve", interrupt)
     monkeypatch.setattr(optuna.storages, "run_grpc_proxy_server", interrupt)
     monkeypatch.setattr(representation, "project_to_plane", lambda points, **_: points[:, :2])
     monkeypatch.setattr(onnx_export, "export", lambda *given: onnx_export.Exported({}, {}))
+    monkeypatch.setitem(sys.modules, "experiments.models.demo_pages", OnePage)
     kind, run = find_command(name)
     names: set[str] = set()
     for flags in CASES[name]:
@@ -228,7 +237,16 @@ def test_a_sweep_of_pretrainings_reads_the_settings_of_its_probe(place, read, na
     assert read >= SWEPT
 
 
-def test_a_choice_reads_every_setting(place, read):
+class OnePage:
+    """In place of the pages of the demo: predicts a recording, and ends as by Ctrl-C."""
+
+    @staticmethod
+    def open_pages(predict: Callable[[Path], str], *given: object, **more: object) -> None:
+        assert "<html" in predict(DATA / "Ses01_00.ogg")
+        raise KeyboardInterrupt
+
+
+def test_a_choice_and_a_report_read_every_setting(place, read):
     table = ser.EXPERIMENT.run(
         parse(SERSettings, [*MANIFEST, *QUICK, "--speech-encoder", "fbank", "mfcc"])
     )
@@ -236,6 +254,10 @@ def test_a_choice_reads_every_setting(place, read):
     settings = ChooseSettings(runs=tuple(row.run_id for row in table.rows if row.kind == "model"))
     choose.run(settings)
     assert list_settings(settings) <= read
+    read.clear()
+    paged = parse(ReportSettings, [settings.runs[0], "--also", settings.runs[1]])
+    report.run(paged)
+    assert list_settings(paged) <= read
 
 
 def test_a_sweep_reads_every_setting(place, read, monkeypatch):
