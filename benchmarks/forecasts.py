@@ -1,7 +1,7 @@
 r"""Fits the forecaster that comes with the package, and scores it on dialogues never seen.
 
     python -m experiments.ser --corpus joint --roots emodb=EmoDB ravdess=RAVDESS --num-folds 11 \
-        --valid fold --layer-mixture join
+        --valid fold --layer-mixture join --trimmed
     python -m benchmarks.forecasts RUN --meld MELD \
         --output conversation_emotion/inference/forecaster/forecaster.json
 
