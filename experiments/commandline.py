@@ -316,6 +316,8 @@ def _list_commands() -> Iterator[tuple[str, set[str]]]:
         kinds = [kind for kind in found.values() if isinstance(kind, type)]
         own = [k for k in kinds if k.__module__.startswith(room)]
         own += [experiment.settings] if experiment else []
+        if inspect.isfunction(run := found.get("run")):
+            own += [one.annotation for one in inspect.signature(run).parameters.values()]
         yield (
             name,
             {flag for kind in own if dataclasses.is_dataclass(kind) for flag in _list_names(kind)},

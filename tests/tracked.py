@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.store.db import utils
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, event
 
 from experiments.experiment import Experiment
 from experiments.tracking.store import tracking_uri
@@ -33,8 +33,15 @@ def _copy_tables(engine: Engine) -> None:
 
 
 def share_tables() -> None:
-    """Lets every new store of this process take its tables from the first one."""
-    utils._initialize_tables = _copy_tables
+    """Lets every new store of this process take its tables from the first one, and not wait."""
+    if utils._initialize_tables is not _copy_tables:
+        utils._initialize_tables = _copy_tables
+        event.listen(Engine, "connect", _wait_for_no_disk)
+
+
+def _wait_for_no_disk(connection: object, record: object) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")  # no test loses power
 
 
 def write_empty_store(file: Path) -> None:

@@ -1,8 +1,10 @@
 """The demo in a browser: an upload gives its emotion, errors are sentences, users do not mix."""
 
+import gc
 import json
 import re
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,6 +38,9 @@ def address(tmp_path_factory):
             patch.setenv(name, "")  # both are put back afterwards
         with demo.serve(settings) as address:
             yield address
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # Gradio leaves loops to the collector
+        gc.collect()
 
 
 def write_tone(path: Path, seconds: float) -> Path:

@@ -29,7 +29,7 @@ from conversation_emotion.training import cross_validation
 from experiments import commandline
 from experiments.epc import EXPERIMENT
 from tests.command_line import choices, usage_error
-from tests.tracked import FinishedRun, find_runs, run_once
+from tests.tracked import FinishedRun, find_runs, run_once, write_empty_store
 
 
 def test_flags_reach_the_config():
@@ -286,6 +286,7 @@ def test_the_command_runs_from_any_folder_and_writes_there(workplace, manifest):
     settings = quick(data=manifest, features=TEXT)
     settings = replace(settings, training=replace(settings.training, workers=2))
     EXPERIMENT.prepare(settings)  # with its features stored, no encoder is loaded
+    write_empty_store(workplace / "mlruns" / "mlflow.db")
     began = time.time()
     command = shlex.split(commandline.command_of("epc", settings))[1:]
     done = subprocess.run(

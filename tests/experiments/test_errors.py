@@ -108,6 +108,7 @@ def ending(name: str, *flags: str) -> str:
 @pytest.mark.parametrize("stage", ["parse", "check_inputs", "run"])
 def test_any_error_of_any_command_is_one_line_with_the_debug_switch(stage, monkeypatch, workplace):
     monkeypatch.setattr(store, "check_store", lambda: None)
+    monkeypatch.setattr(store, "find_store", lambda: None)
     commands = find_commands()
     monkeypatch.setattr(program, "find_commands", lambda: commands)
     for error, expected in ERRORS:

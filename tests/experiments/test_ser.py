@@ -202,7 +202,7 @@ def test_a_table_compares_encoders_each_with_a_run_of_its_own(workplace, emodb, 
     assert {parent.data.params["speech_encoder"] for parent in tracked.parents} == {"fbank", "mfcc"}
     for parent in tracked.parents:
         assert parent.info.status == "FINISHED"
-        assert parent.info.run_name == f"emodb-{parent.data.params['speech_encoder']}"
+        assert parent.info.run_name == f"emodb-speech-{parent.data.params['speech_encoder']}"
         assert {f"{part}/{name}" for part in ("test", "valid") for name in METRICS} < set(
             parent.data.metrics
         )

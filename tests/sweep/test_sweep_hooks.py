@@ -25,6 +25,7 @@ from experiments.pretrain_cpc import EXPERIMENT as PRETRAIN_CPC
 from experiments.pretrain_cpc import PretrainCpcSettings
 from experiments.ser import EXPERIMENT as SER
 from speech_encoders import load_speech_encoder
+from tests.small_corpus import write_corpus
 from tests.tracked import find_runs
 
 QUICK = TrainingSettings(epochs=1)
@@ -107,17 +108,21 @@ def test_a_memory_forgets_what_was_not_used_for_longest():
 
 
 def test_a_trial_of_ser_and_of_dimensional_yields_each_fold(workplace):
+    write_corpus(workplace, num_train=6)
+    manifest = CorpusSettings(corpus="manifest", root=workplace)
     probe = SERSettings(
-        data=TWO_FOLDS,
+        data=dataclasses.replace(manifest, split="speaker-k-fold", num_folds=2),
         features=EncoderSettings(speech_encoder=("fbank",)),
-        training=QUICK,
+        training=TrainingSettings(epochs=5),
         model=UtteranceModelSettings(hidden_size=8),
     )
     found = list(SER.validate(probe, Memory()))
     assert len({one.name for one in found}) == 2
     assert all(0 < one.score <= 1 for one in found)
     ratings = DimensionalSettings(
-        features=RatingSettings(stride=64), training=FitSettings(epochs=1, batch_size=256)
+        data=manifest,
+        features=RatingSettings(stride=64),
+        training=FitSettings(epochs=1, batch_size=256),
     )
     first = next(iter(DIMENSIONAL.validate(ratings, Memory())))
     assert -1 <= first.score <= 1

@@ -118,6 +118,7 @@ def test_a_server_that_takes_connections_and_never_answers_counts_as_dead(monkey
 
 def test_no_command_works_before_its_store_is_open(workplace, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr(Experiment, "_prepare", pytest.fail)
     monkeypatch.setattr(pretraining, "find_sources", pytest.fail)
     monkeypatch.setattr(search, "prepare", pytest.fail)

@@ -17,7 +17,7 @@ from conversation_emotion.evaluation.calibration import Calibration
 from conversation_emotion.figures.documents import format_markdown
 from conversation_emotion.inference.page import conversations, read_about, render_page, write_page
 from conversation_emotion.inference.page.sounds import compress, embed_sounds
-from conversation_emotion.inference.saved_model import DEFAULT, find_model, read_card
+from conversation_emotion.inference.saved_model import find_model, read_card
 from conversation_emotion.settings.page import PageSettings
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -25,7 +25,7 @@ EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
 
 @pytest.fixture(scope="module")
 def card():
-    return read_card(find_model(DEFAULT) / "config.json")
+    return read_card(find_model("default") / "config.json")
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ def test_a_short_recording_is_one_turn_and_a_broken_one_a_sentence(render, recor
 
 
 def test_the_page_says_what_the_model_is_and_what_it_must_not_be_used_for(render, turns, card):
-    folder = find_model(DEFAULT)
+    folder = find_model("default")
     text = read_text(render(turns, about=read_about(folder, card)))
     for needed in ("EmoDB", "76.5 ± 7.2 UAR [71.5, 80.8]", "CC BY-NC-SA 4.0", "Article 5(1)(f)"):
         assert needed in text

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from conversation_emotion.inference.page import render_page, write_page
-from conversation_emotion.inference.saved_model import DEFAULT, find_model, read_card
+from conversation_emotion.inference.saved_model import find_model, read_card
 from conversation_emotion.settings.page import PageSettings
 from tests.chromium import find_violations, needs_chromium, open_chromium
 
@@ -36,7 +36,7 @@ def address(tmp_path_factory) -> str:
             "problem": ["", "", "no audio"],
         }
     )
-    card = read_card(find_model(DEFAULT) / "config.json")
+    card = read_card(find_model("default") / "config.json")
     about = "# a model\n\n| a | b |\n|---|---|\n| 1 | 2 |"
     write_page(folder / "page.html", render_page(table, card, PageSettings(), about=about))
     return (folder / "page.html").as_uri()
