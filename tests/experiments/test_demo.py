@@ -6,6 +6,7 @@ import re
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ from experiments.models import demo, demo_pages
 from tests.chromium import find_violations, needs_chromium, open_chromium
 from tests.saved_models import LABELS, save_untrained
 
-pytest.importorskip("gradio")
-httpx = pytest.importorskip("httpx")  # Gradio brings it along
+httpx = pytest.importorskip("httpx")  # Gradio brings it along, whose own import takes seconds
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # it uses what pandas is about to give up
+pytestmark = [
+    pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is not installed"),
+    pytest.mark.filterwarnings("ignore"),  # it uses what pandas is about to give up
+]
 
 
 @pytest.fixture(scope="module")
