@@ -53,7 +53,7 @@ def train(table: pd.DataFrame, speaker: str, valid: str, folder: Path) -> Predic
     """Trains the default recipe without a speaker, and loads it back."""
     parts = table["speaker"].map({speaker: "test", valid: "valid"}).fillna("train")
     file = folder / f"without-{speaker}.csv"
-    names = table["audio"].map(lambda path: Path(path).name)
+    names = table["audio"].map(lambda path: Path(str(path)).name)
     table.assign(split=parts, audio=names).drop(columns="corpus").to_csv(file, index=False)
     name = f"without-{speaker}"
     flags = ["--corpus", "manifest", "--root", str(file), "--labels", "all", "--register", name]
@@ -94,6 +94,7 @@ def main() -> None:
     speakers = sorted(table["speaker"].unique())
     predictions: dict[str, list[pd.DataFrame]] = {}
     seconds: dict[str, float] = {}
+    labels: list[str] = []
     audio = largest = 0.0
     with tempfile.TemporaryDirectory() as place:
         for path in table["audio"]:  # a manifest's recordings lie below it

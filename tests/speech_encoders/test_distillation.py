@@ -157,7 +157,7 @@ def test_maps_that_learned_nothing_yet_leave_the_student_as_it_is():
     anchor, given = Anchor(2, 3), torch.randn(2, 8, 3)
     frames, utterances = (torch.randn(size, 2, requires_grad=True) for size in (16, 2))
     losses = anchor(given, torch.ones(2, 8, dtype=torch.bool), frames, utterances)
-    sum(losses).backward()
+    torch.stack(losses).sum().backward()
     assert frames.grad is not None
     assert not frames.grad.any()
     assert anchor.frames.weight.grad is not None
