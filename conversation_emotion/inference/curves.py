@@ -83,23 +83,21 @@ def predict_curves(
         for first in range(0, len(usable), _AT_ONCE)
     ]
     predictions = pd.concat([nothing, *found]) if found else nothing
-    predictions = predictions.reindex(windows.index)
+    return _place(rows, windows, predictions.reindex(windows.index))
+
+
+def _place(rows: pd.DataFrame, windows: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Puts the predictions of windows next to the turns and times that they are of."""
     given = rows[[name for name in _PLACE if name in rows]].iloc[windows["turn"].to_numpy(int)]
     names = [name for name in predictions if str(name).startswith("p_")]
-    shown = predictions[[*names, "valence", "activation", "dominance"]]
     ends = windows["offset"] + windows["duration"]
+    times = {"time": (windows["offset"] + ends) / 2, "start": windows["offset"], "end": ends}
     return pd.concat(
         [
             given.reset_index(drop=True),
             windows[["turn"]],
-            pd.DataFrame(
-                {
-                    "time": (windows["offset"] + ends) / 2,
-                    "start": windows["offset"],
-                    "end": ends,
-                }
-            ).round(6),
-            shown,
+            pd.DataFrame(times).round(6),
+            predictions[[*names, "valence", "activation", "dominance"]],
             windows["problem"].where(windows["problem"] != "", predictions["problem"]),
         ],
         axis=1,
