@@ -29,6 +29,7 @@ from conversation_emotion.features.encoders import Encoder
 from conversation_emotion.features.extract import Features
 from conversation_emotion.features.sources import encode, encode_waveforms, load_encoders
 from conversation_emotion.inference.forecast import find_forecaster
+from conversation_emotion.inference.rows import CONVERSATION, tabulate_rows
 from conversation_emotion.inference.saved_model import SavedModel, find_model, load_model
 from conversation_emotion.inference.words import BETWEEN, SHIPPED, WordModels, complete
 from conversation_emotion.settings.models import UtteranceModelSettings
@@ -37,19 +38,9 @@ from conversation_emotion.tasks.emotion import predict_windows
 from conversation_emotion.utterances.labels import IGNORED
 from conversation_emotion.utterances.places import AXES, place_emotions
 from conversation_emotion.utterances.sound_files import printable
-from conversation_emotion.utterances.table import build_utterances
 
 if TYPE_CHECKING:
     from conversation_emotion.inference.stream import TurnStream
-
-CONTENT = ("audio", "text", "offset", "duration", "channel")
-"""Columns of the content of an utterance."""
-
-CONVERSATION = ("dialogue_id", "order", "speaker")
-"""Columns that make a conversation."""
-
-TIMES = ("start", "end")
-"""Columns of a conversation that show which utterance is not finished when a turn begins."""
 
 _LIBRARIES = ("torch", "torchaudio", "transformers", "sentence-transformers")
 """Versions in an encoder's identity that may differ; all else has to be the same."""
@@ -143,7 +134,7 @@ class Predictor:
         if not isinstance(rows, pd.DataFrame):
             paths = [rows] if isinstance(rows, str | Path) else rows
             rows = pd.DataFrame({"audio": [printable(path) for path in paths]})
-        utterances = self._tabulate(rows)
+        utterances = tabulate_rows(rows, is_conversation=self.saved.card.is_conversation)
         with tempfile.TemporaryDirectory() as cache:
             features = encode(utterances, self.saved.card.features, self.encoders, Path(cache))
             return self._finish(rows, utterances, features, classes, min_confidence)
@@ -173,7 +164,7 @@ class Predictor:
         if rows.empty:
             nothing = np.empty((0, len(self.saved.card.labels)))
             return self._name_columns(rows, nothing, classes).assign(problem="")
-        utterances = self._tabulate(rows)
+        utterances = tabulate_rows(rows, is_conversation=self.saved.card.is_conversation)
         order = utterances["utterance_id"].astype(int).tolist()
         sorted_features = {
             name: found._replace(states=[found.states[row] for row in order])
@@ -315,30 +306,6 @@ class Predictor:
         kept = probabilities * np.isin(labels, classes)
         return kept / np.maximum(kept.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
 
-    def _tabulate(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Returns the utterance table; the id of an utterance is the number of its row."""
-        is_conversation = self.saved.card.is_conversation
-        given = ", ".join(map(str, rows.columns))
-        if is_conversation and (missing := [name for name in CONVERSATION if name not in rows]):
-            raise ValueError(f"a conversation needs the column {missing[0]}, got {given}")
-        if not {"audio", "text"} & set(rows.columns):
-            raise ValueError(f"a column audio or text is needed, got {given}")
-        table = pd.DataFrame({"utterance_id": [str(number) for number in range(len(rows))]})
-        for name in (*CONTENT, *((*CONVERSATION, *TIMES) if is_conversation else ())):
-            if name in rows:
-                cells = rows[name].astype(object)
-                table[name] = cells.where(cells.notna(), None).to_numpy()
-        if is_conversation:
-            table["order"] = _rank(table)
-        else:
-            table = table.assign(
-                dialogue_id=table["utterance_id"], speaker=table["utterance_id"], order=0
-            )
-        records = table.to_dict("records")
-        return build_utterances(
-            ({str(name): cell for name, cell in row.items()} for row in records), "input"
-        )
-
     def _find_windows(self, utterances: pd.DataFrame) -> Windows:
         """Returns the target utterances with their context; there may be none."""
         settings, classes = self.saved.card.model, np.zeros(len(utterances), dtype=np.int64)
@@ -386,20 +353,6 @@ def _check_identity(source: str, found: str, expected: str) -> None:
             f"the {source} encoder is another than in training: got {found!r}, "
             f"expected {expected!r}"
         )
-
-
-def _rank(table: pd.DataFrame) -> pd.Series:
-    """Turns any increasing numbers into 0, 1, 2, ... within each dialogue."""
-    orders = pd.to_numeric(table["order"], errors="coerce")
-    for name, values in (("order", orders), ("dialogue_id", table["dialogue_id"])):
-        if values.isna().any():
-            raise ValueError(f"row {int(values.isna().argmax())} has no {name}")
-    keys = table["dialogue_id"].astype(str)
-    repeated = pd.DataFrame({"dialogue": keys, "order": orders}).duplicated()
-    if repeated.any():
-        row = int(repeated.argmax())
-        raise ValueError(f"dialogue {keys[row]!r} has the order {orders[row]:g} twice (row {row})")
-    return orders.groupby(keys).rank().astype(int) - 1
 
 
 def _has_input(windows: Windows, features: Mapping[str, Features]) -> NDArray[np.bool_]:

@@ -24,7 +24,8 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from conversation_emotion.evaluation.decisions import score_part
 from conversation_emotion.inference.best_model import FOLDER
 from conversation_emotion.inference.card import Card, describe, name_speakers
-from conversation_emotion.inference.predictor import CONTENT, CONVERSATION, Predictor
+from conversation_emotion.inference.predictor import Predictor
+from conversation_emotion.inference.rows import CONTENT, CONVERSATION
 from conversation_emotion.inference.saved_model import CONFIG, read_card
 from conversation_emotion.tracker import training_name
 from conversation_emotion.utterances.places import AXES
