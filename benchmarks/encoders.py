@@ -3,13 +3,13 @@
     python -m benchmarks.encoders --whisper openai/whisper-base
 
 Whisper base on the clips' own frames, on windows of 30 s, and as the transformers library calls it;
-whisper-base-lower, in PyTorch and exported to ONNX with a linear head, in single precision and in 8
-bits; emotion2vec-mini, emotion2vec's base size, and FunASR's where it is installed (the same random
-weights of that size). They take turns in one process on the same threads, in another order every
-second time, after a turn that does not count; a clip is the same noise and tones for all. Cost is
-processor time of all threads; a ratio is of two costs of one turn, to Whisper base on the clips'
-own frames. Peak memory is that of a process of its own that loads one encoder and encodes once,
-libraries and weights included.
+whisper-base-lower, in PyTorch and exported to ONNX with a linear head, each in single precision and
+in 8 bits; emotion2vec-mini, emotion2vec's base size, and FunASR's where it is installed (the same
+random weights of that size). They take turns in one process on the same threads, in another order
+every second time, after a turn that does not count; a clip is the same noise and tones for all.
+Cost is processor time of all threads; a ratio is of two costs of one turn, to Whisper base on the
+clips' own frames. Peak memory is that of a process of its own that loads one encoder and encodes
+once, libraries and weights included.
 
 Needs Linux, and ``pip install 'conversation-emotion[export]'``; reading files is not measured.
 """
@@ -100,7 +100,7 @@ def load_transformers(name: str) -> Run:
     from transformers import WhisperFeatureExtractor, WhisperModel
 
     extractor = WhisperFeatureExtractor.from_pretrained(name)
-    model = WhisperModel.from_pretrained(name).eval()
+    model = WhisperModel.from_pretrained(name, dtype=torch.float32).eval()
 
     @torch.inference_mode()
     def run(clips: list[Tensor]) -> object:
@@ -162,6 +162,7 @@ def list_encoders(settings: Settings, folder: Path) -> dict[str, Load]:
         "Whisper base, padded:": partial(load_ours, f"padded:{settings.whisper}"),
         "Whisper base, transformers' call": partial(load_transformers, settings.whisper),
         SHIPPED: partial(load_ours, SHIPPED),
+        f"{SHIPPED}, int8:": partial(load_ours, f"int8:{SHIPPED}"),
         f"{SHIPPED}, ONNX": partial(load_onnx, whole, settings.threads),
         f"{SHIPPED}, ONNX int8": partial(load_onnx, small, settings.threads),
         "emotion2vec-mini": partial(load_ours, "emotion2vec-mini"),

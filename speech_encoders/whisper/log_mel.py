@@ -2,7 +2,9 @@
 
 from functools import cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 from transformers import WhisperFeatureExtractor
@@ -42,14 +44,15 @@ def log_mel(waveforms: Tensor, num_spectra: Tensor, num_mel_bins: int, most_samp
 
 def compress(power: Tensor, num_spectra: Tensor, num_mel_bins: int) -> Tensor:
     """Maps power to log-mel bands: (B, F, N), real spectra (B,) -> (B, M, N), zero beyond those."""
-    bands = (_mel_filters(num_mel_bins).to(power) @ power).clamp(min=1e-10).log10()
+    filters = torch.from_numpy(_mel_filters(num_mel_bins)).to(power)
+    bands = (filters @ power).clamp(min=1e-10).log10()
     padding = ~real_positions(num_spectra, power.size(2))[:, None]
     loudest = bands.masked_fill(padding, -torch.inf).amax(dim=(1, 2), keepdim=True)
     return ((bands.maximum(loudest - 8) + 4) / 4).masked_fill(padding, 0.0)
 
 
-@cache
-def _mel_filters(num_mel_bins: int) -> Tensor:
+@cache  # not as a tensor: one that is made while a graph is traced has no values
+def _mel_filters(num_mel_bins: int) -> NDArray[np.float32]:
     """Returns the weights of the frequencies in each band: (M, F)."""
     extractor = WhisperFeatureExtractor(feature_size=num_mel_bins)
-    return torch.as_tensor(extractor.mel_filters, dtype=torch.float32).T
+    return np.asarray(extractor.mel_filters, dtype=np.float32).T

@@ -21,6 +21,7 @@ from conversation_emotion.utterances.audio import read_audio
 from experiments.models import export as command
 from speech_encoders import load_speech_encoder
 from speech_encoders.traceable import make_traceable
+from speech_encoders.whisper import log_mel
 from tests.saved_models import LABELS, save_untrained
 from tests.speech_encoders.test_whisper import save_whisper
 
@@ -69,6 +70,18 @@ def test_onnxruntime_gives_the_probabilities_of_the_saved_model(place, exported)
     assert np.ptp(expected, axis=0).max() > 1e-3  # clips differ
     found = run_graph(place / "onnx" / "model.onnx", read_clips(place))
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_an_encoder_that_is_traced_first_encodes_as_before(place):
+    encoder = load_speech_encoder(str(place / "encoder"))
+    clip = torch.from_numpy(read_clips(place)[0])[None]
+    inputs = clip, torch.tensor([clip.size(1)])
+    expected, _ = encoder(*inputs)
+    log_mel._mel_filters.cache_clear()
+    torch.export.export(make_traceable(encoder), inputs, strict=False)
+    found, _ = encoder(*inputs)
+    assert expected.abs().max() > 0.1
+    torch.testing.assert_close(found, expected)
 
 
 def test_the_probabilities_are_calibrated_as_those_of_the_saved_model(place):
