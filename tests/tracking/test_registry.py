@@ -1,8 +1,9 @@
 """Registered models: loaded back they predict raw recordings and texts as in their training."""
 
 import json
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import mlflow
 import numpy as np
@@ -26,7 +27,8 @@ from tests.tracked import find_runs
 COLUMNS = ["dialogue_id", "order", "speaker", "audio", "text", "offset", "duration"]
 
 
-class Registered(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Registered:
     """The store with a model of each kind, and the utterances that they were trained on."""
 
     folder: Path
@@ -70,6 +72,7 @@ def find_folder(store: Registered, name: str) -> Path:
     return Path(str(version.source).removeprefix("file://")) / "artifacts" / "saved_model"
 
 
+@cache
 def predict_all(store: Registered, name: str) -> pd.DataFrame:
     model = mlflow.pyfunc.load_model(f"models:/{name}/1")
     answer = model.predict(store.utterances[COLUMNS])

@@ -16,6 +16,8 @@ from experiments import ui
 from experiments.tracking import runs, server
 from experiments.tracking.store import tracking_uri
 from tests.command_line import usage_error
+from tests.processes import Command
+from tests.sweeps import wait_for
 
 
 def test_without_a_store_it_says_how_to_make_one(workplace):
@@ -92,25 +94,26 @@ def find_processes(session: int) -> list[str]:
 def test_it_serves_the_store_and_leaves_no_process_behind(workplace):
     with runs.open_run("served", ui.UISettings(), "data"):
         pass
-    source = str(Path(__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": source, "UI_TEST": str(os.getpid())}
-    command = [sys.executable, "-m", "experiments.ui"]
-    with subprocess.Popen(
-        command, cwd=workplace, env=environment, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        announced = process.stdout.readline()
-        [address] = re.findall(r"http://127\.0\.0\.1:\d+", announced)
+    printed = workplace / "printed.txt"
+    with Command(
+        "experiments.ui",
+        folder=workplace,
+        environment={"UI_TEST": str(os.getpid())},
+        printed=printed,
+    ) as command:
+        [address] = wait_for(
+            lambda: printed.exists() and re.findall(r"http://127\.0\.0\.1:\d+", printed.read_text())
+        )
         found = urllib.request.urlopen(
             urllib.request.Request(
                 f"{address}/api/2.0/mlflow/experiments/get-by-name?experiment_name=served"
             )
         )
         assert b'"served"' in found.read()
-        assert len(find_processes(os.getpid())) >= 2
-        process.send_signal(signal.SIGINT)
-        assert "ended" in process.stdout.read()
-        assert process.wait(30) == 0
+        assert len(find_processes(os.getpid())) >= 1
+        command.send_signal(signal.SIGINT)
+        assert command.wait(30) == 0
+    assert "ended" in printed.read_text()
     deadline = time.monotonic() + 5
     while find_processes(os.getpid()) and time.monotonic() < deadline:
         time.sleep(0.05)
