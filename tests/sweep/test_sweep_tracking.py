@@ -70,6 +70,10 @@ def test_every_trial_ends_with_the_status_it_deserves(tracked):
     assert [run.info.status for run in tracked.parents] == ["FINISHED"]
 
 
+def test_a_trial_is_named_by_what_it_varies(tracked):
+    assert child(tracked, 1).info.run_name == "trial 1 · early · 0.69"
+
+
 def test_a_repetition_has_no_run_and_a_retry_names_its_first_trial(tracked):
     retries = [run.data.tags.get("retry_of") for run in tracked.children]
     assert retries.count("0") == 1
@@ -88,16 +92,14 @@ def test_only_what_varies_is_a_parameter_and_the_rest_an_artifact(tracked):
 
 def test_curves_are_kept_once_however_often_they_are_written(tracked):
     run = child(tracked, 1)
-    history = tracked.client.get_metric_history(run.info.run_id, "valid/running_mean")
+    history = tracked.client.get_metric_history(run.info.run_id, "valid/uar")
     loss = 0.01**2
-    assert [(m.step, pytest.approx(m.value)) for m in history] == [
-        (0, 1 - loss),
-        (1, 1 - loss - 0.005),
-        (2, 1 - loss - 0.01),
-    ]
-    curve = tracked.client.get_metric_history(run.info.run_id, "train/loss/fold1-seed0")
+    means = [1 - loss, 1 - loss - 0.005, 1 - loss - 0.01]
+    assert [(m.step, m.value) for m in history] == [*enumerate(map(pytest.approx, means))]
+    assert run.data.metrics["valid/uar"] == pytest.approx(means[-1])
+    assert next(iter(run.data.metrics)) == "valid/uar"  # which MLflow's comparison begins with
+    curve = tracked.client.get_metric_history(run.info.run_id, "curves/train/loss")
     assert [(m.step, pytest.approx(m.value)) for m in curve] == [(0, 1.0), (1, loss + 0.01)]
-    assert run.data.metrics["valid/mean"] == pytest.approx(1 - loss - 0.01)
     assert run.data.metrics["test/uar"] == 0.9
 
 

@@ -1,5 +1,6 @@
 """The command that opens MLflow's pages: the right store, this computer only, and a clean end."""
 
+import json
 import os
 import re
 import signal
@@ -9,12 +10,15 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from experiments import ui
 from experiments.tracking import runs, server
-from experiments.tracking.store import tracking_uri
+from experiments.tracking.runs import find_experiment
+from experiments.tracking.store import open_client, tracking_uri
 from tests.command_line import usage_error
 from tests.processes import Command
 from tests.sweeps import wait_for
@@ -70,6 +74,30 @@ def test_a_server_that_does_not_start_shows_the_end_of_its_log(workplace, monkey
     monkeypatch.setattr(server, "write_command", lambda *settings: broken)
     with pytest.raises(OSError, match="does not answer at http://127.0.0.1:(.|\n)*is broken"):
         ui.run(ui.UISettings())
+
+
+def test_it_tells_where_the_trials_of_the_newest_sweep_are_compared(workplace):
+    client = open_client()
+    older, sweep = find_experiment(client, "epc"), find_experiment(client, "sweep-epc")
+    client.create_run(older, start_time=1, tags={"command": "python -m experiments.epc"})
+    parent = client.create_run(sweep, start_time=2, tags={"sweep": "parent"}).info.run_id
+    trials = [
+        client.create_run(sweep, start_time=3 + n, tags={MLFLOW_PARENT_RUN_ID: parent}).info.run_id
+        for n in range(3)
+    ]
+    for trial in trials[:2]:
+        client.set_terminated(trial)
+    runs_place, comparison = ui.find_places(ui.UISettings())
+    assert runs_place == ("runs of sweep-epc", f"/#/experiments/{sweep}/runs")
+    assert comparison.what == "2 of them compared"
+    query = parse_qs(urlsplit(urlsplit(comparison.path).fragment).query)
+    assert {*json.loads(query["runs"][0])} == {*trials[:2]}  # the third did not finish
+    assert json.loads(query["experiments"][0]) == [sweep]
+
+
+def test_without_a_run_it_says_so(workplace):
+    open_client()
+    assert ui.find_places(ui.UISettings()) == [("MLflow's pages, without a run yet", "")]
 
 
 @pytest.mark.parametrize("port", ["0", "65536"])
