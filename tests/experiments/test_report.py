@@ -60,7 +60,7 @@ def here(runs, monkeypatch):
 def test_a_run_becomes_a_page_with_the_forecasts_of_another(here, tmp_path, capsys):
     recognised, forecast, _ = here
     page = tmp_path / "pages" / "run.html"
-    report.run(report.ReportSettings(run=recognised, also=forecast, output=page))
+    report.run(report.ReportSettings(runs=(recognised,), also=forecast, output=page))
     text = page.read_text("utf-8")
     assert recognised in text
     assert "python -m experiments.epc" in text
@@ -69,13 +69,24 @@ def test_a_run_becomes_a_page_with_the_forecasts_of_another(here, tmp_path, caps
     assert f"written: {page}" in capsys.readouterr().out
 
 
+def test_several_runs_become_a_page_that_compares_them(here, tmp_path):
+    page = tmp_path / "compared.html"
+    report.run(report.ReportSettings(runs=here[:2], output=page))
+    text = page.read_text("utf-8")
+    assert "2 runs compared" in text
+    assert '<th scope="row">horizon 1</th>' in text
+    assert text.count(">50.0</td>") == 6  # of each: its strategy's mean, its training, its line
+    with pytest.raises(ValueError, match="--also is for the page of one run, got 2 runs"):
+        report.ReportSettings(runs=here[:2], also=here[0])
+
+
 def test_a_run_without_a_table_is_refused(here):
     with pytest.raises(ValueError, match=f"run {here[2]} keeps no results.json; name the run of a"):
-        report.run(report.ReportSettings(run=here[2]))
+        report.run(report.ReportSettings(runs=(here[2],)))
     with pytest.raises(ValueError, match="no run 0000 in "):
-        report.run(report.ReportSettings(run="0000"))
+        report.run(report.ReportSettings(runs=("0000",)))
 
 
 def test_a_page_is_html():
     with pytest.raises(ValueError, match=r"--output must end in \.html, got a\.pdf"):
-        report.ReportSettings(run="x", output=Path("a.pdf"))
+        report.ReportSettings(runs=("x",), output=Path("a.pdf"))
