@@ -1,16 +1,20 @@
-"""Writes the pages of the reference that the code itself holds: commands, corpora.
+"""Writes what the code itself holds: commands, corpora, encoders, formats, models, API, results.
 
-python docs/generate.py
+    python docs/generate.py
 
-Results are those that `python -m benchmarks.reproduce keep` put into results/; what their pages say
-beside the tables is in results/pages.toml. A test compares what is committed with what this writes.
+Whole pages, and tables within pages that are written by hand, between `<!-- table: NAME -->` and
+`<!-- end -->`. Results are those that `python -m benchmarks.reproduce keep` put into results/; what
+their pages say beside the tables is in results/pages.toml. A test compares what is committed with
+what this writes.
 """
 
+import ast
 import inspect
 import re
+import textwrap
 import tomllib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -18,13 +22,18 @@ from typing import Any
 
 import tyro
 
-from conversation_emotion.evaluation.metrics import describe_metric
+import conversation_emotion as ce
+from conversation_emotion.evaluation.metrics import METRIC_DESCRIPTIONS, describe_metric
 from conversation_emotion.evaluation.rendering import Cell
 from conversation_emotion.evaluation.results import ResultsTable, RowResult
+from conversation_emotion.inference.card import Card
 from conversation_emotion.settings.corpus import find_corpus, list_corpora
+from conversation_emotion.utterances.table import COLUMNS, REQUIRED
 from experiments import find_commands
+from speech_encoders import load_speech_encoder
 
 HERE = Path(__file__).parent
+ROOT = HERE.parent
 RESULTS = HERE.with_name("results")
 
 
@@ -82,6 +91,116 @@ def write_corpora() -> str:
     return "\n".join(lines) + "\n"
 
 
+def write_models() -> str:
+    """Writes the cards of the models and encoders that come with the package."""
+    parts = [
+        "# Models of the package\n\nTheir cards, as they lie in their folders. `default` is what "
+        "`predict` uses, `default-sentiment` and `default-text` read words, `forecaster` reads the "
+        "emotions of the turns before, and the two encoders are what models hear through."
+    ]
+    for folder in CARDS:
+        front, text = read_card(ROOT / folder)
+        title, _, rest = re.sub(r"^#", "##", text, flags=re.MULTILINE).strip().partition("\n")
+        parts += [title, f"`{folder}`; weights: {front['license'].upper()}", rest.strip()]
+    return "\n\n".join(parts) + "\n"
+
+
+CARDS = (
+    *(f"conversation_emotion/inference/{name}" for name in ("default", "default-sentiment")),
+    *(f"conversation_emotion/inference/{name}" for name in ("default-text", "forecaster")),
+    "speech_encoders/whisper/base_lower",
+    "speech_encoders/emotion2vec/mini",
+)
+"""Folders of what comes with the package."""
+
+
+def read_card(folder: Path) -> tuple[dict[str, str], str]:
+    """Returns the facts at the top of a card, and its text."""
+    _, front, text = (folder / "README.md").read_text("utf-8").split("---\n", 2)
+    return dict(line.split(": ", 1) for line in front.strip().splitlines()), text
+
+
+def write_api() -> str:
+    """Writes a section for each public name; the site fills it from its docstring."""
+    parts = [
+        "# API\n\nWhat `import conversation_emotion as ce` offers, from the docstrings; "
+        "[Python](python.md) shows it at work. In the code, where this page is read as plain "
+        "Markdown, each name stands in the module that is named here."
+    ]
+    names = {name: getattr(ce, name).__module__ for name in ce.__all__}
+    parts += [f"## {name}\n\n::: {module}.{name}" for name, module in names.items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def fill(place: str) -> str:
+    """Returns a page with its tables as the code has them now."""
+    return re.sub(
+        r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)",
+        lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n\n{found[3]}",
+        (HERE / place).read_text("utf-8"),
+        flags=re.DOTALL,
+    )
+
+
+def tabulate(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Returns a table of Markdown."""
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
+
+
+def tabulate_columns() -> str:
+    """Returns the columns of the utterance table."""
+    rows = [
+        (f"`{name}`", "yes" if name in REQUIRED else "", _escape(what))
+        for name, what in COLUMNS.items()
+    ]
+    return tabulate(("column", "required", "what it is"), rows)
+
+
+def tabulate_metrics() -> str:
+    """Returns the metrics by the names that flags, tracking and results have."""
+    rows = [
+        (f"`{name}`", one.title, "a share, shown in percent" if one.is_percent else "as it is")
+        for name, one in METRIC_DESCRIPTIONS.items()
+    ]
+    return tabulate(("name", "head of its column", "number"), rows)
+
+
+def tabulate_fields(kind: type) -> str:
+    """Returns the fields of a dataclass with the docstrings below them."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    rows, names = [], []
+    for node in tree.body[1:]:
+        if isinstance(node, ast.AnnAssign):
+            names.append(f"`{ast.unparse(node.target)}`")
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and names:
+            rows.append((", ".join(names), _escape(" ".join(str(node.value.value).split()))))
+            names = []
+    return tabulate(("field", "what it is"), [*rows, *((name, "") for name in names)])
+
+
+def tabulate_encoders() -> str:
+    """Returns what is known of each encoder; those that need no download are loaded."""
+    heads = ("encoder", "licence", "MB", "layers", "features", "frames/s", "what it learned from")
+    rows = []
+    for name, facts in tomllib.loads((HERE / "encoders.toml").read_text("utf-8")).items():
+        if "parameters" in facts:
+            size = 4 * facts["parameters"]
+        else:
+            encoder = load_speech_encoder(name)
+            facts |= {"layers": encoder.num_layers, "features": encoder.hidden_size}
+            facts["frame_rate"] = encoder.frame_rate
+            card = ROOT / facts.get("card", "")
+            size = sum(file.stat().st_size for file in card.glob("*.safetensors")) / 1e6
+        licence = facts.get("licence") or read_card(ROOT / facts["card"])[0]["license"].upper()
+        numbers = [f"{facts[one]:g}" for one in ("layers", "features", "frame_rate")]
+        rows.append(
+            (f"`{name}`", licence, f"{size:.3g}" if size else "", *numbers, facts["training"])
+        )
+    return tabulate(heads, rows)
+
+
 def write_results(page: dict[str, Any]) -> str:
     """Writes a page of results: its text, and a section for each of its tables."""
     parts = [f"# {page['title']}", page["text"].strip()]
@@ -132,9 +251,23 @@ def _escape(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "\\<").replace("*", "\\*").replace("[", "\\[")
 
 
+TABLES: dict[str, Callable[[], str]] = {
+    "columns": tabulate_columns,
+    "metrics": tabulate_metrics,
+    "table": partial(tabulate_fields, ResultsTable),
+    "row": partial(tabulate_fields, RowResult),
+    "card": partial(tabulate_fields, Card),
+    "encoders": tabulate_encoders,
+}
+"""Tables within pages, by their names."""
+
 PAGES: dict[str, Callable[[], str]] = {
     "reference/commands.md": write_commands,
     "reference/corpora.md": write_corpora,
+    "reference/models.md": write_models,
+    "reference/api.md": write_api,
+    "reference/encoders.md": partial(fill, "reference/encoders.md"),
+    "reference/formats.md": partial(fill, "reference/formats.md"),
     **{
         f"results/{page['name']}.md": partial(write_results, page)
         for page in tomllib.loads((RESULTS / "pages.toml").read_text("utf-8"))["pages"]

@@ -79,17 +79,21 @@ def workplace(tmp_path: Path) -> Iterator[Path]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Shows the scores of ``pytest -m controls`` in one table, whatever process ran them."""
-    rows = [
-        value
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        if getattr(report, "when", None) == "call"
-        for name, value in report.user_properties
-        if name == "control"
-    ]
-    if rows and terminalreporter.config.option.markexpr:
+    """Lists what ``pytest -m controls`` and ``pytest -m docs`` found, whatever process ran it."""
+    found = {"control": [], "block": []}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()):
+                if report.when == "call" and name in found:
+                    found[name].append(value)
+    if "controls" not in terminalreporter.config.option.markexpr:
+        found["control"].clear()
+    if found["control"]:
         terminalreporter.section("controls: chance, shuffled labels, planted signal")
-        for name, metric, n, *scores in rows:
-            numbers = "".join(f"{score:10.3f}" for score in scores)
-            terminalreporter.line(f"{name:36}{metric:>9} n {n:4}{numbers}")
+    for name, metric, n, *scores in found["control"]:
+        numbers = "".join(f"{score:10.3f}" for score in scores)
+        terminalreporter.line(f"{name:36}{metric:>9} n {n:4}{numbers}")
+    if found["block"]:
+        terminalreporter.section("blocks of the documents: processor time, place, how it is run")
+    for seconds, place, language, how in found["block"]:
+        terminalreporter.line(f"{seconds:>8}  {place:38} {language:7} {how}")

@@ -1,14 +1,18 @@
 """The pages of the documentation that the code itself holds."""
 
+import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from markdown_it import MarkdownIt
 
 from benchmarks import reproduce
 from conversation_emotion.evaluation.metrics import Interval
 from conversation_emotion.evaluation.results import ResultsTable, RowResult
 from docs import generate
+from tests.test_readme import DOCUMENTS, ROOT
 
 
 @pytest.mark.parametrize("place", generate.PAGES)
@@ -40,3 +44,37 @@ def test_a_row_that_is_run_again_is_compared_with_what_is_kept(tmp_path, monkeyp
     for score, verdict in ((0.5, "equal"), (0.55, "+0.0500, inside"), (0.3, "-0.2000, OUTside")):
         found = replace(row, metrics={"uar": Interval(score, 0.4, 0.6, 0.0, 10)})
         assert verdict in reproduce.compare(kept, found)[0]
+
+
+def list_links(text: str) -> Iterator[str]:
+    """Yields the targets of links and pictures."""
+    for token in MarkdownIt().enable("table").parse(text):
+        for inner in token.children or ():
+            yield from (str(inner.attrs[name]) for name in ("href", "src") if name in inner.attrs)
+
+
+def list_anchors(text: str) -> set[str]:
+    """Returns the anchors of the headings of a page, as a code host and the site make them."""
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_no_link_is_dead(document):
+    dead = []
+    for link in list_links(DOCUMENTS[document]):
+        place, _, anchor = link.partition("#")
+        target = (ROOT / document).parent / place if place else ROOT / document
+        if link.startswith(("http://", "https://")):
+            continue
+        is_dead = not target.exists()
+        if anchor and not is_dead:
+            is_dead = anchor not in list_anchors(target.read_text("utf-8"))
+        dead += [link] * is_dead
+    assert dead == []
+
+
+def test_every_page_is_in_the_navigation_of_the_site():
+    text = (ROOT / "zensical.toml").read_text("utf-8")
+    pages = {str(page.relative_to(generate.HERE)) for page in generate.HERE.rglob("*.md")}
+    assert set(re.findall(r'"([\w/]+\.md)"', text)) == pages

@@ -33,8 +33,8 @@ MADE = {"conversation_emotion/corpora/NAME.py", "experiments/NAME.py"}
 NUMBERS = {"SEEDS": "2", "COMPONENTS": "200"}
 """Placeholders that stand for a number; others may stay, since files need not exist."""
 
-OTHER_FLAGS = {"--help", "--nproc_per_node", "--multi_gpu", "--method", "--roots"}
-"""Flags of every command, of torchrun and accelerate, and of a benchmark."""
+OTHER_FLAGS = {"--help", "--nproc_per_node", "--multi_gpu", "--method", "--roots", "--meld"}
+"""Flags of every command, of torchrun and accelerate, and of benchmarks."""
 
 
 def list_code(text: str) -> Iterator[str]:

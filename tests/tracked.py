@@ -5,6 +5,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,9 +34,13 @@ def _copy_tables(engine: Engine) -> None:
 
 
 def share_tables() -> None:
-    """Lets every new store of this process take its tables from the first one, and not wait."""
+    """Lets every new store of this process take its tables from the first one, and not wait.
+
+    The revision of the tables, which each opening of a store looks up, is read once.
+    """
     if utils._initialize_tables is not _copy_tables:
         utils._initialize_tables = _copy_tables
+        utils._get_latest_schema_revision = cache(utils._get_latest_schema_revision)
         event.listen(Engine, "connect", _wait_for_no_disk)
 
 
