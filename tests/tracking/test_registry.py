@@ -72,7 +72,10 @@ def find_folder(store: Registered, name: str) -> Path:
 
 def predict_all(store: Registered, name: str) -> pd.DataFrame:
     model = mlflow.pyfunc.load_model(f"models:/{name}/1")
-    answer = model.predict(store.utterances[COLUMNS])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONVERSATION_EMOTION_CACHE", str(store.folder / "untouched"))
+        answer = model.predict(store.utterances[COLUMNS])
+    assert not (store.folder / "untouched").exists()  # of what it is sent nothing is kept
     return answer.set_axis(pd.Index(store.utterances["utterance_id"]))
 
 
