@@ -4,9 +4,9 @@
     python -m experiments.report RUN --also FORECASTS --output epc.html
 
 RUN is the id of a finished run, as its table names it. The page is one file that needs no network.
-Dialogues are shown with their true and predicted emotions; --also adds the predictions of another
-run with the same classes, such as the forecasts of epc with --horizon 1 beside what it recognises
-with --horizon 0.
+Dialogues are shown with their words, their true and predicted emotions; --also adds the predictions
+of another run with the same classes, such as the forecasts of epc with --horizon 1 beside what it
+recognises with --horizon 0. Whoever has the file has the words of the corpus.
 """
 
 import os

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from conversation_emotion.evaluation.decisions import resolve_metric
 from conversation_emotion.evaluation.results import ResultsTable
 from conversation_emotion.figures.run_page import RunRecord
-from conversation_emotion.tracker import PREDICTIONS
+from conversation_emotion.tracker import PREDICTIONS, UTTERANCES
 from experiments.tracking.runs import read_table
 from experiments.tracking.store import open_client, tracking_uri
 
@@ -90,6 +90,7 @@ def read_run(run_id: str) -> RunRecord:
         tables=[ResultsTable.from_json(_read_text(client, run_id, name)) for name in tables],
         labels=tuple(labels.get("labels", ())),
         predictions=predictions,
+        utterances=read_table(client, run_id, UTTERANCES) if UTTERANCES in kept else None,
     )
 
 
