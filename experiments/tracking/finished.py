@@ -16,7 +16,7 @@ from conversation_emotion.evaluation.metrics import METRICS, count_confusions
 from conversation_emotion.evaluation.results import ResultsTable
 from conversation_emotion.figures.comparison_page import Candidate, Comparison
 from conversation_emotion.figures.run_page import RunRecord
-from conversation_emotion.tracker import PREDICTIONS, training_name
+from conversation_emotion.tracker import PREDICTIONS, UTTERANCES, training_name
 from experiments.tracking.runs import read_table
 from experiments.tracking.store import open_client, tracking_uri
 
@@ -92,6 +92,7 @@ def read_run(run_id: str) -> RunRecord:
         tables=[ResultsTable.from_json(_read_text(client, run_id, name)) for name in tables],
         labels=tuple(labels.get("labels", ())),
         predictions=predictions,
+        utterances=read_table(client, run_id, UTTERANCES) if UTTERANCES in kept else None,
     )
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from conversation_emotion.evaluation.results import ResultsTable, RowResult
-from conversation_emotion.tracker import PREDICTIONS
+from conversation_emotion.tracker import PREDICTIONS, UTTERANCES
 from experiments import report
 from experiments.tracking.runs import open_run
 from tests.tracked import in_folder
@@ -38,12 +38,16 @@ def runs(tmp_path_factory):
             "part": "test",
         }
     )
+    utterances = pd.DataFrame(
+        {"utterance_id": ["u0", "u1"], "text": ["Oh no.", None], "audio": "d.wav", "offset": 0.5}
+    )
     with in_folder(folder):
         for horizon in (0, 1):
             with open_run("epc", Settings(horizon), "data") as run:
                 run.log_text(table.to_json(), "results.json")
                 run.log_text(json.dumps({"labels": ["sad", "glad"]}), "label_map.json")
                 run.log_table(predictions, PREDICTIONS)
+                run.log_table(utterances, UTTERANCES)
                 with run.open_child("f-seed0", {}) as child:
                     pass
             ids.append(run.run_id)
@@ -66,6 +70,8 @@ def test_a_run_becomes_a_page_with_the_forecasts_of_another(here, tmp_path, caps
     assert "python -m experiments.epc" in text
     assert '<th scope="col">predicted</th><th scope="col">forecast, 1 ahead</th>' in text
     assert "d: 50 % right" in text
+    assert ">Oh no.<br>" in text
+    assert text.count("d.wav, 0.5 s") == 2
     assert f"written: {page}" in capsys.readouterr().out
 
 
