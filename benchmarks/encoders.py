@@ -69,7 +69,7 @@ class Settings:
     """Threads of each process."""
 
     output: Path | None = None
-    """JSON file for the figures; docs/generate.py shows those of results/encoder_costs.json."""
+    """JSON file for the figures; docs/generate.py shows those of benchmarks/encoders.json."""
 
     def __post_init__(self) -> None:
         for name in ("repetitions", "threads"):
