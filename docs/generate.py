@@ -15,6 +15,7 @@ import textwrap
 import tomllib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import is_dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -43,7 +44,8 @@ def find_settings(module: str) -> type:
     if hasattr(found, "EXPERIMENT"):
         return found.EXPERIMENT.settings
     run: Callable[..., Any] = found.run
-    return next(one.annotation for one in inspect.signature(run).parameters.values())
+    given = [one.annotation for one in inspect.signature(run).parameters.values()]
+    return next(kind for kind in given if isinstance(kind, type) and is_dataclass(kind))
 
 
 def write_commands() -> str:
@@ -66,14 +68,22 @@ def list_options(settings: type) -> Iterator[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # tyro has nothing in its place yet
         parser = tyro.extras.get_parser(settings, config=(tyro.conf.OmitArgPrefixes,))
+    yield from _describe_actions(parser, "")
+
+
+def _describe_actions(parser: Any, command: str) -> Iterator[str]:
     for action in parser._actions:
+        if isinstance(action.choices, dict):  # commands of a command
+            for name, inner in action.choices.items():
+                yield from _describe_actions(inner, f"`{name}` ")
         if "--help" in action.option_strings or not action.help:
             continue
         text = " ".join(action.help.replace("%%", "%").split())
-        found = re.search(r"^(.*?)\s*\((default|required|optional)(?:: (.*))?\)$", text)
-        what, default = (found[1], found[3] or found[2]) if found else (text, "")
-        names = ", ".join(f"`{one}`" for one in action.option_strings) or f"`{action.metavar}`"
-        yield f"| {names} | {_escape(what)} | {_escape(default)} |"
+        found = re.fullmatch(r"(.*?)\s*\((default|required|optional)(?:: (.*))?\)", text)
+        what, kind, default = found.groups() if found else (text, "", "")
+        default = kind if default is None else default
+        names = ", ".join(f"`{one}`" for one in action.option_strings) or f"`{action.dest.upper()}`"
+        yield f"| {command}{names} | {_escape(what)} | {_escape(default)} |"
 
 
 def write_corpora() -> str:

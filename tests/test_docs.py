@@ -12,6 +12,7 @@ from benchmarks import reproduce
 from conversation_emotion.evaluation.metrics import Interval
 from conversation_emotion.evaluation.results import ResultsTable, RowResult
 from docs import generate
+from experiments import find_commands
 from tests.test_readme import DOCUMENTS, ROOT
 
 
@@ -19,6 +20,15 @@ from tests.test_readme import DOCUMENTS, ROOT
 def test_a_generated_page_is_what_the_code_says(place):
     written = (generate.HERE / place).read_text("utf-8")
     assert generate.PAGES[place]() == written, "run python docs/generate.py"
+
+
+def test_every_command_is_shown_with_its_options():
+    _, *sections = generate.write_commands().split("\n## ")
+    shown = {text.partition("\n")[0]: set(re.findall(r"`(--[\w-]+)`", text)) for text in sections}
+    assert {*shown} == {*find_commands()}
+    assert [name for name, flags in shown.items() if not flags and name != "choose"] == []
+    assert shown["sweep"] > {"--trials", "--storage", "--top"}
+    assert shown["corpora"] > {"--corpus", "--decode"}
 
 
 def test_every_table_that_is_kept_has_a_page_and_names_no_folder():
