@@ -24,7 +24,7 @@ from conversation_emotion.datasets.windows import (
     single_utterances,
     split_into_turns,
 )
-from conversation_emotion.features.clips import AudioBar, measure_clips
+from conversation_emotion.features.clips import AudioBar
 from conversation_emotion.features.encoders import Encoder
 from conversation_emotion.features.extract import Features
 from conversation_emotion.features.sources import (
@@ -35,7 +35,12 @@ from conversation_emotion.features.sources import (
 )
 from conversation_emotion.inference.card import check_identity
 from conversation_emotion.inference.forecast import find_forecaster
-from conversation_emotion.inference.rows import CONVERSATION, cut_into_pieces, tabulate_rows
+from conversation_emotion.inference.rows import (
+    CONVERSATION,
+    cut_into_pieces,
+    measure_rows,
+    tabulate_rows,
+)
 from conversation_emotion.inference.saved_model import SavedModel, find_model, load_model
 from conversation_emotion.inference.words import BETWEEN, SHIPPED, WordModels, complete
 from conversation_emotion.settings.cache import writable_cache
@@ -227,8 +232,7 @@ class Predictor:
 
     def _encode_and_predict(self, utterances: pd.DataFrame) -> _Found:
         """Predicts each utterance, a piece at a time, from features that are kept in the cache."""
-        seconds = measure_clips(utterances, {*utterances["utterance_id"]})
-        utterances = utterances.assign(seconds=utterances["utterance_id"].map(seconds))
+        utterances, too_long = measure_rows(utterances)
         settings = self.saved.card.features
         num_sources = sum(one.modality == "speech" for one in list_sources(settings).values())
         found, done = [], 0.0
@@ -239,7 +243,7 @@ class Predictor:
 
             for piece in cut_into_pieces(utterances):
                 features = encode(piece, settings, self.encoders, cache, advance)
-                found.append(self._predict_utterances(piece, features))
+                found.append(self._predict_utterances(piece, features, too_long))
                 done += piece["seconds"].sum()
                 bar.update(done - bar.n)  # what was in the cache, or is broken
         return _Found._make(map(np.concatenate, zip(*found, strict=True)))
@@ -268,9 +272,12 @@ class Predictor:
         return complete(self.words, self.saved.card, rows, table, **chosen)
 
     def _predict_utterances(
-        self, utterances: pd.DataFrame, features: Mapping[str, Features]
+        self,
+        utterances: pd.DataFrame,
+        features: Mapping[str, Features],
+        left_out: Mapping[str, str] | None = None,
     ) -> _Found:
-        """Predicts each utterance, whose features these are."""
+        """Predicts each utterance, whose features these are; why sound was left out, by id."""
         windows = self._find_windows(utterances)
         probabilities = np.full((len(utterances), len(self.saved.card.labels)), np.nan)
         problems = np.full(
@@ -283,8 +290,8 @@ class Predictor:
         problems[np.setdiff1d(windows.target_rows, usable.target_rows)] = "no audio or text to use"
         if len(usable):
             probabilities[usable.target_rows] = self._run(usable, features, len(utterances))
-        for found in features.values():
-            for utterance_id, why in found.failures.items():
+        for failures in (left_out or {}, *(found.failures for found in features.values())):
+            for utterance_id, why in failures.items():
                 problems[utterances.index[utterances["utterance_id"] == utterance_id]] = why
         is_missing = np.isnan(probabilities[:, 0])
         problems[is_missing] = "not predicted: " + problems[is_missing]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from conversation_emotion.features.clips import measure_clips
 from conversation_emotion.utterances.table import build_utterances
 
 CONTENT = ("audio", "text", "offset", "duration", "channel")
@@ -18,6 +19,9 @@ TIMES = ("start", "end")
 
 PIECE_ROWS, PIECE_SECONDS = 2048, 1800.0
 """Most utterances of a piece, and most seconds of their sound, unless one dialogue has more."""
+
+LONGEST = 900.0
+"""Most seconds of an utterance, whose hidden states are in memory at once, 43 MB for a minute."""
 
 
 def tabulate_rows(rows: pd.DataFrame, *, is_conversation: bool) -> pd.DataFrame:
@@ -60,6 +64,22 @@ def _rank(table: pd.DataFrame) -> pd.Series:
         row = int(repeated.argmax())
         raise ValueError(f"dialogue {keys[row]!r} has the order {orders[row]:g} twice (row {row})")
     return orders.groupby(keys).rank().astype(int) - 1
+
+
+def measure_rows(utterances: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Adds ``seconds``; leaves out sound of more than `LONGEST`, and returns why, by id."""
+    found = measure_clips(utterances, {*utterances["utterance_id"]})
+    utterances = utterances.assign(seconds=utterances["utterance_id"].map(found))
+    is_long = utterances["seconds"] > LONGEST
+    why = {
+        str(name): f"{audio}: {seconds:,.0f} s, and one utterance may have {LONGEST:g} s; give "
+        "start and end of its turns, or let `conversation-emotion predict` find them"
+        for name, audio, seconds in utterances.loc[
+            is_long, ["utterance_id", "audio", "seconds"]
+        ].itertuples(index=False)
+    }
+    audio, seconds = utterances["audio"].mask(is_long, None), utterances["seconds"].mask(is_long, 0)
+    return utterances.assign(audio=audio, seconds=seconds), why
 
 
 def cut_into_pieces(utterances: pd.DataFrame) -> Iterator[pd.DataFrame]:

@@ -124,3 +124,17 @@ def test_batches_of_long_frames_are_small(files, tmp_path_factory, monkeypatch):
     monkeypatch.setattr(predictor_module, "_GATHERED", 2 * 48 * 80)
     pd.testing.assert_frame_equal(predictor.predict(files), whole, atol=1e-6)
     assert sizes == [256, 2]
+
+
+def test_sound_that_is_too_long_for_memory_is_a_sentence_and_the_rest_goes_on(
+    files, utterance_model, monkeypatch
+):
+    monkeypatch.setattr(rows_module, "LONGEST", 0.45)
+    predictor, encoder = load(utterance_model)
+    table = pd.DataFrame({"audio": files[:2], "duration": [None, 0.4], "offset": [None, 0.1]})
+    found = predictor.predict(table)
+    assert found["emotion"].isna().tolist() == [True, False]
+    assert encoder.num_clips == 1
+    assert found["problem"][0].startswith(
+        f"not predicted: {files[0]}: 0 s, and one utterance may have 0.45 s; give start and end"
+    )
