@@ -10,6 +10,7 @@ what this writes.
 
 import ast
 import inspect
+import json
 import re
 import textwrap
 import tomllib
@@ -192,7 +193,12 @@ def tabulate_fields(kind: type) -> str:
 
 def tabulate_encoders() -> str:
     """Returns what is known of each encoder; those that need no download are loaded."""
-    heads = ("encoder", "licence", "MB", "layers", "features", "frames/s", "what it learned from")
+    heads = (
+        *("encoder", "licence", "MB", "layers", "features", "frames/s", "CPU s per s"),
+        *("EmoDB, UAR", "RAVDESS, UAR", "what it learned from"),
+    )
+    costs = json.loads((ROOT / "benchmarks/encoders.json").read_text("utf-8"))["encoders"]
+    scores = [_read_scores(f"ser-{corpus}", "uar") for corpus in ("emodb", "ravdess")]
     rows = []
     for name, facts in tomllib.loads((HERE / "encoders.toml").read_text("utf-8")).items():
         if "parameters" in facts:
@@ -205,10 +211,22 @@ def tabulate_encoders() -> str:
             size = sum(file.stat().st_size for file in card.glob("*.safetensors")) / 1e6
         licence = facts.get("licence") or read_card(ROOT / facts["card"])[0]["license"].upper()
         numbers = [f"{facts[one]:g}" for one in ("layers", "features", "frame_rate")]
+        cost = costs.get(facts.get("cost", name))
         rows.append(
-            (f"`{name}`", licence, f"{size:.3g}" if size else "", *numbers, facts["training"])
+            (
+                *(f"`{name}`", licence, f"{size:.3g}" if size else "", *numbers),
+                f"{cost['cost']:.3f}" if cost else "",
+                *(found.get(name, "") for found in scores),
+                facts["training"],
+            )
         )
     return tabulate(heads, rows)
+
+
+def _read_scores(table: str, metric: str) -> dict[str, str]:
+    """Returns the scores of the models of a kept table, by name."""
+    found = ResultsTable.from_json((RESULTS / f"{table}.json").read_text("utf-8"))
+    return {row.name: _write_cell(row.cell(metric)) for row in found.rows if row.kind == "model"}
 
 
 def write_results(page: dict[str, Any]) -> str:
