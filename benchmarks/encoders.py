@@ -14,6 +14,7 @@ once, libraries and weights included.
 Needs Linux, and ``pip install 'conversation-emotion[export]'``; reading files is not measured.
 """
 
+import json
 import multiprocessing
 import platform
 import statistics
@@ -66,6 +67,9 @@ class Settings:
 
     threads: int = 2
     """Threads of each process."""
+
+    output: Path | None = None
+    """JSON file for the figures; docs/generate.py shows those of benchmarks/encoders.json."""
 
     def __post_init__(self) -> None:
         for name in ("repetitions", "threads"):
@@ -251,8 +255,16 @@ def main() -> None:
         print(f"{describe(settings)}\n")
         print("| encoder | CPU s per s | times Whisper base (range) | peak MB |")
         print("|---|---|---|---|", flush=True)
-        for name, figures in measure(encoders, settings).items():
-            print(format_row(name, figures))
+        measured = measure(encoders, settings)
+    for name, figures in measured.items():
+        print(format_row(name, figures))
+    if settings.output is not None:
+        kept = {
+            name: {"cost": round(one.cost, 4), "peak": round(one.peak)}
+            for name, one in measured.items()
+        }
+        kept = {"measured": describe(settings), "encoders": kept}
+        settings.output.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ class TightTranscriber(Transcriber):
 def main(settings: WordSettings) -> None:
     """Prints a row for each corpus and way to read it, then sounds without words."""
     padded = load(settings.asr, "cpu")
-    tight = TightTranscriber(padded._model, padded._tokenizer, padded.name)
+    tight = TightTranscriber(padded._model, padded._tokenizer, padded.name, "tight")
     threads = torch.get_num_threads()
     print(f"{settings.asr}, {threads} threads, torch {torch.__version__}, ", end="")
     print(f"transformers {version('transformers')}, jiwer {version('jiwer')}")

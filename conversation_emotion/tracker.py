@@ -18,6 +18,9 @@ Made = TypeVar("Made")
 PREDICTIONS = "predictions.parquet"
 """Table of a run that holds its predictions on valid and test."""
 
+UTTERANCES = "utterances.parquet"
+"""Table of a run that holds the words of what it predicts, and where their sound is."""
+
 
 def training_name(fold: str, seed: int) -> str:
     """Names the run of a training."""

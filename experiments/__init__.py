@@ -2,6 +2,8 @@
 
 import ast
 import re
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +18,8 @@ class Command(NamedTuple):
     purpose: str
 
 
-def find_commands() -> dict[str, Command]:
+@cache
+def find_commands() -> Mapping[str, Command]:
     """Returns the commands by name: the modules that define ``main``, none of them imported.
 
     A folder that is no command itself lends its commands no name: `models/export.py` is export.

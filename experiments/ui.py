@@ -2,14 +2,19 @@
 
     python -m experiments.ui
     python -m experiments.ui --port 5001
+    python -m experiments.ui RUN RUN
 
-The store is `mlruns/` of the current folder, or that which MLFLOW_TRACKING_URI names. Only this
-computer can see the pages, unless --host says otherwise: MLflow asks nobody for a password. Ctrl-C
-ends it.
+Prints the addresses of the newest command's runs, and of the page that compares them: the trials
+of a sweep, or the runs that are named. The store is `mlruns/` of the current folder, or that which
+MLFLOW_TRACKING_URI names. Only this computer can see the pages, unless --host says otherwise:
+MLflow asks nobody for a password. Ctrl-C ends it.
 """
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated, NamedTuple
+
+import tyro
 
 from experiments.commandline import launch
 
@@ -17,6 +22,9 @@ from experiments.commandline import launch
 @dataclass(frozen=True, kw_only=True)
 class UISettings:
     """Where the pages are served."""
+
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Ids of runs to compare; of one sweep alone, its trials. None takes the newest command's."""
 
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets anybody in the network read and change the runs."""
@@ -29,13 +37,48 @@ class UISettings:
             raise ValueError(f"--port must lie between 1 and 65535, got {self.port}")
 
 
+class Place(NamedTuple):
+    """Something to see, and where below the server's address."""
+
+    what: str
+    path: str
+
+
+def find_places(settings: UISettings) -> list[Place]:
+    """Finds the runs to look at, and the page that compares them.
+
+    Raises:
+        FileNotFoundError: There is no store yet.
+        ValueError: The store is a server that has pages of its own.
+    """
+    from experiments.tracking.addresses import compare_runs, find_comparable, find_newest, list_runs
+    from experiments.tracking.server import find_own_store
+    from experiments.tracking.store import open_client
+
+    find_own_store()
+    client = open_client()
+    named = [client.get_run(run) for run in settings.runs]
+    newest = named[0] if named else find_newest(client)
+    if newest is None:
+        return [Place("MLflow's pages, without a run yet", "")]
+    name = client.get_experiment(newest.info.experiment_id).name
+    places = [Place(f"runs of {name}", list_runs(newest.info.experiment_id))]
+    found = named if len(named) > 1 else find_comparable(client, newest)
+    if len(found) > 1:
+        places.append(Place(f"{len(found)} of them compared", compare_runs(found)))
+    return places
+
+
 def run(settings: UISettings) -> None:
     """Serves the pages until it is interrupted."""
     from experiments.tracking.server import serve
 
+    places = find_places(settings)
     try:
         with serve(settings.host, settings.port) as pages:
-            print(f"the runs are at {pages.address} (Ctrl-C ends it)", flush=True)
+            for place in places:
+                print(f"{place.what}: {pages.address}{place.path}", flush=True)
+            print("Ctrl-C ends it", flush=True)
             status = pages.server.wait()
     except KeyboardInterrupt:
         print("\nended")

@@ -59,6 +59,14 @@ def pytest_runtest_setup() -> None:
         setattr(training, "draw_confusions", lambda *given: Figure(figsize=(1, 1)))  # noqa: B010
 
 
+@pytest.fixture(scope="session", autouse=True)
+def leave_the_users_cache_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps features in a folder of the session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONVERSATION_EMOTION_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def forget_the_accelerator() -> Iterator[None]:
     """Lets every test choose its own precision; accelerate keeps the first for the process."""

@@ -1,8 +1,9 @@
 """Commands in processes of their own, forked from one that has imported the libraries.
 
 What a command takes to start, the import of PyTorch, MLflow and transformers, is paid once by all
-tests of a session. All else is as in a process that a shell starts: modules of the project are
-imported by the command, and memory, signals and exit are its own.
+tests of a session, and so is that of the workers of a command, which are forked from that process
+too. All else is as in a process that a shell starts: modules of the project are imported by the
+command, and memory, signals and exit are its own.
 """
 
 import multiprocessing
@@ -12,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Self
 
@@ -33,6 +35,8 @@ _CONTEXT.set_forkserver_preload(
         "transformers.modeling_utils",
     ]
 )
+
+_ADDRESS = ("_forkserver_address", "_forkserver_authkey")
 
 
 def free_port() -> int:
@@ -62,8 +66,12 @@ class Command:
         printed: Path | None = None,
     ) -> None:
         variables = {**os.environ, **(environment or {})}
+        forkserver.ensure_running()
+        server = vars(forkserver._forkserver)
+        address = {name: server[name] for name in _ADDRESS if name in server}
         self._process = _CONTEXT.Process(
-            target=_run, args=(program, arguments, folder, variables, printed or os.devnull)
+            target=_run,
+            args=(address, program, arguments, folder, variables, printed or os.devnull),
         )
         self._process.start()
 
@@ -99,12 +107,14 @@ class Command:
 
 
 def _run(
+    address: Mapping[str, object],
     program: str | Path,
     arguments: tuple[str, ...],
     folder: Path,
     environment: Mapping[str, str],
     printed: str | Path,
 ) -> None:
+    vars(forkserver._forkserver).update(address, ensure_running=lambda: None)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     os.environ.clear()
     os.environ.update(environment)

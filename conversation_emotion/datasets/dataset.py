@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ class Dataset(NamedTuple):
 
     ``targets`` are the class of every utterance of the table; ``emotion_labels`` (R) and
     ``emotion_classes`` are the same among all emotions that the corpus names, for auxiliary tasks.
+    ``root`` is that of the corpus, if its settings name one.
     """
 
     utterances: pd.DataFrame
@@ -35,6 +37,7 @@ class Dataset(NamedTuple):
     emotion_labels: tuple[str, ...]
     emotion_classes: NDArray[np.int64]
     split: Split
+    root: Path | None = None
 
     def classes(self) -> NDArray[np.int64]:
         """Returns the class of every utterance, `IGNORED` where there is none."""
@@ -73,6 +76,7 @@ def split_dataset(
 ) -> Dataset:
     """Assembles a dataset with the first folds of the split that the settings name."""
     dataset = assemble_dataset(utterances, label_map, partial(choose_split, settings=settings))
+    dataset = dataset._replace(root=settings.root)
     return add_copies(dataset.first(max_folds), settings.speeds, trimmed=settings.trimmed)
 
 

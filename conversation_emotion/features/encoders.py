@@ -87,6 +87,11 @@ class Transcriber(Protocol):
     name: str
     max_samples: int
 
+    @property
+    def identity(self) -> str:
+        """Text that identifies everything that the words depend on, but sound and language."""
+        ...
+
     def find_language(self, name: str) -> str:
         """Returns the code of a language; a `ValueError` says that there is none of the name."""
         ...

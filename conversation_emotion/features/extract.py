@@ -3,8 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,15 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
+from conversation_emotion.features.clips import (
+    BAR,
+    Advance,
+    Clip,
+    count_seconds,
+    cut_by_length,
+    list_clips,
+    measure_clips,
+)
 from conversation_emotion.features.encoders import Encoder, SpeechEncoder, TextEncoder
 from conversation_emotion.features.key import (
     FeatureKey,
@@ -24,23 +32,14 @@ from conversation_emotion.features.key import (
 )
 from conversation_emotion.features.store import FeatureStore, StoreFullError
 from conversation_emotion.utterances.audio import SAMPLE_RATE, AudioError, read_audio
-from conversation_emotion.utterances.sound_files import locate, printable
+from conversation_emotion.utterances.sound_files import printable
 from conversation_emotion.utterances.table import has_text
 
 Item = TypeVar("Item")
 Encoded = tuple[Tensor, Tensor]
 
-CLIPS_AT_ONCE = 64
-"""Clips that are decoded ahead, sorted by length and then encoded."""
-
 BATCH_SECONDS = 60.0
 """Audio in one batch of the encoder, padding included."""
-
-BAR = {"delay": 3, "leave": False}
-"""A progress bar is shown once the work has gone on for a few seconds."""
-
-ASSUMED_SECONDS = 4.0
-"""Length of an utterance in the size estimate where the corpus has none."""
 
 
 class Features(NamedTuple):
@@ -66,13 +65,6 @@ class Features(NamedTuple):
         return np.array([states is not None for states in self.states])
 
 
-class _Clip(NamedTuple):
-    utterance_id: str
-    content: str
-    path: Path
-    place: dict[str, Any]
-
-
 def extract_speech(
     utterances: pd.DataFrame,
     encoder: SpeechEncoder,
@@ -80,6 +72,7 @@ def extract_speech(
     digests: FileDigests,
     *,
     strict: bool = False,
+    advance: Advance | None = None,
 ) -> Features:
     """Encodes the clips that the store does not hold yet and returns those of all utterances.
 
@@ -87,19 +80,33 @@ def extract_speech(
     in the result and keeps its utterance as context without speech. An interrupted extraction keeps
     what was encoded.
 
+    Args:
+        utterances: An utterance table; ``seconds`` are lengths of sound, measured where it has no
+            such column.
+        encoder: Encodes clips.
+        store: Where hidden states are kept.
+        digests: Tells sound by its content.
+        strict: Whether to raise at clips that cannot be used.
+        advance: Takes the seconds of audio as they are done; None shows a bar.
+
     Raises:
         AudioError: With ``strict``, at the first clip that cannot be used.
         StoreFullError: The disk has no room.
     """
     failures: dict[str, str] = {}
-    clips = list(_list_clips(utterances, digests, failures))
+    clips = list(list_clips(utterances, digests, failures))
     new = {clip.content: clip for clip in clips if clip.content not in store}
     broken: dict[str, str] = {}
     if new:
-        seconds = _sum_seconds(utterances, {clip.utterance_id for clip in new.values()})
-        _announce(store, len(new), int(seconds * encoder.frame_rate), encoder)
+        seconds = measure_clips(utterances, {clip.utterance_id for clip in new.values()})
+        num_frames = int(sum(seconds.values()) * encoder.frame_rate)
+        _announce(store, len(new), num_frames, encoder, is_said=advance is None)
+        ordered = sorted(new.values(), key=lambda clip: seconds[clip.utterance_id])
         try:
-            _encode_clips(list(new.values()), encoder, store, broken)
+            with count_seconds(sum(seconds.values()), advance) as count:
+                for some in cut_by_length(ordered, seconds):
+                    _encode_clips(some, encoder, store, broken)
+                    count(sum(seconds[clip.utterance_id] for clip in some))
         finally:
             store.flush()
     for clip in clips:  # two utterances may hold the same broken sound
@@ -158,7 +165,7 @@ def extract_text(utterances: pd.DataFrame, encoder: TextEncoder, store: FeatureS
     if new:
         _announce(store, len(new), sum(len(text) // 4 + 2 for text in new), encoder)
         try:
-            for some in _chunks(new, 256, "texts"):
+            for some in _chunks(new, 256):
                 for batch, (states, lengths) in _encode_each(some, encoder, broken):
                     for text, kept in zip(batch, _keep(states, lengths, store.key), strict=True):
                         store.add(text_digest(text), kept)
@@ -227,38 +234,12 @@ def pool_frames(states: Tensor, lengths: Tensor, pooling: Pooling) -> list[Tenso
     return [torch.cat(pair, dim=-1) for pair in zip(means, deviations, strict=True)]
 
 
-def _list_clips(
-    utterances: pd.DataFrame, digests: FileDigests, failures: dict[str, str]
-) -> Iterator[_Clip]:
-    """Yields the clips that exist with the key of their content; notes the files that do not."""
-    columns = ["utterance_id", "audio", "speed", "offset", "duration", "channel"]
-    if "speed" not in utterances:
-        utterances = utterances.assign(speed=1.0)
-    named = utterances.loc[utterances["audio"].notna(), columns]
-    rows = named.itertuples(index=False)
-    for utterance_id, audio, speed, *place in tqdm(rows, total=len(named), unit=" files", **BAR):
-        offset, duration, channel = (None if pd.isna(value) else value for value in place)
-        try:
-            path = locate(audio)
-            content = f"{digests.digest(path)}-{offset}-{duration}-{channel}"
-        except (OSError, ValueError) as error:  # a name may hold bytes that no file's name can
-            why = getattr(error, "strerror", None) or error
-            failures[utterance_id] = f"{printable(audio)}: {why}"
-            continue
-        if speed != 1:
-            content += f" at {speed:g}"
-        channel = None if channel is None else int(channel)
-        place = {"offset": offset, "duration": duration, "channel": channel, "speed": speed}
-        yield _Clip(utterance_id, text_digest(content), path, place)
-    digests.save()
-
-
 def _encode_clips(
-    clips: list[_Clip], encoder: SpeechEncoder, store: FeatureStore, broken: dict[str, str]
+    clips: Sequence[Clip], encoder: SpeechEncoder, store: FeatureStore, broken: dict[str, str]
 ) -> None:
     """Encodes clips into the store, and notes why those that fail do, by their content."""
 
-    def read(clip: _Clip) -> NDArray[np.float32] | None:
+    def read(clip: Clip) -> NDArray[np.float32] | None:
         try:
             waveform = read_audio(clip.path, **clip.place)
         except AudioError as error:
@@ -270,13 +251,11 @@ def _encode_clips(
         return waveform
 
     with ThreadPoolExecutor(2) as readers:
-        for some in _chunks(clips, CLIPS_AT_ONCE, "clips"):
-            decoded = zip(some, readers.map(read, some), strict=True)
-            found = {clip.content: waveform for clip, waveform in decoded if waveform is not None}
-            for contents, encoded in _encode_readable(found, encoder, broken):
-                kept = _keep(*encoded, store.key)
-                for content, one in zip(contents, kept, strict=True):
-                    store.add(content, one)
+        decoded = zip(clips, readers.map(read, clips), strict=True)
+        found = {clip.content: waveform for clip, waveform in decoded if waveform is not None}
+    for contents, encoded in _encode_readable(found, encoder, broken):
+        for content, one in zip(contents, _keep(*encoded, store.key), strict=True):
+            store.add(content, one)
 
 
 def _is_too_short(waveform: NDArray[np.float32], encoder: SpeechEncoder) -> str:
@@ -328,13 +307,9 @@ def _collect(contents: pd.Series, store: FeatureStore) -> list[NDArray[np.floati
     ]
 
 
-def _sum_seconds(utterances: pd.DataFrame, ids: set[str]) -> float:
-    chosen = utterances[utterances["utterance_id"].isin(ids)]
-    seconds = chosen["duration"].fillna(chosen["end"] - chosen["start"])
-    return float(seconds.fillna(ASSUMED_SECONDS).clip(lower=0).sum())
-
-
-def _announce(store: FeatureStore, num_new: int, num_frames: int, encoder: Encoder) -> None:
+def _announce(
+    store: FeatureStore, num_new: int, num_frames: int, encoder: Encoder, *, is_said: bool = True
+) -> None:
     """Prints how much will be written, and refuses what cannot fit."""
     key = store.key
     num_layers = encoder.num_layers if key.layers == "all" else 1
@@ -343,10 +318,11 @@ def _announce(store: FeatureStore, num_new: int, num_frames: int, encoder: Encod
     num_bytes = frames * num_layers * size * (2 if key.half_precision else 4)
     existing = next(folder for folder in (store.folder, *store.folder.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
-    tqdm.write(
-        f"features: {num_new} new, {len(store)} stored, about {num_bytes / 2**20:.1f} MiB to "
-        f"write under {store.folder}"
-    )
+    if is_said:
+        tqdm.write(
+            f"features: {num_new} new, {len(store)} stored, about {num_bytes / 2**20:.1f} MiB to "
+            f"write under {store.folder}"
+        )
     if num_bytes > free:
         raise StoreFullError(
             28,
@@ -356,9 +332,9 @@ def _announce(store: FeatureStore, num_new: int, num_frames: int, encoder: Encod
         )
 
 
-def _chunks(items: Sequence[Item], size: int, unit: str) -> Iterator[Sequence[Item]]:
-    with tqdm(total=len(items), unit=f" {unit}", **BAR) as bar:
-        for first in range(0, len(items), size):
-            some = items[first : first + size]
+def _chunks(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    with tqdm(total=len(texts), unit=" texts", **BAR) as bar:
+        for first in range(0, len(texts), size):
+            some = texts[first : first + size]
             yield some
             bar.update(len(some))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from conversation_emotion.features.clips import Advance
 from conversation_emotion.features.encoders import Encoder, SpeechEncoder, TextEncoder, load_encoder
 from conversation_emotion.features.extract import (
     Features,
@@ -73,27 +74,36 @@ def encode(
     settings: FeatureSettings,
     encoders: Mapping[str, Encoder],
     cache: Path,
+    advance: Advance | None = None,
 ) -> dict[str, Features]:
     """Returns the hidden states of each source, a row per utterance; see `encode_source`."""
     return {
-        name: encode_source(utterances, source, encoders[name], cache)
+        name: encode_source(utterances, source, encoders[name], cache, advance=advance)
         for name, source in list_sources(settings).items()
     }
 
 
 def encode_source(
-    utterances: pd.DataFrame, source: Source, encoder: Encoder, cache: Path, *, strict: bool = False
+    utterances: pd.DataFrame,
+    source: Source,
+    encoder: Encoder,
+    cache: Path,
+    *,
+    strict: bool = False,
+    advance: Advance | None = None,
 ) -> Features:
     """Returns the hidden states of one source, a row per utterance; see `extract_speech`.
 
-    ``cache`` is the folder of the stored features; ``strict`` raises at clips that cannot be used.
+    ``cache`` is the folder of the stored features; ``strict`` raises at clips that cannot be used;
+    ``advance`` takes the seconds of audio that are done.
     """
     key = _key(source, encoder)
     store = FeatureStore(key, cache)
     if source.modality == "text":
         return extract_text(utterances, cast(TextEncoder, encoder), store)
     digests = FileDigests(cache / "digests.db")
-    return extract_speech(utterances, cast(SpeechEncoder, encoder), store, digests, strict=strict)
+    speech = cast(SpeechEncoder, encoder)
+    return extract_speech(utterances, speech, store, digests, strict=strict, advance=advance)
 
 
 def encode_waveforms(

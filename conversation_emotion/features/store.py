@@ -8,13 +8,16 @@ A store is one folder per `FeatureKey`::
 
 The arrays of a shard are renamed into place before its index, and only an index makes a shard
 exist. What a kill or a full disk leaves behind is thus never read, and several processes may write.
-A shard that is damaged all the same, as by a loss of power, is named and extracted again.
+A shard that is damaged all the same, as by a loss of power, is named and extracted again. Many
+small shards, as many predictions leave behind, are joined to one.
 """
 
 import errno
 import os
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +27,11 @@ from tqdm import tqdm
 
 from conversation_emotion.features.key import FeatureKey
 
-SHARD_BYTES = 64 * 2**20
-"""Size at which a shard is written; an interruption loses no more than this."""
+SHARD_BYTES, SHARD_SECONDS = 64 * 2**20, 60.0
+"""Size and time after which a shard is written; a kill loses no more than this."""
+
+SMALL_BYTES, MOST_SMALL = 2**20, 64
+"""Size below which shards are small, and their number at which they are joined."""
 
 
 class StoreFullError(OSError):
@@ -41,9 +47,8 @@ class FeatureStore:
         self._places: dict[str, tuple[str, int, int]] = {}
         self._arrays: dict[str, NDArray[np.floating]] = {}
         self._pending: dict[str, NDArray[np.floating]] = {}
-        self._pending_bytes = 0
-        for index in sorted(self.folder.glob("*.parquet")):
-            self._read_index(index)
+        self._pending_bytes, self._pending_since = 0, 0.0
+        self._read_indices()
 
     def __contains__(self, content: str) -> bool:
         return content in self._places or content in self._pending
@@ -59,9 +64,16 @@ class FeatureStore:
         """
         if content in self._pending:
             return self._pending[content].transpose(1, 0, 2)
+        try:
+            return self._map(content)
+        except FileNotFoundError:  # another process has joined its shard with others
+            self._read_indices()
+            return self._map(content)
+
+    def _map(self, content: str) -> NDArray[np.floating]:
         shard, first, num_frames = self._places[content]
         if shard not in self._arrays:
-            self._arrays[shard] = np.load(self.folder / f"{shard}.npy", mmap_mode="r")
+            self._arrays[shard] = np.load(self._find_array(shard), mmap_mode="r")
         return self._arrays[shard][first : first + num_frames].transpose(1, 0, 2)
 
     def add(self, content: str, states: NDArray[np.floating]) -> None:
@@ -79,43 +91,84 @@ class FeatureStore:
                 f"features of content {content[:12]} are not finite in {np.dtype(kind).name}; "
                 "the encoder overflowed" + (", try full precision" if kind is np.float16 else "")
             )
+        if not self._pending:
+            self._pending_since = time.monotonic()
         self._pending[content] = frames
         self._pending_bytes += frames.nbytes
-        if self._pending_bytes >= SHARD_BYTES:
+        is_due = time.monotonic() - self._pending_since >= SHARD_SECONDS
+        if is_due or self._pending_bytes >= SHARD_BYTES:
             self.flush()
 
     def flush(self) -> None:
         """Writes what has gathered as one shard."""
         if not self._pending:
             return
+        lengths = {content: len(frames) for content, frames in self._pending.items()}
+        index = self._find_index(self._write_shard(lengths, list(self._pending.values())))
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._read_index(index)
+        with suppress(OSError):  # another process joins them, or has to
+            self._join_small()
+
+    def _join_small(self) -> None:
+        """Writes small shards as one, and removes them; what was read of them stays readable."""
+        known = {shard for shard, _, _ in self._places.values()}
+        shards = [one for one in known if self._find_array(one).stat().st_size < SMALL_BYTES]
+        if len(shards) < MOST_SMALL:
+            return
+        places = {
+            content: (shard, first, first + num_frames)
+            for content, (shard, first, num_frames) in self._places.items()
+            if shard in shards
+        }
+        arrays = {shard: np.load(self._find_array(shard)) for shard in shards}
+        kept = [arrays[shard][first:end] for shard, first, end in places.values()]
+        lengths = {content: end - first for content, (_, first, end) in places.items()}
+        self._read_index(self._find_index(self._write_shard(lengths, kept)))
+        for shard in shards:
+            self._arrays.pop(shard, None)
+            for path in (self._find_index(shard), self._find_array(shard)):
+                with suppress(OSError):  # gone already, or still open where that keeps a file
+                    path.unlink()
+
+    def _write_shard(
+        self, lengths: Mapping[str, int], frames: Sequence[NDArray[np.floating]]
+    ) -> str:
+        """Writes the frames of contents as a shard, and returns its name."""
         shard = uuid.uuid4().hex
-        lengths = [len(frames) for frames in self._pending.values()]
-        firsts = np.cumsum([0, *lengths[:-1]])
+        firsts = np.cumsum([0, *lengths.values()])[:-1]
         index = pd.DataFrame(
-            {"content": list(self._pending), "first": firsts, "num_frames": lengths}
+            {"content": list(lengths), "first": firsts, "num_frames": list(lengths.values())}
         )
+        array = np.concatenate(frames)
         try:
-            self._write_shard(shard, np.concatenate(list(self._pending.values())), index)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not (key := self.folder / "key.json").exists():
+                write_whole(key, lambda path: path.write_text(self.key.describe()))
+            write_whole(self._find_array(shard), lambda path: _save_array(path, array))
+            place = self._find_index(shard)
+            write_whole(place, lambda path: index.to_parquet(path, index=False))
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise StoreFullError(
                 error.errno,
-                f"no room for {self._pending_bytes / 2**20:.1f} MiB of features under "
-                f"{self.folder}; free some space, or set CONVERSATION_EMOTION_CACHE to a larger "
-                "disk. The features stored so far are kept",
+                f"no room for {array.nbytes / 2**20:.1f} MiB of features under {self.folder}; "
+                "free some space, or set CONVERSATION_EMOTION_CACHE to a larger disk. The features "
+                "stored so far are kept",
             ) from error
-        self._pending.clear()
-        self._pending_bytes = 0
-        self._read_index(self.folder / f"{shard}.parquet")
+        return shard
 
-    def _write_shard(self, shard: str, frames: NDArray[np.floating], index: pd.DataFrame) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not (key := self.folder / "key.json").exists():
-            write_whole(key, lambda path: path.write_text(self.key.describe()))
-        write_whole(self.folder / f"{shard}.npy", lambda path: _save_array(path, frames))
-        place = self.folder / f"{shard}.parquet"
-        write_whole(place, lambda path: index.to_parquet(path, index=False))
+    def _find_array(self, shard: str) -> Path:
+        return self.folder / f"{shard}.npy"
+
+    def _find_index(self, shard: str) -> Path:
+        return self.folder / f"{shard}.parquet"
+
+    def _read_indices(self) -> None:
+        for index in sorted(self.folder.glob("*.parquet")):
+            self._read_index(index)
 
     def _read_index(self, index: Path) -> None:
         """Notes what a shard holds; one that is damaged counts as absent."""
@@ -126,6 +179,8 @@ class FeatureStore:
             if num_frames < (table["first"] + table["num_frames"]).max():
                 raise ValueError(f"{num_frames} frames are fewer than its index says")
         except (OSError, ValueError, EOFError, KeyError) as error:
+            if not index.exists():  # joined with others by now
+                return
             tqdm.write(f"note: {array} is damaged ({error}); its features are extracted again")
             if not isinstance(error, OSError):  # a disk may be away for a moment
                 index.unlink(missing_ok=True)

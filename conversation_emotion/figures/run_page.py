@@ -41,6 +41,8 @@ class RunRecord:
         labels: Names of the classes (C); empty where it predicts numbers.
         predictions: On valid and test, with the columns that `metrics.score_predictions` needs,
             ``speaker``, and a probability ``p_LABEL`` of each class; None if it keeps none.
+        utterances: Words of what is predicted, and the place of its sound, as of `list_scored`;
+            None of runs that were made before these were kept.
     """
 
     experiment: str
@@ -52,6 +54,7 @@ class RunRecord:
     tables: Sequence[ResultsTable]
     labels: tuple[str, ...]
     predictions: pd.DataFrame | None
+    utterances: pd.DataFrame | None = None
 
     @property
     def system(self) -> str:
@@ -101,6 +104,7 @@ def render_run(run: RunRecord, *, num_dialogues: int = 3, also: RunRecord | None
         **(_show_calibration(test, run) if has_classes and test is not None else {}),
         dialogues=list(_show_dialogues(run, num_dialogues, also)) if has_classes else [],
         systems=[run.system, *([also.system] if also else [])],
+        keeps_words=run.utterances is not None,
     )
 
 
@@ -198,14 +202,32 @@ def _show_dialogues(run: RunRecord, most: int, also: RunRecord | None) -> Iterat
     enough = rates[sizes >= min(LEAST_TARGETS, sizes.max())]
     ordered = enough.sort_values(kind="stable").index
     places = np.unique(np.linspace(0, len(ordered) - 1, min(most, len(ordered))).round())
-    others = _predict_by_utterance(also)
+    others, contents = _predict_by_utterance(also), _read_contents(run)
     for place in places.astype(int):
         rows = test[test["dialogue_id"] == ordered[place]]
         yield {
             "name": str(ordered[place]),
             "rate": f"{100 * rates[ordered[place]]:.0f} %",
-            "turns": [_show_target(row, run.labels, others) for row in rows.to_dict("records")],
+            "turns": [
+                _show_target(row, run.labels, others)
+                | contents.get(str(row["utterance_id"]), {"words": "", "sound": ""})
+                for row in rows.to_dict("records")
+            ],
         }
+
+
+def _read_contents(run: RunRecord) -> dict[str, Fields]:
+    """Returns the words of utterances, and where their sound is, by id."""
+    if run.utterances is None:
+        return {}
+    kept = run.utterances[["utterance_id", "text", "audio", "offset"]].astype(object)
+    return {
+        str(name): {
+            "words": text or "",
+            "sound": f"{audio or ''}{f', {offset:.1f} s' if audio and offset else ''}",
+        }
+        for name, text, audio, offset in kept.where(kept.notna(), None).itertuples(index=False)
+    }
 
 
 def _predict_by_utterance(run: RunRecord | None) -> dict[str, int] | None:

@@ -15,6 +15,9 @@ FORMAT = 2
 PACKAGES = ("conversation-emotion", "torch", "transformers", "sentence-transformers")
 """Packages whose versions are recorded."""
 
+_LIBRARIES = ("torch", "torchaudio", "transformers", "sentence-transformers")
+"""Versions in an encoder's identity that may differ; all else has to be the same."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -249,3 +252,20 @@ def _cell(part: Part) -> str:
     has_interval = part.low is not None and part.high is not None
     interval = f" [{part.low:.1%}, {part.high:.1%}]" if has_interval else ""
     return f"{speakers} | {part.num_targets:,} | {part.score:.1%}{interval}"
+
+
+def check_identity(source: str, found: str, expected: str) -> None:
+    """Checks that an encoder is the one of the training, but for versions of libraries.
+
+    Raises:
+        ValueError: It is another.
+    """
+
+    def essence(identity: str) -> list[str]:
+        return [word for word in identity.split() if word.split("=")[0] not in _LIBRARIES]
+
+    if essence(found) != essence(expected):
+        raise ValueError(
+            f"the {source} encoder is another than in training: got {found!r}, "
+            f"expected {expected!r}"
+        )

@@ -18,9 +18,6 @@ from conversation_emotion.utterances.audio import AudioError, measure_seconds
 LENGTH, HOP = 2.0, 0.5
 """Seconds of a window, and from the beginning of one to that of the next."""
 
-_AT_ONCE = 1024
-"""Windows that are predicted together, so that hours need no more memory."""
-
 _PLACE = ("recording", "utterance_id", "speaker")
 
 
@@ -77,12 +74,10 @@ def predict_curves(
         columns=["turn", "audio", "channel", "offset", "duration", "problem"],
     )
     usable = windows[windows["problem"] == ""].drop(columns="problem")
-    nothing = predictor.predict_encoded(usable[:0], {}, classes=classes)
-    found = [
-        predictor.predict(usable[first : first + _AT_ONCE], classes=classes)
-        for first in range(0, len(usable), _AT_ONCE)
-    ]
-    predictions = pd.concat([nothing, *found]) if found else nothing
+    if usable.empty:
+        predictions = predictor.predict_encoded(usable, {}, classes=classes)
+    else:
+        predictions = predictor.predict(usable, classes=classes)
     return _place(rows, windows, predictions.reindex(windows.index))
 
 

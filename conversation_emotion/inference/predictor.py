@@ -7,11 +7,10 @@ turns reads the turns before its target, never the target: the turn to come is a
 who will speak, and if known its ``start``.
 """
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,13 +24,21 @@ from conversation_emotion.datasets.windows import (
     single_utterances,
     split_into_turns,
 )
+from conversation_emotion.features.clips import AudioBar, measure_clips
 from conversation_emotion.features.encoders import Encoder
 from conversation_emotion.features.extract import Features
-from conversation_emotion.features.sources import encode, encode_waveforms, load_encoders
+from conversation_emotion.features.sources import (
+    encode,
+    encode_waveforms,
+    list_sources,
+    load_encoders,
+)
+from conversation_emotion.inference.card import check_identity
 from conversation_emotion.inference.forecast import find_forecaster
-from conversation_emotion.inference.rows import CONVERSATION, tabulate_rows
+from conversation_emotion.inference.rows import CONVERSATION, cut_into_pieces, tabulate_rows
 from conversation_emotion.inference.saved_model import SavedModel, find_model, load_model
 from conversation_emotion.inference.words import BETWEEN, SHIPPED, WordModels, complete
+from conversation_emotion.settings.cache import writable_cache
 from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.settings.turns import TurnSettings
 from conversation_emotion.tasks.emotion import predict_windows
@@ -42,8 +49,15 @@ from conversation_emotion.utterances.sound_files import printable
 if TYPE_CHECKING:
     from conversation_emotion.inference.stream import TurnStream
 
-_LIBRARIES = ("torch", "torchaudio", "transformers", "sentence-transformers")
-"""Versions in an encoder's identity that may differ; all else has to be the same."""
+_GATHERED = 2**25
+"""Most numbers of hidden states in a batch, of float32."""
+
+
+class _Found(NamedTuple):
+    """Probabilities of utterances (N, C), NaN where there is nothing to predict; why, (N,)."""
+
+    probabilities: NDArray[np.floating]
+    problems: NDArray[np.object_]
 
 
 class Predictor:
@@ -63,7 +77,7 @@ class Predictor:
         self, saved: SavedModel, encoders: Mapping[str, Encoder], words: WordModels | None = None
     ) -> None:
         for source, identity in saved.card.encoders.items():
-            _check_identity(source, encoders[source].identity, identity)
+            check_identity(source, encoders[source].identity, identity)
         self.saved = saved
         self.encoders = dict(encoders)
         self.words = words
@@ -109,6 +123,9 @@ class Predictor:
     ) -> pd.DataFrame:
         """Predicts the emotion of each row.
 
+        Features are kept in the cache, see `cache_folder`, so that what was encoded once, of a call
+        that was interrupted too, is not encoded again. Memory does not grow with the sound.
+
         Args:
             rows: A table of utterances, or paths of recordings, or one, of one utterance each.
             classes: Emotions to choose from, whose probabilities then add up to one; all if empty.
@@ -135,9 +152,9 @@ class Predictor:
             paths = [rows] if isinstance(rows, str | Path) else rows
             rows = pd.DataFrame({"audio": [printable(path) for path in paths]})
         utterances = tabulate_rows(rows, is_conversation=self.saved.card.is_conversation)
-        with tempfile.TemporaryDirectory() as cache:
-            features = encode(utterances, self.saved.card.features, self.encoders, Path(cache))
-            return self._finish(rows, utterances, features, classes, min_confidence)
+        self._check_classes(classes)
+        found = self._encode_and_predict(utterances)
+        return self._finish(rows, utterances, found, classes, min_confidence)
 
     def encode_waveforms(
         self, waveforms: Sequence[NDArray[np.float32] | None]
@@ -161,6 +178,7 @@ class Predictor:
             classes: As of `predict`.
             min_confidence: As of `predict`.
         """
+        self._check_classes(classes)
         if rows.empty:
             nothing = np.empty((0, len(self.saved.card.labels)))
             return self._name_columns(rows, nothing, classes).assign(problem="")
@@ -170,7 +188,8 @@ class Predictor:
             name: found._replace(states=[found.states[row] for row in order])
             for name, found in features.items()
         }
-        return self._finish(rows, utterances, sorted_features, classes, min_confidence)
+        found = self._predict_utterances(utterances, sorted_features)
+        return self._finish(rows, utterances, found, classes, min_confidence)
 
     def stream(
         self,
@@ -206,19 +225,36 @@ class Predictor:
             min_confidence=min_confidence,
         )
 
+    def _encode_and_predict(self, utterances: pd.DataFrame) -> _Found:
+        """Predicts each utterance, a piece at a time, from features that are kept in the cache."""
+        seconds = measure_clips(utterances, {*utterances["utterance_id"]})
+        utterances = utterances.assign(seconds=utterances["utterance_id"].map(seconds))
+        settings = self.saved.card.features
+        num_sources = sum(one.modality == "speech" for one in list_sources(settings).values())
+        found, done = [], 0.0
+        with writable_cache() as cache, AudioBar(utterances["seconds"].sum()) as bar:
+
+            def advance(seconds: float) -> None:
+                bar.update(seconds / num_sources)
+
+            for piece in cut_into_pieces(utterances):
+                features = encode(piece, settings, self.encoders, cache, advance)
+                found.append(self._predict_utterances(piece, features))
+                done += piece["seconds"].sum()
+                bar.update(done - bar.n)  # what was in the cache, or is broken
+        return _Found._make(map(np.concatenate, zip(*found, strict=True)))
+
     def _finish(
         self,
         rows: pd.DataFrame,
         utterances: pd.DataFrame,
-        features: Mapping[str, Features],
+        found: _Found,
         classes: Sequence[str],
         min_confidence: float,
     ) -> pd.DataFrame:
-        """Predicts utterances, whose features these are, and returns a row for each given one."""
-        windows = self._find_windows(utterances)
-        probabilities, problems = self._predict_windows(utterances, windows, features)
+        """Returns a row for each given one, from what was found of its utterance."""
         places = utterances["utterance_id"].astype(int).argsort().to_numpy()
-        probabilities, problems = probabilities[places], problems[places]
+        probabilities, problems = found.probabilities[places], found.problems[places]
         table = self._name_columns(rows, probabilities, classes)
         is_unsure = (table["confidence"] < min_confidence).to_numpy()
         problems[is_unsure] = f"no emotion reaches the probability {min_confidence:g}"
@@ -231,10 +267,11 @@ class Predictor:
         chosen = {"classes": classes, "min_confidence": min_confidence}
         return complete(self.words, self.saved.card, rows, table, **chosen)
 
-    def _predict_windows(
-        self, utterances: pd.DataFrame, windows: Windows, features: Mapping[str, Features]
-    ) -> tuple[NDArray[np.floating], NDArray[np.object_]]:
-        """Predicts each utterance: (N, C), NaN where there is nothing to predict, and why (N,)."""
+    def _predict_utterances(
+        self, utterances: pd.DataFrame, features: Mapping[str, Features]
+    ) -> _Found:
+        """Predicts each utterance, whose features these are."""
+        windows = self._find_windows(utterances)
         probabilities = np.full((len(utterances), len(self.saved.card.labels)), np.nan)
         problems = np.full(
             len(utterances),
@@ -251,7 +288,7 @@ class Predictor:
                 problems[utterances.index[utterances["utterance_id"] == utterance_id]] = why
         is_missing = np.isnan(probabilities[:, 0])
         problems[is_missing] = "not predicted: " + problems[is_missing]
-        return probabilities, problems
+        return _Found(probabilities, problems)
 
     def _name_columns(
         self, rows: pd.DataFrame, probabilities: NDArray[np.floating], classes: Sequence[str]
@@ -296,15 +333,18 @@ class Predictor:
         self, probabilities: NDArray[np.floating], classes: Sequence[str]
     ) -> NDArray[np.floating]:
         """Leaves the probability to some of the classes: (N, C) -> (N, C)."""
+        if not classes:
+            return probabilities
+        kept = probabilities * np.isin(self.saved.card.labels, classes)
+        return kept / np.maximum(kept.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+
+    def _check_classes(self, classes: Sequence[str]) -> None:
+        """Checks that the model knows the classes to choose from."""
         labels = self.saved.card.labels
         if unknown := [name for name in classes if name not in labels]:
             raise ValueError(
                 f"classes: the model does not know {unknown[0]!r}; it has {', '.join(labels)}"
             )
-        if not classes:
-            return probabilities
-        kept = probabilities * np.isin(labels, classes)
-        return kept / np.maximum(kept.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
 
     def _find_windows(self, utterances: pd.DataFrame) -> Windows:
         """Returns the target utterances with their context; there may be none."""
@@ -338,21 +378,12 @@ class Predictor:
             for name, found in features.items()
         }
         unknown = np.full(num_rows, IGNORED)
-        loader = WindowLoader(windows, arrays, unknown, batch_size=256)
-        return predict_windows(self.saved.model, loader).probabilities
-
-
-def _check_identity(source: str, found: str, expected: str) -> None:
-    """Checks that an encoder is the one of the training, but for versions of libraries."""
-
-    def essence(identity: str) -> list[str]:
-        return [word for word in identity.split() if word.split("=")[0] not in _LIBRARIES]
-
-    if essence(found) != essence(expected):
-        raise ValueError(
-            f"the {source} encoder is another than in training: got {found!r}, "
-            f"expected {expected!r}"
+        longest = sum(
+            int(one.num_frames.max()) * one.num_layers * one.size for one in arrays.values()
         )
+        most = _GATHERED // (longest * windows.rows.shape[1])
+        loader = WindowLoader(windows, arrays, unknown, batch_size=max(1, min(256, most)))
+        return predict_windows(self.saved.model, loader).probabilities
 
 
 def _has_input(windows: Windows, features: Mapping[str, Features]) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from conversation_emotion.corpora.manifest import load_manifest
+from conversation_emotion.features.clips import BAR, Advance, AudioBar
 from conversation_emotion.inference.card import Card
 from conversation_emotion.inference.predictor import Predictor
 from conversation_emotion.inference.turns import (
@@ -140,27 +141,47 @@ def _is_manifest(path: Path) -> bool:
 def _list_turns(
     paths: Sequence[Path], settings: TurnSettings, audio: Path | None
 ) -> Iterator[Turn]:
-    for path in tqdm(paths, unit=" files", delay=3, leave=False):
-        if path.suffix.lower() in READERS:
-            yield from read_turns(path, audio)
-        else:
-            yield from _cut(path, settings)
+    recordings = [path for path in paths if path.suffix.lower() not in READERS]
+    lengths = {path: _measure(path) for path in tqdm(recordings, unit=" files", **BAR)}
+    with AudioBar(sum(one for one in lengths.values() if isinstance(one, float))) as bar:
+        for path in paths:
+            if path in lengths:
+                yield from _cut(path, lengths[path], settings, bar.update)
+            else:
+                yield from read_turns(path, audio)
 
 
-def _cut(path: Path, settings: TurnSettings) -> list[Turn]:
-    """Returns the turns of a recording, and one that says why there are none, or no more."""
+def _measure(path: Path) -> float | str:
+    """Returns the seconds of a recording, or why it has none."""
+    try:
+        return measure_seconds(path)
+    except AudioError as error:
+        return str(error).removeprefix(f"{printable(path)}: ")
+
+
+def _cut(
+    path: Path, seconds: float | str, settings: TurnSettings, advance: Advance
+) -> Iterator[Turn]:
+    """Yields the turns of a recording, and one that says why there are none, or no more."""
+    recording = printable(path)
+    if isinstance(seconds, str):
+        yield Turn(recording=recording, problem=seconds)
+        return
+    if seconds <= LONGEST_CLIP:
+        advance(seconds)
+        yield Turn(recording=recording)
+        return
     turns: list[Turn] = []
     problem = "nobody speaks"
     try:
-        if measure_seconds(path) <= LONGEST_CLIP:
-            return [Turn(recording=printable(path))]
-        for turn in find_turns(path, settings):
+        for turn in find_turns(path, settings, advance=advance):
             turns.append(turn)
             problem = ""
     except AudioError as error:
-        problem = str(error).removeprefix(f"{printable(path)}: ")
-    named = name_speakers(turns, settings)
-    return [*named, Turn(recording=printable(path), problem=problem)] if problem else named
+        problem = str(error).removeprefix(f"{recording}: ")
+    yield from name_speakers(turns, settings)
+    if problem:
+        yield Turn(recording=recording, problem=problem)
 
 
 def summarise(card: Card, predictions: pd.DataFrame, output: Path) -> None:

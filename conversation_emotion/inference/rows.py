@@ -1,5 +1,8 @@
 """The rows that are to be predicted, as an utterance table."""
 
+from collections.abc import Iterator
+
+import numpy as np
 import pandas as pd
 
 from conversation_emotion.utterances.table import build_utterances
@@ -12,6 +15,9 @@ CONVERSATION = ("dialogue_id", "order", "speaker")
 
 TIMES = ("start", "end")
 """Columns of a conversation that show which utterance is not finished when a turn begins."""
+
+PIECE_ROWS, PIECE_SECONDS = 2048, 1800.0
+"""Most utterances of a piece, and most seconds of their sound, unless one dialogue has more."""
 
 
 def tabulate_rows(rows: pd.DataFrame, *, is_conversation: bool) -> pd.DataFrame:
@@ -54,3 +60,17 @@ def _rank(table: pd.DataFrame) -> pd.Series:
         row = int(repeated.argmax())
         raise ValueError(f"dialogue {keys[row]!r} has the order {orders[row]:g} twice (row {row})")
     return orders.groupby(keys).rank().astype(int) - 1
+
+
+def cut_into_pieces(utterances: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Cuts an utterance table with ``seconds`` into pieces of whole dialogues, each from row 0."""
+    dialogues = utterances.groupby("dialogue_id", sort=False)["seconds"].agg(["size", "sum"])
+    numbers: list[int] = []
+    number, rows, seconds = 0, 0, 0.0
+    for num_rows, length in dialogues.itertuples(index=False):
+        if rows and (rows + num_rows > PIECE_ROWS or seconds + length > PIECE_SECONDS):
+            number, rows, seconds = number + 1, 0, 0.0
+        rows, seconds = rows + num_rows, seconds + length
+        numbers += [number] * num_rows
+    for _, piece in utterances.groupby(np.array(numbers)):
+        yield piece.reset_index(drop=True)

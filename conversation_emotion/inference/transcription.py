@@ -1,26 +1,27 @@
 """Writes down the words of turns that have sound and no text, in batches of turns by length."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
-from tqdm import tqdm
 
+from conversation_emotion.features.clips import AudioBar
 from conversation_emotion.features.encoders import Transcriber, Transcript, load_transcriber
+from conversation_emotion.inference.kept_words import KeptWords, Place, Written
 from conversation_emotion.inference.turns.voice_activity import SpeechDetector
+from conversation_emotion.settings.cache import writable_cache
 from conversation_emotion.settings.turns import SegmentSettings
 from conversation_emotion.utterances.audio import (
     MIN_SECONDS,
     SAMPLE_RATE,
     AudioError,
     measure_seconds,
-    read_audio,
 )
 from conversation_emotion.utterances.sound_files import printable
 from conversation_emotion.utterances.table import has_text
@@ -33,24 +34,6 @@ _SPEECH = SegmentSettings().speech_threshold
 
 _LOUDNESS = SAMPLE_RATE // 5
 """Samples over which the quietest place is looked for, at which a long turn is cut."""
-
-
-class _Place(NamedTuple):
-    """Where the sound of a row is."""
-
-    row: int
-    audio: str
-    offset: float
-    duration: float
-    channel: int | None
-
-    def read(self, start: float = 0.0, most: float | None = None) -> NDArray[np.float32]:
-        """Reads it, or ``most`` seconds from ``start`` on: (S,)."""
-        left = self.duration - start
-        duration = left if most is None else min(left, most)
-        return read_audio(
-            self.audio, offset=self.offset + start, duration=duration, channel=self.channel
-        )
 
 
 def transcribe(
@@ -82,7 +65,8 @@ def write_words(
     The language is ``language``; or that of the row; or the one that is detected: of a recording
     with several such rows from what is said first, up to 30 s, since a short turn tells little.
     Turns without speech by voice activity get no words, and words that the model itself doubts are
-    left out, see the transcriber. A turn of more than 30 s is cut where it is least loud.
+    left out, see the transcriber. A turn of more than 30 s is cut where it is least loud. What is
+    written down is kept in the cache, and not done again for the same sound.
 
     Args:
         rows: A table with ``audio``, maybe ``offset``, ``duration``, ``channel``, ``text``,
@@ -107,17 +91,38 @@ def write_words(
         languages[place.row] = given or (
             transcriber.find_language(own) if isinstance(own, str) and own.strip() else None
         )
-    found = dict(_write_all(places, languages, transcriber))
+    num_known, found = _find_words(places, languages, transcriber)
     for name in ("text", "language"):
         cells = table[name].tolist()
         for row, transcript in found.items():
             cells[row] = getattr(transcript, name) if transcript.text else None
         table[name] = pd.Series(cells, index=table.index, dtype=object)
-    _report(len(places), found, transcriber)
+    _report(len(places), num_known, found, transcriber)
     return table
 
 
-def _list_places(table: pd.DataFrame) -> Iterator[_Place]:
+def _find_words(
+    places: Sequence[Place], languages: dict[int, str | None], transcriber: Transcriber
+) -> tuple[int, dict[int, Transcript]]:
+    """Returns how many places the cache has the words of, and what is said in each, by row."""
+    with writable_cache() as cache:
+        kept = KeptWords(transcriber, cache)
+        languages = languages | _detect(places, languages, transcriber, kept)
+        pairs = [([place], languages[place.row] or "any") for place in places]
+        keys = dict(zip([place.row for place in places], kept.find_keys(pairs), strict=True))
+        known = kept.read(keys.values())
+        found: dict[int, Transcript] = {
+            row: known[key] for row, key in keys.items() if key in known
+        }
+        num_known = len(found)
+        new = [place for place in places if place.row not in found]
+        for row, transcript in _write_all(new, languages, transcriber):
+            found[row] = transcript
+            kept.write(keys[row], transcript)
+    return num_known, found
+
+
+def _list_places(table: pd.DataFrame) -> Iterator[Place]:
     """Yields where the sound of the rows is that have sound and no text."""
     if "audio" not in table:
         return
@@ -140,32 +145,30 @@ def _list_places(table: pd.DataFrame) -> Iterator[_Place]:
         except AudioError:
             continue  # the prediction of emotion says why
         if duration >= MIN_SECONDS:
-            yield _Place(
+            yield Place(
                 row, audio, offset or 0.0, duration, None if channel is None else int(channel)
             )
 
 
 def _write_all(
-    places: Sequence[_Place], languages: dict[int, str | None], transcriber: Transcriber
+    places: Sequence[Place], languages: dict[int, str | None], transcriber: Transcriber
 ) -> Iterator[tuple[int, Transcript]]:
     """Yields what is said in each place, by its row; sound that cannot be read yields nothing."""
     longest = transcriber.max_samples / SAMPLE_RATE
-    languages = languages | _detect(places, languages, transcriber)
     ordered = sorted(places, key=lambda place: place.duration)
     short = [place for place in ordered if place.duration <= longest]
-    seconds = sum(place.duration for place in places)
-    with tqdm(total=round(seconds), unit=" s of speech", delay=3, leave=False) as bar:
+    with AudioBar(sum(place.duration for place in places)) as bar:
         for first in range(0, len(short), CLIPS_AT_ONCE):
             batch = short[first : first + CLIPS_AT_ONCE]
             yield from _write_batch(batch, languages, transcriber)
-            bar.update(round(sum(place.duration for place in batch)))
+            bar.update(sum(place.duration for place in batch))
         for place in ordered[len(short) :]:
             yield from _write_long(place, languages[place.row], transcriber)
-            bar.update(round(place.duration))
+            bar.update(place.duration)
 
 
 def _write_batch(
-    places: Sequence[_Place], languages: dict[int, str | None], transcriber: Transcriber
+    places: Sequence[Place], languages: dict[int, str | None], transcriber: Transcriber
 ) -> Iterator[tuple[int, Transcript]]:
     clips: dict[int, NDArray[np.float32]] = {}
     for place in places:
@@ -176,14 +179,14 @@ def _write_batch(
         if has_speech(clip):
             clips[place.row] = clip
         else:
-            yield place.row, _Written("", "", "nobody speaks")
+            yield place.row, Written("", "", "nobody speaks")
     if clips:
         written = _run(transcriber, list(clips.values()), [languages[row] for row in clips])
         yield from zip(clips, written, strict=True)
 
 
 def _write_long(
-    place: _Place, language: str | None, transcriber: Transcriber
+    place: Place, language: str | None, transcriber: Transcriber
 ) -> Iterator[tuple[int, Transcript]]:
     """Writes down a turn piece by piece, each up to its least loud place after two thirds."""
     start, parts = 0.0, []
@@ -203,13 +206,7 @@ def _write_long(
     texts = " ".join(part.text for part in parts if part.text)
     if start:
         problem = "" if texts else next((part.problem for part in parts), "nobody speaks")
-        yield place.row, _Written(texts, language or "", problem)
-
-
-class _Written(NamedTuple):
-    text: str
-    language: str
-    problem: str
+        yield place.row, Written(texts, language or "", problem)
 
 
 def has_speech(clip: NDArray[np.float32]) -> bool:
@@ -227,31 +224,50 @@ def _find_quiet(piece: NDArray[np.float32]) -> int:
 
 
 def _detect(
-    places: Sequence[_Place], languages: dict[int, str | None], transcriber: Transcriber
+    places: Sequence[Place],
+    languages: Mapping[int, str | None],
+    transcriber: Transcriber,
+    kept: KeptWords,
 ) -> dict[int, str | None]:
     """Detects the language of recordings with several turns of an unknown one, by row."""
-    turns: dict[str, list[_Place]] = {}
+    turns: dict[str, list[Place]] = {}
     for place in places:
         if languages[place.row] is None:
             turns.setdefault(place.audio, []).append(place)
+    turns = {audio: some for audio, some in turns.items() if len(some) > 1}
+    # That of a single turn is detected when its words are written.
+    firsts = [_take_first(some, transcriber) for some in turns.values()]
+    keys = kept.find_keys([(some, "detect") for some in firsts])
+    known = kept.read(keys)
     found: dict[int, str | None] = {}
-    for some in turns.values():
-        if len(some) < 2:  # detected when its words are written
-            continue
-        parts, size = [], 0
-        for place in some:
-            if size >= transcriber.max_samples:
-                break
-            try:
-                parts.append(place.read(most=transcriber.max_samples / SAMPLE_RATE))
-            except AudioError:
-                continue
-            size += len(parts[-1])
-        if parts:
-            joined = torch.from_numpy(np.concatenate(parts)[: transcriber.max_samples])
-            (code,) = transcriber.detect(joined[None], torch.tensor([len(joined)]))
-            found |= dict.fromkeys((place.row for place in some), code)
+    for key, first, some in zip(keys, firsts, turns.values(), strict=True):
+        written = known.get(key)
+        if written is None and (code := _detect_one(first, transcriber)) is not None:
+            written = Written("", code, "")
+            kept.write(key, written)
+        if written is not None:
+            found |= dict.fromkeys((place.row for place in some), written.language)
     return found
+
+
+def _take_first(places: Sequence[Place], transcriber: Transcriber) -> list[Place]:
+    """Returns the first places, up to the length of sound that the model takes."""
+    most = transcriber.max_samples / SAMPLE_RATE
+    ends = np.cumsum([place.duration for place in places])
+    return [place for place, end in zip(places, ends, strict=True) if end - place.duration < most]
+
+
+def _detect_one(places: Sequence[Place], transcriber: Transcriber) -> str | None:
+    """Detects the language of places together, None if none can be read."""
+    parts = []
+    for place in places:
+        with suppress(AudioError):  # said where emotion is predicted
+            parts.append(place.read(most=transcriber.max_samples / SAMPLE_RATE))
+    if not parts:
+        return None
+    joined = torch.from_numpy(np.concatenate(parts)[: transcriber.max_samples])
+    (code,) = transcriber.detect(joined[None], torch.tensor([len(joined)]))
+    return code
 
 
 def _run(
@@ -261,7 +277,9 @@ def _run(
     return transcriber(waveforms, torch.tensor([len(clip) for clip in clips]), languages)
 
 
-def _report(num_places: int, found: dict[int, Transcript], transcriber: Transcriber) -> None:
+def _report(
+    num_places: int, num_known: int, found: dict[int, Transcript], transcriber: Transcriber
+) -> None:
     """Prints how many rows got words, in which languages, and why the others have none."""
     if not num_places:
         print(f"{transcriber.name} has nothing to write down: no row has sound and no text")
@@ -271,4 +289,8 @@ def _report(num_places: int, found: dict[int, Transcript], transcriber: Transcri
     why["the sound cannot be read"] += num_places - len(found)
     written = ", ".join(f"{count:,} {code}" for code, count in languages.most_common())
     without = "".join(f"; {count:,} without words: {one}" for one, count in why.items() if count)
-    print(f"words by {transcriber.name}: {languages.total():,} rows ({written or 'none'}){without}")
+    known = f"; {num_known:,} from the cache" if num_known else ""
+    print(
+        f"words by {transcriber.name}: {languages.total():,} rows ({written or 'none'}){without}"
+        f"{known}"
+    )

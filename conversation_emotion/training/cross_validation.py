@@ -25,6 +25,7 @@ from conversation_emotion.splits.folds import Fold
 from conversation_emotion.tasks.task import MODEL, SINGLE, Batches, Scores, Task, find_device
 from conversation_emotion.tracker import (
     PREDICTIONS,
+    UTTERANCES,
     MemoryTracker,
     ParentTracker,
     Tracker,
@@ -33,6 +34,7 @@ from conversation_emotion.tracker import (
 )
 from conversation_emotion.training.checkpoints import Checkpoints, StoredCheckpoints
 from conversation_emotion.training.fit import Fitted, OnEpoch, fit
+from conversation_emotion.training.scored import list_scored
 from conversation_emotion.training.side_by_side import Work, run_trainings
 
 
@@ -198,6 +200,7 @@ def evaluate(task: Task, predictions: pd.DataFrame, tracker: Tracker) -> Scores:
         metrics |= results.name_metrics(f"baseline_{system}", scores[system])
     tracker.log_metrics(metrics)
     tracker.log_table(predictions, PREDICTIONS)
+    tracker.log_table(list_scored(task.dataset, predictions), UTTERANCES)
     tracker.log_text(json.dumps(dict(task.failures), indent=2), "failed_clips.json")
     if task.labels:
         tracker.log_text(json.dumps(describe_labels(task), indent=2), "label_map.json")

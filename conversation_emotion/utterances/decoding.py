@@ -4,6 +4,7 @@ import io
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -364,4 +365,7 @@ def _measure_stream(path: Path, stream: Stream, source: Path | io.BytesIO) -> fl
         promised = _promised_seconds(container, _find_audio(path, container))
     if promised is not None and stream.is_whole:
         return promised
-    return sum(block.seconds for block in _decode_stream(path, stream, source, 0.0, None).blocks)
+    sizes: Counter[int] = Counter()
+    for samples, rate in _decode_stream_blocks(path, stream, source):
+        sizes[rate] += samples.shape[1]
+    return sum(size / rate for rate, size in sizes.items())

@@ -56,6 +56,7 @@ def serve(settings: DemoSettings) -> Iterator[str]:
     from conversation_emotion.inference.predictor import Predictor
     from conversation_emotion.inference.recordings import predict_rows, read_rows
     from conversation_emotion.inference.saved_model import find_model
+    from conversation_emotion.settings.cache import passing_cache
     from conversation_emotion.settings.page import PageSettings
     from conversation_emotion.utterances.audio import measure_seconds
     from experiments.models.demo_pages import open_pages
@@ -73,8 +74,9 @@ def serve(settings: DemoSettings) -> Iterator[str]:
                 f"{settings.max_minutes:g} and {settings.max_mib:g}; cut it, or use "
                 "`conversation-emotion predict --report`, which takes any length"
             )
-        rows = read_rows([path], settings.turns, is_conversation=card.is_conversation)
-        table = predict_rows(predictor, rows, classes=(), min_confidence=0.0)
+        with passing_cache():  # nothing of what people upload stays
+            rows = read_rows([path], settings.turns, is_conversation=card.is_conversation)
+            table = predict_rows(predictor, rows, classes=(), min_confidence=0.0)
         return render_page(table, card, PageSettings(), about=about, title=path.name)
 
     with open_pages(

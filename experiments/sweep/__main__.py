@@ -60,10 +60,13 @@ def run(module: str, sweep: SweepSettings, settings: Any) -> None:
 
     open_client()  # before what takes time, the import of PyTorch among it
     open_storage(sweep.storage)
+    from conversation_emotion.figures.comparison_page import render_comparison
+    from conversation_emotion.figures.documents import write_page
     from experiments.sweep import search
+    from experiments.sweep.comparison import compare_trials, page_of
     from experiments.sweep.figures import log_figures
     from experiments.sweep.mirror import Mirror, open_parent
-    from experiments.sweep.report import report
+    from experiments.sweep.report import read_tested, report
     from experiments.sweep.study import SweepSpec, SweepStudy, check_settings
 
     name = sweep.study or module.rpartition(".")[2]
@@ -81,6 +84,10 @@ def run(module: str, sweep: SweepSettings, settings: Any) -> None:
             search.score_on_test(study, spec)
             log_figures(study, spec, parent)
             report(study, spec, parent, mirror)
+            if (comparison := compare_trials(study, spec, read_tested(study))) is not None:
+                write_page(page := page_of(spec.name), render_comparison(comparison))
+                parent.log_file(page)
+                print(f"strategies and settings compared: {page}")
 
 
 def main() -> None:

@@ -1,15 +1,13 @@
-"""Figures of a sweep for its parent run: each for the browser, and as a picture.
+"""Figures of a sweep for its parent run: pictures, and the page that compares its strategies.
 
 The trainings of one name (fold and seed) use the same utterances, so the best settings of two
-fusion strategies are compared in pairs, by the exact permutation test of the mean difference, with
-Holm's correction over all pairs (Holm, 1979).
+fusion strategies are compared in pairs.
 """
 
 import json
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -18,24 +16,27 @@ import numpy as np
 import optuna
 import optuna.visualization.matplotlib as pictures
 from matplotlib import pyplot
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from optuna import visualization as pages
 from optuna.exceptions import ExperimentalWarning
+from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
-from conversation_emotion.evaluation.significance import correct_by_holm, permutation_p
+from conversation_emotion.figures.comparison_page import Pair, compare_pairs
 from experiments.sweep.study import SweepSpec, SweepStudy, classify, metric_of, scored, trainings
 from experiments.tracking.runs import ParentRun
+
+_LARGER_IS_DARKER = "viridis_r"
+"""Colours of lines by their score; those of Optuna leave the best near white."""
 
 _FREE = ("modality", "data")
 """Settings that may differ between studies whose strategies are compared."""
 
 
 class Drawing(NamedTuple):
-    """A figure as a page for the browser, by plotly, and as a picture, by matplotlib."""
+    """A picture, and the name of its file."""
 
     name: str
-    page: Any
     picture: Figure
 
 
@@ -54,24 +55,10 @@ class Strategy(NamedTuple):
         return fmean(self.scores.values())
 
 
-class Pair(NamedTuple):
-    """Two strategies compared training by training, by the difference of their means.
-
-    The two-sided p-value of no difference is corrected for the number of pairs of strategies.
-    """
-
-    better: str
-    worse: str
-    difference: float
-    num_trainings: int
-    p: float
-
-
 def log_figures(study: SweepStudy, spec: SweepSpec, parent: ParentRun) -> None:
     """Draws what the trials allow, and keeps it with the parent run."""
     with matplotlib.rc_context({"figure.constrained_layout.use": True}):
         for drawing in [*draw_search(study, spec), *_draw_strategies(study, parent)]:
-            parent.client.log_figure(parent.run_id, drawing.page, f"figures/{drawing.name}.html")
             parent.client.log_figure(parent.run_id, drawing.picture, f"figures/{drawing.name}.png")
             pyplot.close(drawing.picture)
 
@@ -86,9 +73,10 @@ def draw_search(study: SweepStudy, spec: SweepSpec) -> Iterator[Drawing]:
     metric = f"{metric_of(ran)} on valid"
     target = {"target": lambda trial: float(trial.values[0]), "target_name": metric}
     drawers = [("history", "plot_optimization_history", target)]
+    evaluator = FanovaImportanceEvaluator(seed=0)  # the default one asks what gives low scores
     if varied := _varied(ran):
         drawers += [
-            ("importances", "plot_param_importances", target),
+            ("importances", "plot_param_importances", {**target, "evaluator": evaluator}),
             ("parallel_coordinates", "plot_parallel_coordinate", {**target, "params": varied}),
             ("slices", "plot_slice", {**target, "params": varied}),
         ]
@@ -97,9 +85,10 @@ def draw_search(study: SweepStudy, spec: SweepSpec) -> Iterator[Drawing]:
     for name, function, options in drawers:
         with warnings.catch_warnings(action="ignore", category=UserWarning):
             warnings.simplefilter("ignore", ExperimentalWarning)
-            page = getattr(pages, function)(own, **options)
             picture = _figure_of(getattr(pictures, function)(own, **options))
-        yield Drawing(name, page, picture)
+        for lines in picture.findobj(LineCollection):
+            lines.set_cmap(_LARGER_IS_DARKER)
+        yield Drawing(name, picture)
 
 
 def _varied(trials: Sequence[FrozenTrial]) -> list[str]:
@@ -122,10 +111,11 @@ def _draw_strategies(study: SweepStudy, parent: ParentRun) -> Iterator[Drawing]:
     strategies = compare_strategies(study)
     if not strategies:
         return
-    pairs, metric = compare_pairs(strategies), f"{metric_of(study.trials())} on valid"
+    pairs = compare_pairs([(one.name, one.scores) for one in strategies])
+    metric = f"{metric_of(study.trials())} on valid"
     parent.log_text(format_comparison(strategies, pairs, metric), "figures/fusion_comparison.txt")
     drawn = (strategies, format_significance(pairs), metric)
-    yield Drawing("fusion_comparison", draw_page(*drawn), draw_picture(*drawn))
+    yield Drawing("fusion_comparison", draw_picture(*drawn))
 
 
 def compare_strategies(study: SweepStudy) -> list[Strategy]:
@@ -136,25 +126,11 @@ def compare_strategies(study: SweepStudy) -> list[Strategy]:
     best: dict[str, Strategy] = {}
     for other in _comparable(study):
         for trial in scored(other.get_trials(deepcopy=False)):
-            name = _strategy(trial)
+            name = name_strategy(trial)
             if name is not None and (name not in best or trial.values[0] > best[name].mean()):
                 scores = {one["name"]: one["score"] for one in trainings(trial)}
                 best[name] = Strategy(name, f"{other.study_name}, trial {trial.number}", scores)
     return sorted(best.values(), key=Strategy.mean, reverse=True)
-
-
-def compare_pairs(strategies: Sequence[Strategy]) -> list[Pair]:
-    """Tests each pair of strategies that were trained on the same folds and seeds."""
-    found = []
-    for better, worse in combinations(strategies, 2):
-        names = sorted(set(better.scores) & set(worse.scores))
-        if len(names) < 2:
-            continue
-        differences = np.array([better.scores[name] - worse.scores[name] for name in names])
-        p = permutation_p(differences)
-        found.append(Pair(better.name, worse.name, float(differences.mean()), len(names), p))
-    corrected = correct_by_holm([pair.p for pair in found])
-    return [pair._replace(p=p) for pair, p in zip(found, corrected, strict=True)]
 
 
 def format_comparison(strategies: Sequence[Strategy], pairs: Sequence[Pair], metric: str) -> str:
@@ -176,22 +152,6 @@ def format_significance(pairs: Sequence[Pair]) -> str:
     clear = [f"{pair.better} > {pair.worse} (p = {pair.p:.3f})" for pair in pairs if pair.p < 0.05]
     least = min(pair.p for pair in pairs)
     return "; ".join(clear) or f"no difference is significant: least corrected p = {least:.3f}"
-
-
-def draw_page(strategies: Sequence[Strategy], caption: str, metric: str) -> Any:
-    """Draws a box for each strategy with its trainings as points, for the browser."""
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    for strategy in strategies:
-        scores = {"y": [*strategy.scores.values()], "text": [*strategy.scores]}
-        figure.add_box(name=strategy.name, **scores, boxpoints="all", pointpos=0, jitter=0.3)
-    figure.update_layout(
-        title={"text": "Best setting of each strategy", "subtitle": {"text": caption}},
-        yaxis_title=f"{metric}, per fold and seed",
-        showlegend=False,
-    )
-    return figure
 
 
 def draw_picture(strategies: Sequence[Strategy], caption: str, metric: str) -> Figure:
@@ -222,7 +182,7 @@ def _fixed_settings(attributes: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in kept.items() if name not in _FREE}
 
 
-def _strategy(trial: FrozenTrial) -> str | None:
+def name_strategy(trial: FrozenTrial) -> str | None:
     """Returns the fusion strategy and modality of a trial; None for one without modalities."""
     settings = json.loads(trial.user_attrs.get("config", "{}"))
     modality = settings.get("modality")

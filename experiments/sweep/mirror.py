@@ -9,12 +9,14 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import zip_longest
+from statistics import fmean
 
 from mlflow.entities import Metric
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.trial import FrozenTrial
 
-from conversation_emotion.settings.flags import flatten, format_settings
+from conversation_emotion.settings.flags import flatten, format_setting, format_settings
 from experiments.sweep.storage import describe
 from experiments.sweep.study import SweepSpec, SweepStudy, cause_of, classify, trainings
 from experiments.tracking.runs import (
@@ -125,7 +127,7 @@ class Mirror:
         run = client.create_run(
             self.parent.experiment_id,
             tags=tags,
-            run_name=f"trial-{trial.number}",
+            run_name=name_trial(trial),
             start_time=_milliseconds(trial.datetime_start),
         )
         return TrackedRun(client, run)
@@ -140,7 +142,9 @@ class Mirror:
 
     def _end(self, trial: FrozenTrial, kind: str) -> None:
         child, at = self.children[trial.number], _milliseconds(trial.datetime_complete)
-        child.log_points([Metric(name, number, at, 0) for name, number in summarise(trial).items()])
+        ends = {name: x for name, x in summarise(trial).items() if not name.startswith("valid/")}
+        points = [Metric(name, x, at, 0) for name, x in ends.items()]
+        child.log_points([*points, *_mean_curves(trial, at)])
         tags = {"outcome": kind}
         if kind == "pruned":
             tags["pruned"] = "true"
@@ -157,25 +161,43 @@ def summarise(trial: FrozenTrial) -> Mapping[str, float]:
     if not found:
         return {}
     return {
-        "valid/mean": found[-1]["mean"],
+        f"valid/{found[-1]['metric']}": found[-1]["mean"],
         "trainings": float(len(found)),
         "parameters": float(found[-1]["num_parameters"]),
         "seconds": sum(training["seconds"] for training in found),
     }
 
 
-def _points(training: Mapping) -> list[Metric]:
-    """Turns a training into points of curves; logged twice, with the same time, they are one."""
-    step, at, name = training["step"], training["at"], training["name"]
-    points = [
-        Metric("valid/score", training["score"], at, step),
-        Metric("valid/running_mean", training["mean"], at, step),
+def name_trial(trial: FrozenTrial) -> str:
+    """Names the run of a trial by its number and what it varies."""
+    values = [
+        f"{value:.3g}" if isinstance(value, float) else format_setting(value)
+        for _, value in sorted(trial.params.items())
     ]
-    for curve, values in training["curves"].items():
-        points += [
-            Metric(f"{curve}/{name}", value, at, epoch) for epoch, value in enumerate(values)
-        ]
-    return points
+    return " · ".join([f"trial {trial.number}", *map(str, values)])[:120]
+
+
+def _points(training: Mapping) -> list[Metric]:
+    """Turns a training into points of curves; logged twice, with the same time, they are one.
+
+    The mean so far, whose last value is the score of the trial, comes first: MLflow's page that
+    compares runs begins with the metric that was logged first.
+    """
+    step, at = training["step"], training["at"]
+    return [
+        Metric(f"valid/{training['metric']}", training["mean"], at, step),
+        Metric("trainings/score", training["score"], at, step),
+    ]
+
+
+def _mean_curves(trial: FrozenTrial, at: int) -> Iterator[Metric]:
+    """Yields each curve as its mean, in every epoch, over the trainings that reached it."""
+    found = [training["curves"] for training in trainings(trial)]
+    for curve in dict.fromkeys(name for curves in found for name in curves):
+        columns = zip_longest(*(curves.get(curve, ()) for curves in found))
+        for epoch, values in enumerate(columns):
+            there = [value for value in values if value is not None]
+            yield Metric(f"curves/{curve}", fmean(there), at, epoch)
 
 
 def _milliseconds(moment: datetime | None) -> int:

@@ -46,7 +46,7 @@ def report(study: SweepStudy, spec: SweepSpec, parent: ParentRun, mirror: Mirror
     }
     print(text[screen_width()], end="")
     parent.log_text(text[KEPT_WIDTH], "table.txt")
-    print(f"run {parent.run_id}; see it with: python -m experiments.ui")
+    print(f"run {parent.run_id}; compare its trials with: python -m experiments.ui")
 
 
 def read_tested(study: SweepStudy) -> Tested:

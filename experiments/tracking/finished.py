@@ -12,9 +12,11 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from conversation_emotion.evaluation.decisions import resolve_metric
+from conversation_emotion.evaluation.metrics import METRICS, count_confusions
 from conversation_emotion.evaluation.results import ResultsTable
+from conversation_emotion.figures.comparison_page import Candidate, Comparison
 from conversation_emotion.figures.run_page import RunRecord
-from conversation_emotion.tracker import PREDICTIONS
+from conversation_emotion.tracker import PREDICTIONS, UTTERANCES, training_name
 from experiments.tracking.runs import read_table
 from experiments.tracking.store import open_client, tracking_uri
 
@@ -90,7 +92,68 @@ def read_run(run_id: str) -> RunRecord:
         tables=[ResultsTable.from_json(_read_text(client, run_id, name)) for name in tables],
         labels=tuple(labels.get("labels", ())),
         predictions=predictions,
+        utterances=read_table(client, run_id, UTTERANCES) if UTTERANCES in kept else None,
     )
+
+
+def compare_runs(run_ids: Sequence[str]) -> Comparison:
+    """Compares finished runs by their scores on test, training by training.
+
+    Raises:
+        ValueError: As of `read_systems`, or the runs were scored on other utterances.
+    """
+    client, systems = open_client(), read_systems(run_ids)
+    metrics = {*systems.metrics.values()}
+    metric = metrics.pop() if len(metrics) == 1 and metrics <= {*METRICS} else "uar"
+    runs = [_find(client, run_id) for run_id in run_ids]
+    differing = _list_differing([run.data.params for run in runs])
+    return Comparison(
+        title=f"{len(run_ids)} runs compared",
+        metric=metric,
+        part="test",
+        candidates=[
+            Candidate(
+                name=name,
+                strategy=_name_strategy(run.data.params) or name,
+                varied={flag: _read_number(run.data.params.get(flag, "")) for flag in differing},
+                scores=_score_trainings(systems.predictions[name], len(systems.labels), metric),
+                command=run.data.tags.get("command", ""),
+                seconds=(int(run.info.end_time or 0) - int(run.info.start_time or 0)) / 1000,
+            )
+            for name, run in zip(systems.predictions, runs, strict=True)
+        ],
+        importances={},
+        notes=(
+            "Scores on test: who picks the best by them has used test to choose. "
+            "python -m experiments.choose nests the choice in the folds.",
+        ),
+    )
+
+
+def _score_trainings(predictions: pd.DataFrame, num_classes: int, metric: str) -> dict[str, float]:
+    """Scores each training on test, by fold and seed."""
+    test = predictions[predictions["part"] == "test"]
+    scores = {}
+    for (fold, seed), rows in test.groupby(["fold", "seed"]):
+        pairs = rows["target"].to_numpy(), rows["predicted"].to_numpy()
+        score = METRICS[metric](count_confusions(*pairs, num_classes))
+        scores[training_name(str(fold), int(str(seed)))] = float(score)
+    return scores
+
+
+def _name_strategy(params: Mapping[str, str]) -> str | None:
+    """Names modality and fusion; None for a run without modalities."""
+    modality = params.get("modality")
+    if modality is None or "fusion" not in params:
+        return None
+    return modality if "+" not in modality else f"{modality}, {params['fusion']}"
+
+
+def _read_number(value: str) -> str | float:
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 def _find(client: MlflowClient, run_id: str) -> Run:
@@ -132,12 +195,17 @@ def _read_text(client: MlflowClient, run_id: str, name: str) -> str:
         return Path(client.download_artifacts(run_id, name, folder)).read_text("utf-8")
 
 
-def _name(settings: Sequence[Mapping[str, str]], run_ids: Sequence[str]) -> list[str]:
-    """Names runs by the settings in which they differ, by their ids where they do not."""
+def _list_differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
+    """Lists the settings in which runs differ."""
     flags = sorted(
         {flag for one in settings for flag in one if "version/" not in flag} - {"commit"}
     )
-    differing = [flag for flag in flags if len({one.get(flag) for one in settings}) > 1]
+    return [flag for flag in flags if len({one.get(flag) for one in settings}) > 1]
+
+
+def _name(settings: Sequence[Mapping[str, str]], run_ids: Sequence[str]) -> list[str]:
+    """Names runs by the settings in which they differ, by their ids where they do not."""
+    differing = _list_differing(settings)
     names = [", ".join(f"{flag} {one.get(flag, '')}" for flag in differing) for one in settings]
     if len(set(names)) == len(names):
         return names

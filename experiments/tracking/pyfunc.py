@@ -10,6 +10,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from conversation_emotion.inference.predictor import Predictor
+from conversation_emotion.settings.cache import passing_cache
 
 
 class EmotionModel(PythonModel):
@@ -22,9 +23,10 @@ class EmotionModel(PythonModel):
     def predict(  # type: ignore[override]  # MLflow's own returns nothing
         self, context: PythonModelContext, model_input: pd.DataFrame, params: object = None
     ) -> pd.DataFrame:
-        """Predicts every row; there are no parameters."""
+        """Predicts every row, and keeps nothing; there are no parameters."""
         del context, params
-        return self.predictor.predict(model_input)
+        with passing_cache():
+            return self.predictor.predict(model_input)
 
 
 set_model(EmotionModel())

@@ -19,16 +19,15 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, Schema
 
 from conversation_emotion.evaluation.decisions import score_part
 from conversation_emotion.inference.best_model import FOLDER
 from conversation_emotion.inference.card import Card, describe, name_speakers
+from conversation_emotion.inference.columns import Column, list_inputs, list_outputs
 from conversation_emotion.inference.predictor import Predictor
-from conversation_emotion.inference.rows import CONTENT, CONVERSATION
 from conversation_emotion.inference.saved_model import CONFIG, read_card
 from conversation_emotion.tracker import training_name
-from conversation_emotion.utterances.places import AXES
 from experiments.tracking.runs import ParentRun, find_children
 from experiments.tracking.store import find_store, open_client
 
@@ -164,22 +163,14 @@ def _facts(card: Card) -> dict[str, str]:
 
 
 def _signature(card: Card) -> ModelSignature:
-    texts = ("audio", "text", "dialogue_id", "speaker")
-    kinds = {"order": DataType.long, **dict.fromkeys(texts, DataType.string)}
-    needed = CONVERSATION if card.is_conversation else ()
-    inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(kinds.get(name, DataType.double), name, required=name in needed)
-        for name in (*needed, *CONTENT)
-    ]
-    probabilities = [f"p_{label}" for label in card.labels]
-    outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.string, card.target),
-        *(ColSpec(DataType.double, name) for name in (*probabilities, "confidence")),
-        ColSpec(DataType.string, "prediction_set"),
-        *(ColSpec(DataType.double, name) for name in (AXES if card.target == "emotion" else ())),
-        ColSpec(DataType.string, "problem"),
-    ]
-    return ModelSignature(Schema(inputs), Schema(outputs))
+    kinds = {"text": DataType.string, "number": DataType.double, "integer": DataType.long}
+
+    def describe_columns(columns: list[Column]) -> Schema:
+        return Schema([ColSpec(kinds[one.kind], one.name, one.is_always) for one in columns])
+
+    return ModelSignature(
+        inputs=describe_columns(list_inputs(card)), outputs=describe_columns(list_outputs(card))
+    )
 
 
 def find_model(name: str) -> Path:

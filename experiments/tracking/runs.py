@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
@@ -260,7 +261,8 @@ def _name(settings: Mapping[str, object]) -> str:
     return "-".join(format_setting(part) for part in parts if part is not None)
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """Returns the versions of `PACKAGES` and Python, and the commit of the source."""
     versions = {f"version/{name}": metadata.version(name) for name in PACKAGES}
     return {**versions, "version/python": platform.python_version(), "commit": _commit()}

@@ -34,6 +34,19 @@ class Pages(NamedTuple):
     server: subprocess.Popen[bytes]
 
 
+def find_own_store() -> str:
+    """Returns the URI of a store whose pages this computer has to serve.
+
+    Raises:
+        FileNotFoundError: There is no store yet.
+        ValueError: The store is a server that has pages of its own.
+    """
+    store = find_store()
+    if store.startswith(("http://", "https://")):
+        raise ValueError(f"MLFLOW_TRACKING_URI is a server: open {store} in a browser")
+    return store
+
+
 @contextmanager
 def serve(host: str, port: int | None) -> Iterator[Pages]:
     """Serves the pages of the store as soon as they can be opened, until the context ends.
@@ -47,9 +60,7 @@ def serve(host: str, port: int | None) -> Iterator[Pages]:
         OSError: The port is taken, or the server does not start.
         ValueError: The store is a server that has pages of its own.
     """
-    store = find_store()
-    if store.startswith(("http://", "https://")):
-        raise ValueError(f"MLFLOW_TRACKING_URI is a server: open {store} in a browser")
+    store = find_own_store()
     open_client()  # a store that cannot be opened is refused here, and not in the server's log
     port = _choose_port(host, port)
     seen_from_here = "127.0.0.1" if host in ("0.0.0.0", "") else host

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -160,7 +160,7 @@ def _is_unfinished(file: Path) -> bool:
                 if "alembic_version" in tables
                 else set()
             )
-            is_whole = revisions == {utils._get_latest_schema_revision()}
+            is_whole = revisions == {_newest_revision()}
             return not is_whole and not any(
                 connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone()
                 for name in tables - {"alembic_version"}
@@ -232,3 +232,9 @@ def _environment(**values: str) -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@cache
+def _newest_revision() -> str:
+    """Returns the revision of the tables that the installed MLflow makes."""
+    return utils._get_latest_schema_revision()

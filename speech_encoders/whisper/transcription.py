@@ -19,6 +19,8 @@ from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 from speech_encoders import read_model_type
 from speech_encoders.checkpoint import (
     find_checkpoint,
+    fingerprint,
+    library_versions,
     load_model,
     naming_errors,
     quiet_loading,
@@ -34,6 +36,9 @@ from speech_encoders.whisper.modeling import (
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+FORMAT = 1
+"""How words are read and left out; another way gets another number, since words are kept."""
 
 NO_SPEECH = 0.6
 """Probability that nobody speaks above which words are left out, if they are improbable as well."""
@@ -84,6 +89,7 @@ class Transcriber:
         model: Encoder and decoder in evaluation mode, with their configuration of generation.
         tokenizer: Its tokenizer.
         name: What the user calls it, for errors.
+        identity: All that the words depend on, but sound and language.
     """
 
     def __init__(
@@ -91,8 +97,10 @@ class Transcriber:
         model: WhisperForConditionalGeneration,
         tokenizer: PreTrainedTokenizerBase,
         name: str,
+        identity: str,
     ) -> None:
         self.name = name
+        self.identity = identity
         self._model = model
         self._tokenizer = tokenizer
         self._config: Any = model.generation_config
@@ -250,7 +258,8 @@ def load(name: str, device: str) -> Transcriber:
             f"{model.config.vocab_size:,}; put the model's own tokenizer there"
         )
     torch.nn.Module.to(model.eval(), device)
-    return Transcriber(model, tokenizer, name)
+    identity = f"whisper-words format={FORMAT} sha256={fingerprint(folder, _CONFIGS)}"
+    return Transcriber(model, tokenizer, name, f"{identity} {library_versions()}")
 
 
 def _check_files(name: str, folder: Path) -> None:

@@ -103,6 +103,12 @@ def test_users_at_once_get_each_their_own(address, tmp_path):
         assert set(re.findall(r"user\d\.wav", answer)) == {f"user{number}.wav"}
 
 
+def test_nothing_of_an_upload_is_kept(address, tmp_path, monkeypatch):
+    monkeypatch.setenv("CONVERSATION_EMOTION_CACHE", str(tmp_path / "cache"))
+    assert "iframe" in ask_for(address, write_tone(tmp_path / "kept.wav", 1))
+    assert not (tmp_path / "cache").exists()
+
+
 def test_what_cannot_be_predicted_is_a_sentence(address, tmp_path):
     answer = ask_for(address, write_tone(tmp_path / "long.wav", 7))
     assert answer.startswith(

@@ -23,6 +23,7 @@ from experiments.report import ReportSettings
 from experiments.sweep import __main__ as sweep
 from experiments.sweep.settings import SweepSettings
 from experiments.tracking import server
+from experiments.tracking.store import open_client
 from tests.command_line import usage_error
 from tests.commands import (
     FBANK,
@@ -210,6 +211,7 @@ SWEPT = {"probe_corpus", "probe_root", "probe_seeds"}
     "name", [name for name in CASES if name not in ("choose", "report", "sweep")]
 )
 def test_a_run_reads_every_setting(place, read, name, monkeypatch, capsys):
+    open_client()  # makes a store, which ui shows
     monkeypatch.setattr(server, "serve", interrupt)
     monkeypatch.setattr(optuna.storages, "run_grpc_proxy_server", interrupt)
     monkeypatch.setattr(representation, "project_to_plane", lambda points, **_: points[:, :2])

@@ -1,8 +1,6 @@
 """Extraction and the store: right, resumable, whole or absent, and honest about broken clips."""
 
-import errno
 import hashlib
-import json
 import os
 import sqlite3
 from contextlib import closing
@@ -14,8 +12,8 @@ import pytest
 import soundfile
 import torch
 
-from conversation_emotion.features import key
-from conversation_emotion.features import store as store_module
+from conversation_emotion.features import database as database_module
+from conversation_emotion.features.clips import AudioBar
 from conversation_emotion.features.extract import (
     extract_speech,
     extract_text,
@@ -24,7 +22,7 @@ from conversation_emotion.features.extract import (
 )
 from conversation_emotion.features.key import FeatureKey, FileDigests
 from conversation_emotion.features.store import FeatureStore, StoreFullError
-from conversation_emotion.settings.cache import cache_folder
+from conversation_emotion.settings.cache import cache_folder, passing_cache, writable_cache
 from conversation_emotion.utterances.audio import AudioError
 from conversation_emotion.utterances.table import build_utterances
 
@@ -222,7 +220,7 @@ def test_clips_whose_names_are_not_utf_8_are_encoded_and_remembered(tmp_path, di
     features = extract_speech(table, FakeSpeechEncoder(), store, digests)
     assert features.is_present().tolist() == [True, False]
     assert "null byte" in features.failures["u1"]
-    assert FileDigests(digests.database).digest(path) == digests.digest(path)
+    assert FileDigests(tmp_path / "digests.db").digest(path) == digests.digest(path)
 
 
 def test_strict_turns_a_broken_clip_into_an_error(tmp_path, clips, digests):
@@ -237,7 +235,7 @@ def test_strict_turns_a_broken_clip_into_an_error(tmp_path, clips, digests):
 
 
 def test_an_interrupted_extraction_keeps_what_it_encoded(tmp_path, clips, digests, monkeypatch):
-    monkeypatch.setattr("conversation_emotion.features.extract.CLIPS_AT_ONCE", 1)
+    monkeypatch.setattr("conversation_emotion.features.clips.CLIPS_AT_ONCE", 1)
 
     class Interrupted(FakeSpeechEncoder):
         def __call__(self, waveforms, lengths):
@@ -252,33 +250,41 @@ def test_an_interrupted_extraction_keeps_what_it_encoded(tmp_path, clips, digest
     assert encoder.num_clips == 2
 
 
-def test_a_kill_between_arrays_and_index_leaves_no_shard(tmp_path):
+def test_clips_are_encoded_by_length_across_files(tmp_path, digests, monkeypatch):
+    monkeypatch.setattr("conversation_emotion.features.clips.CLIPS_AT_ONCE", 2)
+    batches = []
+
+    class Lists(FakeSpeechEncoder):
+        def __call__(self, waveforms, lengths):
+            batches.append((lengths / 16_000).tolist())
+            return super().__call__(waveforms, lengths)
+
+    seconds = [1.0, 0.25, 0.75, 0.5]
+    paths = [write_clip(tmp_path / f"{n}.wav", 0.1 * n, one) for n, one in enumerate(seconds)]
+    table = table_of([*paths, paths[0]])
+    table.loc[4, ["offset", "duration"]] = 0.5, 0.375
+    extract_speech(table, Lists(), FeatureStore(KEY, tmp_path), digests)
+    assert batches == [[0.25, 0.375], [0.5, 0.75], [1.0]]
+
+
+def test_what_is_decoded_at_once_is_bounded_in_seconds(tmp_path, clips, digests, monkeypatch):
+    monkeypatch.setattr("conversation_emotion.features.clips.SECONDS_AT_ONCE", 1.5)
+    done = []
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF no sound at all")
     store = FeatureStore(KEY, tmp_path)
-    store.add("a", np.ones((2, 1, 1)))
-    store.flush()
-    (store.folder / "torn.npy").write_bytes(b"half an array")
-    (store.folder / ".torn.parquet.1.partial").write_bytes(b"half an index")
-    reopened = FeatureStore(KEY, tmp_path)
-    assert len(reopened) == 1
-    np.testing.assert_array_equal(reopened.read("a"), np.ones((2, 1, 1)))
+    table = table_of([*clips, broken])
+    extract_speech(table, FakeSpeechEncoder(), store, digests, advance=done.append)
+    assert done == pytest.approx([0.4 + 0.6, 0.8, 1.0], abs=1e-3)  # the broken one is of no length
 
 
-def test_a_full_disk_is_reported_and_keeps_the_rest(tmp_path, monkeypatch):
-    store = FeatureStore(KEY, tmp_path)
-    store.add("a", np.ones((2, 1, 1)))
-    store.flush()
-    before = sorted(store.folder.iterdir())
-
-    def fail(path, frames):
-        path.write_bytes(b"some of it")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(store_module, "_save_array", fail)
-    store.add("b", np.ones((2, 1, 1)))
-    with pytest.raises(StoreFullError, match=r"no room for 0.0 MiB of features under .*free some"):
-        store.flush()
-    assert sorted(store.folder.iterdir()) == before
-    assert "a" in FeatureStore(KEY, tmp_path)
+def test_a_bar_shows_seconds_of_audio_per_second():
+    bar = AudioBar(59.7)
+    bar.update(30.2)
+    bar.start_t -= 10
+    shown = str(bar)
+    assert "| 30/60 [" in shown
+    assert "3.00 s of audio/s]" in shown
 
 
 def test_what_cannot_fit_is_refused_before_it_starts(tmp_path, clips, digests, monkeypatch):
@@ -289,29 +295,6 @@ def test_what_cannot_fit_is_refused_before_it_starts(tmp_path, clips, digests, m
     with pytest.raises(StoreFullError, match="do not fit into the 0 MiB free"):
         extract_speech(table_of(clips), encoder, FeatureStore(KEY, tmp_path), digests)
     assert encoder.num_clips == 0
-
-
-def test_shards_are_cut_by_size_and_read_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "SHARD_BYTES", 64)
-    store = FeatureStore(KEY, tmp_path)
-    arrays = {f"c{n}": np.random.default_rng(n).normal(size=(2, n + 1, 3)) for n in range(6)}
-    for content, states in arrays.items():
-        store.add(content, states)
-    store.flush()
-    assert len(list(store.folder.glob("*.parquet"))) > 2
-    assert json.loads((store.folder / "key.json").read_text())["encoder"] == "fake"
-    reopened = FeatureStore(KEY, tmp_path)
-    for content, states in arrays.items():
-        np.testing.assert_allclose(reopened.read(content), states, rtol=1e-6)
-
-
-def test_half_precision_halves_the_file_and_refuses_what_overflows(tmp_path):
-    half = FeatureKey(encoder="fake", layers="all", pooling="mean", half_precision=True)
-    store = FeatureStore(half, tmp_path)
-    store.add("a", np.full((1, 1, 2), 1.5))
-    assert store.read("a").dtype == np.float16
-    with pytest.raises(ValueError, match="not finite in float16.*try full precision"):
-        store.add("b", np.full((1, 1, 2), 1e6))
 
 
 def test_texts_are_encoded_once_and_empty_ones_not_at_all(tmp_path):
@@ -351,6 +334,25 @@ def test_the_cache_is_where_the_environment_points(monkeypatch, tmp_path):
     assert cache_folder().name == "conversation-emotion"
 
 
+def test_a_passing_cache_is_removed_and_one_that_cannot_be_written_is_passing(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setenv("CONVERSATION_EMOTION_CACHE", str(tmp_path / "file" / "cache"))
+    with passing_cache() as passing:
+        assert cache_folder() == passing
+    assert not passing.exists()
+    (tmp_path / "file").write_text("no folder")
+    with writable_cache() as folder:
+        assert cache_folder() == folder
+        assert folder.is_dir()
+    assert "file/cache cannot be written, and what is computed is not kept" in (
+        capsys.readouterr().out
+    )
+    (tmp_path / "file").unlink()
+    with writable_cache() as folder:
+        assert folder == tmp_path / "file" / "cache"
+
+
 def test_a_damaged_cache_of_digests_is_made_anew(tmp_path, clips, capsys):
     database = tmp_path / "digests.db"
     with closing(sqlite3.connect(tmp_path / "other.db")) as other, other:
@@ -369,7 +371,7 @@ def test_a_damaged_cache_of_digests_is_made_anew(tmp_path, clips, capsys):
 def test_a_cache_of_digests_that_another_process_holds_is_done_without(
     tmp_path, clips, monkeypatch, capsys
 ):
-    monkeypatch.setattr(key, "_PATIENCE", 0.1)
+    monkeypatch.setattr(database_module, "_PATIENCE", 0.1)
     digests = FileDigests(tmp_path / "digests.db")
     with closing(sqlite3.connect(tmp_path / "digests.db", isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")

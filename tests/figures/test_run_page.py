@@ -105,6 +105,26 @@ def test_another_run_is_shown_beside_it_where_its_classes_are_the_same(run):
         render_run(run, also=replace(also, labels=("a",)))
 
 
+def test_dialogues_have_their_words_and_the_names_of_their_recordings(run):
+    assert "keeps no words" in read_text(render_run(run))
+    utterances = pd.DataFrame(
+        {
+            "utterance_id": ["high1", "high2", "high3"],
+            "text": [f"Good! {EVIL}", "", None],
+            "audio": ["disc/a b.wav", "c.wav", None],
+            "offset": [12.34, np.nan, np.nan],
+        }
+    )
+    page = render_run(replace(run, utterances=utterances))
+    assert "<img" not in page
+    text = read_text(page)
+    assert "utterance speaker words true forecast, 1 ahead" in text
+    assert f"high1 A Good! {EVIL} disc/a b.wav, 12.3 s ■ yes" in text
+    assert f"high2 {EVIL} c.wav ● no" in text
+    assert "high3 A ■ yes" in text
+    assert "keeps no words" not in text
+
+
 def test_reliability_has_the_error_before_and_after_calibration(run):
     text = read_text(render_run(run))
     # Twelve predictions of confidence 0.8, six of them right.
@@ -131,7 +151,8 @@ def test_names_are_escaped_and_settings_and_versions_are_apart(run):
 
 @needs_chromium
 def test_the_page_of_a_run_is_accessible(run, tmp_path):
-    (tmp_path / "run.html").write_text(render_run(run), "utf-8")
+    words = pd.DataFrame({"utterance_id": ["low0"], "text": "w" * 99, "audio": "a", "offset": 1.0})
+    (tmp_path / "run.html").write_text(render_run(replace(run, utterances=words)), "utf-8")
     with open_chromium() as browser:
         page, heard = browser.new_page(viewport={"width": 390, "height": 800}), []
         page.on("console", lambda one: heard.append(one.text))

@@ -24,7 +24,7 @@ class Said(NamedTuple):
 class Parrot:
     """Writes down the length of each clip in tenths of a second; keeps what it was given."""
 
-    name = "parrot"
+    name, identity = "parrot", "parrot 1"
     max_samples = 2 * RATE
 
     def __init__(self) -> None:
@@ -65,6 +65,11 @@ def sound(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def hear_speech_in_noise(monkeypatch):
     monkeypatch.setattr(transcription, "has_speech", lambda clip: bool(np.abs(clip).max()))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONVERSATION_EMOTION_CACHE", str(tmp_path))
 
 
 def place(sound, start: float, duration: float, **more: object) -> dict[str, object]:
@@ -125,6 +130,43 @@ def test_a_language_of_a_row_that_the_model_does_not_have_ends_it_before_any_wor
     with pytest.raises(ValueError, match="no language 'tlh'"):
         write_words(rows, parrot)
     assert not parrot.batches
+
+
+def test_what_was_written_down_before_an_interruption_is_not_written_again(
+    sound, monkeypatch, capsys
+):
+    class Interrupted(Parrot):
+        def __call__(self, waveforms, lengths, languages):
+            if self.batches:
+                raise KeyboardInterrupt
+            return super().__call__(waveforms, lengths, languages)
+
+    monkeypatch.setattr(transcription, "CLIPS_AT_ONCE", 2)
+    rows = pd.DataFrame([place(sound, 0, length) for length in (0.1, 0.2, 0.3)])
+    with pytest.raises(KeyboardInterrupt):
+        write_words(rows, Interrupted())
+    parrot = Parrot()
+    found = write_words(rows, parrot)
+    assert (parrot.batches, parrot.detected) == ([[4800]], [])
+    assert found["text"].tolist() == ["1", "2", "3"]
+    assert found["language"].tolist() == ["de"] * 3
+    assert "words by parrot: 3 rows (3 de); 2 from the cache" in capsys.readouterr().out
+
+
+def test_other_sound_models_and_languages_are_written_down_anew(sound, tmp_path):
+    noise = tmp_path / "noise.wav"
+    soundfile.write(noise, np.full(RATE, 0.1), RATE)
+    rows, other = pd.DataFrame([{"audio": str(noise), "duration": 0.5}]), Parrot()
+    other.identity = "parrot 2"
+    write_words(rows, Parrot())
+    for transcriber, language in ((Parrot(), "en"), (other, None)):
+        write_words(rows, transcriber, language)
+        assert transcriber.batches == [[8000]]
+    soundfile.write(noise, np.full(RATE, 0.2), RATE)
+    again = Parrot()
+    write_words(rows.assign(offset=0.25), again)
+    write_words(rows, again)
+    assert again.batches == [[8000], [8000]]
 
 
 def test_speech_is_told_from_silence_and_noise(monkeypatch):

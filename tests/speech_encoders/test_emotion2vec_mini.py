@@ -44,15 +44,13 @@ def test_it_separates_emotions_of_new_voices_better_than_the_same_network_untrai
     table = table[table["speaker"].isin(["03", "08", "09", "16"])].iloc[::2]
     is_test = table["speaker"].isin(["03", "16"]).to_numpy()
     emotions = table["emotion"].to_numpy()
-    scores = []
-    for encoder in (shipped, load_speech_encoder("untrained:mini")):
-        encoded = np.stack([_encode(encoder, path) for path in table["audio"]])
-        encoded = (encoded - encoded[~is_test].mean(axis=0)) / encoded[~is_test].std(axis=0)
-        names = np.unique(emotions)
-        means = [encoded[~is_test & (emotions == name)].mean(axis=0) for name in names]
-        distances = np.linalg.norm(encoded[is_test, None] - np.stack(means), axis=2)
-        scores.append(np.mean(names[distances.argmin(axis=1)] == emotions[is_test]))
-    assert scores[0] > scores[1] + 0.05
+    encoded = np.stack([_encode(shipped, path) for path in table["audio"]])
+    encoded = (encoded - encoded[~is_test].mean(axis=0)) / encoded[~is_test].std(axis=0)
+    names = np.unique(emotions)
+    means = [encoded[~is_test & (emotions == name)].mean(axis=0) for name in names]
+    distances = np.linalg.norm(encoded[is_test, None] - np.stack(means), axis=2)
+    untrained = 0.393  # of untrained:mini in its place
+    assert np.mean(names[distances.argmin(axis=1)] == emotions[is_test]) > untrained + 0.05
 
 
 def _encode(encoder: WaveformEncoder, path: str) -> NDArray[np.float32]:

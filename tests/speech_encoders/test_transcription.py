@@ -1,6 +1,7 @@
 """Whisper writes down clips: its words, languages, guards, and checkpoints that cannot."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -28,6 +29,15 @@ def test_each_clip_gets_its_words_and_its_language_detected_or_given(writer):
     assert [one.text for one in found] == ["Guten Morgen"] * 2
     assert [one.language for one in found] == ["de", "en"]
     assert transcriber.detect(*CLIPS) == ["de", "de"]
+
+
+def test_a_model_is_identified_by_its_files_wherever_they_lie(writer, tmp_path):
+    identity = load_transcriber(str(writer)).identity
+    copy = shutil.copytree(writer, tmp_path / "copy")
+    assert load_transcriber(str(copy)).identity == identity
+    generation = copy / "generation_config.json"
+    generation.write_text(generation.read_text().replace('"max_length": 60', '"max_length": 50'))
+    assert load_transcriber(str(copy)).identity != identity
 
 
 def test_words_are_those_of_generation_on_clips_that_the_library_pads(writer):

@@ -70,6 +70,10 @@ def test_every_trial_ends_with_the_status_it_deserves(tracked):
     assert [run.info.status for run in tracked.parents] == ["FINISHED"]
 
 
+def test_a_trial_is_named_by_what_it_varies(tracked):
+    assert child(tracked, 1).info.run_name == "trial 1 · early · 0.69"
+
+
 def test_a_repetition_has_no_run_and_a_retry_names_its_first_trial(tracked):
     retries = [run.data.tags.get("retry_of") for run in tracked.children]
     assert retries.count("0") == 1
@@ -88,24 +92,22 @@ def test_only_what_varies_is_a_parameter_and_the_rest_an_artifact(tracked):
 
 def test_curves_are_kept_once_however_often_they_are_written(tracked):
     run = child(tracked, 1)
-    history = tracked.client.get_metric_history(run.info.run_id, "valid/running_mean")
+    history = tracked.client.get_metric_history(run.info.run_id, "valid/uar")
     loss = 0.01**2
-    assert [(m.step, pytest.approx(m.value)) for m in history] == [
-        (0, 1 - loss),
-        (1, 1 - loss - 0.005),
-        (2, 1 - loss - 0.01),
-    ]
-    curve = tracked.client.get_metric_history(run.info.run_id, "train/loss/fold1-seed0")
+    means = [1 - loss, 1 - loss - 0.005, 1 - loss - 0.01]
+    assert [(m.step, m.value) for m in history] == [*enumerate(map(pytest.approx, means))]
+    assert run.data.metrics["valid/uar"] == pytest.approx(means[-1])
+    assert next(iter(run.data.metrics)) == "valid/uar"  # which MLflow's comparison begins with
+    curve = tracked.client.get_metric_history(run.info.run_id, "curves/train/loss")
     assert [(m.step, pytest.approx(m.value)) for m in curve] == [(0, 1.0), (1, loss + 0.01)]
-    assert run.data.metrics["valid/mean"] == pytest.approx(1 - loss - 0.01)
     assert run.data.metrics["test/uar"] == 0.9
 
 
-def test_the_parent_holds_figures_for_the_browser_and_as_pictures(tracked):
+def test_the_parent_holds_figures(tracked):
     run_id = tracked.parents[0].info.run_id
     files = {Path(file.path).name for file in tracked.client.list_artifacts(run_id, "figures")}
     names = ("history", "importances", "parallel_coordinates", "slices", "fusion_comparison")
-    assert {f"{name}.{kind}" for name in names for kind in ("html", "png")} <= files
+    assert {f"{name}.png" for name in names} <= files
     file = tracked.client.download_artifacts(run_id, "figures/fusion_comparison.txt")
     lines = Path(file).read_text().splitlines()
     assert lines[0].startswith("speech+text, early: 0.9")
@@ -158,6 +160,9 @@ def test_the_best_and_the_default_are_scored_on_test_once(workplace, capsys, mon
     assert "the default" in printed
     assert "valid uar" in printed
     assert "ranked by the mean uar over folds and seeds on valid" in printed
+    page = Path("mlruns/sweeps/tiny_experiment/comparison.html").read_text()
+    assert "best: trial" in page
+    assert "python -m experiments.tiny_experiment --x" in page
     with pytest.raises(ValueError, match=r"folds: 3 -> 4"):
         sweep.run("tests.tiny_experiment", settings, TinyConfig(folds=4))
 

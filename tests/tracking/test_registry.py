@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from mlflow.models import get_model_info
 
 from conversation_emotion.corpora.demo import DATA
+from conversation_emotion.inference.predictor import Predictor
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.models import ConversationModelSettings
 from conversation_emotion.settings.recognition import EPCSettings, SERSettings
@@ -27,11 +28,12 @@ COLUMNS = ["dialogue_id", "order", "speaker", "audio", "text", "offset", "durati
 
 
 class Registered(NamedTuple):
-    """The store with a model of each kind, and the utterances that they were trained on."""
+    """The store with a model of each kind, their utterances, and what they answered."""
 
     folder: Path
     uri: str
     utterances: pd.DataFrame
+    answers: dict[str, pd.DataFrame]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def registered(tmp_path_factory):
         small = ConversationModelSettings(hidden_size=8)
         epc.EXPERIMENT.run(EPCSettings(data=data, model=small, training=training, register="turns"))
         ser.EXPERIMENT.run(SERSettings(data=data, training=training, register="utterances"))
-        yield Registered(folder, tracking_uri(), utterances)
+        yield Registered(folder, tracking_uri(), utterances, {})
 
 
 @pytest.fixture
@@ -71,9 +73,16 @@ def find_folder(store: Registered, name: str) -> Path:
 
 
 def predict_all(store: Registered, name: str) -> pd.DataFrame:
+    """What a model answers when it is loaded back, asked once."""
+    if name in store.answers:
+        return store.answers[name]
     model = mlflow.pyfunc.load_model(f"models:/{name}/1")
-    answer = model.predict(store.utterances[COLUMNS])
-    return answer.set_axis(pd.Index(store.utterances["utterance_id"]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONVERSATION_EMOTION_CACHE", str(store.folder / "untouched"))
+        answer = model.predict(store.utterances[COLUMNS])
+    assert not (store.folder / "untouched").exists()  # of what it is sent nothing is kept
+    answer = answer.set_axis(pd.Index(store.utterances["utterance_id"]))
+    return store.answers.setdefault(name, answer)
 
 
 @pytest.mark.parametrize(("name", "experiment"), [("turns", "epc"), ("utterances", "ser")])
@@ -95,9 +104,10 @@ def test_a_registered_model_predicts_as_in_its_training(store, name, experiment)
 @pytest.mark.parametrize(("name", "experiment"), [("turns", "epc"), ("utterances", "ser")])
 def test_a_registered_model_is_calibrated_and_its_run_says_how_well(store, name, experiment):
     found = predict_all(store, name).dropna(subset="emotion")
-    written = get_model_info(f"models:/{name}/1").signature.outputs.input_names()
-    of_words = {"modality", *found.filter(like="sentiment").columns}
-    assert written == [column for column in found if column not in of_words]
+    signature = get_model_info(f"models:/{name}/1").signature
+    assert signature.outputs.input_names() == list(found)  # the rows have words
+    optional = {column.name for column in signature.outputs.inputs if not column.required}
+    assert optional == {"modality"} & {*found} | {*found.filter(like="sentiment").columns}
     assert (found["confidence"] == found.filter(like="p_").max(axis=1)).all()
     sets = found["prediction_set"].str.split("|")
     assert sets.str[0].tolist() == found["emotion"].tolist()
@@ -105,6 +115,22 @@ def test_a_registered_model_is_calibrated_and_its_run_says_how_well(store, name,
     names = {"test/ece", "calibrated/ece_ci_high", "calibrated/coverage", "calibrated/set_size"}
     assert names <= set(parent.data.metrics)
     assert "reliability.png" in {file.path for file in client.list_artifacts(parent.info.run_id)}
+
+
+def test_a_registered_model_reads_the_times_and_languages_that_rows_may_have(store):
+    rows = store.utterances[COLUMNS]
+    rows = rows[rows["dialogue_id"] == rows["dialogue_id"].iloc[0]]
+    order = rows["order"].to_numpy(float)
+    timed = rows.assign(start=order, end=order + 1.5, language="de", notes="not read")
+    found = {
+        name: mlflow.pyfunc.load_model(f"models:/{name}/1").predict(timed)
+        for name in ("turns", "utterances")
+    }
+    expected = Predictor.load(find_folder(store, "turns")).predict(timed)
+    pd.testing.assert_frame_equal(found["turns"], expected)
+    assert found["utterances"]["sentiment"].isna().all()  # its words are of another language
+    plain = mlflow.pyfunc.load_model("models:/turns/1").predict(rows)
+    assert not np.allclose(found["turns"]["p_sad"], plain["p_sad"], equal_nan=True)
 
 
 @pytest.mark.parametrize(("name", "experiment"), [("turns", "epc"), ("utterances", "ser")])

@@ -1,5 +1,6 @@
 """The command that opens MLflow's pages: the right store, this computer only, and a clean end."""
 
+import json
 import os
 import re
 import signal
@@ -9,13 +10,18 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from experiments import ui
 from experiments.tracking import runs, server
-from experiments.tracking.store import tracking_uri
+from experiments.tracking.runs import find_experiment
+from experiments.tracking.store import open_client, tracking_uri
 from tests.command_line import usage_error
+from tests.processes import Command
+from tests.sweeps import wait_for
 
 
 def test_without_a_store_it_says_how_to_make_one(workplace):
@@ -70,6 +76,30 @@ def test_a_server_that_does_not_start_shows_the_end_of_its_log(workplace, monkey
         ui.run(ui.UISettings())
 
 
+def test_it_tells_where_the_trials_of_the_newest_sweep_are_compared(workplace):
+    client = open_client()
+    older, sweep = find_experiment(client, "epc"), find_experiment(client, "sweep-epc")
+    client.create_run(older, start_time=1, tags={"command": "python -m experiments.epc"})
+    parent = client.create_run(sweep, start_time=2, tags={"sweep": "parent"}).info.run_id
+    trials = [
+        client.create_run(sweep, start_time=3 + n, tags={MLFLOW_PARENT_RUN_ID: parent}).info.run_id
+        for n in range(3)
+    ]
+    for trial in trials[:2]:
+        client.set_terminated(trial)
+    runs_place, comparison = ui.find_places(ui.UISettings())
+    assert runs_place == ("runs of sweep-epc", f"/#/experiments/{sweep}/runs")
+    assert comparison.what == "2 of them compared"
+    query = parse_qs(urlsplit(urlsplit(comparison.path).fragment).query)
+    assert {*json.loads(query["runs"][0])} == {*trials[:2]}  # the third did not finish
+    assert json.loads(query["experiments"][0]) == [sweep]
+
+
+def test_without_a_run_it_says_so(workplace):
+    open_client()
+    assert ui.find_places(ui.UISettings()) == [("MLflow's pages, without a run yet", "")]
+
+
 @pytest.mark.parametrize("port", ["0", "65536"])
 def test_a_port_that_does_not_exist_is_a_usage_error(port, capsys):
     message = f"--port must lie between 1 and 65535, got {port}"
@@ -92,25 +122,26 @@ def find_processes(session: int) -> list[str]:
 def test_it_serves_the_store_and_leaves_no_process_behind(workplace):
     with runs.open_run("served", ui.UISettings(), "data"):
         pass
-    source = str(Path(__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": source, "UI_TEST": str(os.getpid())}
-    command = [sys.executable, "-m", "experiments.ui"]
-    with subprocess.Popen(
-        command, cwd=workplace, env=environment, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        announced = process.stdout.readline()
-        [address] = re.findall(r"http://127\.0\.0\.1:\d+", announced)
+    printed = workplace / "printed.txt"
+    with Command(
+        "experiments.ui",
+        folder=workplace,
+        environment={"UI_TEST": str(os.getpid())},
+        printed=printed,
+    ) as command:
+        [address] = wait_for(
+            lambda: printed.exists() and re.findall(r"http://127\.0\.0\.1:\d+", printed.read_text())
+        )
         found = urllib.request.urlopen(
             urllib.request.Request(
                 f"{address}/api/2.0/mlflow/experiments/get-by-name?experiment_name=served"
             )
         )
         assert b'"served"' in found.read()
-        assert len(find_processes(os.getpid())) >= 2
-        process.send_signal(signal.SIGINT)
-        assert "ended" in process.stdout.read()
-        assert process.wait(30) == 0
+        assert len(find_processes(os.getpid())) >= 1
+        command.send_signal(signal.SIGINT)
+        assert command.wait(30) == 0
+    assert "ended" in printed.read_text()
     deadline = time.monotonic() + 5
     while find_processes(os.getpid()) and time.monotonic() < deadline:
         time.sleep(0.05)

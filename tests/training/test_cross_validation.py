@@ -91,6 +91,9 @@ def test_model_and_baselines_are_scored_and_kept_with_the_run(task):
     assert scores[MAJORITY]["uar"].score == pytest.approx(0.5)
     assert tracker.metrics["test/uar"] == pytest.approx(scores[MODEL]["uar"].score)
     assert tracker.metrics["baseline_majority/uar"] == pytest.approx(0.5)
+    kept = tracker.artifacts["utterances.parquet"]
+    assert isinstance(kept, pd.DataFrame)
+    assert set(kept["utterance_id"]) == set(predictions["utterance_id"])
     assert {"predictions.parquet", "label_map.json", "confusions.png", "failed_clips.json"} <= set(
         tracker.artifacts
     )

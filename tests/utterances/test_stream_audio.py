@@ -6,7 +6,12 @@ import pytest
 import soundfile
 
 from conversation_emotion.utterances import audio, decoding
-from conversation_emotion.utterances.audio import AudioError, read_audio, stream_audio
+from conversation_emotion.utterances.audio import (
+    AudioError,
+    measure_seconds,
+    read_audio,
+    stream_audio,
+)
 from tests.utterances.test_audio import sine, write_mp4
 
 
@@ -60,6 +65,15 @@ def test_the_memory_of_a_stream_does_not_grow_with_its_length(tmp_path):
     tracemalloc.stop()
     assert seconds == pytest.approx(30)
     assert most < 1e6  # all of it has 11.5 MB
+
+
+def test_the_memory_of_a_length_that_no_header_tells_does_not_grow_with_it(tmp_path):
+    path = write_mp4(tmp_path / "clip.aac", np.tile(noise(8_000).T, (1, 20)), rate=8_000)
+    tracemalloc.start()
+    assert measure_seconds(path) == pytest.approx(30, abs=0.3)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 0.5e6  # all of it has 1.9 MB
 
 
 def test_what_lies_before_the_fault_is_yielded_before_it(tmp_path):

@@ -5,7 +5,7 @@ the others: what a channel holds while another is louder by ``--crosstalk`` deci
 itself, is no speech of its own. Loudness is the mean power of the last third of a second.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -109,7 +109,12 @@ class TurnFinder:
         return ready
 
 
-def find_turns(recording: str | Path, settings: TurnSettings | None = None) -> Iterator[Turn]:
+def find_turns(
+    recording: str | Path,
+    settings: TurnSettings | None = None,
+    *,
+    advance: Callable[[float], object] = lambda seconds: None,
+) -> Iterator[Turn]:
     """Yields the turns of a recording, sorted by start; none where nobody speaks.
 
     Speakers are known where they are channels; see `name_speakers` for voices.
@@ -117,6 +122,7 @@ def find_turns(recording: str | Path, settings: TurnSettings | None = None) -> I
     Args:
         recording: Audio or video file of any length.
         settings: Where turns begin and end, and whether channels are speakers.
+        advance: Takes the seconds of audio as they are done.
 
     Raises:
         AudioError: The file is missing, does not decode, or has no audio; or it has one channel
@@ -138,6 +144,7 @@ def find_turns(recording: str | Path, settings: TurnSettings | None = None) -> I
                     )
                 finder = TurnFinder(settings, len(samples), printable(recording))
             yield from finder.push(samples)
+            advance(samples.shape[1] / SAMPLE_RATE)
     except AudioError:
         if finder is not None:
             yield from finder.finish()

@@ -11,7 +11,7 @@ from conversation_emotion.corpora.annotations import report
 from conversation_emotion.features.encoders import Encoder, load_encoder
 from conversation_emotion.features.sources import Source, encode_source
 from conversation_emotion.inference.turns.turn import Turn, tabulate_turns
-from conversation_emotion.settings.cache import cache_folder
+from conversation_emotion.settings.cache import writable_cache
 from conversation_emotion.settings.turns import TurnSettings
 
 VOICE_ENCODERS = ("speechbrain/spkrec-ecapa-voxceleb", "resemblyzer")
@@ -120,7 +120,8 @@ def embed_turns(turns: Sequence[Turn], name: str, encoder: Encoder) -> NDArray[n
     pooling = "mean" if has_one_frame else "statistics"
     layers = 1 if encoder.num_layers > 1 else "last"
     source = Source("speech", name, layers, pooling, half_precision=False)
-    found = encode_source(table, source, encoder, cache_folder())
+    with writable_cache() as cache:
+        found = encode_source(table, source, encoder, cache)
     size = encoder.hidden_size * (1 if has_one_frame else 2)
     vectors = np.full((len(turns), size), np.nan, dtype=np.float32)
     for number, states in enumerate(found.states):

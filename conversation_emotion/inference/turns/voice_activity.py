@@ -6,6 +6,7 @@ to one for the whole process. Nothing is fetched.
 """
 
 import warnings
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -60,8 +61,9 @@ class SileroNetwork(nn.Module):
         self.output = nn.Conv1d(128, 1, 1)
 
     @classmethod
+    @cache
     def load(cls) -> "SileroNetwork":
-        """Loads the weights that the package brings.
+        """Loads the weights that the package brings, once.
 
         Raises:
             ModuleNotFoundError: The package is not installed.

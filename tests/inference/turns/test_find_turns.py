@@ -12,7 +12,7 @@ from conversation_emotion.inference.turns.find import TurnFinder, find_turns, ha
 from conversation_emotion.inference.turns.turn import tabulate_turns
 from conversation_emotion.inference.turns.voice_activity import SpeechDetector, find_model
 from conversation_emotion.settings.turns import TurnSettings
-from conversation_emotion.utterances.audio import AudioError, read_audio
+from conversation_emotion.utterances.audio import AudioError, measure_seconds, read_audio
 from tests.spoken import RECORDING, read_truth, write_channels
 
 
@@ -64,7 +64,10 @@ def test_loading_the_detector_leaves_the_threads_alone():
 
 
 def test_turns_lie_where_the_conversation_was_spoken():
-    turns = list(find_turns(RECORDING, TurnSettings(min_pause=0.2, padding=0.0)))
+    done: list[float] = []
+    settings = TurnSettings(min_pause=0.2, padding=0.0)
+    turns = list(find_turns(RECORDING, settings, advance=done.append))
+    assert sum(done) == pytest.approx(measure_seconds(RECORDING), abs=1e-3)
     truth = read_truth()
     shared = overlaps(turns, truth)
     assert shared.sum() > 0.95 * (truth["end"] - truth["start"]).sum()
