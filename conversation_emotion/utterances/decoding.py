@@ -27,6 +27,7 @@ _SOUNDFILE_SUFFIXES = {
 _BLOCK_SIZE = 1 << 20  # samples; a header that promises too many cannot ask for memory
 _TIMED_CONTAINERS = {"matroska", "asf", "avi", "flv"}
 _PREROLL_SECONDS = 0.5  # decoders need a few frames after a seek before their output is right
+_FAR_SECONDS = 30.0  # from which on Matroska, whose times are whole milliseconds, is sought
 _EXACT_SECONDS, _FRAME_SECONDS = 0.01, 0.1  # what samples, and frames, may fall short by
 
 # libsndfile's own words on a size that the file does not hold.
@@ -246,8 +247,10 @@ def _decode_with_av(
     with _open_av(source) as container:
         stream = _find_audio(path, container)
         promised = _promised_seconds(container, stream)
-        is_sought = stream.duration is not None and promised is not None
-        if is_sought and offset > 2 * _PREROLL_SECONDS and stream.time_base:
+        is_exact = stream.duration is not None and promised is not None
+        is_far = "matroska" in container.format.name and offset > _FAR_SECONDS
+        is_sought = is_far or (is_exact and offset > 2 * _PREROLL_SECONDS)
+        if is_sought and stream.time_base:
             ticks = int((offset - _PREROLL_SECONDS) / stream.time_base)
             container.seek(ticks + (stream.start_time or 0), stream=stream)
         else:

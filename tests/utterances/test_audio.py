@@ -10,7 +10,7 @@ import soundfile
 import torch
 from torchaudio import functional
 
-from conversation_emotion.utterances import resampling
+from conversation_emotion.utterances import decoding, resampling
 from conversation_emotion.utterances.audio import MIN_SECONDS, SAMPLE_RATE, AudioError
 from conversation_emotion.utterances.audio import read_audio as read
 
@@ -259,6 +259,20 @@ def test_an_offset_beyond_the_end_is_refused(tmp_path, offset):
     soundfile.write(tmp_path / "clip.wav", np.zeros(16_000), SAMPLE_RATE)
     with pytest.raises(AudioError, match=rf"offset is {offset:g} s, but the audio ends at 1\.000"):
         read(tmp_path / "clip.wav", offset=offset)
+
+
+def test_a_slice_far_into_matroska_is_sought_and_right_to_a_millisecond(tmp_path, monkeypatch):
+    path = write_mp4(tmp_path / "clip.mkv", sine(300, 48_000, 4.0)[None])
+    whole = read(path)
+    monkeypatch.setattr(decoding, "_FAR_SECONDS", 1.0)
+    assert decoding._decode_with_av(path, path, 3.0, 0.5).start == pytest.approx(2.5, abs=0.05)
+    part = read(path, offset=3.0, duration=0.5)
+    assert len(part) == 8_000
+    middle = part[100:-100]  # a slice is resampled from silence at its ends
+    errors = [
+        np.abs(middle - whole[48_100 + shift : 55_900 + shift]).max() for shift in range(-16, 17)
+    ]
+    assert min(errors) < 0.06 * 0.5  # half of what 300 Hz changes from sample to sample
 
 
 def test_an_offset_beyond_the_end_of_a_container_is_refused(stereo_mp4):
