@@ -23,11 +23,21 @@ BAR = {"delay": 3, "leave": False}
 """A progress bar is shown once the work has gone on for a few seconds."""
 
 
+_SECONDS_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
+"""Also a slow rate is seconds of audio in a second, and not the other way round."""
+
+
 class AudioBar(tqdm):
     """A progress bar of seconds of audio, and of how many of them are done in a second."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(total=round(seconds), unit=" s of audio", delay=3, leave=False)
+        super().__init__(
+            total=round(seconds),
+            unit=" s of audio",
+            bar_format=_SECONDS_BAR,
+            delay=3,
+            leave=False,
+        )
 
     @property
     def format_dict(self) -> dict[str, Any]:

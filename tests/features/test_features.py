@@ -285,6 +285,8 @@ def test_a_bar_shows_seconds_of_audio_per_second():
     shown = str(bar)
     assert "| 30/60 [" in shown
     assert "3.00 s of audio/s]" in shown
+    bar.start_t -= 90
+    assert "0.30 s of audio/s]" in str(bar)
 
 
 def test_what_cannot_fit_is_refused_before_it_starts(tmp_path, clips, digests, monkeypatch):
