@@ -22,7 +22,6 @@ from conversation_emotion.features.extract import (
 )
 from conversation_emotion.features.key import FeatureKey, FileDigests
 from conversation_emotion.features.store import FeatureStore, StoreFullError
-from conversation_emotion.settings.cache import cache_folder, passing_cache, writable_cache
 from conversation_emotion.utterances.audio import AudioError
 from conversation_emotion.utterances.table import build_utterances
 
@@ -327,32 +326,6 @@ def test_frames_are_pooled_over_the_real_ones():
     assert pool_frames(states, lengths, "mean")[0].tolist() == [[[2.0]]]
     assert pool_frames(states, lengths, "statistics")[0].tolist() == [[[2.0, 1.0]]]
     assert pool_frames(states, lengths, "frames")[0].tolist() == [[[1.0], [3.0]]]
-
-
-def test_the_cache_is_where_the_environment_points(monkeypatch, tmp_path):
-    monkeypatch.setenv("CONVERSATION_EMOTION_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path
-    monkeypatch.delenv("CONVERSATION_EMOTION_CACHE")
-    assert cache_folder().name == "conversation-emotion"
-
-
-def test_a_passing_cache_is_removed_and_one_that_cannot_be_written_is_passing(
-    monkeypatch, tmp_path, capsys
-):
-    monkeypatch.setenv("CONVERSATION_EMOTION_CACHE", str(tmp_path / "file" / "cache"))
-    with passing_cache() as passing:
-        assert cache_folder() == passing
-    assert not passing.exists()
-    (tmp_path / "file").write_text("no folder")
-    with writable_cache() as folder:
-        assert cache_folder() == folder
-        assert folder.is_dir()
-    assert "file/cache cannot be written, and what is computed is not kept" in (
-        capsys.readouterr().out
-    )
-    (tmp_path / "file").unlink()
-    with writable_cache() as folder:
-        assert folder == tmp_path / "file" / "cache"
 
 
 def test_a_damaged_cache_of_digests_is_made_anew(tmp_path, clips, capsys):
