@@ -1,5 +1,6 @@
 """What the tracking of a folder holds, and runs that the tests of a module share."""
 
+import fcntl
 import io
 import os
 import sqlite3
@@ -18,23 +19,26 @@ from sqlalchemy import Engine, create_engine, event
 from experiments.experiment import Experiment
 from experiments.tracking.store import tracking_uri
 
-_template = sqlite3.connect(":memory:", check_same_thread=False)
 _create_tables = utils._initialize_tables
 
 
 def _copy_tables(engine: Engine) -> None:
-    """Copies the tables of a new store, whose migrations take seconds, from the first one."""
-    place = engine.url.database
-    assert place is not None
-    if not _template.execute("SELECT 1 FROM sqlite_master").fetchone():
-        _create_tables(engine)
-        sqlite3.connect(place).backup(_template)
-    else:
-        _template.backup(sqlite3.connect(place))
+    """Copies the tables of a new store, whose migrations take seconds, from that of the session."""
+    tables = Path(os.environ["TESTS_FOLDER"]) / "tables.db"
+    with tables.with_suffix(".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not tables.exists():
+            unfinished = tables.with_suffix(".partial")
+            _create_tables(create_engine(f"sqlite:///{unfinished}"))
+            unfinished.rename(tables)
+    with sqlite3.connect(tables) as source, sqlite3.connect(str(engine.url.database)) as copy:
+        source.backup(copy)
+    source.close()
+    copy.close()
 
 
 def share_tables() -> None:
-    """Lets every new store of this process take its tables from the first one, and not wait.
+    """Lets every new store of a test take its tables from the first one, and not wait.
 
     The revision of the tables, which each opening of a store looks up, is read once.
     """
@@ -85,10 +89,8 @@ def find_runs(name: str) -> Tracked:
 @contextmanager
 def in_folder(folder: Path) -> Iterator[None]:
     """Works in a folder, with the cache that all tests of a session share."""
-    # Beside each other, processes have a folder each in that of their session.
-    session = folder.parents[1 if "PYTEST_XDIST_WORKER" in os.environ else 0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CONVERSATION_EMOTION_CACHE", str(session / "shared-cache"))
+        patch.setenv("CONVERSATION_EMOTION_CACHE", f"{os.environ['TESTS_FOLDER']}/shared-cache")
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.chdir(folder)
         yield

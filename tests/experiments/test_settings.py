@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -59,12 +60,13 @@ DECIDES = {
 """Functions of the settings themselves that decide what is run; others copy or check."""
 
 
-def has_effect(frame: Any) -> bool:
-    """Whether what reads a setting is part of the run."""
-    place, names = Path(frame.f_code.co_filename), set(frame.f_code.co_qualname.split("."))
+@cache
+def has_effect(file: str, function: str) -> bool:
+    """Whether the function that reads a setting is part of the run."""
+    place, names = Path(file), set(function.split("."))
     if not place.is_relative_to(ROOT) or place.is_relative_to(ROOT / "tests") or names & DESCRIBES:
         return False
-    if "__post_init__" in names and "Settings" in frame.f_code.co_qualname:
+    if "__post_init__" in names and "Settings" in function:
         return False
     if place.is_relative_to(SETTINGS):
         return bool(names & DECIDES)
@@ -112,8 +114,10 @@ def read(monkeypatch) -> set[str]:
     found: set[str] = set()
 
     def get(settings: object, name: str) -> Any:
-        if not name.startswith("_") and has_effect(sys._getframe(1)):
-            found.add(name)
+        if not name.startswith("_"):
+            reader = sys._getframe(1).f_code
+            if has_effect(reader.co_filename, reader.co_qualname):
+                found.add(name)
         return object.__getattribute__(settings, name)
 
     for command in find_commands().values():
