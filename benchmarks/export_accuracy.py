@@ -33,7 +33,7 @@ from conversation_emotion.settings.cache import passing_cache
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.utterances.audio import SAMPLE_RATE, read_audio
 from experiments import ser
-from experiments.commandline import parse
+from experiments.framework.commandline import parse
 from experiments.tracking.registry import find_model
 from speech_encoders import load_speech_encoder
 from speech_encoders.traceable import make_traceable

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import tyro
 
-from experiments.commandline import HUGE_PAGES
+from experiments.framework.commandline import HUGE_PAGES
 
 _TURN = "HUGE_PAGES_TURN"
 

@@ -44,7 +44,7 @@ def main() -> None:
             "folder; use `conversation-emotion COMMAND`, or another folder",
             file=sys.stderr,
         )
-    from experiments.commandline import explained  # not from the shadow
+    from experiments.framework.commandline import explained  # not from the shadow
 
     with explained():
         _run("python -m experiments" if is_module else "conversation-emotion")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from experiments.commandline import launch
-from experiments.experiment import show_table
+from experiments.framework.commandline import launch
+from experiments.framework.experiment import show_table
 
 if TYPE_CHECKING:
     from conversation_emotion.evaluation.metrics import Interval

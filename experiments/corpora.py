@@ -20,7 +20,7 @@ from typing import Annotated
 import tyro
 
 from conversation_emotion.settings.corpus import CorpusName, find_corpus
-from experiments.commandline import launch
+from experiments.framework.commandline import launch
 
 
 @dataclass(frozen=True, kw_only=True)

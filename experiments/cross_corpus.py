@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from conversation_emotion.settings.probes import CrossCorpusSettings
 from conversation_emotion.tracker import Memory
-from experiments.experiment import Experiment, Job, RowRun, Rows, Runs, Task
+from experiments.framework.experiment import Experiment, Job, RowRun, Rows, Runs, Task
 
 
 class CrossCorpus(Experiment[CrossCorpusSettings]):

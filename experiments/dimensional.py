@@ -19,7 +19,7 @@ from conversation_emotion.settings.dimensional import MINI_CPC, DimensionalSetti
 from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.space import Range, Trial, propose
 from conversation_emotion.tracker import Memory
-from experiments.experiment import Experiment, Runs, Task
+from experiments.framework.experiment import Experiment, Runs, Task
 
 
 class Dimensional(Experiment[DimensionalSettings]):
@@ -41,7 +41,7 @@ class Dimensional(Experiment[DimensionalSettings]):
 
     def task(self, row: DimensionalSettings, memory: Memory) -> Task:
         """Extracts the frames of an encoder, which mini-cpc pre-trains first."""
-        from experiments.pretraining.rating_inputs import prepare_ratings
+        from experiments.framework.pretraining.rating_inputs import prepare_ratings
 
         return prepare_ratings(row, memory)
 

@@ -17,7 +17,7 @@ from conversation_emotion.settings.models import DialogueModel, Fusion
 from conversation_emotion.settings.recognition import EPCSettings
 from conversation_emotion.settings.space import OPTIMIZER, Range, Trial, propose, propose_features
 from conversation_emotion.tracker import Memory
-from experiments.experiment import Experiment, Rows, Runs, Task
+from experiments.framework.experiment import Experiment, Rows, Runs, Task
 
 
 class EPC(Experiment[EPCSettings]):

@@ -21,7 +21,15 @@ from collections.abc import Iterator
 from conversation_emotion.settings.fine_tuning import FinetuneSettings
 from conversation_emotion.settings.space import Range, Trial, propose
 from conversation_emotion.tracker import Memory
-from experiments.experiment import Experiment, Job, RowRun, Rows, Runs, Task, training_folder
+from experiments.framework.experiment import (
+    Experiment,
+    Job,
+    RowRun,
+    Rows,
+    Runs,
+    Task,
+    training_folder,
+)
 
 
 class Finetune(Experiment[FinetuneSettings]):

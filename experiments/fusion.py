@@ -19,7 +19,7 @@ from dataclasses import replace
 from conversation_emotion.settings.fusion import ROWS, FusionSettings, read_rows
 from conversation_emotion.settings.space import Range, Trial, propose
 from conversation_emotion.tracker import Memory
-from experiments.experiment import Experiment, Job, RowRun, Rows, Runs, Task
+from experiments.framework.experiment import Experiment, Job, RowRun, Rows, Runs, Task
 
 
 class FusionTable(Experiment[FusionSettings]):

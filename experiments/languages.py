@@ -19,7 +19,7 @@ from itertools import groupby
 from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.probes import TABLES, LanguagesSettings
 from conversation_emotion.tracker import Memory
-from experiments.experiment import Experiment, Rows, Runs, Task
+from experiments.framework.experiment import Experiment, Rows, Runs, Task
 
 LANGUAGES = {
     "aesdd": "Greek",

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from conversation_emotion.settings.probes import LayersSettings
 from conversation_emotion.tracker import Memory
-from experiments.experiment import Experiment, Job, RowRun, Rows, Runs, Table, Task
+from experiments.framework.experiment import Experiment, Job, RowRun, Rows, Runs, Table, Task
 
 
 class LayersTable(Experiment[LayersSettings]):

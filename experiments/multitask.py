@@ -23,7 +23,7 @@ from dataclasses import replace
 from conversation_emotion.settings.fine_tuning import MultitaskSettings
 from conversation_emotion.settings.space import Range, Trial, propose
 from conversation_emotion.tracker import Memory
-from experiments.experiment import Experiment, Rows, Runs, Table, Task
+from experiments.framework.experiment import Experiment, Rows, Runs, Table, Task
 
 
 class Multitask(Experiment[MultitaskSettings]):

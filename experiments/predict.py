@@ -19,7 +19,7 @@ page of timelines with their sound: one file, which needs no network.
 """
 
 from conversation_emotion.settings.prediction import PredictSettings
-from experiments.commandline import launch
+from experiments.framework.commandline import launch
 
 
 def run(settings: PredictSettings) -> None:

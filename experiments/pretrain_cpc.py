@@ -20,8 +20,8 @@ from conversation_emotion.settings.pretraining import (
     PretrainingSettings,
 )
 from conversation_emotion.settings.space import Range, Trial, propose
-from experiments.pretraining.experiment import Pretraining
-from experiments.pretraining.settings import CpcSettings
+from experiments.framework.pretraining.experiment import Pretraining
+from experiments.framework.pretraining.settings import CpcSettings
 
 if TYPE_CHECKING:
     from conversation_emotion.pretraining.loop import Objective
@@ -50,7 +50,7 @@ class PretrainCpc(Pretraining[PretrainCpcSettings]):
 
     def build(self, settings: PretrainCpcSettings) -> "tuple[Objective, None]":
         """Builds encoder and predictors."""
-        from experiments.pretraining.objectives import build_cpc
+        from experiments.framework.pretraining.objectives import build_cpc
 
         return build_cpc(settings.model, settings.training.seed), None
 

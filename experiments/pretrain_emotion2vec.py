@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from conversation_emotion.settings.flags import flag_of
 from conversation_emotion.settings.pretraining import PretrainingSettings
 from conversation_emotion.settings.space import Range, Trial, propose
-from experiments.pretraining.experiment import Pretraining
-from experiments.pretraining.settings import Emotion2vecSettings
+from experiments.framework.pretraining.experiment import Pretraining
+from experiments.framework.pretraining.settings import Emotion2vecSettings
 
 if TYPE_CHECKING:
     from conversation_emotion.features.encoders import SpeechEncoder
@@ -62,7 +62,7 @@ class PretrainEmotion2vec(Pretraining[PretrainEmotion2vecSettings]):
         self, settings: PretrainEmotion2vecSettings
     ) -> "tuple[Objective, SpeechEncoder | None]":
         """Builds student and teachers."""
-        from experiments.pretraining.objectives import build_emotion2vec, load_teacher
+        from experiments.framework.pretraining.objectives import build_emotion2vec, load_teacher
 
         teacher = load_teacher(settings.model)
         return build_emotion2vec(settings.model, settings.training.seed, teacher), teacher

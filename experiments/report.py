@@ -21,7 +21,7 @@ from typing import Annotated
 import tyro
 
 from conversation_emotion.settings.flags import check_at_least
-from experiments.commandline import launch
+from experiments.framework.commandline import launch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.sentiment import SentimentSettings
 from conversation_emotion.settings.space import OPTIMIZER, Range, Trial, propose
 from conversation_emotion.tracker import Memory
-from experiments.experiment import CLASSIFICATION, Experiment, Rows, Runs, Table, Task
+from experiments.framework.experiment import CLASSIFICATION, Experiment, Rows, Runs, Table, Task
 
 
 class Sentiment(Experiment[SentimentSettings]):

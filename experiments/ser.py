@@ -23,7 +23,7 @@ from conversation_emotion.settings.protocols import PROTOCOLS, remarks, resolve
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.space import OPTIMIZER, Range, Trial, propose, propose_features
 from conversation_emotion.tracker import Memory
-from experiments.experiment import Experiment, Runs, Task
+from experiments.framework.experiment import Experiment, Runs, Task
 
 SOLVED = {
     "lda": "linear discriminant analysis",

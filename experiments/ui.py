@@ -16,7 +16,7 @@ from typing import Annotated, NamedTuple
 
 import tyro
 
-from experiments.commandline import launch
+from experiments.framework.commandline import launch
 
 
 @dataclass(frozen=True, kw_only=True)

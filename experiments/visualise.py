@@ -19,7 +19,7 @@ from pathlib import Path
 from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.probes import VisualiseSettings
 from conversation_emotion.tracker import Memory
-from experiments.experiment import Experiment, Job, RowRun, Runs, Table, Task
+from experiments.framework.experiment import Experiment, Job, RowRun, Runs, Table, Task
 
 
 class Visualise(Experiment[VisualiseSettings]):

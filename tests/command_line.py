@@ -6,7 +6,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from experiments.commandline import parse
+from experiments.framework.commandline import parse
 
 
 def choices(settings: type, name: str) -> set[str]:

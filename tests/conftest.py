@@ -75,7 +75,9 @@ def leave_the_users_cache_alone(tmp_path_factory: pytest.TempPathFactory) -> Ite
     own = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONVERSATION_EMOTION_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("TESTS_FOLDER", str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own))
+        patch.setenv(
+            "TESTS_FOLDER", str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
+        )
         yield
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import experiments.__main__ as program
-from experiments import commandline
+from experiments.framework import commandline
 from experiments.sweep.settings import SweepSettings
 from tests.block_places import documented_places
 from tests.blocks import Block, read_blocks

@@ -11,7 +11,7 @@ import pytest
 
 import experiments.__main__ as program
 import experiments.sweep.__main__ as sweep
-from experiments import commandline
+from experiments.framework import commandline
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = {

@@ -89,7 +89,7 @@ EXPERIMENT = TinyExperiment()
 
 
 def main() -> None:
-    from experiments.commandline import run_or_explain
+    from experiments.framework.commandline import run_or_explain
     from experiments.sweep import __main__ as sweep
 
     module = "tests.tiny_experiment"

@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from mlflow.store.db import utils
 from sqlalchemy import Engine, create_engine, event
 
-from experiments.experiment import Experiment
+from experiments.framework.experiment import Experiment
 from experiments.tracking.store import tracking_uri
 
 _create_tables = utils._initialize_tables

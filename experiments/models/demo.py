@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from conversation_emotion.settings.turns import TurnSettings
-from experiments.commandline import launch
+from experiments.framework.commandline import launch
 
 
 @dataclass(frozen=True, kw_only=True)

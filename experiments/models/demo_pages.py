@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.commandline import describe_error
+from experiments.framework.commandline import describe_error
 
 if TYPE_CHECKING:
     from gradio import Blocks

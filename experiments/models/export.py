@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from experiments.commandline import launch
+from experiments.framework.commandline import launch
 
 MOST_CLIPS = 32
 """Recordings of a check."""

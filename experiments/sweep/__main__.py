@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.commandline import (
+from experiments.framework.commandline import (
     check_inputs,
     explained,
     parse,

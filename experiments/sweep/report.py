@@ -11,7 +11,7 @@ from conversation_emotion.evaluation.metrics import Interval
 from conversation_emotion.evaluation.rendering import Cell, Line, interval_cell, render_table
 from conversation_emotion.evaluation.results import KEPT_WIDTH, name_metrics, screen_width
 from conversation_emotion.settings.flags import format_setting
-from experiments import commandline
+from experiments.framework import commandline
 from experiments.sweep.mirror import Mirror, summarise
 from experiments.sweep.search import TESTED, choose_for_test
 from experiments.sweep.storage import describe

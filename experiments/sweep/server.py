@@ -12,7 +12,7 @@ is interrupted.
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from experiments.commandline import launch
+from experiments.framework.commandline import launch
 from experiments.sweep.settings import GRPC_PORT
 
 

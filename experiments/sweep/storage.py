@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from experiments.commandline import describe_error, hide_password
+from experiments.framework.commandline import describe_error, hide_password
 from experiments.sweep.settings import GRPC_PORT
 
 try:

@@ -19,8 +19,8 @@ from experiments.sweep.study import TRAINING, SweepSpec, SweepStudy, classify
 from experiments.tracking.processes import this_process
 
 if TYPE_CHECKING:
-    from experiments.experiment import Experiment
-    from experiments.pretraining.experiment import Pretraining
+    from experiments.framework.experiment import Experiment
+    from experiments.framework.pretraining.experiment import Pretraining
 
 _LOOK_SECONDS = 0.5
 _MOST_DUPLICATES = 50

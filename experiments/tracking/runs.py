@@ -30,7 +30,7 @@ from mlflow.utils.time import get_current_time_millis
 
 from conversation_emotion.inference import card
 from conversation_emotion.settings.flags import flatten, format_setting
-from experiments.commandline import command_of
+from experiments.framework.commandline import command_of
 from experiments.tracking.processes import is_gone, this_process
 from experiments.tracking.store import open_client
 

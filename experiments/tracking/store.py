@@ -23,7 +23,7 @@ from mlflow.store.db import utils
 from mlflow.store.db.db_types import DATABASE_ENGINES
 from sqlalchemy.exc import ArgumentError
 
-from experiments.commandline import describe_error, hide_password
+from experiments.framework.commandline import describe_error, hide_password
 
 try:
     import fcntl

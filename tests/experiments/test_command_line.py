@@ -16,7 +16,7 @@ from conversation_emotion.settings.probes import CrossCorpusSettings, VisualiseS
 from conversation_emotion.settings.recognition import EPCSettings, SERSettings
 from conversation_emotion.splits.protocols import SPLITS
 from experiments.__main__ import find_commands, main
-from experiments.commandline import check_inputs, command_of, launch, parse
+from experiments.framework.commandline import check_inputs, command_of, launch, parse
 from experiments.pretrain_cpc import PretrainCpcSettings
 
 ROOT = Path(__file__).parents[2]

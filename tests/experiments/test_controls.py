@@ -50,7 +50,7 @@ from experiments import (
     ser,
     visualise,
 )
-from experiments.experiment import Experiment, Job, RowRun
+from experiments.framework.experiment import Experiment, Job, RowRun
 from tests import control_corpora
 from tests.emotion2vec_models import make_model
 

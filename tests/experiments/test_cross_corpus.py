@@ -7,8 +7,8 @@ import optuna
 import pytest
 
 from conversation_emotion.settings.probes import CrossCorpusSettings
-from experiments import commandline
 from experiments.cross_corpus import EXPERIMENT
+from experiments.framework import commandline
 from tests.command_line import read_commands, squeeze, usage_error
 from tests.hums import write_emodb_hums, write_ravdess_hums
 from tests.splits.test_emobox import write_list

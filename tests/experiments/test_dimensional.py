@@ -19,9 +19,9 @@ from conversation_emotion.settings.dimensional import (
     RatingSettings,
 )
 from conversation_emotion.training import cross_validation
-from experiments import commandline
 from experiments.dimensional import EXPERIMENT
-from experiments.pretraining.rating_inputs import pretrain_mini
+from experiments.framework import commandline
+from experiments.framework.pretraining.rating_inputs import pretrain_mini
 from speech_encoders import load_speech_encoder
 from tests.command_line import squeeze, usage_error
 from tests.tracked import find_runs

@@ -26,8 +26,8 @@ from conversation_emotion.settings.recognition import EPCSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.splits.protocols import SPLITS
 from conversation_emotion.training import cross_validation
-from experiments import commandline
 from experiments.epc import EXPERIMENT
+from experiments.framework import commandline
 from tests.command_line import choices, usage_error
 from tests.tracked import FinishedRun, find_runs, run_once, write_empty_store
 

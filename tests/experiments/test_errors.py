@@ -31,8 +31,9 @@ from safetensors import SafetensorError
 
 from conversation_emotion.evaluation.results import ResultsTable
 from experiments import __main__ as program
-from experiments import commandline, find_commands
-from experiments.commandline import DEBUG, LONGEST, describe_error, explained
+from experiments import find_commands
+from experiments.framework import commandline
+from experiments.framework.commandline import DEBUG, LONGEST, describe_error, explained
 from experiments.sweep import __main__ as sweep
 from experiments.tracking import store
 from experiments.tracking.runs import TrackedRun

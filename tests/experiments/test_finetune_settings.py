@@ -7,8 +7,8 @@ import pytest
 
 from conversation_emotion.settings.fine_tuning import FinetuneSettings, TunableSettings
 from conversation_emotion.settings.training import FineTuningSettings
-from experiments import commandline
 from experiments.finetune import EXPERIMENT
+from experiments.framework import commandline
 from tests.command_line import usage_error
 
 QUICK = FineTuningSettings(epochs=2, average_best=2, learning_rate=1e-2)

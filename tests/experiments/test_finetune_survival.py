@@ -6,8 +6,8 @@ import time
 import torch
 from safetensors.torch import load_file
 
-from experiments import commandline
 from experiments.finetune import EXPERIMENT
+from experiments.framework import commandline
 from tests.experiments.test_finetune import write_corpus, write_encoder
 from tests.processes import Command
 from tests.tracked import write_empty_store

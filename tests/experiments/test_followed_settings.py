@@ -21,7 +21,7 @@ from conversation_emotion.tracker import Memory
 from conversation_emotion.training.cross_validation import train_fold, validate
 from experiments import choose, fusion, sentiment, ser
 from experiments.choose import ChooseSettings
-from experiments.commandline import parse
+from experiments.framework.commandline import parse
 from experiments.models.tuned import prepare_fine_tuning
 from experiments.tracking import runs
 from experiments.tracking.finished import read_systems

@@ -11,7 +11,7 @@ import soundfile
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.fusion import ROWS, FusionSettings, read_rows
 from conversation_emotion.settings.training import TrainingSettings
-from experiments import commandline
+from experiments.framework import commandline
 from experiments.fusion import EXPERIMENT
 from tests.command_line import usage_error
 from tests.tracked import find_runs

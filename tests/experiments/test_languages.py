@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from conversation_emotion.settings.probes import TABLES, LanguagesSettings
-from experiments import commandline
+from experiments.framework import commandline
 from experiments.languages import EXPERIMENT
 from tests.command_line import read_commands, squeeze, usage_error
 from tests.hums import write_emodb_hums, write_hum, write_ravdess_hums

@@ -16,7 +16,7 @@ from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.tracker import Memory
 from conversation_emotion.training import layers as training
 from conversation_emotion.training.layers import LayerProbes
-from experiments import commandline
+from experiments.framework import commandline
 from experiments.layers import EXPERIMENT
 from speech_encoders.spectral import fbank
 from tests.command_line import squeeze, usage_error

@@ -12,7 +12,7 @@ from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.fine_tuning import MultitaskSettings, TunableSettings
 from conversation_emotion.settings.training import FineTuningSettings
 from conversation_emotion.training import cross_validation
-from experiments import commandline
+from experiments.framework import commandline
 from experiments.multitask import EXPERIMENT
 from tests.command_line import usage_error
 from tests.emotion2vec_models import make_model

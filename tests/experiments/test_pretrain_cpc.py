@@ -11,9 +11,9 @@ import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from experiments import commandline
+from experiments.framework import commandline
+from experiments.framework.pretraining.objectives import build_cpc
 from experiments.pretrain_cpc import EXPERIMENT, CpcSettings, PretrainCpcSettings
-from experiments.pretraining.objectives import build_cpc
 from speech_encoders import load_speech_encoder
 from speech_encoders.cpc import CpcModel
 from tests.processes import Command

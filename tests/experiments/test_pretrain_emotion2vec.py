@@ -15,14 +15,14 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from conversation_emotion.pretraining.collapse import CollapseMonitor
-from experiments import commandline
+from experiments.framework import commandline
+from experiments.framework.pretraining import command as pretraining
+from experiments.framework.pretraining.objectives import build_emotion2vec, load_teacher
 from experiments.pretrain_emotion2vec import (
     EXPERIMENT,
     Emotion2vecSettings,
     PretrainEmotion2vecSettings,
 )
-from experiments.pretraining import command as pretraining
-from experiments.pretraining.objectives import build_emotion2vec, load_teacher
 from speech_encoders import load_speech_encoder
 from speech_encoders.emotion2vec import Emotion2vecForPreTraining, configuration
 from speech_encoders.emotion2vec.distillation import COLD_LEARNING_RATE, WARM_LEARNING_RATE
@@ -98,7 +98,7 @@ def script(tmp_path) -> Path:
     script = tmp_path / "command.py"
     script.write_text(
         "import sys\n"
-        "from experiments import commandline\n"
+        "from experiments.framework import commandline\n"
         "from experiments.pretrain_emotion2vec import EXPERIMENT\n"
         "from speech_encoders.emotion2vec import configuration\n"
         f"configuration.SIZES['mini'] = {SETTINGS!r}\n"

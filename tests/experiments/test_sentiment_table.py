@@ -13,7 +13,7 @@ from conversation_emotion.inference.saved_model import read_card
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.sentiment import ModalitySettings, SentimentSettings
 from conversation_emotion.settings.training import TrainingSettings
-from experiments import commandline
+from experiments.framework import commandline
 from experiments.sentiment import EXPERIMENT
 from experiments.tracking.registry import find_model
 from tests.command_line import read_commands, squeeze, usage_error

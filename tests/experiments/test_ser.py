@@ -24,7 +24,7 @@ from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import Schedule, TrainingSettings
 from conversation_emotion.splits.protocols import SPLITS, SplitOptions
 from conversation_emotion.training import cross_validation, optimisation
-from experiments import commandline
+from experiments.framework import commandline
 from experiments.ser import EXPERIMENT
 from tests.command_line import choices, squeeze, usage_error
 from tests.layouts import write_emodb

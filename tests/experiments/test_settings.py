@@ -19,7 +19,7 @@ from conversation_emotion.settings.corpus import find_corpus, list_corpora
 from conversation_emotion.settings.recognition import SERSettings
 from experiments import choose, find_commands, report, ser
 from experiments.choose import ChooseSettings
-from experiments.commandline import parse
+from experiments.framework.commandline import parse
 from experiments.report import ReportSettings
 from experiments.sweep import __main__ as sweep
 from experiments.sweep.settings import SweepSettings
@@ -71,7 +71,7 @@ def has_effect(file: str, function: str) -> bool:
     if place.is_relative_to(SETTINGS):
         return bool(names & DECIDES)
     parts = place.relative_to(ROOT).parts
-    return parts[:2] not in {("experiments", "tracking"), ("experiments", "commandline.py")}
+    return "tracking" not in parts and parts[-1] != "commandline.py"
 
 
 def list_classes(settings: type) -> Iterator[type]:

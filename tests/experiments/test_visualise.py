@@ -17,7 +17,7 @@ from conversation_emotion.settings.probes import PictureSettings, StageSettings,
 from conversation_emotion.tasks.emotion import UtteranceEmotion
 from conversation_emotion.tracker import Memory, MemoryTracker
 from conversation_emotion.training import representation as training
-from experiments import commandline
+from experiments.framework import commandline
 from experiments.visualise import EXPERIMENT
 from tests.command_line import squeeze, usage_error
 from tests.hums import write_emodb_hums

@@ -9,7 +9,7 @@ from conversation_emotion.features.encoders import load_encoder
 from conversation_emotion.settings.corpus import CorpusSettings, find_corpus, list_corpora
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import ser
-from experiments.commandline import parse
+from experiments.framework.commandline import parse
 from tests.processes import Command
 from tests.tracked import write_empty_store
 

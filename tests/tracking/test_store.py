@@ -11,10 +11,10 @@ import sqlalchemy
 from mlflow.store.db import utils
 from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 
-import experiments.pretraining.command as pretraining
+import experiments.framework.pretraining.command as pretraining
 from experiments import pretrain_cpc, ser
-from experiments.commandline import explained
-from experiments.experiment import Experiment
+from experiments.framework.commandline import explained
+from experiments.framework.experiment import Experiment
 from experiments.sweep import __main__ as sweep
 from experiments.sweep import search
 from experiments.sweep.settings import SweepSettings

@@ -12,7 +12,7 @@ from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.settings.pretraining import PretrainingSettings
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.space import Trial
-from experiments import commandline
+from experiments.framework import commandline
 from experiments.ser import EXPERIMENT as SER
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Pretraining(ABC, Generic[Settings]):
 
     def run(self, settings: Settings) -> Path:
         """Pre-trains, or continues an interrupted run, and returns the folder of the encoder."""
-        from experiments.pretraining.command import pretrain_and_track
+        from experiments.framework.pretraining.command import pretrain_and_track
 
         return pretrain_and_track(self.name, settings, *self.build(settings))
 

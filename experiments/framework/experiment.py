@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 from conversation_emotion.settings.flags import flatten, format_settings
 from conversation_emotion.settings.space import Trial
 from conversation_emotion.tracker import Memory, Validation
-from experiments import commandline
+from experiments.framework import commandline
 
 if TYPE_CHECKING:
     import pandas as pd

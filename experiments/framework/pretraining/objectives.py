@@ -6,7 +6,7 @@ from accelerate.utils import set_seed
 
 from conversation_emotion.features.encoders import SpeechEncoder, load_encoder
 from conversation_emotion.pretraining.teacher import ChosenLayers
-from experiments.pretraining.settings import CpcSettings, Emotion2vecSettings
+from experiments.framework.pretraining.settings import CpcSettings, Emotion2vecSettings
 from speech_encoders.cpc import ContrastivePrediction, CpcConfig, CpcForPreTraining
 from speech_encoders.emotion2vec import Emotion2vecConfig, Emotion2vecForPreTraining
 from speech_encoders.emotion2vec.distillation import (

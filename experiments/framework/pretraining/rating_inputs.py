@@ -31,8 +31,8 @@ from conversation_emotion.tasks.ratings import DimensionalEmotion
 from conversation_emotion.tracker import Memory
 from conversation_emotion.utterances.audio import SAMPLE_RATE
 from conversation_emotion.utterances.labels import IGNORED
-from experiments.pretraining import objectives
-from experiments.pretraining.settings import CpcSettings
+from experiments.framework.pretraining import objectives
+from experiments.framework.pretraining.settings import CpcSettings
 from speech_encoders.cpc import CpcConfig, CpcModel
 from speech_encoders.cpc.modeling import RECEPTIVE_FIELD
 

@@ -1,0 +1,1 @@
+"""What commands are made of: the command line, and tables of runs."""
