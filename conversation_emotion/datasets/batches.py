@@ -207,7 +207,7 @@ def gather_batch(
     items, places = _find_items(rows, masked)
     distinct, is_masked = torch.from_numpy(items >> 1), torch.from_numpy(items & 1 == 1)
     gathered = {
-        name: _leave_out(*array.gather(distinct), is_masked)
+        name: leave_out(*array.gather(distinct), is_masked)
         for name, array in arrays.items()
         if name not in vectors
     }
@@ -248,7 +248,7 @@ def _find_items(
     return items, places
 
 
-def _leave_out(states: Tensor, frames: Tensor, masked: Tensor) -> tuple[Tensor, Tensor]:
+def leave_out(states: Tensor, frames: Tensor, masked: Tensor) -> tuple[Tensor, Tensor]:
     """Lets utterances lack a modality: (M, L, T, D), (M, T), (M,) -> the first two."""
     if not masked.any():
         return states, frames

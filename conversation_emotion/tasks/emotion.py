@@ -1,6 +1,6 @@
 """Emotion as a task: classes of single utterances, or of the turns of a conversation."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Generic, NamedTuple, TypeVar, cast
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.inputs import Inputs
-from conversation_emotion.datasets.windows import PADDING, Windows, find_unfinished
+from conversation_emotion.datasets.windows import PADDING, find_unfinished
 from conversation_emotion.evaluation.metrics import METRICS, count_confusions, score_predictions
 from conversation_emotion.models.build import build_model, fit_standardisations
 from conversation_emotion.models.conversation import (
@@ -35,6 +35,11 @@ from conversation_emotion.settings.models import (
 )
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.splits.folds import Fold, Rows
+from conversation_emotion.tasks.baselines import (
+    Baseline,
+    predict_last_emotion,
+    predict_majority,
+)
 from conversation_emotion.tasks.task import (
     MODEL,
     Batches,
@@ -49,9 +54,6 @@ Settings = TypeVar("Settings", bound=ModelSettings)
 
 MAJORITY, LAST_EMOTION = "majority", "last_emotion"
 """Names of the baselines, which are columns of the predictions."""
-
-Baseline = Callable[[Windows, Windows], NDArray]
-"""From the train windows and those of a part to the class of each of the latter."""
 
 
 class Predictions(NamedTuple):
@@ -283,29 +285,6 @@ def find_absent_classes(dataset: Dataset, train: Rows) -> Tensor | None:
     is_there[sources[train], dataset.classes()[train]] = True
     is_there[~is_there.any(axis=1)] = True  # a corpus that is not trained on
     return None if is_there.all() else torch.from_numpy(~is_there[sources])
-
-
-def predict_majority(train: Windows, test: Windows) -> NDArray[np.int64]:
-    """Predicts the most frequent class of the train windows for every test window: (N,)."""
-    return np.full(len(test), np.bincount(train.targets).argmax(), dtype=np.int64)
-
-
-def predict_last_emotion(
-    train: Windows, test: Windows, classes: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Predicts that a turn continues the gold emotion of the latest labelled utterance.
-
-    This baseline is given what no model is: the gold emotions of the past (`classes`, a row per
-    utterance). The target itself, which recognition has in its context, does not count. Where
-    nothing in the context is labelled, the most frequent class of train is predicted.
-    """
-    predictions = predict_majority(train, test)
-    for number, (context, target) in enumerate(zip(test.rows, test.target_rows, strict=True)):
-        past = context[(context != PADDING) & (context != target)]
-        labelled = classes[past][classes[past] != IGNORED]
-        if len(labelled):
-            predictions[number] = labelled[-1]
-    return predictions
 
 
 def evaluate_classes(

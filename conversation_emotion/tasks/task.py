@@ -139,6 +139,11 @@ class Task(ABC):
     def evaluate(self, predictions: pd.DataFrame) -> Scores:
         """Scores the tables of all trainings with intervals, `MODEL` first."""
 
+    def probe(self, model: nn.Module, fold: Fold, part: str) -> dict[str, NDArray]:
+        """Returns more columns of a part's table, of what a fitted model does with other inputs."""
+        del model, fold, part
+        return {}
+
     def precompute(self, model: nn.Module, batches: Iterable[Any]) -> None:
         """Lets batches hold what a model computes of its inputs alike in every epoch, if any."""
         del model, batches

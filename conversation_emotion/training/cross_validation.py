@@ -129,7 +129,7 @@ def train_fold(
         if part == "test":
             model = task.extend(model, fold, seed).to(device)
         predictions = task.predict(model, loader)
-        table = task.tabulate(predictions, fold, part)
+        table = task.tabulate(predictions, fold, part).assign(**task.probe(model, fold, part))
         if part == "valid":
             score = task.rank(task.score(predictions))
         if single is not None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from conversation_emotion.tasks.emotion import predict_last_emotion, predict_majority
+from conversation_emotion.tasks.baselines import predict_last_emotion, predict_majority
 from conversation_emotion.utterances.labels import IGNORED
 from tests.conversations import make_dialogues, make_windows
 
