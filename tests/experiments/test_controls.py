@@ -15,6 +15,7 @@ import pytest
 from conversation_emotion.datasets.clip_batches import ClipBatch
 from conversation_emotion.settings.corpus import SplitName
 from conversation_emotion.settings.dimensional import DimensionalSettings, RatingSettings
+from conversation_emotion.settings.epc_benchmark import EPCBenchmarkSettings
 from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
 from conversation_emotion.settings.fine_tuning import (
     FinetuneSettings,
@@ -50,6 +51,7 @@ from experiments import (
     ser,
     visualise,
 )
+from experiments.benchmark import epc as benchmark_epc
 from experiments.framework.experiment import Experiment, Job, RowRun
 from tests import control_corpora
 from tests.emotion2vec_models import make_model
@@ -124,6 +126,17 @@ def roots(root: Path, kind: str) -> tuple[str, ...]:
     return f"emodb={root / kind / 'emodb'}", f"ravdess={root / kind / 'ravdess'}"
 
 
+def benchmark(root: Path, kind: str) -> EPCBenchmarkSettings:
+    return EPCBenchmarkSettings(
+        data=control_corpora.conversations(root, kind, "emobox"),
+        features=SPEECH,
+        model=ConversationModelSettings(**GRU),
+        training=TURNS,
+        horizons=(1,),
+        retrain=(),
+    )
+
+
 CONTROLS: dict[str, Control] = {
     **{f"ser, {split}": recognise(split) for split in SPLITS},
     "ser, speeds, emobox": recognise("emobox", speeds=(0.9,)),
@@ -133,6 +146,7 @@ CONTROLS: dict[str, Control] = {
     },
     "epc, horizon 0, gold past, emobox": converse("emobox", horizon=0, history_labels="gold"),
     "epc, horizon 1, emobox": converse("emobox"),
+    "benchmark epc, emobox": Control(benchmark_epc.EXPERIMENT, benchmark),
     "sentiment, context, emobox": Control(
         sentiment.EXPERIMENT,
         lambda root, kind: SentimentSettings(

@@ -128,6 +128,9 @@ def read(monkeypatch) -> set[str]:
 
 
 CASES: dict[str, list[list[str]]] = {
+    "benchmark epc": [
+        [*MANIFEST, *QUICK, "--hidden-size=8", "--horizons=1", "--retrain"],
+    ],
     "choose": [],
     "corpora": [["check", *MANIFEST]],
     "cross-corpus": [["--roots", "emodb=emodb", "ravdess=ravdess", *FBANK, "--epochs=1"]],
