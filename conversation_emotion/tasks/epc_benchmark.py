@@ -52,8 +52,8 @@ CHANGED = "future_changed"
 class Fitted(NamedTuple):
     """What is fitted on the train part of a fold besides the model.
 
-    ``priors`` are the shares of the classes (C,); ``forecasts`` are as the model's own, if each
-    class counts alike in its loss; ``transitions`` are of natural frequencies.
+    ``priors`` are the shares of the classes (C,); in ``forecasts`` each class counts alike if it
+    does in the model's loss, but for the majority's; ``transitions`` are of natural frequencies.
     """
 
     priors: NDArray[np.float64]
@@ -104,25 +104,22 @@ class BenchmarkedPrediction(TurnEmotion):
             for order in (1, 2)
         )
         forecasts: dict[str, Forecast] = {
+            MAJORITY: lambda windows: np.repeat(priors[np.newaxis], len(windows), axis=0),
             "markov": lambda windows: self._balance(first(windows), priors),
             "markov_two": lambda windows: self._balance(second(windows), priors),
         }
         texts, balanced = self.dataset.utterances["text"], self.is_balanced
         words = fit_last_words(train, valid, texts, num_classes, rank, balanced=balanced)
-        if words is not None:
-            forecasts["last_words"] = words
+        if texts.fillna("").str.contains(r"\w").any():  # else there is no such row
+            forecasts["last_words"] = words or forecasts["majority"]
         return Fitted(priors, forecasts, first)
 
     def tabulate(self, predictions: Predictions, fold: Fold, part: str) -> pd.DataFrame:
         """Adds baselines with their probabilities, and what the context of a target is like."""
         windows = self.inputs.windows.select(getattr(fold, part))
         fitted, columns = self.fit_baselines(fold), {}
-        priors = np.repeat(fitted.priors[np.newaxis], len(windows), axis=0)
-        for name, found in (
-            (MAJORITY, priors),
-            *((name, forecast(windows)) for name, forecast in fitted.forecasts.items()),
-        ):
-            columns |= name_columns(name, self.labels, found)
+        for name, forecast in fitted.forecasts.items():
+            columns |= name_columns(name, self.labels, forecast(windows))
         classes, table = self.dataset.classes(), super().tabulate(predictions, fold, part)
         columns[LAST] = find_last(windows, classes)
         columns[LAST_OWN] = find_last(windows, classes, of_speaker=True)

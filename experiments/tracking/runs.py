@@ -37,7 +37,10 @@ from experiments.tracking.store import open_client
 PACKAGES = (*card.PACKAGES, "mlflow")
 """Packages whose versions every run records."""
 
-NAMING = ("corpus", "train", "test", "modality", "speech_encoder", "dialogue_model", "fusion")
+NAMING = (
+    *("corpus", "train", "test", "modality", "speech_encoder", "dialogue_model", "fusion"),
+    *("horizons", "retrain"),
+)
 """Settings that name a run."""
 
 
@@ -258,7 +261,8 @@ def _name(settings: Mapping[str, object]) -> str:
     parts = [settings.get(name) for name in NAMING]
     if "train" not in settings and isinstance(places := settings.get("roots"), tuple):
         parts.insert(0, tuple(str(place).partition("=")[0] for place in places))
-    return "-".join(format_setting(part) for part in parts if part is not None)
+    texts = [format_setting(part) for part in parts if part is not None]
+    return "-".join(text for text in texts if text)
 
 
 @cache

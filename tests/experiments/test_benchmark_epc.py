@@ -75,6 +75,12 @@ def test_shifts_and_kinds_are_tables_of_their_own(tables, finished):
     assert "Kinds of targets" in finished.printed
 
 
+def test_runs_are_named_by_what_their_training_is_without(finished):
+    names = [parent.info.run_name for parent in finished.tracked.parents]
+    end = "hierarchical-early-2"
+    assert sorted(names) == [f"manifest-speech-fbank-{end}{rest}" for rest in ("", "-gold")]
+
+
 def test_the_command_of_all_rows_is_the_one_that_was_given(tables):
     (command,) = {row.command for row in tables["results"].rows if row.command}
     assert command.startswith("python -m experiments.benchmark.epc --corpus manifest")
