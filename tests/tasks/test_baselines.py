@@ -63,7 +63,7 @@ def test_of_equal_forecasts_the_first_is_chosen_and_else_the_best_on_valid():
 
 
 def test_last_words_are_those_of_the_latest_turn_that_is_not_masked():
-    table = talk("ABBA").assign(text=["one", "two", None, "three"])
+    table = talk("ABBA").assign(text=["one", "two", "", "three"])
     windows = make_windows(table, np.zeros(4, int))
     assert [one.split() for one in join_last_words(windows, table["text"])] == [["one"], ["two"]]
     masked = replace(windows, masked=windows.rows == 1)
