@@ -1,0 +1,1 @@
+"""Benchmarks: encoders on all tasks, and prediction of emotion with the baselines it needs."""
