@@ -16,7 +16,7 @@ from experiments.sweep.mirror import Mirror, summarise
 from experiments.sweep.search import TESTED, choose_for_test
 from experiments.sweep.storage import describe
 from experiments.sweep.study import SweepSpec, SweepStudy, classify, metric_of, scored, trainings
-from experiments.sweep.trials import load_experiment
+from experiments.sweep.trials import space_of
 from experiments.tracking.runs import ParentRun
 
 Tested = dict[int, dict[str, Interval]]
@@ -77,9 +77,8 @@ def tabulate(trials: list[FrozenTrial]) -> pd.DataFrame:
 
 def command_of(spec: SweepSpec, trial: FrozenTrial) -> str:
     """Returns the command that trains and tests the setting of a trial."""
-    space = load_experiment(spec.experiment).search_space
     name = spec.experiment.rpartition(".")[2]
-    return commandline.command_of(name, space(FixedTrial(trial.params), spec.settings))
+    return commandline.command_of(name, space_of(spec)(FixedTrial(trial.params), spec.settings))
 
 
 def _lines(study: SweepStudy, spec: SweepSpec, tested: Tested) -> Iterator[Line]:
