@@ -25,6 +25,7 @@ from typing import Any
 import tyro
 
 import conversation_emotion as ce
+from conversation_emotion.evaluation.board import read_encoders, size_of
 from conversation_emotion.evaluation.metrics import METRIC_DESCRIPTIONS, describe_metric
 from conversation_emotion.evaluation.rendering import Cell
 from conversation_emotion.evaluation.results import ResultsTable, RowResult
@@ -200,21 +201,20 @@ def tabulate_encoders() -> str:
     costs = json.loads((ROOT / "benchmarks/encoders.json").read_text("utf-8"))["encoders"]
     scores = [_read_scores(f"ser-{corpus}", "uar") for corpus in ("emodb", "ravdess")]
     rows = []
-    for name, facts in tomllib.loads((HERE / "encoders.toml").read_text("utf-8")).items():
-        if "parameters" in facts:
-            size = 4 * facts["parameters"]
-        else:
+    for name, facts in read_encoders().items():
+        if "parameters" not in facts:
             encoder = load_speech_encoder(name)
-            facts |= {"layers": encoder.num_layers, "features": encoder.hidden_size}
-            facts["frame_rate"] = encoder.frame_rate
-            card = ROOT / facts.get("card", "")
-            size = sum(file.stat().st_size for file in card.glob("*.safetensors")) / 1e6
-        licence = facts.get("licence") or read_card(ROOT / facts["card"])[0]["license"].upper()
+            facts = {
+                **facts,
+                "layers": encoder.num_layers,
+                "features": encoder.hidden_size,
+                "frame_rate": encoder.frame_rate,
+            }
         numbers = [f"{facts[one]:g}" for one in ("layers", "features", "frame_rate")]
         cost = costs.get(facts.get("cost", name))
         rows.append(
             (
-                *(f"`{name}`", licence, f"{size:.3g}" if size else "", *numbers),
+                *(f"`{name}`", facts["licence"], size_of(facts), *numbers),
                 f"{cost['cost']:.3f}" if cost else "",
                 *(found.get(name, "") for found in scores),
                 facts["training"],

@@ -4,10 +4,10 @@
     python -m experiments.ui --port 5001
     python -m experiments.ui RUN RUN
 
-Prints the addresses of the newest command's runs, and of the page that compares them: the trials
-of a sweep, or the runs that are named. The store is `mlruns/` of the current folder, or that which
-MLFLOW_TRACKING_URI names. Only this computer can see the pages, unless --host says otherwise:
-MLflow asks nobody for a password. Ctrl-C ends it.
+Prints the addresses of the newest command's runs, the best first, and of the charts that compare
+them by what varies: the trials of a sweep, or the runs that are named. The store is `mlruns/` of
+the current folder, or that which MLFLOW_TRACKING_URI names. Only this computer can see the pages,
+unless --host says otherwise: MLflow asks nobody for a password. Ctrl-C ends it.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def find_places(settings: UISettings) -> list[Place]:
         FileNotFoundError: There is no store yet.
         ValueError: The store is a server that has pages of its own.
     """
-    from experiments.tracking.addresses import compare_runs, find_comparable, find_newest, list_runs
+    from experiments.tracking.addresses import compare_runs, find_comparable, find_newest, show_runs
     from experiments.tracking.server import find_own_store
     from experiments.tracking.store import open_client
 
@@ -61,12 +61,14 @@ def find_places(settings: UISettings) -> list[Place]:
     newest = named[0] if named else find_newest(client)
     if newest is None:
         return [Place("MLflow's pages, without a run yet", "")]
-    name = client.get_experiment(newest.info.experiment_id).name
-    places = [Place(f"runs of {name}", list_runs(newest.info.experiment_id))]
-    found = named if len(named) > 1 else find_comparable(client, newest)
-    if len(found) > 1:
-        places.append(Place(f"{len(found)} of them compared", compare_runs(found)))
-    return places
+    found = named if len(named) > 1 else find_comparable(client, newest) or [newest]
+    experiments = {str(run.info.experiment_id) for run in found}
+    if len(experiments) > 1:
+        return [Place(f"{len(found)} runs compared", compare_runs(found))]
+    name = client.get_experiment(experiments.pop()).name
+    table, charts = show_runs(client, found)
+    places = [Place(f"runs of {name}", table), Place(f"{len(found)} of them compared", charts)]
+    return places[: len(found)]
 
 
 def run(settings: UISettings) -> None:

@@ -51,12 +51,16 @@ def describe_pretraining(encoders: Iterable[str], corpora: Collection[str]) -> I
 
     Every encoder, a name or a path that ends in it, is described once.
     """
-    pretraining = _read(FILE).pretraining
     for encoder in dict.fromkeys(part for name in encoders for part in split_encoder(name)):
-        given = pretraining.get(Path(encoder).name, {})
+        given = find_pretraining(encoder)
         for corpus in corpora:
             if corpus in given:
                 yield f"{encoder} was pre-trained on {corpus}: {given[corpus]}"
+
+
+def find_pretraining(encoder: str) -> Mapping[str, str]:
+    """Returns the corpora that an encoder was pre-trained on, and how, as far as published."""
+    return _read(FILE).pretraining.get(Path(encoder).name, {})
 
 
 @cache

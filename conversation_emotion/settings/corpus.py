@@ -20,8 +20,9 @@ LabelSet = Literal["4-class", "5-class", "6-class", "7-class", "8-class", "all"]
 """Names of sets of classes; what each corpus maps onto them is in its module."""
 
 SplitName = Literal[
-    "official", "leave-one-session-out", "leave-one-speaker-out", "speaker-k-fold", "superb",
-    "emotion2vec-session", "emotion2vec-speaker", "emobox", "recording-prefix",
+    "official", "leave-one-session-out", "leave-one-speaker-out", "speaker-k-fold",
+    "shuffled-k-fold", "superb", "emotion2vec-session", "emotion2vec-speaker", "emobox",
+    "recording-prefix",
 ]  # fmt: skip
 """Protocols, those of `conversation_emotion.splits.protocols.SPLITS`."""
 
@@ -143,7 +144,7 @@ class CorpusSettings:
     speaker for emodb, else share."""
 
     num_folds: int = NUM_FOLDS
-    """Folds of speaker-k-fold."""
+    """Folds of speaker-k-fold and shuffled-k-fold."""
 
     superb_folds: Path | None = None
     """s3prl's downstream/emotion/meta_data folder, which the split superb reads."""
@@ -180,13 +181,13 @@ class CorpusSettings:
 
     def check_split(self, split: str) -> None:
         """Raises a `ValueError` where an option of another protocol than this one is set."""
-        for flag, owner, is_set in (
-            ("--num-folds", "speaker-k-fold", self.num_folds != NUM_FOLDS),
-            ("--superb-folds", "superb", self.superb_folds is not None),
-            ("--emobox-folds", "emobox", self.emobox_folds is not None),
+        for flag, owners, is_set in (
+            ("--num-folds", ("speaker-k-fold", "shuffled-k-fold"), self.num_folds != NUM_FOLDS),
+            ("--superb-folds", ("superb",), self.superb_folds is not None),
+            ("--emobox-folds", ("emobox",), self.emobox_folds is not None),
         ):
-            if is_set and split != owner:
-                raise ValueError(f"{flag} is for --split {owner}, not {split}")
+            if is_set and split not in owners:
+                raise ValueError(f"{flag} is for --split {' or '.join(owners)}, not {split}")
 
 
 def parse_places(

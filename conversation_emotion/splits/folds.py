@@ -56,7 +56,7 @@ class SplitOptions:
     """Options of some splits besides their name.
 
     Args:
-        num_folds: Folds of ``speaker-k-fold``.
+        num_folds: Folds of ``speaker-k-fold`` and ``shuffled-k-fold``.
         valid: What selects the epoch where a split leaves it open: a fifth of the train dialogues
             (``share``), all those of one ``speaker``, or the test part of the next ``fold``.
         seed: Seed of the draw of validation dialogues and speaker groups.

@@ -41,7 +41,7 @@ SHARED_DIALOGUES = {
 }
 """Parts that hold utterances of the same dialogues in a published protocol; never elsewhere."""
 
-SHARED_SPEAKERS = ("official", "emobox", "recording-prefix")
+SHARED_SPEAKERS = ("official", "shuffled-k-fold", "emobox", "recording-prefix")
 """Splits whose test speakers may also be in train."""
 
 
@@ -76,7 +76,10 @@ def audit_fold(utterances: pd.DataFrame, fold: Fold, split: str) -> list[str]:
             f"{fold.name!r} ({len(people)} such speakers)"
         )
     if people:
-        whose = "the corpus' own split" if split == "official" else "as published"
+        whose = {
+            "official": "the corpus' own split",
+            "shuffled-k-fold": "folds are shuffled over them",
+        }.get(split, "as published")
         notes.append(
             f"{len(people)} of {speakers.iloc[fold.test].nunique()} test speakers also speak "
             f"in train ({whose}): not speaker-independent"
@@ -126,6 +129,25 @@ def _speaker_k_fold(utterances: pd.DataFrame, options: SplitOptions) -> Split:
     return _leave_out("speaker-k-fold", utterances, fold_of, options)
 
 
+def _shuffled_k_fold(utterances: pd.DataFrame, options: SplitOptions) -> Split:
+    """Deals dialogues, or single utterances that have none, to folds whoever speaks in them.
+
+    Speakers are thus in train and test, as in the audio tasks of mteb (MAEB, arXiv 2602.16008); it
+    is there to tell how much that flatters.
+    """
+    dialogues = utterances["dialogue_id"]
+    if dialogues.nunique() < options.num_folds:
+        raise ValueError(
+            f"shuffled-k-fold: {options.num_folds} folds need as many dialogues, got "
+            f"{dialogues.nunique()}; lower --num-folds"
+        )
+    splitter = GroupKFold(options.num_folds, shuffle=True, random_state=options.seed)
+    fold_of = pd.Series(0, index=utterances.index)
+    for number, (_, test) in enumerate(splitter.split(dialogues, groups=dialogues), start=1):
+        fold_of.iloc[test] = number
+    return _leave_out("shuffled-k-fold", utterances, fold_of, options)
+
+
 def _recording_prefix(utterances: pd.DataFrame, options: SplitOptions) -> Split:
     """Tests each recording session of one marker-wearer, in which both actors speak.
 
@@ -146,6 +168,7 @@ SPLITS: dict[SplitName, Callable[[pd.DataFrame, SplitOptions], Split]] = {
     "leave-one-session-out": _leave_one_session_out,
     "leave-one-speaker-out": _leave_one_speaker_out,
     "speaker-k-fold": _speaker_k_fold,
+    "shuffled-k-fold": _shuffled_k_fold,
     "superb": published_splits.superb,
     "emotion2vec-session": published_splits.emotion2vec_session,
     "emotion2vec-speaker": published_splits.emotion2vec_speaker,

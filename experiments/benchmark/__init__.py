@@ -1,1 +1,1 @@
-"""Benchmarks: many systems on the same targets, with all that a reviewer asks for."""
+"""Benchmarks: encoders on all tasks, and prediction of emotion with the baselines it needs."""

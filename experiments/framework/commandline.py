@@ -226,9 +226,10 @@ def refuse(message: str) -> NoReturn:
     sys.exit(2)
 
 
-def command_of(name: str, settings: object) -> str:
+def command_of(name: str, *settings: object) -> str:
     """Returns the command that gives these settings: what differs from the defaults."""
-    return shlex.join(["python", "-m", f"experiments.{name}", *_list_flags(settings, None)])
+    flags = (flag for one in settings for flag in _list_flags(one, None))
+    return shlex.join([*f"python -m experiments.{name}".split(), *flags])
 
 
 def program_of(module: str) -> str:

@@ -309,7 +309,10 @@ def show_table(table: Table, runs: "Sequence[ParentRun]", name: str | None = Non
             for run in runs:
                 run.log_file(file)
     ids = " ".join(run.run_id for run in runs)
-    print(f"run {ids}; see it with: python -m experiments.ui")
+    if len(runs) > 1:
+        print(f"compare the runs with: python -m experiments.ui {ids}")
+    else:
+        print(f"run {ids}; see it with: python -m experiments.ui")
 
 
 def training_folder(parent: "ParentRun") -> Path:

@@ -26,6 +26,7 @@ from experiments.framework.commandline import (
     run_or_explain,
 )
 from experiments.sweep.settings import SweepSettings
+from experiments.sweep.space import read_varied
 
 EXPERIMENTS = (
     "epc", "ser", "dimensional", "sentiment", "fusion", "finetune", "multitask",
@@ -50,7 +51,12 @@ def read_flags(module: str, argv: Sequence[str]) -> tuple[SweepSettings, Any]:
     """Reads the flags of the sweep, and those of the experiment."""
     sweep, rest = parse_known(SweepSettings, argv, description=__doc__)
     experiment = importlib.import_module(module).EXPERIMENT
-    return sweep, parse(experiment.settings, rest, name=experiment.name)
+    settings = parse(experiment.settings, rest, name=experiment.name)
+    try:
+        read_varied(sweep.vary, settings)
+    except ValueError as error:
+        refuse(str(error))
+    return sweep, settings
 
 
 def run(module: str, sweep: SweepSettings, settings: Any) -> None:
@@ -78,6 +84,7 @@ def run(module: str, sweep: SweepSettings, settings: Any) -> None:
             search.join(study, spec)
             return
         search.enqueue_default(study, spec)
+        search.enqueue_best(study, spec)
         with open_parent(study, spec) as parent:
             mirror = Mirror(parent)
             search.search(study, spec, lambda: mirror.update(study.trials()))

@@ -54,7 +54,7 @@ def _describe(
     found = summarise(trial)
     test = tested.get(trial.number, {}).get(metric)
     return Candidate(
-        name=name_trial(trial),
+        name=f"trial {name_trial(trial)}",
         strategy=name_strategy(trial) or "all",
         varied={
             name: value

@@ -17,18 +17,22 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from optuna.trial import FrozenTrial
 
 from conversation_emotion.settings.flags import flatten, format_setting, format_settings
+from experiments.framework.commandline import command_of
 from experiments.sweep.storage import describe
 from experiments.sweep.study import SweepSpec, SweepStudy, cause_of, classify, trainings
 from experiments.tracking.runs import (
+    NAMING,
     ParentRun,
     TrackedRun,
+    describe_source,
     ending_truthfully,
     find_children,
     find_experiment,
+    measuring_load,
     termination_as_interrupt,
     versions,
 )
-from experiments.tracking.store import open_client, tracking_uri
+from experiments.tracking.store import open_client
 
 _IDENTITY = "sweep_id"
 """Attribute of a study, and tag of its run in whichever store keeps one."""
@@ -50,33 +54,29 @@ def open_parent(study: SweepStudy, spec: SweepSpec) -> Iterator[ParentRun]:
     parent = ParentRun(client, run)
     if "storage" not in run.data.tags:
         _describe(parent, spec)
-    with ending_truthfully(parent), termination_as_interrupt(), _system_metrics(parent, spec):
+    is_wanted = bool(spec.sweep.devices)
+    with (
+        ending_truthfully(parent),
+        termination_as_interrupt(),
+        measuring_load(parent, is_wanted=is_wanted),
+    ):
         yield parent
 
 
 def _describe(parent: ParentRun, spec: SweepSpec) -> None:
-    """Keeps what the trials have in common, and how settings are searched."""
-    search = ("objective", "sampler", "pruner", "seed")
+    """Keeps what the trials have in common, and how settings are searched.
+
+    Only what names a run is a column in MLflow's table next to what varies; all is in a file.
+    """
+    search, settings = ("objective", "sampler", "pruner", "seed"), flatten(spec.settings)
     common = {f"search/{name}": getattr(spec.sweep, name) for name in search}
-    common |= {**flatten(spec.settings), **versions()}
+    common |= {name: settings[name] for name in NAMING if name in settings}
     parent.log_text(json.dumps(format_settings(spec.settings), indent=2), "config.json")
-    parent.describe(common, {"storage": describe(spec.sweep.storage)})  # last: it is whole now
-
-
-@contextmanager
-def _system_metrics(parent: ParentRun, spec: SweepSpec) -> Iterator[None]:
-    """Samples the load of processors and GPUs into a run, where the workers use a GPU."""
-    if not spec.sweep.devices:
-        yield
-        return
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-    monitor = SystemMetricsMonitor(parent.run_id, tracking_uri=tracking_uri())
-    monitor.start()
-    try:
-        yield
-    finally:
-        monitor.finish()
+    parent.log_dataset(settings, spec.data)
+    command = command_of(f"sweep {spec.experiment.rpartition('.')[2]}", spec.sweep, spec.settings)
+    source = describe_source(command)
+    # Last: it is whole now.
+    parent.describe(common, {**source, **versions(), "storage": describe(spec.sweep.storage)})
 
 
 class Mirror:
@@ -169,12 +169,21 @@ def summarise(trial: FrozenTrial) -> Mapping[str, float]:
 
 
 def name_trial(trial: FrozenTrial) -> str:
-    """Names the run of a trial by its number and what it varies."""
-    values = [
-        f"{value:.3g}" if isinstance(value, float) else format_setting(value)
-        for _, value in sorted(trial.params.items())
+    """Names the run of a trial by its number and what it varies, such as `4 gated · single · 64`.
+
+    Strategies come first, then sizes, then what is a point on a scale.
+    """
+    values = sorted(trial.params.items(), key=lambda item: (_place(*item), item[0]))
+    shown = [
+        f"{value:.3g}" if isinstance(value, float) else format_setting(value) for _, value in values
     ]
-    return " · ".join([f"trial {trial.number}", *map(str, values)])[:120]
+    return f"{trial.number} {' · '.join(map(str, shown))}"[:120]
+
+
+def _place(name: str, value: object) -> tuple[int, int]:
+    """Orders settings for a name: those that name a run, other words, whole numbers, the rest."""
+    named = NAMING[::-1].index(name) if name in NAMING else len(NAMING)
+    return next(n for n, kind in enumerate((str, int, object)) if isinstance(value, kind)), named
 
 
 def _points(training: Mapping) -> list[Metric]:

@@ -16,7 +16,7 @@ from experiments.sweep.mirror import Mirror, summarise
 from experiments.sweep.search import TESTED, choose_for_test
 from experiments.sweep.storage import describe
 from experiments.sweep.study import SweepSpec, SweepStudy, classify, metric_of, scored, trainings
-from experiments.sweep.trials import load_experiment
+from experiments.sweep.trials import space_of
 from experiments.tracking.runs import ParentRun
 
 Tested = dict[int, dict[str, Interval]]
@@ -77,9 +77,8 @@ def tabulate(trials: list[FrozenTrial]) -> pd.DataFrame:
 
 def command_of(spec: SweepSpec, trial: FrozenTrial) -> str:
     """Returns the command that trains and tests the setting of a trial."""
-    space = load_experiment(spec.experiment).search_space
     name = spec.experiment.rpartition(".")[2]
-    return commandline.command_of(name, space(FixedTrial(trial.params), spec.settings))
+    return commandline.command_of(name, space_of(spec)(FixedTrial(trial.params), spec.settings))
 
 
 def _lines(study: SweepStudy, spec: SweepSpec, tested: Tested) -> Iterator[Line]:
@@ -113,16 +112,23 @@ def _captions(spec: SweepSpec, metric: str, tested: Tested) -> Iterator[str]:
 
 
 def _log_scores(study: SweepStudy, parent: ParentRun, mirror: Mirror, tested: Tested) -> None:
-    """Keeps the scores on test with the trials, and those of best and default with the parent."""
-    for number, intervals in tested.items():
-        if number in mirror.children:
-            mirror.children[number].log_metrics(name_metrics("test", intervals))
+    """Keeps the scores on test with the trials, and those of best and default with the parent.
+
+    Each metric is a column of MLflow's table: of test, those of the metric that chose are kept
+    there, and all are in the table of the sweep.
+    """
     ranked = scored(study.trials())
-    if not ranked:
-        return
-    parent.log_metrics({"best/valid": ranked[0].values[0], "best/trial": ranked[0].number})
-    parent.log_metrics({f"trials/{name}": n for name, n in study.counts()._asdict().items()})
+    metric = metric_of(ranked)
+    found = {number: one[metric] for number, one in tested.items() if metric in one}
+    for number, interval in found.items():
+        if number in mirror.children:
+            mirror.children[number].log_metrics(name_metrics("test", {metric: interval}))
+    parent.describe({}, {"trials": study.counts().describe()})
     defaults = [trial for trial in ranked if "default" in trial.user_attrs]
-    for name, trial in [("best", ranked[0]), *(("default", trial) for trial in defaults)]:
-        if trial.number in tested:
-            parent.log_metrics(name_metrics(f"{name}_test", tested[trial.number]))
+    for name, trials in (("best", ranked), ("default", defaults)):
+        if not trials:
+            continue
+        trial = trials[0]
+        parent.log_metrics({f"{name}/trial": trial.number, f"{name}/valid": trial.values[0]})
+        if trial.number in found:
+            parent.log_metrics({f"{name}/test": found[trial.number].score})

@@ -7,12 +7,14 @@ keeps the records in MLflow and scores on test at the end.
 import dataclasses
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import optuna
 from optuna.trial import FixedTrial, FrozenTrial
 from tqdm import tqdm
 
@@ -20,6 +22,7 @@ from conversation_emotion.settings.flags import format_settings
 from conversation_emotion.settings.recognition import RegistrySettings
 from experiments.sweep.heartbeat import HeartbeatWatch, send_heartbeats
 from experiments.sweep.space import default_parameters, feature_variants
+from experiments.sweep.storage import describe
 from experiments.sweep.study import (
     SweepSpec,
     SweepStudy,
@@ -29,7 +32,7 @@ from experiments.sweep.study import (
     scored,
     trainings,
 )
-from experiments.sweep.trials import load_experiment, run_trials
+from experiments.sweep.trials import load_experiment, run_trials, space_of
 from experiments.sweep.workers import WorkerPool, find_devices, run_jobs
 from experiments.tracking.processes import is_dead, this_process
 
@@ -37,6 +40,7 @@ LOGS = Path("mlruns") / "sweeps"
 """Folder of what workers print, a folder per study."""
 
 _LOOK_SECONDS = 1.0
+_WARM = 5  # settings of an older study to begin with
 _OWNER = "owner"
 TESTED = "tested:"
 """Prefix of the attributes of a study that hold the scores on test, by the number of the trial."""
@@ -53,7 +57,7 @@ def prepare(spec: SweepSpec) -> SweepSpec:
 
 def _prepare(spec: SweepSpec) -> SweepSpec:
     experiment = load_experiment(spec.experiment)
-    variants = feature_variants(experiment.search_space, spec.settings)
+    variants = feature_variants(space_of(spec), spec.settings)
     data = " ".join(experiment.prepare(variant) for variant in variants)[:2000]
     sweep = dataclasses.replace(spec.sweep, devices=find_devices(spec.sweep.devices))
     return spec._replace(sweep=sweep, data=data)
@@ -68,6 +72,7 @@ def identity(spec: SweepSpec) -> dict[str, str]:
         "sampler": sweep.sampler,
         "pruner": sweep.pruner,
         "seed": str(sweep.seed),
+        **({"vary": " ".join(sweep.vary)} if sweep.vary else {}),
         **format_settings(spec.settings),
         "data": spec.data,
     }
@@ -77,7 +82,7 @@ def enqueue_default(study: SweepStudy, spec: SweepSpec) -> None:
     """Makes the default setting the first trial, to compare the tuned ones with it."""
     if any("default" in trial.user_attrs for trial in study.trials()):
         return
-    space = load_experiment(spec.experiment).search_space
+    space = space_of(spec)
     parameters = default_parameters(space, spec.settings)
     if space(FixedTrial(parameters), spec.settings) == spec.settings:
         study.study.enqueue_trial(parameters, user_attrs={"default": True})
@@ -85,13 +90,41 @@ def enqueue_default(study: SweepStudy, spec: SweepSpec) -> None:
         print("note: the default setting is outside of the search space, and no trial of its own")
 
 
+def enqueue_best(study: SweepStudy, spec: SweepSpec) -> None:
+    """Enqueues the best settings of the study that ``--warm-start`` names, once.
+
+    Raises:
+        ValueError: The storage has no such study, or it has no trial that ended.
+    """
+    name, here = spec.sweep.warm_start, describe(spec.sweep.storage)
+    if name is None or any("warm" in trial.user_attrs for trial in study.trials()):
+        return
+    names = optuna.get_all_study_names(study.storage)
+    if name not in names:
+        there = ", ".join(sorted(names)) or "none"
+        raise ValueError(f"--warm-start {name}: no such study in {here}; there are {there}")
+    older = optuna.load_study(study_name=name, storage=study.storage)
+    best = scored(older.get_trials(deepcopy=False))
+    if not best:
+        raise ValueError(f"--warm-start {name}: none of its trials has a score")
+    space, taken = space_of(spec), 0
+    for trial in best[:_WARM]:
+        try:
+            with warnings.catch_warnings(action="error", category=UserWarning):
+                space(FixedTrial(trial.params), spec.settings)
+        except (ValueError, UserWarning):  # a setting that this space has not, or out of its range
+            continue
+        study.study.enqueue_trial(trial.params, user_attrs={"warm": f"{name} {trial.number}"})
+        taken += 1
+    print(f"begins with {taken} of the best {min(_WARM, len(best))} settings of study {name!r}")
+
+
 def search(study: SweepStudy, spec: SweepSpec, on_look: Callable[[], None]) -> None:
     """Runs trials in workers until there are enough, and gives up those of dead workers.
 
     ``on_look`` is called about once a second.
     """
-    sweep = spec.sweep
-    work, logs = partial(run_trials, spec), LOGS / spec.name
+    sweep, logs = spec.sweep, LOGS / spec.name
     with _progress(study, sweep.trials) as show:
 
         def look() -> None:
@@ -102,6 +135,9 @@ def search(study: SweepStudy, spec: SweepSpec, on_look: Callable[[], None]) -> N
         study.give_up_dead()
         try:
             if study.counts().counted < sweep.trials:
+                if sweep.minutes is not None:
+                    spec = spec._replace(deadline=time.time() + 60 * sweep.minutes)
+                work = partial(run_trials, spec)
                 with WorkerPool(work, sweep.workers, devices=sweep.devices, logs=logs) as pool:
                     while pool.watch(_LOOK_SECONDS):
                         look()
@@ -213,7 +249,7 @@ def choose_for_test(study: SweepStudy, top: int) -> list[FrozenTrial]:
 def _test(spec: SweepSpec, parameters: dict[str, Any], is_best: bool) -> dict[str, list[float]]:
     """Scores a setting on test; the model of the best one alone is registered."""
     experiment = load_experiment(spec.experiment)
-    settings = experiment.search_space(FixedTrial(parameters), spec.settings)
+    settings = space_of(spec)(FixedTrial(parameters), spec.settings)
     if isinstance(settings, RegistrySettings):
         registry = vars(RegistrySettings())  # whose flags are refused where nothing is registered
         if is_best:

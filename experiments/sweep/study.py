@@ -3,10 +3,13 @@
 The storage is the one truth about trials. Every command counts by it, and MLflow mirrors it.
 """
 
+import inspect
 import json
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -37,6 +40,7 @@ class SweepSpec(NamedTuple):
         sweep: How to search.
         settings: Those of the experiment; a trial replaces what it varies.
         data: Digest of the data with its features, once they are prepared.
+        deadline: Seconds since the epoch after which no trial begins; none if None.
     """
 
     experiment: str
@@ -44,6 +48,12 @@ class SweepSpec(NamedTuple):
     sweep: SweepSettings
     settings: Any
     data: str = ""
+    deadline: float | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the budget of time is spent."""
+        return self.deadline is not None and time.time() > self.deadline
 
 
 class TrialCounts(NamedTuple):
@@ -212,13 +222,51 @@ def check_settings(found: SweepStudy, spec: SweepSpec, settings: Mapping[str, st
 def _make_sampler(name: str, seed: tuple[int, int, int]) -> BaseSampler:
     """Returns a sampler; its seed holds the number of trials, or a resumed study would repeat."""
     number = int(np.random.SeedSequence(seed).generate_state(1)[0])
+    if name.startswith("hub:"):
+        return _load_sampler(name.removeprefix("hub:"), number)
     with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
         samplers: dict[str, BaseSampler] = {
+            # Settings that only some trials have are groups of their own; what other workers try
+            # at the same moment counts as bad, so that they do not try the same.
             "tpe": TPESampler(
-                seed=number, multivariate=True, constant_liar=True, n_startup_trials=8
+                seed=number, multivariate=True, group=True, constant_liar=True, n_startup_trials=8
             ),
             "random": RandomSampler(seed=number),
             "nsgaii": NSGAIISampler(seed=number),
             "qmc": QMCSampler(seed=seed[0], scramble=True, warn_independent_sampling=False),
         }
     return samplers[name]
+
+
+def _load_sampler(package: str, seed: int) -> BaseSampler:
+    """Loads a sampler of OptunaHub by name, or from a folder.
+
+    Raises:
+        ModuleNotFoundError: optunahub is not installed.
+        ValueError: The package has no sampler, or several.
+    """
+    try:
+        import optunahub
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"--sampler hub:{package} needs `pip install optunahub`"
+        ) from error
+    folder = Path(package)
+    if folder.is_dir():
+        root = str(folder.resolve().parent)
+        module = optunahub.load_local_module(package=folder.name, registry_root=root)
+    else:
+        module = optunahub.load_module(package)
+    kinds = {
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type)
+        and issubclass(kind, BaseSampler)
+        and kind.__module__.startswith(module.__name__)
+    }
+    if len(kinds) != 1:
+        names = ", ".join(sorted(kind.__name__ for kind in kinds)) or "none"
+        raise ValueError(f"--sampler hub:{package} must have one sampler, it has {names}")
+    (kind,) = kinds
+    is_seeded = "seed" in inspect.signature(kind).parameters
+    return kind(**{"seed": seed} if is_seeded else {})

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from conversation_emotion.settings.flags import format_settings
 from conversation_emotion.tracker import Memory, Validation
 from experiments.sweep.heartbeat import send_heartbeats
+from experiments.sweep.space import SearchSpace, widen
 from experiments.sweep.study import TRAINING, SweepSpec, SweepStudy, classify
 from experiments.tracking.processes import this_process
 
@@ -35,18 +36,24 @@ def load_experiment(module: str) -> Sweepable:
     return importlib.import_module(module).EXPERIMENT
 
 
+def space_of(spec: SweepSpec) -> SearchSpace:
+    """Returns the space of the experiment, with what ``--vary`` adds."""
+    return widen(load_experiment(spec.experiment).search_space, spec.sweep.vary)
+
+
 def run_trials(spec: SweepSpec, worker: int) -> None:
     """Runs trials until the study has as many as it shall have."""
     experiment = load_experiment(spec.experiment)
     study = SweepStudy.open(spec, worker=worker)
     memory = Memory()
-    while (trial := take_trial(study, spec.sweep.trials)) is not None:
+    while (trial := take_trial(study, spec)) is not None:
         run_trial(study, trial, experiment, spec, memory)
 
 
-def take_trial(study: SweepStudy, num_trials: int) -> optuna.Trial | None:
+def take_trial(study: SweepStudy, spec: SweepSpec) -> optuna.Trial | None:
     """Takes a trial, None if there is none left; waits for those of others, which may be lost."""
-    while True:
+    num_trials = spec.sweep.trials
+    while not spec.is_over:
         counts = study.counts()
         if counts.counted >= num_trials or counts.duplicates >= _MOST_DUPLICATES + num_trials:
             return None
@@ -59,6 +66,7 @@ def take_trial(study: SweepStudy, num_trials: int) -> optuna.Trial | None:
             return trial
         trial.set_user_attr("surplus", True)  # another worker took the last one at the same moment
         study.study.tell(trial, state=TrialState.FAIL)
+    return None
 
 
 def run_trial(
@@ -69,7 +77,7 @@ def run_trial(
     state, values = TrialState.FAIL, None
     try:
         with send_heartbeats(lambda number: trial.set_user_attr("heartbeat", number)):
-            settings = experiment.search_space(trial, spec.settings)
+            settings = space_of(spec)(trial, spec.settings)
             twin = _find_twin(trial, study.trials())
             if twin is not None:
                 _repeat(study, trial, twin)

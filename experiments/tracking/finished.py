@@ -82,12 +82,17 @@ def read_run(run_id: str) -> RunRecord:
     predictions = read_table(client, run_id, PREDICTIONS) if PREDICTIONS in kept else None
     if predictions is not None and not {"part", "target", "predicted"} <= set(predictions.columns):
         labels = {}
+    versions = {
+        name: value
+        for name, value in run.data.tags.items()
+        if name == "commit" or name.startswith("version/")
+    }
     return RunRecord(
         experiment=client.get_experiment(run.info.experiment_id).name,
         name=str(run.info.run_name),
         run_id=run_id,
         command=run.data.tags.get("command", ""),
-        params=dict(sorted(run.data.params.items())),
+        params=dict(sorted({**run.data.params, **versions}.items())),
         metrics=run.data.metrics,
         tables=[ResultsTable.from_json(_read_text(client, run_id, name)) for name in tables],
         labels=tuple(labels.get("labels", ())),

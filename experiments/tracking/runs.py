@@ -5,6 +5,7 @@ command: its parent is reopened and the trainings that it finished are read back
 again.
 """
 
+import getpass
 import hashlib
 import json
 import os
@@ -24,15 +25,24 @@ from typing import cast
 import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_GIT_COMMIT,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+    MLFLOW_USER,
+)
 from mlflow.utils.time import get_current_time_millis
 
 from conversation_emotion.inference import card
 from conversation_emotion.settings.flags import flatten, format_setting
 from experiments.framework.commandline import command_of
 from experiments.tracking.processes import is_gone, this_process
-from experiments.tracking.store import open_client
+from experiments.tracking.store import open_client, tracking_uri
 
 PACKAGES = (*card.PACKAGES, "mlflow")
 """Packages whose versions every run records."""
@@ -60,6 +70,20 @@ class TrackedRun:
             params=[Param(name, format_setting(value)) for name, value in params.items()],
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
+
+    def log_dataset(self, settings: Mapping[str, object], fingerprint: str) -> None:
+        """Records which data a run uses: the corpora, their folders, and a digest of the data."""
+        places = {
+            name: settings[name] for name in ("corpus", "root", "roots") if settings.get(name)
+        }
+        found = Dataset(
+            name=format_setting(settings.get("corpus") or settings.get("roots") or "data"),
+            digest=hashlib.sha256(fingerprint.encode()).hexdigest()[:16],
+            source_type="local",
+            source=json.dumps({name: format_setting(value) for name, value in places.items()}),
+        )
+        context = [InputTag(MLFLOW_DATASET_CONTEXT, "cross-validation")]
+        self.client.log_inputs(self.run_id, [DatasetInput(found, context)])
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Records final scores."""
@@ -139,8 +163,8 @@ class ParentRun(TrackedRun):
 def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[ParentRun]:
     """Opens the run of a command, or resumes the one that was killed before it finished.
 
-    Every setting of ``config``, a dataclass, becomes a parameter; with the versions and
-    ``fingerprint``, a digest of the data, they identify the run to resume.
+    Every setting of ``config``, a dataclass, becomes a parameter; with the versions, which are
+    tags, and ``fingerprint``, a digest of the data, they identify the run to resume.
     """
     client = open_client()
     experiment_id = find_experiment(client, experiment)
@@ -151,7 +175,7 @@ def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[Pare
     digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
     me = this_process()
     tags = {"fingerprint": digest, "host": socket.gethostname(), "pid": str(me["pid"])}
-    tags |= {"process": json.dumps(me), "command": command_of(experiment, config)}
+    tags |= {"process": json.dumps(me), **describe_source(command_of(experiment, config))}
     run = _find_interrupted(client, experiment_id, digest)
     if run is None:
         # With its tags: a process may be killed at any moment, and its run has to be found again.
@@ -160,9 +184,41 @@ def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[Pare
         client.update_run(str(run.info.run_id), status="RUNNING")
         print(f"resuming run {run.info.run_name} ({run.info.run_id}), which did not finish")
     parent = ParentRun(client, run)
-    parent.describe({**settings, **versions()}, tags)
-    with ending_truthfully(parent), termination_as_interrupt():
+    parent.describe(settings, {**tags, **versions()})
+    parent.log_dataset(settings, fingerprint)
+    with ending_truthfully(parent), termination_as_interrupt(), measuring_load(parent):
         yield parent
+
+
+def describe_source(command: str) -> Mapping[str, str]:
+    """Returns the tags that tell what made a run, who, and with which source."""
+    return {
+        "command": command,
+        MLFLOW_RUN_NOTE: f"Made by\n\n    {command}",
+        MLFLOW_SOURCE_NAME: command.removeprefix("python -m "),
+        MLFLOW_SOURCE_TYPE: "LOCAL",
+        MLFLOW_GIT_COMMIT: versions()["commit"],
+        MLFLOW_USER: getpass.getuser(),
+    }
+
+
+@contextmanager
+def measuring_load(run: TrackedRun, *, is_wanted: bool = False) -> Iterator[None]:
+    """Samples the load of processors, memory and GPUs into a run.
+
+    Only where it is wanted, or MLflow's own MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is true.
+    """
+    if not is_wanted and not MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING.get():
+        yield
+        return
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run.run_id, tracking_uri=tracking_uri())
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()
 
 
 @contextmanager

@@ -53,6 +53,7 @@ DECIDES = {
     "encoder",
     "auto_split",
     "resolve",
+    "places",
     "rows",
     "row",
     "features_of",
@@ -128,6 +129,9 @@ def read(monkeypatch) -> set[str]:
 
 
 CASES: dict[str, list[list[str]]] = {
+    "benchmark": [
+        ["--roots=emodb=emodb", "--speech-encoder=mfcc", "--text-encoder", "--tasks=ser"],
+    ],
     "benchmark epc": [
         [*MANIFEST, *QUICK, "--hidden-size=8", "--horizons=1", "--retrain"],
     ],

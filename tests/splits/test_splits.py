@@ -167,6 +167,20 @@ def test_more_folds_than_speakers_is_an_error(dyads):
         make_split("speaker-k-fold", dyads, SplitOptions(num_folds=9))
 
 
+def test_shuffled_folds_test_each_dialogue_once_share_speakers_and_say_so(dyads):
+    split = make_split("shuffled-k-fold", dyads, SplitOptions(num_folds=4))
+    tested = np.concatenate([fold.test for fold in split.folds])
+    assert sorted(tested) == list(range(len(dyads)))
+    for fold in split.folds:
+        parts = [
+            set(dyads["dialogue_id"].iloc[rows]) for rows in (fold.train, fold.valid, fold.test)
+        ]
+        assert sum(map(len, parts)) == len(set.union(*parts))
+    assert any("folds are shuffled over them" in note for note in split.notes)
+    with pytest.raises(ValueError, match="999 folds need as many dialogues, got"):
+        make_split("shuffled-k-fold", dyads, SplitOptions(num_folds=999))
+
+
 def test_a_speaker_who_is_everywhere_cannot_be_left_out(dyads):
     everywhere = dyads.assign(speaker=["me" if n % 2 else f"s{n}" for n in range(len(dyads))])
     with pytest.raises(ValueError, match="fold 'me': every dialogue has a speaker of the test"):
@@ -178,6 +192,7 @@ def test_every_split_is_reachable_by_name():
         "official",
         "leave-one-session-out",
         "leave-one-speaker-out",
+        "shuffled-k-fold",
         "speaker-k-fold",
         "superb",
         "emotion2vec-session",

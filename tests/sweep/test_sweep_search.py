@@ -16,7 +16,7 @@ from conversation_emotion.settings.flags import change, flatten
 from conversation_emotion.settings.recognition import EPCSettings, SERSettings
 from experiments.sweep import __main__ as sweep
 from experiments.sweep.settings import SweepSettings
-from experiments.sweep.space import default_parameters, feature_variants
+from experiments.sweep.space import default_parameters, feature_variants, widen
 from experiments.sweep.trials import load_experiment
 from tests.tiny_experiment import EXPERIMENT, TinyConfig
 
@@ -159,3 +159,45 @@ def test_help_answers_without_loading_what_is_slow():
     assert "--trials" in answer.stdout
     loaded = set(re.findall(r"\|\s+(\w+)$", answer.stderr, re.MULTILINE))
     assert not loaded & {"torch", "pandas", "mlflow", "transformers", "optuna", "matplotlib"}
+
+
+def test_any_setting_may_be_varied_and_ones_own_choices_narrowed():
+    vary = ("modality=text,speech+text", "dialogue_model=single,two-role", "history=2,4")
+    vary += ("speech_encoder=fbank,mfcc",)
+    space, settings = load("epc")
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = []
+    for _ in range(30):
+        trial = study.ask()
+        proposed = widen(space, vary)(trial, settings)
+        assert ("fusion" in trial.params) == (proposed.features.modality == "speech+text")
+        assert proposed.model.history == int(trial.params["history"])
+        assert ("speech_encoder" in trial.params) == ("fusion" in trial.params)
+        drawn.append((proposed.features.modality, proposed.model.dialogue_model))
+    assert {*drawn} == {(m, d) for m in ("text", "speech+text") for d in ("single", "two-role")}
+    given = [one.features.modality for one in feature_variants(widen(space, vary), settings)]
+    assert {*given} == {"text", "speech+text"}
+
+
+def test_encoders_are_varied_where_a_table_has_several():
+    space, settings = load("ser")
+    wider = widen(space, ("speech_encoder=mfcc,fbank", "seeds=3,1"))
+    variants = feature_variants(wider, change(settings, speech_encoder=("fbank",)))
+    assert {one.features.speech_encoder for one in variants} == {("fbank",), ("mfcc",)}
+    given = default_parameters(wider, change(settings, speech_encoder=("fbank",)))
+    assert (given["speech_encoder"], given["seeds"]) == ("fbank", "1")  # those that were set
+
+
+@pytest.mark.parametrize(
+    ("vary", "message"),
+    [
+        ("fussion=early,late", "the experiment has no setting 'fussion'; did you mean fusion?"),
+        ("history=4", "name two values or more, such as history=A,B"),
+        ("fusion=early,", "name two values or more"),
+        ("fusion=early,never", "invalid choice"),
+    ],
+)
+def test_what_cannot_be_varied_is_a_usage_error(vary, message, capsys):
+    with pytest.raises(SystemExit):
+        sweep.read(["epc", "--vary", vary])
+    assert message in " ".join(re.sub(r"[│\s]+", " ", capsys.readouterr().err).split())

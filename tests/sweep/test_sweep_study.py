@@ -113,7 +113,7 @@ def test_the_trial_of_a_dead_process_is_retried_once_with_the_same_settings():
     first.suggest_float("x", 0.0, 1.0)
     first.set_user_attr("worker", {**this_process(), "pid": 2**22 + 1})
     assert [trial.number for trial in study.give_up_dead()] == [0]
-    again = take_trial(study, 1)
+    again = take_trial(study, make_spec(trials=1))
     assert again is not None
     assert again.suggest_float("x", 0.0, 1.0) == first.params["x"]
     again.set_user_attr("worker", {**this_process(), "pid": 2**22 + 1})
@@ -128,7 +128,7 @@ def test_an_interrupted_trial_is_retried_however_often():
     spec = make_spec(trials=1)
     study = SweepStudy.open(spec)
     for _ in range(3):
-        trial = take_trial(study, 1)
+        trial = take_trial(study, make_spec(trials=1))
         assert trial is not None
         study.give_up(trial_of(study, trial), "interrupted", once=False)
     assert study.counts() == TrialCounts(lost=3, waiting=1)
@@ -170,7 +170,7 @@ def test_a_trial_over_the_number_is_taken_back(monkeypatch):
     study.study.ask()
     looks = iter([TrialCounts(), TrialCounts(complete=1)])  # the first is before that trial
     monkeypatch.setattr(study, "counts", lambda: next(looks))
-    assert take_trial(study, 1) is None
+    assert take_trial(study, make_spec(trials=1)) is None
     assert [classify(trial) for trial in study.trials()] == ["running", None]
     assert study.trials()[1].state == TrialState.FAIL
 

@@ -71,7 +71,7 @@ def test_every_trial_ends_with_the_status_it_deserves(tracked):
 
 
 def test_a_trial_is_named_by_what_it_varies(tracked):
-    assert child(tracked, 1).info.run_name == "trial 1 · early · 0.69"
+    assert child(tracked, 1).info.run_name == "1 early · 0.69"
 
 
 def test_a_repetition_has_no_run_and_a_retry_names_its_first_trial(tracked):
@@ -87,7 +87,23 @@ def test_only_what_varies_is_a_parameter_and_the_rest_an_artifact(tracked):
     whole = json.loads(Path(file).read_text())
     assert whole["break_above"] == "0.9"
     assert whole["x"] == "0.69"
-    assert tracked.parents[0].data.params["break_above"] == "0.9"
+    (parent,) = tracked.parents
+    assert set(parent.data.params) == {
+        *(f"search/{name}" for name in ("objective", "sampler", "pruner", "seed")),
+        "fusion",
+        "modality",
+    }
+    file = tracked.client.download_artifacts(parent.info.run_id, "config.json")
+    assert json.loads(Path(file).read_text())["break_above"] == "0.9"
+
+
+def test_a_sweep_keeps_its_command_its_data_and_few_columns(tracked):
+    (parent,) = tracked.parents
+    assert parent.data.tags["command"].startswith("python -m experiments.sweep tiny_experiment --")
+    assert parent.data.tags["trials"] == ("6 complete, 1 pruned, 1 failed, 1 lost, 1 duplicates")
+    assert [one.dataset.name for one in parent.inputs.dataset_inputs] == ["data"]
+    runs = [parent, *tracked.children]
+    assert len({name for run in runs for name in (*run.data.metrics, *run.data.params)}) <= 40
 
 
 def test_curves_are_kept_once_however_often_they_are_written(tracked):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 import pandas as pd
 import psutil
@@ -66,7 +67,11 @@ def test_a_run_records_its_settings_scores_curves_and_tables(client, store):
     assert run.info.status == "FINISHED"
     assert run.data.params["size"] == "3"
     assert run.data.params["rate"] == "0.5"
-    assert run.data.params["version/torch"].startswith("2.")
+    assert run.data.tags["version/torch"].startswith("2.")
+    assert run.data.tags["mlflow.source.name"].startswith("experiments.records")
+    assert run.data.tags["mlflow.note.content"].endswith(run.data.tags["command"])
+    (used,) = run.inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == ("data", sha256(b"data").hexdigest()[:16])
     assert run.data.metrics == {"test/uar": 0.75}
     curve = client.get_metric_history(child.run_id, "valid/uar")
     assert [(point.step, point.value) for point in curve] == [(0, 0.25), (1, 0.5)]

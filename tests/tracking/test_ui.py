@@ -79,20 +79,43 @@ def test_a_server_that_does_not_start_shows_the_end_of_its_log(workplace, monkey
 def test_it_tells_where_the_trials_of_the_newest_sweep_are_compared(workplace):
     client = open_client()
     older, sweep = find_experiment(client, "epc"), find_experiment(client, "sweep-epc")
-    client.create_run(older, start_time=1, tags={"command": "python -m experiments.epc"})
-    parent = client.create_run(sweep, start_time=2, tags={"sweep": "parent"}).info.run_id
+    parent = client.create_run(sweep, start_time=1, tags={"sweep": "parent"}).info.run_id
+    tested = client.create_run(older, start_time=2, tags={"command": "python -m experiments.epc"})
+    client.set_terminated(tested.info.run_id, end_time=3)  # by the sweep, which goes on
     trials = [
         client.create_run(sweep, start_time=3 + n, tags={MLFLOW_PARENT_RUN_ID: parent}).info.run_id
         for n in range(3)
     ]
-    for trial in trials[:2]:
+    for number, trial in enumerate(trials[:2]):
+        client.log_metric(trial, "valid/uar", 0.5 + 0.1 * number)
+        client.log_param(trial, "dialogue_model", ["single", "hierarchical"][number])
+        client.log_param(trial, "fusion", ["early", "late"][number])
         client.set_terminated(trial)
-    runs_place, comparison = ui.find_places(ui.UISettings())
-    assert runs_place == ("runs of sweep-epc", f"/#/experiments/{sweep}/runs")
-    assert comparison.what == "2 of them compared"
-    query = parse_qs(urlsplit(urlsplit(comparison.path).fragment).query)
-    assert {*json.loads(query["runs"][0])} == {*trials[:2]}  # the third did not finish
-    assert json.loads(query["experiments"][0]) == [sweep]
+    table, charts = ui.find_places(ui.UISettings())
+    assert (table.what, charts.what) == ("runs of sweep-epc", "2 of them compared")
+    for place in (table, charts):
+        address = urlsplit(urlsplit(place.path).fragment)
+        assert address.path == f"/experiments/{sweep}/runs"
+        query = parse_qs(address.query)
+        assert query["workflowType"] == ["machine_learning"]
+        (view,) = query["viewStateShareKey"]
+    tags = client.get_experiment(sweep).tags
+    shown = json.loads(tags[f"mlflow.sharedViewState.{view}"])
+    assert parent in shown["searchFilter"]
+    ranked = client.search_runs(
+        [sweep], shown["searchFilter"], order_by=["metrics.`valid/uar` DESC"]
+    )
+    assert [run.info.run_id for run in ranked] == [trials[1], trials[0]]  # the third did not finish
+    assert shown["orderByKey"] == "metrics.`valid/uar`"
+    assert shown["compareRunCharts"][0]["selectedParams"] == ["fusion", "dialogue_model"]
+
+
+def test_runs_of_several_experiments_are_compared_by_their_ids(workplace):
+    client = open_client()
+    found = [client.create_run(find_experiment(client, name)).info for name in ("epc", "ser")]
+    (place,) = ui.find_places(ui.UISettings(runs=tuple(str(run.run_id) for run in found)))
+    query = parse_qs(urlsplit(urlsplit(place.path).fragment).query)
+    assert json.loads(query["runs"][0]) == [run.run_id for run in found]
 
 
 def test_without_a_run_it_says_so(workplace):
