@@ -85,7 +85,7 @@ def join_systems(predictions: pd.DataFrame, others: Mapping[str, pd.DataFrame]) 
                 "model; train both on the same folds and seeds"
             )
         predictions = joined
-    return predictions
+    return predictions.copy()  # whose many columns lie together: adding one is cheap again
 
 
 def read_probabilities(

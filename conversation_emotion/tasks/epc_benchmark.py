@@ -124,7 +124,9 @@ class BenchmarkedPrediction(TurnEmotion):
         columns[LAST] = find_last(windows, classes)
         columns[LAST_OWN] = find_last(windows, classes, of_speaker=True)
         columns["own_emotion"] = self._fill(columns[LAST_OWN], fitted)
-        return table.assign(**columns, **describe_context(self.dataset.utterances, windows))
+        columns |= describe_context(self.dataset.utterances, windows)
+        # At once: with many classes there are a hundred columns, which one by one are slow.
+        return pd.concat([table, pd.DataFrame(columns).drop(columns=MAJORITY)], axis=1)
 
     def _fill(self, classes: NDArray[np.int64], fitted: Fitted) -> NDArray[np.int64]:
         return np.where(classes == IGNORED, fitted.priors.argmax(), classes)

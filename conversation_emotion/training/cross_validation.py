@@ -129,7 +129,9 @@ def train_fold(
         if part == "test":
             model = task.extend(model, fold, seed).to(device)
         predictions = task.predict(model, loader)
-        table = task.tabulate(predictions, fold, part).assign(**task.probe(model, fold, part))
+        table = task.tabulate(predictions, fold, part)
+        probed = pd.DataFrame(task.probe(model, fold, part), index=table.index)
+        table = pd.concat([table, probed], axis=1)  # at once: a hundred columns one by one are slow
         if part == "valid":
             score = task.rank(task.score(predictions))
         if single is not None:

@@ -69,6 +69,14 @@ def test_what_predicts_other_targets_is_not_joined(table):
         join_systems(table, {"gold": table.iloc[1:]})
 
 
+def test_a_table_of_very_many_systems_still_takes_columns_without_a_warning(table):
+    for number in range(40):  # as trainings with many systems of their own leave it
+        table[f"at_test_{number}"] = 0
+        table[f"changed_{number}"] = 0.0
+    joined = join_systems(table, dict.fromkeys(("gold", *"abcdefgh"), table))
+    assert len(joined.assign(one_more=1).columns) == len(table.columns) + 28
+
+
 def test_kinds_of_targets_are_scored_alone_with_how_many_they_are(table):
     numbers = np.arange(100)
     described = table.assign(
