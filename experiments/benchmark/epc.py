@@ -3,11 +3,9 @@
     python -m experiments.benchmark.epc --horizons 1 2
     python -m experiments.benchmark.epc --corpus meld --root MELD --modality text --seeds 3
     python -m experiments.benchmark.epc --corpus iemocap --root IEMOCAP_full_release
-    python -m experiments.benchmark.epc --corpus m3ed --root M3ED
 
-At each horizon the model of experiments.epc stands beside the majority, the last emotion and what
-followed it in train, gold and predicted, and the words of the last turn; beside what is trained, or
-tested, without order, context, speakers or a modality; and beside what is given the gold past.
+At each horizon the model of experiments.epc stands beside baselines of emotions and of words; what
+is trained, or tested, without order, context, speakers or a modality; and what has the gold past.
 Another future must change nothing. Further tables hold how well shifts of emotion are foreseen, and
 scores by turn, context and next speaker.
 """
@@ -50,8 +48,7 @@ class EPCBenchmark(Experiment[EPCBenchmarkSettings]):
         """Lays out all systems of each horizon, and the published figures of the next turn."""
         command, rows = command_of(self.name, settings), [*self.compare(runs)]
         for run in runs:
-            row: EPCBenchmarkSettings = run.settings
-            if row.horizons == (1,) and not row.retrain:
+            if (row := run.settings).horizons == (1,) and not row.retrain:
                 own = EPCSettings(data=row.data, features=row.features, model=row.model_of_row())
                 rows += epc.EXPERIMENT.published(own, [run])
         return [replace(row, command=row.command and command) for row in rows]
@@ -63,8 +60,8 @@ class EPCBenchmark(Experiment[EPCBenchmarkSettings]):
         for model in models(runs):
             same = [run for run in runs if run.settings.horizons == model.settings.horizons]
             trained = {"".join(run.settings.retrain): run for run in same}
-            others = {name: tested(run) for name, run in trained.items() if name}
-            table, task = join_systems(tested(model), others), model.task
+            others, task = {n: tested(run) for n, run in trained.items() if n}, model.task
+            table = join_systems(tested(model), others)
             scores = score_systems(table, task.labels, is_balanced=task.is_balanced)
             for name, found in scores.items():
                 title, kind = SYSTEMS[name]
@@ -91,6 +88,13 @@ class EPCBenchmark(Experiment[EPCBenchmarkSettings]):
         show_table(systems.tabulate_shifts(table, tables), parents, "shifts")
         show_table(systems.tabulate_kinds(table, rows), parents, "kinds")
         return table
+
+    def protocol(self, settings: EPCBenchmarkSettings, runs: Runs) -> Iterator[str]:
+        """Describes how scores came about, with the targets of each horizon."""
+        from conversation_emotion.training.cross_validation import describe_protocol
+
+        counts = {run.name.partition(":")[0]: run.scores["model"]["uar"].n for run in models(runs)}
+        yield from describe_protocol(runs[0].task, counts, self.bounds(runs))
 
     def notes(self, settings: EPCBenchmarkSettings, runs: Runs) -> Iterator[str]:
         """Says what differences are, what rows are given, and which are missing."""

@@ -62,6 +62,7 @@ def test_another_future_changes_none_of_the_predictions(tables):
         assert re.search(rf"0 of {row.n:,} predictions change", row.name)
         assert row.metrics["difference"].score == 0.0
     assert len(found) == 1
+    assert f", n: +2 {found[0].n:,}" in tables["results"].notes[0]
 
 
 def test_shifts_and_kinds_are_tables_of_their_own(tables, finished):
