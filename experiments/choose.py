@@ -1,12 +1,14 @@
 """A selection nested in the folds: in each, valid chooses among runs, and test scores the choice.
 
     python -m experiments.choose RUN RUN RUN
+    python -m experiments.choose SWEEP
 
 RUN are ids of finished runs of experiments that predict classes, as their tables name them, on the
-same corpus, folds and seeds. Whoever picks the best row of a table by valid scores over all folds
-uses people in one fold who are tested in another, and the figure leans upwards; here a fold's own
-valid part alone chooses for it, of equals the run that is named first. Nothing is trained. Prints
-a row per run and one for the choice, and writes mlruns/.
+same corpus, folds and seeds; SWEEP is that of a sweep, for its settings that were scored on test.
+Whoever picks the best row of a table by valid scores over all folds uses people in one fold who are
+tested in another, and the figure leans upwards; here a fold's own valid part alone chooses for it,
+of equals the run that is named first. Nothing is trained. Prints a row per run and one for the
+choice, and writes mlruns/.
 """
 
 from collections.abc import Iterator
@@ -31,14 +33,16 @@ class ChooseSettings:
     """Which runs are chosen from, and by what."""
 
     runs: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Ids of the runs."""
+    """Ids of the runs, or of one sweep."""
 
     select_by: Literal["auto", "uar", "wa", "macro_f1", "weighted_f1"] = "auto"
     """Metric on valid that chooses; auto is the one that selected in the runs."""
 
     def __post_init__(self) -> None:
-        if len(set(self.runs)) < 2 or len(set(self.runs)) < len(self.runs):
-            raise ValueError(f"two runs or more are needed, all different; got {len(self.runs)}")
+        if not self.runs or len(set(self.runs)) < len(self.runs):
+            raise ValueError(
+                f"two runs or more are needed, all different, or a sweep; got {len(self.runs)}"
+            )
 
 
 def run(settings: ChooseSettings) -> "dict[str, Interval]":
@@ -53,12 +57,13 @@ def run(settings: ChooseSettings) -> "dict[str, Interval]":
         with_pooled,
     )
     from conversation_emotion.tracker import PREDICTIONS
-    from experiments.tracking.finished import read_systems
+    from experiments.tracking.finished import find_tested, read_systems
     from experiments.tracking.runs import open_run
 
-    systems = read_systems(settings.runs)
+    chosen_from = settings.runs if len(settings.runs) > 1 else find_tested(settings.runs[0])
+    systems = read_systems(chosen_from)
     metric = choose_metric(settings, systems)
-    with open_run("choose", settings, " ".join(settings.runs)) as parent:
+    with open_run("choose", settings, " ".join(chosen_from)) as parent:
         chosen, counts = choose_by_valid(systems.predictions, metric=metric)
         parent.log_table(chosen, PREDICTIONS)
         scores = {

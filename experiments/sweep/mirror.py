@@ -19,7 +19,14 @@ from optuna.trial import FrozenTrial
 from conversation_emotion.settings.flags import flatten, format_setting, format_settings
 from experiments.framework.commandline import command_of
 from experiments.sweep.storage import describe
-from experiments.sweep.study import SweepSpec, SweepStudy, cause_of, classify, trainings
+from experiments.sweep.study import (
+    IDENTITY,
+    SweepSpec,
+    SweepStudy,
+    cause_of,
+    classify,
+    trainings,
+)
 from experiments.tracking.runs import (
     NAMING,
     ParentRun,
@@ -34,9 +41,6 @@ from experiments.tracking.runs import (
 )
 from experiments.tracking.store import open_client
 
-_IDENTITY = "sweep_id"
-"""Attribute of a study, and tag of its run in whichever store keeps one."""
-
 _ENDS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED", "lost": "FAILED"}
 
 
@@ -45,8 +49,8 @@ def open_parent(study: SweepStudy, spec: SweepSpec) -> Iterator[ParentRun]:
     """Opens the run of a sweep, or the one of a study that is resumed, if this store has it."""
     client = open_client()
     experiment_id = find_experiment(client, "sweep-" + spec.experiment.rpartition(".")[2])
-    sweep_id = str(study.study.user_attrs.get(_IDENTITY, uuid.uuid4().hex))
-    study.study.set_user_attr(_IDENTITY, sweep_id)  # kept first, or a kill would orphan the run
+    sweep_id = str(study.study.user_attrs.get(IDENTITY, uuid.uuid4().hex))
+    study.study.set_user_attr(IDENTITY, sweep_id)  # kept first, or a kill would orphan the run
     tags = {"sweep_id": sweep_id, "study": spec.name, "sweep": "parent"}
     found = client.search_runs([experiment_id], f"tags.sweep_id = '{sweep_id}'", max_results=1)
     run = found[0] if found else client.create_run(experiment_id, run_name=spec.name, tags=tags)

@@ -24,6 +24,7 @@ from experiments.sweep.heartbeat import HeartbeatWatch, send_heartbeats
 from experiments.sweep.space import default_parameters, feature_variants
 from experiments.sweep.storage import describe
 from experiments.sweep.study import (
+    IDENTITY,
     SweepSpec,
     SweepStudy,
     cause_of,
@@ -35,6 +36,7 @@ from experiments.sweep.study import (
 from experiments.sweep.trials import load_experiment, run_trials, space_of
 from experiments.sweep.workers import WorkerPool, find_devices, run_jobs
 from experiments.tracking.processes import is_dead, this_process
+from experiments.tracking.runs import TESTED_FOR
 
 LOGS = Path("mlruns") / "sweeps"
 """Folder of what workers print, a folder per study."""
@@ -222,7 +224,8 @@ def score_on_test(study: SweepStudy, spec: SweepSpec) -> None:
     missing = [trial for trial in chosen if f"{TESTED}{trial.number}" not in tested]
     if missing and any(name.startswith(TESTED) for name in tested):
         print("note: test was used before; what is tuned further is tuned after that use of it")
-    jobs = [(spec, trial.params, trial is chosen[0]) for trial in missing]
+    sweep_id = str(study.study.user_attrs.get(IDENTITY, ""))
+    jobs = [(spec, trial.params, trial is chosen[0], sweep_id) for trial in missing]
     log = LOGS / spec.name / "test.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     results = run_jobs(_test, jobs, num_workers=sweep.workers, devices=sweep.devices, log=log)
@@ -246,8 +249,11 @@ def choose_for_test(study: SweepStudy, top: int) -> list[FrozenTrial]:
     return chosen + [trial for trial in defaults[-1:] if trial not in chosen]
 
 
-def _test(spec: SweepSpec, parameters: dict[str, Any], is_best: bool) -> dict[str, list[float]]:
+def _test(
+    spec: SweepSpec, parameters: dict[str, Any], is_best: bool, sweep_id: str
+) -> dict[str, list[float]]:
     """Scores a setting on test; the model of the best one alone is registered."""
+    TESTED_FOR.set(sweep_id)
     experiment = load_experiment(spec.experiment)
     settings = space_of(spec)(FixedTrial(parameters), spec.settings)
     if isinstance(settings, RegistrySettings):

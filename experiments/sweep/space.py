@@ -50,8 +50,8 @@ def read_varied(vary: Sequence[str], settings: object) -> dict[str, dict[str, ob
 def widen(space: SearchSpace, vary: Sequence[str]) -> SearchSpace:
     """Returns a space that also varies what ``--vary`` names, which it then leaves as it is.
 
-    In the order that they are named in, and each where all of its values fit what was drawn before: an
-    encoder of speech is not drawn for text alone.
+    In the order that they are named in, and each where all of its values fit what was drawn before:
+    an encoder of speech is not drawn for text alone.
     """
     if not vary:
         return space

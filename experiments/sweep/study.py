@@ -28,6 +28,9 @@ from experiments.tracking.processes import is_dead
 TRAINING = "training:"
 """Prefix of the attributes that hold the trainings of a trial."""
 
+IDENTITY = "sweep_id"
+"""Attribute of a study, and tag of its run in whichever store keeps one."""
+
 _UNKNOWN_WORKER_SECONDS = 20.0  # between the creation of a trial and its worker's name
 
 

@@ -35,6 +35,24 @@ class Systems(NamedTuple):
     metrics: dict[str, str]
 
 
+def find_tested(sweep: str) -> tuple[str, ...]:
+    """Returns the runs that scored the settings of a sweep on test.
+
+    Raises:
+        ValueError: The run is no sweep, or it tested fewer than two settings.
+    """
+    client = open_client()
+    tags = _find(client, sweep).data.tags
+    if tags.get("sweep") != "parent":
+        raise ValueError(f"run {sweep} is no sweep; name two runs or more to choose among")
+    experiments = [str(one.experiment_id) for one in client.search_experiments()]
+    wanted = f"tags.tested_for = '{tags['sweep_id']}' and attributes.status = 'FINISHED'"
+    found = client.search_runs(experiments, wanted, order_by=["attributes.start_time ASC"])
+    if len(found) < 2:
+        raise ValueError(f"sweep {sweep} scored {len(found)} of its settings on test; raise --top")
+    return tuple(str(run.info.run_id) for run in found)
+
+
 def read_systems(run_ids: Sequence[str]) -> Systems:
     """Reads the predictions of runs, which are named by the settings in which they differ.
 

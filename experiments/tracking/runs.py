@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -52,6 +53,10 @@ NAMING = (
     *("horizons", "retrain"),
 )
 """Settings that name a run."""
+
+
+TESTED_FOR: ContextVar[str | None] = ContextVar("tested_for", default=None)
+"""Id of the sweep whose settings are scored on test while a run is opened; it becomes a tag."""
 
 
 class TrackedRun:
@@ -176,6 +181,8 @@ def open_run(experiment: str, config: object, fingerprint: str) -> Iterator[Pare
     me = this_process()
     tags = {"fingerprint": digest, "host": socket.gethostname(), "pid": str(me["pid"])}
     tags |= {"process": json.dumps(me), **describe_source(command_of(experiment, config))}
+    if (sweep := TESTED_FOR.get()) is not None:
+        tags["tested_for"] = sweep
     run = _find_interrupted(client, experiment_id, digest)
     if run is None:
         # With its tags: a process may be killed at any moment, and its run has to be found again.

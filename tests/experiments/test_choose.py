@@ -14,7 +14,10 @@ from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import choose, ser
 from experiments.choose import CHOSEN
+from experiments.tracking import finished
 from experiments.tracking.finished import Systems, read_systems
+from experiments.tracking.runs import find_experiment
+from experiments.tracking.store import open_client
 from tests.command_line import usage_error
 from tests.small_corpus import write_corpus
 from tests.tracked import find_runs, in_folder
@@ -131,7 +134,24 @@ def test_the_metric_that_an_older_run_recorded_is_read(runs, recorded, metric):
     assert list(read_systems(ids).metrics.values()) == [metric, "uar"]
 
 
-@pytest.mark.parametrize("flags", [["a"], ["a", "a"]])
-def test_fewer_than_two_runs_are_refused(flags, capsys):
-    message = usage_error(choose.ChooseSettings, flags, capsys)
+def test_a_run_named_twice_is_refused(capsys):
+    message = usage_error(choose.ChooseSettings, ["a", "a"], capsys)
     assert "two runs or more are needed, all different" in message
+
+
+def test_a_sweep_stands_for_its_settings_that_were_tested(runs):
+    client = open_client()
+    experiment = find_experiment(client, "sweep-ser")
+    tags = {"sweep": "parent", "sweep_id": "abc"}
+    sweep = str(client.create_run(experiment, tags=tags).info.run_id)
+    client.set_terminated(sweep)
+    with pytest.raises(ValueError, match=f"sweep {sweep} scored 0 of its settings on test"):
+        finished.find_tested(sweep)
+    tested = [runs["fbank", "3"], runs["mfcc", "3"]]
+    for run in tested:
+        client.set_tag(run, "tested_for", "abc")
+    assert {*finished.find_tested(sweep)} == {*tested}
+    settings = choose.ChooseSettings(runs=(sweep,), select_by="uar")
+    assert choose.run(settings)["uar"].n > 0
+    with pytest.raises(ValueError, match="is no sweep; name two runs or more"):
+        finished.find_tested(tested[0])

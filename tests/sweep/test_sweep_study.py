@@ -1,5 +1,6 @@
 """What a sweep makes of its trials: counted, given up, retried once, never run twice."""
 
+import contextvars
 import json
 
 import optuna
@@ -7,7 +8,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.sweep.heartbeat import HeartbeatWatch, send_heartbeats
-from experiments.sweep.search import ownership
+from experiments.sweep.search import _test, ownership
 from experiments.sweep.study import (
     SweepStudy,
     TrialCounts,
@@ -19,8 +20,9 @@ from experiments.sweep.study import (
 )
 from experiments.sweep.trials import run_trials, take_trial
 from experiments.tracking.processes import is_dead, this_process
+from experiments.tracking.runs import TESTED_FOR
 from tests.sweeps import make_spec, run_here
-from tests.tiny_experiment import TinyConfig
+from tests.tiny_experiment import TinyConfig, TinyExperiment
 
 
 @pytest.fixture(autouse=True)
@@ -226,3 +228,11 @@ def test_two_objectives_give_a_front_and_prune_nothing():
 def trial_of(study: SweepStudy, trial: optuna.Trial) -> FrozenTrial:
     """The trial as it is kept."""
     return study.trials()[trial.number]
+
+
+def test_what_scores_on_test_knows_for_which_sweep(monkeypatch):
+    seen = []
+    monkeypatch.setattr(TinyExperiment, "test", lambda *given: seen.append(TESTED_FOR.get()) or {})
+    contextvars.copy_context().run(_test, make_spec(), {"x": 0.5, "fusion": "late"}, True, "abc")
+    assert seen == ["abc"]
+    assert TESTED_FOR.get() is None

@@ -122,6 +122,17 @@ def test_a_run_goes_on_with_any_number_of_trainings_at_once(client):
     assert "workers" not in client.get_run(one.run_id).data.params
 
 
+def test_a_run_that_tests_a_setting_of_a_sweep_names_it(client):
+    token = runs.TESTED_FOR.set("abc")
+    with runs.open_run("tested", Toy(), "data") as one:
+        pass
+    runs.TESTED_FOR.reset(token)
+    with runs.open_run("tested", Toy(), "data") as other:
+        pass
+    tags = [client.get_run(run.run_id).data.tags.get("tested_for") for run in (one, other)]
+    assert tags == ["abc", None]
+
+
 def test_a_finished_run_is_not_taken_up_again(client):
     with runs.open_run("again", Toy(), "data") as one:
         pass
