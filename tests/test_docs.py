@@ -87,4 +87,4 @@ def test_no_link_is_dead(document):
 def test_every_page_is_in_the_navigation_of_the_site():
     text = (ROOT / "zensical.toml").read_text("utf-8")
     pages = {str(page.relative_to(generate.HERE)) for page in generate.HERE.rglob("*.md")}
-    assert set(re.findall(r'"([\w/]+\.md)"', text)) == pages
+    assert set(re.findall(r'"([\w/-]+\.md)"', text)) == pages
