@@ -115,7 +115,7 @@ def test_a_folder_of_the_user_that_hides_the_project_is_explained(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "flags", "message"),
     [
-        (SERSettings, ["--horizon=2"], "--horizon belongs to `epc`"),
+        (SERSettings, ["--horizon=2"], "--horizon belongs to `benchmark epc` and `epc`"),
         (EPCSettings, ["--study", "x"], "--study belongs to `sweep`"),
         (EPCSettings, ["--test_lists", "x"], "--test-lists belongs to `cross-corpus`"),
         (EPCSettings, ["--scenario", "scripted"], "--scenario belongs to `--corpus iemocap`"),
