@@ -52,11 +52,12 @@ class Transitions:
 
 def describe_dialogues(utterances: pd.DataFrame, classes: Classes) -> Dialogues | None:
     """Describes the dialogues of a table that is sorted by them; None if all have one turn."""
-    grouped = utterances.assign(number=classes.numbers).groupby("dialogue_id", sort=False)
+    known = np.where(classes.numbers < 0, np.nan, classes.numbers)
+    grouped = utterances.assign(number=known).groupby("dialogue_id", sort=False)
     turns = grouped.size()
     if not (turns > 1).any():
         return None
-    kinds = grouped["number"].agg(lambda numbers: numbers[numbers >= 0].nunique())[turns > 1]
+    kinds = grouped["number"].nunique()[turns > 1]
     before = utterances["speaker"].shift().where(_is_inside(utterances))
     return Dialogues(
         count=int((turns > 1).sum()),

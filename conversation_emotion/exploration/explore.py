@@ -47,8 +47,8 @@ from conversation_emotion.utterances.table import has_text
 
 EGEMAPS = "egemaps"
 
-MOST_SHARED = 30
-"""Groups of utterances with one recording that are listed."""
+MOST_FAILURES = 1000
+"""Recordings that cannot be read, of which the data give the reason."""
 
 OWN_WORDS = 0.5
 """Share of the texts that differ from all others, from which on words have a space."""
@@ -135,7 +135,7 @@ def explore(utterances: pd.DataFrame, settings: ExploreSettings) -> Exploration:
     rows = _draw(utterances, sound, settings.sample)
     spaces, acoustics = _encode(utterances, classes, encoders, rows)
     dialogues = describe_dialogues(utterances, classes)
-    shared = find_shared(utterances, sound, _columns_that_differ(settings.target))
+    num_shared, shared = find_shared(utterances, sound, _columns_that_differ(settings.target))
     texts = utterances.loc[has_text(utterances), "text"].str.strip()
     corpus, root = settings.data.corpus, str(settings.data.root or "in the package")
     facts, recordings = load_facts().get(corpus), as_recordings(utterances, sound)
@@ -158,8 +158,8 @@ def explore(utterances: pd.DataFrame, settings: ExploreSettings) -> Exploration:
         agreement=agreement,
         acoustics=acoustics,
         spaces=tuple(spaces),
-        num_shared=len(shared),
-        shared=tuple(shared[:MOST_SHARED]),
+        num_shared=num_shared,
+        shared=shared,
         odd=tuple(find_odd(utterances, sound)),
         num_sampled=max(map(len, rows.values())),
         summary=tuple(summarise(checked, facts)),
@@ -203,7 +203,7 @@ def to_json(found: Exploration, most: int) -> str:
     data["sound"] = {
         "num_named": found.sound.num_named,
         "num_failed": len(failures),
-        "failures": dict([*failures.items()][:most]),
+        "failures": dict([*failures.items()][:MOST_FAILURES]),
     }
     for one in data["odd"]:
         one |= {

@@ -84,7 +84,10 @@ def render_exploration(
         shapes=_SHAPES,
         colourings=colourings,
         shared=[
-            {"names": _shorten_list(one.utterance_ids), "differs": ", ".join(one.differs)}
+            {
+                "names": _shorten_list(one.utterance_ids, one.count),
+                "differs": ", ".join(one.differs),
+            }
             for one in found.shared
         ],
         odd=[_show_odd(utterances, row, whys, sounds.sounds) for row, whys in odd.items()],
@@ -292,6 +295,7 @@ def _show_odd(
     }
 
 
-def _shorten_list(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(map(str, names[:_MOST_NAMED])) + more
+def _shorten_list(names: Sequence[str], count: int) -> str:
+    named = names[:_MOST_NAMED]
+    more = f" and {count - len(named):,} more" if count > len(named) else ""
+    return ", ".join(map(str, named)) + more

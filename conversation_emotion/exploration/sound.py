@@ -25,6 +25,9 @@ FORMAT = 1
 AT_ONCE = 512
 """Clips after which what was measured is kept; a kill loses no more than these."""
 
+MOST_SHARED = 30
+"""Recordings of several utterances that are listed, and utterances of each."""
+
 _NUMBERS = ("seconds", "level", "peak", "clipped", "silence")
 
 
@@ -46,9 +49,16 @@ class Sound:
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
-    """Utterances with the very same samples; ``differs`` names the columns in which they differ."""
+    """Utterances with the very same samples.
+
+    Attributes:
+        utterance_ids: The first `MOST_SHARED` of them.
+        count: Of all.
+        differs: Columns in which they differ.
+    """
 
     utterance_ids: tuple[str, ...]
+    count: int
     differs: tuple[str, ...]
 
 
@@ -95,16 +105,32 @@ def as_recordings(utterances: pd.DataFrame, sound: Sound) -> Recordings:
     )
 
 
-def find_shared(utterances: pd.DataFrame, sound: Sound, columns: Sequence[str]) -> list[Shared]:
-    """Lists recordings that several utterances have, those first that differ in most columns."""
+def find_shared(
+    utterances: pd.DataFrame, sound: Sound, columns: Sequence[str]
+) -> tuple[int, tuple[Shared, ...]]:
+    """Counts recordings that several utterances have, and lists those that differ in most columns.
+
+    Returns:
+        Their number, and the first `MOST_SHARED` of them.
+    """
     digests = sound.levels["digest"]
     repeated = digests[digests.notna() & digests.duplicated(keep=False)]
+    if repeated.empty:
+        return 0, ()
+    grouped = utterances.loc[repeated.index].groupby(repeated, sort=False)
+    differs = pd.DataFrame({name: grouped[name].nunique(dropna=False) > 1 for name in columns})
+    order = differs.sum(axis=1).sort_values(ascending=False, kind="stable")
     found = []
-    for _, rows in repeated.groupby(repeated, sort=False):
-        some = utterances.loc[rows.index]
-        differs = tuple(name for name in columns if some[name].nunique(dropna=False) > 1)
-        found.append(Shared(utterance_ids=tuple(some["utterance_id"]), differs=differs))
-    return sorted(found, key=lambda one: -len(one.differs))
+    for digest in order.index[:MOST_SHARED]:
+        names = utterances.loc[repeated.index[repeated == digest], "utterance_id"]
+        found.append(
+            Shared(
+                utterance_ids=tuple(names[:MOST_SHARED]),
+                count=len(names),
+                differs=tuple(differs.columns[differs.loc[digest]]),
+            )
+        )
+    return len(order), tuple(found)
 
 
 def _key(clip: Clip) -> str:

@@ -45,8 +45,9 @@ def test_clips_that_cannot_be_read_are_named_and_the_others_measured(table, tmp_
 
 def test_the_same_samples_are_found_in_another_file_with_what_differs(table, tmp_path):
     found = measure_sound(table, tmp_path / "cache")
-    (shared,) = find_shared(table, found, ["emotion", "speaker", "split"])
+    count, (shared,) = find_shared(table, found, ["emotion", "speaker", "split"])
     assert (shared.utterance_ids, shared.differs) == (("u000", "u004"), ("emotion",))
+    assert (count, shared.count) == (1, 2)
 
 
 def test_what_was_measured_is_not_read_again(table, tmp_path, monkeypatch):
