@@ -182,11 +182,12 @@ def _encode(
         if not len(found):
             continue
         states = np.stack([np.asarray(features.states[n]).reshape(-1) for n in found])
-        some, speakers = given[found], utterances["speaker"].iloc[given[found]].tolist()
-        numbers = classes.numbers[some]
+        some = given[found]
+        seen, numbers = utterances.iloc[some], classes.numbers[some]
+        speakers, texts = seen["speaker"].tolist(), seen["text"].where(has_text(seen)).tolist()
         if names := getattr(encoder, "feature_names", None):
             acoustics = measure_effects(states, names, numbers, classes.labels, speakers)
-        space = lay_out(source.encoder, states, some.tolist(), numbers, speakers)
+        space = lay_out(source.encoder, states, some.tolist(), numbers, speakers, texts)
         spaces += [] if space is None else [space]
     return spaces, acoustics
 

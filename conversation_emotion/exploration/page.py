@@ -30,7 +30,7 @@ FEW_GROUPS = 12
 MOST_COLOURS = 12
 """Groups that have a colour of their own in a plane."""
 
-_MOST_LETTERS, _MOST_NAMED = 160, 6
+_MOST_LETTERS, _MOST_SHOWN, _MOST_NAMED = 160, 40, 6
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _share(count: int, total: int) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 
 
 def _show_p(p: float | None) -> str:
@@ -219,15 +219,18 @@ _SHAPES = {
 
 
 def _list_colourings(found: Exploration, utterances: pd.DataFrame) -> Iterator[Group]:
-    """Yields the class, and speaker, gender and part where they differ."""
+    """Yields the class, speaker, gender and part where they differ, and words if they are few."""
     if found.classes.labels:
         yield Group(found.classes.target, found.classes.labels, found.classes.numbers)
-    for name in ("speaker", "gender", "split"):
+    for name in ("speaker", "gender", "split", "text"):
         counts = utterances[name].value_counts()
+        if name == "text" and len(counts) > MOST_COLOURS:
+            continue
         if name != found.classes.target and 1 < len(counts) < len(utterances):
             kept = [str(label) for label in counts.index[:MOST_COLOURS]]
             numbers = utterances[name].map({label: n for n, label in enumerate(kept)}).fillna(-1)
-            yield Group(name, tuple(kept), numbers.to_numpy(dtype=np.int64))
+            labels = tuple(_shorten(label, _MOST_SHOWN) for label in kept)
+            yield Group(name, labels, numbers.to_numpy(dtype=np.int64))
 
 
 def _draw_space(space: Space, numbers: np.ndarray) -> Fields:
@@ -289,10 +292,14 @@ def _show_odd(
         "name": one["utterance_id"],
         "speaker": one["speaker"],
         "whys": whys,
-        "text": text if len(text) <= _MOST_LETTERS else text[:_MOST_LETTERS] + "…",
+        "text": _shorten(text, _MOST_LETTERS),
         "row": row,
         "sound": sounds.get(str(one["utterance_id"]), ""),
     }
+
+
+def _shorten(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _shorten_list(names: Sequence[str], count: int) -> str:

@@ -28,7 +28,7 @@ class Likeness:
     """What an utterance shares with its nearest neighbour in a space.
 
     Attributes:
-        what: ``class`` or ``speaker``.
+        what: ``class``, ``speaker`` or ``words``.
         silhouette: Mean silhouette, -1 to 1 (Rousseeuw, 1987); None if undefined.
         shared: Share of utterances whose nearest neighbour has the same.
         chance: The same if neighbours were drawn at random.
@@ -63,7 +63,7 @@ class Space:
         encoder: Its name.
         rows: Utterances of the table that are shown (N).
         points: Their places by t-SNE, from 0 to 100: (N, 2).
-        likeness: By class and by speaker, as far as these differ.
+        likeness: By class, by speaker and by words, as far as these differ and are shared.
         within: Share of utterances whose nearest neighbour has the same class once every speaker
             is normalised; None without classes or without speakers who have a scale.
         doubts: Labels in doubt, the worst first.
@@ -83,6 +83,7 @@ def lay_out(
     rows: Sequence[int],
     numbers: NDArray[np.int64],
     speakers: Sequence[str],
+    texts: Sequence[str | None],
 ) -> Space | None:
     """Lays out the representations of utterances; None of fewer than five.
 
@@ -92,14 +93,18 @@ def lay_out(
         rows: Their rows in the table (N).
         numbers: Class of each, below 0 without: (N,).
         speakers: Of each (N).
+        texts: Words of each, None without (N).
     """
     if len(states) < MIN_UTTERANCES:
         return None
-    people = pd.factorize(pd.Series(list(speakers), dtype=object))[0]
+    people, words = (
+        pd.factorize(pd.Series(list(one), dtype=object))[0] for one in (speakers, texts)
+    )
     everyone = np.zeros(len(states), dtype=np.int64)
     scaled, _ = normalise_by_speaker(states.astype(np.float64), everyone, everyone)
     own, has_scale = normalise_by_speaker(states.astype(np.float64), people, numbers)
-    likeness = (_compare("class", scaled, numbers), _compare("speaker", scaled, people))
+    groups = {"class": numbers, "speaker": people, "words": words}
+    likeness = [_compare(what, scaled, codes) for what, codes in groups.items()]
     within = _compare("class", own, numbers) if has_scale.any() else None
     return Space(
         encoder=encoder,
@@ -144,10 +149,10 @@ def find_doubts(
 
 
 def _compare(what: str, values: NDArray[np.floating], codes: NDArray[np.int64]) -> Likeness | None:
-    """Returns what nearest neighbours share, None where all are the same or all differ."""
+    """Returns what nearest neighbours share, None where all are the same or few are shared."""
     known = codes >= 0
     shares = np.bincount(codes[known]) / max(known.sum(), 1)
-    if not 1 < np.count_nonzero(shares) < known.sum():
+    if not 1 < np.count_nonzero(shares) <= known.sum() / 2:
         return None
     near = _find_neighbours(values[known], 1)[:, 0]
     silhouette = measure_separation(values, codes).silhouette

@@ -34,15 +34,25 @@ def test_the_most_frequent_class_does_not_win_by_its_number():
 def test_neighbours_share_a_class_or_a_speaker_more_often_than_by_chance(clusters):
     states, numbers = clusters
     speakers = ["A", "B", "C"] * 15
-    found = lay_out("made", states, range(45), numbers, speakers)
+    texts = ["Yes", "No"] * 22 + [None]
+    found = lay_out("made", states, range(45), numbers, speakers, texts)
     assert found is not None
-    of_class, of_speaker = found.likeness
+    of_class, of_speaker, of_words = found.likeness
     # Neighbours lie in the same cluster; two mislabelled utterances, and whoever is near them.
     assert of_class.shared > 0.8
     assert of_class.chance == pytest.approx((30**2 + 15**2) / 45**2)
     assert (of_class.silhouette or 0) > 0.6
     assert of_speaker.shared < 0.6
+    assert (of_words.what, of_words.chance) == ("words", 0.5)
     assert len(found.points) == 45
     assert min(map(min, found.points)) == 0.0
     assert max(map(max, found.points)) == 100.0
-    assert lay_out("made", states[:4], range(4), numbers[:4], speakers[:4]) is None
+    assert lay_out("made", states[:4], range(4), numbers[:4], speakers[:4], texts[:4]) is None
+
+
+def test_words_that_do_not_return_are_nothing_to_share(clusters):
+    states, numbers = clusters
+    texts = [f"Line {number}" for number in range(45)]
+    found = lay_out("made", states, range(45), numbers, ["A"] * 45, texts)
+    assert found is not None
+    assert [one.what for one in found.likeness] == ["class"]
