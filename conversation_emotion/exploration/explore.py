@@ -66,7 +66,6 @@ class Exploration:
         groupings: The classes by group.
         largest: The classes of the dialogues with most turns; None without dialogues.
         num_shared: Recordings that several utterances have; ``shared`` are the first of them.
-        num_sampled: Utterances that encoders saw.
         summary: What a check of the copy finds: counts next to published ones, recordings.
         notes: What is left out, and why.
     """
@@ -91,7 +90,6 @@ class Exploration:
     num_shared: int
     shared: tuple[Shared, ...]
     odd: tuple[Odd, ...]
-    num_sampled: int
     summary: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -127,9 +125,9 @@ def explore(utterances: pd.DataFrame, settings: ExploreSettings) -> Exploration:
     Raises:
         ValueError: The target, a rater's column, or an encoder that was asked for is none.
     """
-    notes: list[str] = []
+    notes, utterances = [], utterances.reset_index(drop=True)
     classes = find_classes(utterances, settings.target)
-    agreement = measure_agreement(utterances, classes, settings.raters)
+    agreement = _agree(utterances, classes, settings.raters, notes)
     encoders = list(_load_encoders(utterances, settings, notes))
     sound = measure_sound(utterances, cache_folder())
     rows = _draw(utterances, sound, settings.sample)
@@ -137,12 +135,9 @@ def explore(utterances: pd.DataFrame, settings: ExploreSettings) -> Exploration:
     dialogues = describe_dialogues(utterances, classes)
     num_shared, shared = find_shared(utterances, sound, _columns_that_differ(settings.target))
     texts = utterances.loc[has_text(utterances), "text"].str.strip()
-    corpus, root = settings.data.corpus, str(settings.data.root or "in the package")
-    facts, recordings = load_facts().get(corpus), as_recordings(utterances, sound)
-    checked = check_copy(utterances, facts, corpus=corpus, root=root, recordings=recordings)
     return Exploration(
-        corpus=corpus,
-        root=root,
+        corpus=settings.data.corpus,
+        root=_name_root(settings),
         num_utterances=len(utterances),
         num_speakers=utterances["speaker"].nunique(),
         num_dialogues=utterances["dialogue_id"].nunique(),
@@ -161,10 +156,34 @@ def explore(utterances: pd.DataFrame, settings: ExploreSettings) -> Exploration:
         num_shared=num_shared,
         shared=shared,
         odd=tuple(find_odd(utterances, sound)),
-        num_sampled=max(map(len, rows.values())),
-        summary=tuple(summarise(checked, facts)),
+        summary=tuple(_check(utterances, settings, sound)),
         notes=tuple(notes),
     )
+
+
+def _name_root(settings: ExploreSettings) -> str:
+    return str(settings.data.root or "in the package")
+
+
+def _check(utterances: pd.DataFrame, settings: ExploreSettings, sound: Sound) -> Iterator[str]:
+    """Yields what `experiments.corpora check` says of the copy."""
+    corpus, recordings = settings.data.corpus, as_recordings(utterances, sound)
+    facts, root = load_facts().get(corpus), _name_root(settings)
+    found = check_copy(utterances, facts, corpus=corpus, root=root, recordings=recordings)
+    yield from summarise(found, facts)
+
+
+def _agree(
+    utterances: pd.DataFrame, classes: Classes, raters: Sequence[str], notes: list[str]
+) -> Agreement | None:
+    """Measures agreement; a column that only has the name of the votes is noted."""
+    try:
+        return measure_agreement(utterances, classes, raters)
+    except ValueError as error:
+        if raters:
+            raise
+        notes.append(f"no agreement of raters: {error}")
+        return None
 
 
 def _encode(

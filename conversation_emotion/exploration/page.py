@@ -54,41 +54,26 @@ def render_exploration(
         clips: Odd clips to show of each kind.
         limit_bytes: Size of the sound at most.
     """
-    labels = found.classes.labels
     colourings = list(_list_colourings(found, utterances)) if found.spaces else []
     odd = _list_odd(found, utterances, clips)
     rows = np.array([*odd], dtype=np.int64)
     longest = utterances["duration"].fillna(MOST_SECONDS).clip(upper=MOST_SECONDS)
     sounds = encode_clips(utterances.assign(duration=longest), rows, limit_bytes)
-    kinds = max([len(labels), *(len(one.labels) for one in colourings)])
-    counts = found.classes.counts
+    kinds = max([len(found.classes.labels), *(len(one.labels) for one in colourings)])
     return render(
         "exploration",
         title=f"What is in {found.corpus}",
         labels=range(kinds),
-        names=labels,
+        names=found.classes.labels,
         found=found,
         command=command,
-        classes=[
-            {"count": int(count), "share": _share(int(count), int(counts.sum()))}
-            for count in counts
-        ],
-        num_unlabelled=found.num_utterances - int(counts.sum()),
-        groupings=[_show_counts(one.groups, labels) for one in found.groupings],
-        largest=[] if found.largest is None else _show_counts(found.largest.groups, labels),
-        measures=[_show_measure(one) for one in found.measures],
-        transitions=[_show_transitions(one) for one in found.transitions],
-        acoustics=[] if found.acoustics is None else [*map(_show_effect, found.acoustics.effects)],
+        **_show_tables(found),
         num_features=MOST_FEATURES,
         spaces=[_draw_space(one, found.classes.numbers) for one in found.spaces],
         shapes=_SHAPES,
         colourings=colourings,
         shared=[
-            {
-                "names": _shorten_list(one.utterance_ids, one.count),
-                "differs": ", ".join(one.differs),
-            }
-            for one in found.shared
+            (_shorten_list(x.utterance_ids, x.count), ", ".join(x.differs)) for x in found.shared
         ],
         odd=[_show_odd(utterances, row, whys, sounds.sounds) for row, whys in odd.items()],
         sound=sounds.describe(limit_bytes) if sounds.sounds or sounds.num_left_out else "",
@@ -98,6 +83,19 @@ def render_exploration(
         num_groups=FEW_GROUPS,
         data=_as_data(found, utterances, colourings),
     )
+
+
+def _show_tables(found: Exploration) -> Fields:
+    counts, labels = found.classes.counts.tolist(), found.classes.labels
+    return {
+        "classes": [{"count": count, "share": _share(count, sum(counts))} for count in counts],
+        "num_unlabelled": found.num_utterances - sum(counts),
+        "groupings": [_show_counts(one.groups, labels) for one in found.groupings],
+        "largest": [] if found.largest is None else _show_counts(found.largest.groups, labels),
+        "measures": [_show_measure(one) for one in found.measures],
+        "transitions": [_show_transitions(one) for one in found.transitions],
+        "acoustics": [*map(_show_effect, found.acoustics.effects if found.acoustics else ())],
+    }
 
 
 def _show_counts(groups: Sequence, labels: Sequence[str]) -> list[Fields]:

@@ -62,18 +62,10 @@ def measure_agreement(
     Raises:
         ValueError: A column is missing, or a cell of `EVALUATORS` is no such JSON.
     """
-    if missing := [name for name in columns if name not in utterances]:
-        raise ValueError(
-            f"--raters {missing[0]}: the table has no such column, it has "
-            f"{', '.join(map(str, utterances))}"
-        )
-    if not columns and EVALUATORS not in utterances:
-        return None
     opinions = _read_columns(utterances, columns) if columns else _read_opinions(utterances)
     found = pd.DataFrame(opinions, columns=["row", "rater", "scale", "value", "weight"])
     found = found.drop_duplicates(["row", "rater", "scale", "value"])
-    rated = found["scale"] != ""
-    votes = _keep_shared(found[~rated])
+    votes = _keep_shared(found[found["scale"] == ""])
     scales = {
         scale: alpha
         for scale in SCALES
@@ -152,6 +144,11 @@ Opinion = tuple[int, str, str, object, float]
 
 
 def _read_columns(utterances: pd.DataFrame, columns: Sequence[str]) -> Iterator[Opinion]:
+    if missing := [name for name in columns if name not in utterances]:
+        raise ValueError(
+            f"--raters {missing[0]}: the table has no such column, it has "
+            f"{', '.join(map(str, utterances))}"
+        )
     for name in columns:
         for row, value in enumerate(utterances[name]):
             if not pd.isna(value):
@@ -159,7 +156,7 @@ def _read_columns(utterances: pd.DataFrame, columns: Sequence[str]) -> Iterator[
 
 
 def _read_opinions(utterances: pd.DataFrame) -> Iterator[Opinion]:
-    for row, cell in enumerate(utterances[EVALUATORS]):
+    for row, cell in enumerate(utterances.get(EVALUATORS, ())):
         if not pd.isna(cell):
             try:
                 yield from _read_cell(row, str(cell))

@@ -117,15 +117,17 @@ def find_shared(
     repeated = digests[digests.notna() & digests.duplicated(keep=False)]
     if repeated.empty:
         return 0, ()
-    grouped = utterances.loc[repeated.index].groupby(repeated, sort=False)
-    differs = pd.DataFrame({name: grouped[name].nunique(dropna=False) > 1 for name in columns})
+    grouped = (
+        utterances.loc[repeated.index, list(columns)].astype(str).groupby(repeated, sort=False)
+    )
+    differs = grouped.nunique() > 1
     order = differs.sum(axis=1).sort_values(ascending=False, kind="stable")
     found = []
     for digest in order.index[:MOST_SHARED]:
         names = utterances.loc[repeated.index[repeated == digest], "utterance_id"]
         found.append(
             Shared(
-                utterance_ids=tuple(names[:MOST_SHARED]),
+                utterance_ids=tuple(map(str, names[:MOST_SHARED])),
                 count=len(names),
                 differs=tuple(differs.columns[differs.loc[digest]]),
             )
