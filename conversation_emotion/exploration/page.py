@@ -11,7 +11,7 @@ from conversation_emotion.exploration.effects import Effect
 from conversation_emotion.exploration.explore import Exploration
 from conversation_emotion.exploration.measures import Measure
 from conversation_emotion.exploration.spaces import Space
-from conversation_emotion.figures.clips import encode_clips
+from conversation_emotion.figures.clips import Clips, encode_clips
 from conversation_emotion.figures.documents import render
 from conversation_emotion.figures.palette import LOOKS, look_of
 
@@ -56,9 +56,7 @@ def render_exploration(
     """
     colourings = list(_list_colourings(found, utterances)) if found.spaces else []
     odd = _list_odd(found, utterances, clips)
-    rows = np.array([*odd], dtype=np.int64)
-    longest = utterances["duration"].fillna(MOST_SECONDS).clip(upper=MOST_SECONDS)
-    sounds = encode_clips(utterances.assign(duration=longest), rows, limit_bytes)
+    sounds = _encode_beginnings(utterances, [*odd], limit_bytes)
     kinds = max([len(found.classes.labels), *(len(one.labels) for one in colourings)])
     return render(
         "exploration",
@@ -83,6 +81,13 @@ def render_exploration(
         num_groups=FEW_GROUPS,
         data=_as_data(found, utterances, colourings),
     )
+
+
+def _encode_beginnings(utterances: pd.DataFrame, rows: Sequence[int], limit_bytes: int) -> Clips:
+    """Compresses up to `MOST_SECONDS` of the recordings of some rows."""
+    longest = utterances["duration"].fillna(MOST_SECONDS).clip(upper=MOST_SECONDS)
+    shortened = utterances.assign(duration=longest)
+    return encode_clips(shortened, np.array(rows, dtype=np.int64), limit_bytes)
 
 
 def _show_tables(found: Exploration) -> Fields:
