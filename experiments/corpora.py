@@ -74,17 +74,18 @@ def _check(settings: CheckSettings) -> None:
         ValueError: None of its recordings can be read.
     """
     from conversation_emotion.corpora import load_corpus
-    from conversation_emotion.corpora.check import check_copy
+    from conversation_emotion.corpora.check import check_copy, measure_recordings
     from conversation_emotion.corpora.facts import load_facts
     from conversation_emotion.corpora.report import summarise, write_report
 
     facts = load_facts().get(settings.corpus)
+    utterances = load_corpus(settings.corpus, settings.root)
     findings = check_copy(
-        load_corpus(settings.corpus, settings.root),
+        utterances,
         facts,
         corpus=settings.corpus,
         root=str(settings.root or "in the package"),
-        decode=settings.decode,
+        recordings=measure_recordings(utterances, decode=settings.decode),
     )
     folder = settings.output or Path("mlruns") / "corpora" / settings.corpus
     write_report(findings, facts, folder)

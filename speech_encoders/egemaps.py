@@ -42,6 +42,7 @@ class EgemapsEncoder(WaveformEncoder):
             feature_set=opensmile.FeatureSet.eGeMAPSv02,
             feature_level=opensmile.FeatureLevel.Functionals,
         )
+        self.feature_names: tuple[str, ...] = tuple(self._smile.feature_names)
         self.identity = (
             f"egemaps format={FORMAT} set=eGeMAPSv02 level=functionals "
             f"opensmile={version('opensmile')}"

@@ -109,16 +109,21 @@ class Findings:
 
 
 def check_copy(
-    utterances: pd.DataFrame, facts: Facts | None, *, corpus: str, root: str, decode: bool
+    utterances: pd.DataFrame,
+    facts: Facts | None,
+    *,
+    corpus: str,
+    root: str,
+    recordings: Recordings,
 ) -> Findings:
-    """Counts what is there, and looks at every recording.
+    """Counts what is there, next to what is published.
 
     Args:
         utterances: The utterance table of the copy.
         facts: What is published, None if nothing is.
         corpus: Name of the corpus.
         root: Folder of the copy, for the report.
-        decode: Read every sample, not only the headers.
+        recordings: What the recordings are like, see `measure_recordings`.
     """
     emotions, speakers = utterances["emotion"], utterances["speaker"].astype(str)
     published = facts or Facts(title=corpus, languages="", source="", grade="M", ask="")
@@ -141,7 +146,7 @@ def check_copy(
             str(speaker): {str(emotion): int(count) for emotion, count in row.items()}
             for speaker, row in balance.iterrows()
         },
-        recordings=measure_recordings(utterances, decode=decode),
+        recordings=recordings,
     )
 
 

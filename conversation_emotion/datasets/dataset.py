@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 
 from conversation_emotion.corpora import load_corpus
 from conversation_emotion.datasets.copies import add_copies
-from conversation_emotion.settings.corpus import CorpusSettings, find_corpus
+from conversation_emotion.settings.corpus import (
+    CorpusSettings,
+    OneCorpusSettings,
+    find_corpus,
+)
 from conversation_emotion.splits.protocols import Split, SplitOptions, make_split
 from conversation_emotion.utterances.labels import (
     IGNORED,
@@ -102,7 +106,7 @@ def assemble_dataset(
     )
 
 
-def load_utterances(settings: CorpusSettings) -> pd.DataFrame:
+def load_utterances(settings: OneCorpusSettings) -> pd.DataFrame:
     """Reads the corpus that the settings name, and prints how much of it was found."""
     utterances = load_corpus(settings.corpus, settings.root, **asdict(settings.options))
     print(

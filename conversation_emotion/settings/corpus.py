@@ -121,13 +121,27 @@ CorpusName = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorpusSettings:
-    """Which data, which classes, which protocol."""
+class OneCorpusSettings:
+    """Which data."""
 
     corpus: CorpusName = "demo"
 
     root: Path | None = None
     """Folder of the corpus as distributed, or the manifest file; demo needs none."""
+
+    options: CorpusOptions = field(default_factory=CorpusOptions)
+
+    def __post_init__(self) -> None:
+        source = find_corpus(self.corpus)
+        if source.needs_root and self.root is None:
+            raise ValueError(f"--corpus {self.corpus} needs --root, {source.root}")
+        if type(self.options) not in (CorpusOptions, type(source.options)):
+            raise ValueError(f"{self.options} is not for --corpus {self.corpus}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSettings(OneCorpusSettings):
+    """Which data, which classes, which protocol."""
 
     labels: Literal["auto", LabelSet] = "auto"
     """Classes to predict; all takes every emotion that the corpus names, auto what
@@ -163,17 +177,11 @@ class CorpusSettings:
     strict: bool = False
     """Stop at a clip that is missing or broken, instead of naming it and masking its speech."""
 
-    options: CorpusOptions = field(default_factory=CorpusOptions)
-
     def __post_init__(self) -> None:
         check_at_least(self, 2, "num_folds")
         if not all(0.5 <= x <= 2 and x != 1 and self.speeds.count(x) == 1 for x in self.speeds):
             raise ValueError(f"--speeds must differ, lie in [0.5, 2], not be 1; got {self.speeds}")
-        source = find_corpus(self.corpus)
-        if source.needs_root and self.root is None:
-            raise ValueError(f"--corpus {self.corpus} needs --root, {source.root}")
-        if type(self.options) not in (CorpusOptions, type(source.options)):
-            raise ValueError(f"{self.options} is not for --corpus {self.corpus}")
+        super().__post_init__()
         if self.split == "superb" and self.superb_folds is None:
             raise ValueError("--split superb needs --superb-folds")
         if self.split != "auto":

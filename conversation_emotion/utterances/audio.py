@@ -27,6 +27,7 @@ __all__ = [
     "explain",
     "measure_seconds",
     "read_audio",
+    "read_native",
     "stream_audio",
 ]
 
@@ -67,22 +68,50 @@ def read_audio(
             lies outside it; samples are not finite; less than 25 ms are left.
     """
     path = _check_file(path)
+    with _naming(path):
+        mono = _decode_mono(path, offset, duration, channel, speed)
+        waveform = np.concatenate([resample(block.samples, block.rate) for block in mono])
+        return resample(waveform, round(SAMPLE_RATE * speed))
+
+
+def read_native(
+    path: str | Path,
+    *,
+    offset: float | None = None,
+    duration: float | None = None,
+    channel: int | None = None,
+) -> list[Block]:
+    """Reads what `read_audio` reads, at the rates that the file has: (1, S) each.
+
+    Samples that were clipped are at full scale here, and no longer once they are resampled.
+
+    Raises:
+        AudioError: As by `read_audio`.
+    """
+    path = _check_file(path)
+    with _naming(path):
+        mono = _decode_mono(path, offset, duration, channel, 1.0)
+        return [Block(block.samples[None], block.rate) for block in mono]
+
+
+def _decode_mono(
+    path: Path, offset: float | None, duration: float | None, channel: int | None, speed: float
+) -> list[Block]:
+    """Decodes a slice as one channel, (S,) each, and refuses what is no usable sound."""
     if offset is not None and not 0 <= offset < math.inf:
         raise AudioError(f"{path}: offset is {offset} s, expected 0 s or more")
     if duration is not None and not 0 < duration < math.inf:
         raise AudioError(f"{path}: duration is {duration} s, expected more than 0 s")
-    with _naming(path):
-        blocks = decode(path, offset or 0.0, duration)
-        _check_rates(path, blocks)
-        mono = _to_mono(path, blocks, channel)
-        if (seconds := sum(block.seconds for block in mono) / speed) < MIN_SECONDS:
-            raise AudioError(
-                f"{path}: {1000 * seconds:.1f} ms of audio{_place(offset, duration)}, expected "
-                f"{1000 * MIN_SECONDS:.0f} ms or more; leave the clip out or give it a longer slice"
-            )
-        _check_finite(path, mono)
-        waveform = np.concatenate([resample(block.samples, block.rate) for block in mono])
-        return resample(waveform, round(SAMPLE_RATE * speed))
+    blocks = decode(path, offset or 0.0, duration)
+    _check_rates(path, blocks)
+    mono = _to_mono(path, blocks, channel)
+    if (seconds := sum(block.seconds for block in mono) / speed) < MIN_SECONDS:
+        raise AudioError(
+            f"{path}: {1000 * seconds:.1f} ms of audio{_place(offset, duration)}, expected "
+            f"{1000 * MIN_SECONDS:.0f} ms or more; leave the clip out or give it a longer slice"
+        )
+    _check_finite(path, mono)
+    return mono
 
 
 def stream_audio(path: str | Path, *, mix: bool = False) -> Iterator[NDArray[np.float32]]:

@@ -20,6 +20,7 @@ from typing import NoReturn, TypeVar, get_type_hints
 from conversation_emotion.settings.corpus import (
     CorpusOptions,
     CorpusSettings,
+    OneCorpusSettings,
     find_corpus,
     list_corpora,
 )
@@ -269,7 +270,11 @@ def _add_corpus_options(settings: type[Settings], argv: Sequence[str]) -> Settin
     """
     words = [word for argument in argv for word in argument.split("=", 1)]
     name = next((value for flag, value in pairwise(words) if flag == "--corpus"), None)
-    groups = [field for field, kind in get_type_hints(settings).items() if kind is CorpusSettings]
+    groups = [
+        field
+        for field, kind in get_type_hints(settings).items()
+        if kind in (CorpusSettings, OneCorpusSettings)
+    ]
     options = _find_options(name) if name and groups else CorpusOptions()
     if type(options) is CorpusOptions:
         return None

@@ -151,6 +151,7 @@ CASES: dict[str, list[list[str]]] = {
     ],
     "demo": [["--model=saved"]],
     "export": [["--model=saved", "--root=hums"]],
+    "explore": [[*MANIFEST, "--speech-encoder=encoder", "--text-encoder=bert", "--sample=20"]],
     "features": [["--root=hums", *FBANK]],
     "finetune": [
         ["--corpus=emodb", "--root=emodb", *TUNED, "--speech-encoder=encoder"],

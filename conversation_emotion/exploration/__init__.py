@@ -1,0 +1,1 @@
+"""Exploration: what a corpus holds, before anything is trained on it."""
