@@ -81,7 +81,7 @@ class EPCBenchmark(Experiment[EPCBenchmarkSettings]):
         table, parents = super().show(settings, runs), [run.run for run in runs]
         tables = {run.settings.horizons[0]: tested(run) for run in models(runs)}
         rows = [
-            self.score(run, kind, metrics, kind="reference", command=table.rows[0].command)
+            self.score(run, kind, metrics, kind="reference", per_class={}, settings={}, command="")
             for run in models(runs)
             for kind, metrics in systems.score_kinds(tested(run), len(run.task.labels))
         ]

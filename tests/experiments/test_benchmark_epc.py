@@ -72,6 +72,7 @@ def test_shifts_and_kinds_are_tables_of_their_own(tables, finished):
     kinds = tables["kinds"].rows
     by_turn = sum(row.n for row in kinds if row.name.startswith("+2: turn"))
     assert by_turn == tables["results"].rows[0].n
+    assert not any(row.per_class for row in kinds)  # which would be those of all targets
     assert "Shifts of emotion" in finished.printed
     assert "Kinds of targets" in finished.printed
 
