@@ -145,7 +145,11 @@ def test_options_of_a_corpus_come_with_it(tmp_path, capsys):
     ("settings", "flags", "message"),
     [
         (EPCSettings, ["--corpus=emodb", "--root=no"], "--root no: .*; expected the EmoDB folder"),
-        (EPCSettings, ["--num-folds=3"], "--num-folds is for --split speaker-k-fold, not leave-"),
+        (
+            EPCSettings,
+            ["--num-folds=3"],
+            "--num-folds is for --split speaker-k-fold or shuffled-k-fold",
+        ),
         (EPCSettings, ["--emobox-folds=."], "--emobox-folds is for --split emobox, not leave-one"),
         (
             EPCSettings,
@@ -194,7 +198,11 @@ def test_options_of_a_split_are_taken_with_it(settings, flags):
 @pytest.mark.parametrize(
     ("split", "options", "message"),
     [
-        ("official", {"num_folds": 3}, "--num-folds is for --split speaker-k-fold, not official"),
+        (
+            "official",
+            {"num_folds": 3},
+            "--num-folds is for --split speaker-k-fold or shuffled-k-fold, not official",
+        ),
         ("superb", {"superb_folds": ROOT, "emobox_folds": ROOT}, "--emobox-folds .*, not superb"),
         ("emobox", {"superb_folds": ROOT}, "--superb-folds is for --split superb, not emobox"),
     ],
