@@ -17,7 +17,7 @@ import tomllib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import is_dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,16 @@ from typing import Any
 import tyro
 
 import conversation_emotion as ce
-from conversation_emotion.evaluation.board import read_encoders, size_of
+from conversation_emotion.evaluation.board import (
+    Board,
+    make_boards,
+    measure_gains,
+    read_encoders,
+    read_results,
+    size_of,
+)
 from conversation_emotion.evaluation.metrics import METRIC_DESCRIPTIONS, describe_metric
-from conversation_emotion.evaluation.rendering import Cell
+from conversation_emotion.evaluation.rendering import Cell, format_number
 from conversation_emotion.evaluation.results import ResultsTable, RowResult
 from conversation_emotion.inference.card import Card
 from conversation_emotion.settings.corpus import find_corpus, list_corpora
@@ -223,6 +230,50 @@ def tabulate_encoders() -> str:
     return tabulate(heads, rows)
 
 
+def tabulate_board(modality: str) -> str:
+    """Returns the kept board of a modality: tasks by encoders, the best mean rank first."""
+    (board,) = [one for one in _read_boards() if one.modality == modality]
+    heads = ("task", "n", *(f"`{name}`" for name in board.encoders), "majority")
+    ranks = [board.ranks.get(name) for name in board.encoders]
+    shown = [f"{one.score:.1f} [{one.low:.1f}, {one.high:.1f}]" if one else "" for one in ranks]
+    rows: list[tuple[object, ...]] = [("**mean rank**", "", *shown, "")]
+    for task in board.tasks:
+        found = [board.results.get((name, task)) for name in board.encoders]
+        first = next(one for one in found if one is not None)
+        cells = [
+            _write_cell(one.row.cell(one.metric)) + "\\*" * bool(one.seen) if one else ""
+            for one in found
+        ]
+        majority = "" if first.majority is None else format_number(first.majority, first.metric)
+        rows.append(
+            (
+                f"{task}, {describe_metric(first.metric).title}",
+                f"{first.score.n:,}",
+                *cells,
+                majority,
+            )
+        )
+    return tabulate(heads, rows)
+
+
+def tabulate_gains() -> str:
+    """Returns how much shuffled speakers gain on the kept board, by encoder and corpus."""
+    gains = {
+        (name, corpus): f"{100 * gain:+.1f}"
+        for board in _read_boards()
+        for name, corpus, gain in measure_gains(board.results.values())
+    }
+    corpora = sorted({corpus for _, corpus in gains})
+    names = dict.fromkeys(name for name, _ in gains)
+    rows = [(f"`{name}`", *(gains.get((name, one), "") for one in corpora)) for name in names]
+    return tabulate(("encoder", *corpora), rows)
+
+
+@cache
+def _read_boards() -> list[Board]:
+    return list(make_boards(read_results([RESULTS / "board"])))
+
+
 def _read_scores(table: str, metric: str) -> dict[str, str]:
     """Returns the scores of the models of a kept table, by name."""
     found = ResultsTable.from_json((RESULTS / f"{table}.json").read_text("utf-8"))
@@ -286,6 +337,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "row": partial(tabulate_fields, RowResult),
     "card": partial(tabulate_fields, Card),
     "encoders": tabulate_encoders,
+    "board_speech": partial(tabulate_board, "speech"),
+    "board_text": partial(tabulate_board, "text"),
+    "board_joined": partial(tabulate_board, "speech+text"),
+    "gains": tabulate_gains,
 }
 """Tables within pages, by their names."""
 
@@ -296,6 +351,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/api.md": write_api,
     "reference/encoders.md": partial(fill, "reference/encoders.md"),
     "reference/formats.md": partial(fill, "reference/formats.md"),
+    "results/board.md": partial(fill, "results/board.md"),
     **{
         f"results/{page['name']}.md": partial(write_results, page)
         for page in tomllib.loads((RESULTS / "pages.toml").read_text("utf-8"))["pages"]
