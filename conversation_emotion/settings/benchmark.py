@@ -54,9 +54,6 @@ class BenchmarkSettings:
         if not (self.speech_encoder or self.text_encoder or self.also):
             raise ValueError("--speech-encoder and --text-encoder are empty; name one")
         self.places()
-        for folder in self.also:
-            if not folder.is_dir():
-                raise ValueError(f"--also {folder}: no such folder")
 
     def places(self) -> dict[str, Path | None]:
         """Returns the folder of each corpus; demo has none."""

@@ -22,6 +22,9 @@ from experiments.framework.commandline import launch
 
 def run(settings: BenchmarkSettings) -> None:
     """Measures what is missing, and shows the boards."""
+    for folder in settings.also:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"--also {folder}: no such folder")
     from conversation_emotion.evaluation.board import (
         make_boards,
         read_costs,

@@ -62,12 +62,17 @@ def test_a_task_that_there_is_not_is_named_with_those_there_are():
     ("flags", "message"),
     [
         (["--roots", "emodb"], "--roots takes NAME=PATH"),
-        (["--also", "nowhere"], "--also nowhere: no such folder"),
         (["--joined", "--text-encoder"], "--joined needs encoders of speech and of text"),
     ],
 )
 def test_a_rejected_value_is_a_usage_error(flags, message, capsys):
     assert message in usage_error(BenchmarkSettings, flags, capsys)
+
+
+def test_a_folder_of_others_that_is_not_there_is_named():
+    settings = parse(BenchmarkSettings, ["--also", "nowhere"])
+    with pytest.raises(FileNotFoundError, match="--also nowhere: no such folder"):
+        benchmark.run(settings)
 
 
 def test_a_board_is_measured_once_and_shown_again(workplace, capsys, monkeypatch):
