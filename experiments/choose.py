@@ -60,7 +60,8 @@ def run(settings: ChooseSettings) -> "dict[str, Interval]":
     from experiments.tracking.finished import find_tested, read_systems
     from experiments.tracking.runs import open_run
 
-    chosen_from = settings.runs if len(settings.runs) > 1 else find_tested(settings.runs[0])
+    first, *others = settings.runs
+    chosen_from = settings.runs if others else find_tested(first)
     systems = read_systems(chosen_from)
     metric = choose_metric(settings, systems)
     with open_run("choose", settings, " ".join(chosen_from)) as parent:
