@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 import pandas as pd
 from optuna.trial import FixedTrial, FrozenTrial
 
-from conversation_emotion.evaluation.metrics import Interval
+from conversation_emotion.evaluation.metrics import Interval, describe_metric
 from conversation_emotion.evaluation.rendering import Cell, Line, interval_cell, render_table
 from conversation_emotion.evaluation.results import KEPT_WIDTH, name_metrics, screen_width
 from conversation_emotion.settings.flags import format_setting
@@ -91,7 +91,10 @@ def _lines(study: SweepStudy, spec: SweepSpec, tested: Tested) -> Iterator[Line]
         settings = "the default" if "default" in trial.user_attrs else settings
         place = f"{rank}. " if rank <= spec.sweep.top else ""
         found = tested.get(trial.number, {})
-        cells = [interval_cell(interval, name) for name, interval in found.items()]
+        cells = [
+            interval_cell(interval, name, has_deviation=not describe_metric(name).is_pooled)
+            for name, interval in found.items()
+        ]
         cells += [Cell()] * (len(next(iter(tested.values()), {})) - len(cells))
         yield Line(f"{place}trial {trial.number}: {settings}", [Cell(_valid_cell(trial)), *cells])
 
