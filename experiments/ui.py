@@ -49,13 +49,21 @@ def find_places(settings: UISettings) -> list[Place]:
 
     Raises:
         FileNotFoundError: There is no store yet.
-        ValueError: The store is a server that has pages of its own.
+        ValueError: The store is a server that has pages of its own, or too many runs are named.
     """
-    from experiments.tracking.addresses import compare_runs, find_comparable, find_newest, show_runs
+    from experiments.tracking.addresses import (
+        MOST,
+        compare_runs,
+        find_comparable,
+        find_newest,
+        show_runs,
+    )
     from experiments.tracking.server import find_own_store
     from experiments.tracking.store import open_client
 
     find_own_store()
+    if len(settings.runs) > MOST:
+        raise ValueError(f"up to {MOST} runs are compared by name, got {len(settings.runs)}")
     client = open_client()
     named = [client.get_run(run) for run in settings.runs]
     newest = named[0] if named else find_newest(client)

@@ -7,11 +7,11 @@ r"""The board: how do encoders of speech and text compare, over all tasks and co
 
 Emotion of single utterances per corpus and across corpora, of the turn that just ended and of the
 one to come, sentiment, and ratings (--tasks dimensions): every encoder frozen, the same settings,
-no speaker in train and test. The tasks whose names begin with shuffled share speakers, as other
-boards do, and tell how much that gains. Each score is a file below --output with its command; what
-is there is not measured again, so that a board that was interrupted goes on, and files of others
-join it. Prints the boards, writes board.html and board.csv, and mlruns/. The first command takes
-about five minutes on two cores.
+no speaker in train and test, unless a corpus' own split, as MELD's, has some. The tasks whose names
+begin with shuffled share speakers, as other boards do, and tell how much that gains. Each score is
+a file below --output with its command; what is there is not measured again, so that a board that
+was interrupted goes on, and files of others join it. Prints the boards, writes board.html and
+board.csv, and mlruns/. Each score takes a minute or more on two cores; --tasks chooses.
 """
 
 from functools import partial

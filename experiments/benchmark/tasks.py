@@ -30,9 +30,6 @@ Modality = Literal["speech", "text", "speech+text"]
 CROSSED = ("emodb", "ravdess", "iemocap", "meld", "crema-d", "esd", "savee", "m3ed")
 """Corpora with angry, happy, neutral and sad speech, which are tested on each other."""
 
-DISJOINT = {"ravdess": "speaker-k-fold", "tess": "shuffled-k-fold"}
-"""Splits of single utterances where the corpus' own default is another."""
-
 
 class Encoders(NamedTuple):
     """What a row of the board is of: encoders of the modalities that it uses."""
@@ -145,8 +142,8 @@ def _list_own(
             configure=configure,
         )
 
-    for kind, split in (("ser", DISJOINT.get(name, "auto")), ("shuffled", "shuffled-k-fold")):
-        own = CorpusSettings(corpus=name, root=root, split=split)  # type: ignore[arg-type]
+    shuffled = CorpusSettings(corpus=name, root=root, split="shuffled-k-fold")
+    for kind, own in (("ser", data), ("shuffled", shuffled)):
         yield task(kind, single, "ser", lambda x, own=own: SERSettings(data=own, features=_one(x)))
     if table["dialogue_id"].nunique() < len(table):
         for kind, horizon in (("erc", 0), ("epc", 1)):

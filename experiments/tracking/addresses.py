@@ -1,7 +1,6 @@
 """What MLflow's pages show where: addresses below that of its server."""
 
 import json
-import math
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
@@ -11,12 +10,15 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from experiments.tracking.runs import NAMING, find_children
 
-MOST = 100
-"""Runs of one comparison; more make an address that browsers cut."""
+MOST = 50
+"""Runs of one comparison that are named one by one; more make an address that browsers cut."""
 
 
 VIEW = "chosen"
 """Name under which an experiment keeps what its pages show."""
+
+MOST_COLUMNS = 12
+"""Settings that the table of runs shows."""
 
 MOST_AXES = 4
 """Settings that the chart of parallel coordinates shows."""
@@ -30,7 +32,7 @@ def show_runs(client: MlflowClient, runs: Sequence[Run]) -> tuple[str, str]:
     come first, and numbers that a sweep draws from a range last.
     """
     metric, settings = find_metric(runs), list_differing(runs)
-    columns = [f"params.`{name}`" for name in settings]
+    columns = [f"params.`{name}`" for name in settings[:MOST_COLUMNS]]
     view: dict[str, object] = {"searchFilter": _select(runs), "selectedColumns": columns}
     if metric is not None:
         key = f"metrics.`{metric}`"
@@ -98,24 +100,28 @@ def list_differing(runs: Sequence[Run]) -> list[str]:
 def find_newest(client: MlflowClient) -> Run | None:
     """Returns the newest run of a command; None if there is none.
 
-    A sweep ends after the runs that test its best settings.
+    Runs that test the settings of a sweep begin after it, and are a part of it.
     """
     experiments = [str(one.experiment_id) for one in client.search_experiments()]
     found = [
         run
         for wanted in ("tags.command != ''", "tags.sweep = 'parent'")
         for run in client.search_runs(
-            experiments, wanted, order_by=["attributes.start_time DESC"], max_results=1
+            experiments, wanted, order_by=["attributes.start_time DESC"], max_results=1_000
         )
+        if "tested_for" not in run.data.tags
     ]
-    return max(found, key=lambda run: run.info.end_time or math.inf, default=None)
+    return max(found, key=lambda run: int(run.info.start_time or 0), default=None)
 
 
 def find_comparable(client: MlflowClient, run: Run) -> list[Run]:
-    """Returns what is compared with a run: of a sweep its whole trials, else its command's runs."""
+    """Returns what is compared with a run: of a sweep its whole trials, else its command's runs.
+
+    Those are the newest `MOST`.
+    """
     experiment = str(run.info.experiment_id)
     if run.data.tags.get("sweep") == "parent":
         found = find_children(client, experiment, str(run.info.run_id))
-    else:
-        found = [*client.search_runs([experiment], "tags.command != ''", max_results=MOST)]
-    return [one for one in found if one.info.status == "FINISHED"]
+        return [one for one in found if one.info.status == "FINISHED"]
+    wanted = "tags.command != '' and attributes.status = 'FINISHED'"
+    return [*client.search_runs([experiment], wanted, max_results=MOST)]

@@ -59,6 +59,9 @@ TESTED_FOR: ContextVar[str | None] = ContextVar("tested_for", default=None)
 """Id of the sweep whose settings are scored on test while a run is opened; it becomes a tag."""
 
 
+_LONGEST = 500  # letters of a name in MLflow
+
+
 class TrackedRun:
     """One run of the client's store, a `conversation_emotion.tracker.Tracker`."""
 
@@ -205,8 +208,16 @@ def describe_source(command: str) -> Mapping[str, str]:
         MLFLOW_SOURCE_NAME: command.removeprefix("python -m "),
         MLFLOW_SOURCE_TYPE: "LOCAL",
         MLFLOW_GIT_COMMIT: versions()["commit"],
-        MLFLOW_USER: getpass.getuser(),
+        MLFLOW_USER: _user(),
     }
+
+
+def _user() -> str:
+    """Returns who runs this; in a container a number may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
 
 
 @contextmanager

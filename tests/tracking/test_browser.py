@@ -158,4 +158,7 @@ def test_clicks_lead_from_mlflows_first_page_to_the_runs(shown):
     page.get_by_role("link", name="Experiments", exact=True).first.click()
     page.get_by_role("link", name="sweep-epc", exact=True).click()
     page.get_by_role("heading", name="Runs").wait_for()
-    page.get_by_role("link", name="epc", exact=True).first.wait_for()  # the run of the sweep
+    sweep = page.get_by_role("link", name="epc", exact=True)
+    sweep.first.wait_for()
+    assert sweep.count() == 1  # the run of the sweep, and of no trial by that name
+    assert "/runs" in page.url

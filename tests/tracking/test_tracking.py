@@ -122,6 +122,25 @@ def test_a_run_goes_on_with_any_number_of_trainings_at_once(client):
     assert "workers" not in client.get_run(one.run_id).data.params
 
 
+@dataclass(frozen=True)
+class Places:
+    roots: tuple[str, ...] = tuple(f"corpus{number}=/{'long' * 20}" for number in range(60))
+
+
+def test_a_run_of_many_corpora_by_nobody_names_them_within_mlflows_limit(client, monkeypatch):
+    def fail() -> str:
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr("getpass.getuser", fail)
+    with runs.open_run("many", Places(), "data") as one:
+        pass
+    run = client.get_run(one.run_id)
+    (used,) = run.inputs.dataset_inputs
+    assert used.dataset.name.startswith("corpus0 corpus1 corpus2")
+    assert len(used.dataset.name) == 500
+    assert run.data.tags["mlflow.user"] == "unknown"
+
+
 def test_a_run_that_tests_a_setting_of_a_sweep_names_it(client):
     token = runs.TESTED_FOR.set("abc")
     with runs.open_run("tested", Toy(), "data") as one:

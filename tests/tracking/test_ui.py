@@ -79,9 +79,10 @@ def test_a_server_that_does_not_start_shows_the_end_of_its_log(workplace, monkey
 def test_it_tells_where_the_trials_of_the_newest_sweep_are_compared(workplace):
     client = open_client()
     older, sweep = find_experiment(client, "epc"), find_experiment(client, "sweep-epc")
-    parent = client.create_run(sweep, start_time=1, tags={"sweep": "parent"}).info.run_id
-    tested = client.create_run(older, start_time=2, tags={"command": "python -m experiments.epc"})
-    client.set_terminated(tested.info.run_id, end_time=3)  # by the sweep, which goes on
+    parent = client.create_run(sweep, start_time=2, tags={"sweep": "parent"}).info.run_id
+    tags = {"command": "python -m experiments.epc", "tested_for": "the sweep"}
+    client.create_run(older, start_time=9, tags=tags)
+    client.create_run(older, start_time=1, tags={"command": "an older one, which was killed"})
     trials = [
         client.create_run(sweep, start_time=3 + n, tags={MLFLOW_PARENT_RUN_ID: parent}).info.run_id
         for n in range(3)
@@ -108,6 +109,25 @@ def test_it_tells_where_the_trials_of_the_newest_sweep_are_compared(workplace):
     assert [run.info.run_id for run in ranked] == [trials[1], trials[0]]  # the third did not finish
     assert shown["orderByKey"] == "metrics.`valid/uar`"
     assert shown["compareRunCharts"][0]["selectedParams"] == ["fusion", "dialogue_model"]
+
+
+def test_the_runs_of_a_command_are_shown_by_name_with_few_columns(workplace):
+    client = open_client()
+    experiment = find_experiment(client, "epc")
+    for number in range(3):
+        run = client.create_run(experiment, tags={"command": "python -m experiments.epc"})
+        for name in range(20):
+            client.log_param(run.info.run_id, f"setting{name}", number)
+        client.log_metric(run.info.run_id, "test/uar", 0.5 + 0.1 * number)
+        client.set_terminated(run.info.run_id)
+    ui.find_places(ui.UISettings())
+    tags = client.get_experiment(experiment).tags
+    (view,) = (json.loads(text) for name, text in tags.items() if "sharedViewState" in name)
+    assert len(client.search_runs([experiment], view["searchFilter"])) == 3
+    assert view["orderByKey"] == "metrics.`test/uar`"
+    assert len(view["selectedColumns"]) == 13
+    with pytest.raises(ValueError, match="up to 50 runs are compared by name, got 51"):
+        ui.find_places(ui.UISettings(runs=tuple(map(str, range(51)))))
 
 
 def test_runs_of_several_experiments_are_compared_by_their_ids(workplace):
