@@ -84,8 +84,10 @@ class TrackedRun:
         places = {
             name: settings[name] for name in ("corpus", "root", "roots") if settings.get(name)
         }
+        roots = settings.get("roots")
+        corpora = [str(one).partition("=")[0] for one in roots] if isinstance(roots, tuple) else []
         found = Dataset(
-            name=format_setting(settings.get("corpus") or settings.get("roots") or "data"),
+            name=str(settings.get("corpus") or " ".join(corpora) or "data")[:_LONGEST],
             digest=hashlib.sha256(fingerprint.encode()).hexdigest()[:16],
             source_type="local",
             source=json.dumps({name: format_setting(value) for name, value in places.items()}),
