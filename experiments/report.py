@@ -12,7 +12,6 @@ recognises with --horizon 0. Whoever has the file has the words of the corpus. S
 same classes, are compared by their scores on test, training by training.
 """
 
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -59,7 +58,6 @@ def run(settings: ReportSettings) -> None:
     from experiments.tracking.finished import compare_runs, read_run
     from experiments.tracking.store import find_store
 
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     find_store()
     first, *others = settings.runs
     if others:

@@ -69,7 +69,7 @@ def read_systems(run_ids: Sequence[str]) -> Systems:
             raise ValueError(
                 f"run {run_id} predicts {', '.join(found)}, run {run_ids[0]} {', '.join(labels[0])}"
             )
-    names = _name(params, run_ids)
+    names = name_runs(params, run_ids)
     tables = [_download(client, run_id) for run_id in run_ids]
     recorded = [
         one.get("select_by") or settings.get("select_by") or "auto"
@@ -179,6 +179,11 @@ def _read_number(value: str) -> str | float:
         return value
 
 
+def _shorten(value: str) -> str:
+    number = _read_number(value)
+    return f"{number:.3g}" if isinstance(number, float) and "." in value else value
+
+
 def _find(client: MlflowClient, run_id: str) -> Run:
     try:
         run = client.get_run(run_id)
@@ -220,16 +225,20 @@ def _read_text(client: MlflowClient, run_id: str, name: str) -> str:
 
 def _list_differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
     """Lists the settings in which runs differ."""
-    flags = sorted(
-        {flag for one in settings for flag in one if "version/" not in flag} - {"commit"}
-    )
+    found = {flag for one in settings for flag in one if "version/" not in flag}
+    flags = sorted(found - {"commit", "register"})
     return [flag for flag in flags if len({one.get(flag) for one in settings}) > 1]
 
 
-def _name(settings: Sequence[Mapping[str, str]], run_ids: Sequence[str]) -> list[str]:
-    """Names runs by the settings in which they differ, by their ids where they do not."""
+def name_runs(settings: Sequence[Mapping[str, str]], run_ids: Sequence[str]) -> list[str]:
+    """Names runs by the settings in which they differ, by their ids where that tells none apart.
+
+    Fractions have three digits; the name under which a model was registered is no setting.
+    """
     differing = _list_differing(settings)
-    names = [", ".join(f"{flag} {one.get(flag, '')}" for flag in differing) for one in settings]
+    names = [
+        ", ".join(f"{flag} {_shorten(one.get(flag, ''))}" for flag in differing) for one in settings
+    ]
     if len(set(names)) == len(names):
         return names
     return [f"{name} {run_id[:8]}".strip() for name, run_id in zip(names, run_ids, strict=True)]

@@ -15,7 +15,7 @@ from conversation_emotion.settings.training import TrainingSettings
 from experiments import choose, ser
 from experiments.choose import CHOSEN
 from experiments.tracking import finished
-from experiments.tracking.finished import Systems, read_systems
+from experiments.tracking.finished import Systems, name_runs, read_systems
 from experiments.tracking.runs import find_experiment
 from experiments.tracking.store import open_client
 from tests.command_line import usage_error
@@ -96,6 +96,19 @@ def test_a_training_is_no_row_of_a_table(runs):
 def test_a_run_that_is_not_there_is_named(runs):
     with pytest.raises(ValueError, match=r"no run 0123 in sqlite.*experiments\.ui name the ids"):
         choose.run(choose.ChooseSettings(runs=("0123", runs["fbank", "3"])))
+
+
+def test_runs_are_named_by_what_differs_in_three_digits():
+    one = {"dropout": "0.49313679845056285", "hidden_size": "128", "register": "None"}
+    two = {"dropout": "0.4308087951603526", "hidden_size": "64", "register": "epc-best"}
+    assert name_runs([one, two], "ab") == [
+        "dropout 0.493, hidden_size 128",
+        "dropout 0.431, hidden_size 64",
+    ]
+    assert name_runs([one, {**one, "dropout": "0.4931"}], ["a1b2c3d4e5", "f6a7b8c9d0"]) == [
+        "dropout 0.493 a1b2c3d4",
+        "dropout 0.493 f6a7b8c9",
+    ]
 
 
 def systems(**metrics: str) -> Systems:
