@@ -1,7 +1,8 @@
 """Encoders of whatever package: their interfaces, and loading them by name."""
 
+import sys
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, cast
@@ -154,7 +155,7 @@ def load_encoder(modality: str, name: str, device: str | None = None) -> Encoder
     """
     device = device or find_device()
     built_in = _find_package(modality)
-    others = [entry for entry in entry_points(group=GROUP) if entry.name == name != modality]
+    others = [entry for entry in list_entries(*sys.path) if entry.name == name != modality]
     package = import_module(built_in.module)
     if name in (*getattr(package, "BUILDERS", ()), getattr(package, "DEFAULT_ENCODER", None)):
         others.append(built_in)
@@ -186,9 +187,15 @@ def find_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+@cache
+def list_entries(*folders: str) -> tuple[EntryPoint, ...]:
+    """Lists the encoders of the packages installed in folders, all of ``sys.path``, once."""
+    return tuple(entry_points(group=GROUP))
+
+
 def _find_package(modality: str) -> EntryPoint:
     """Returns the entry point of a built-in package."""
-    for entry in entry_points(group=GROUP):
+    for entry in list_entries(*sys.path):
         if entry.name == modality:
             return entry
     raise ModuleNotFoundError(

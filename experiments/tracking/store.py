@@ -75,7 +75,6 @@ def open_client() -> MlflowClient:
             prepare_database(file)
         else:
             answer_within(ANSWER_SECONDS, partial(_knock, uri))
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     except StoreError:

@@ -47,8 +47,8 @@ def test_separation_is_undefined_without_classes_to_part(classes):
 @pytest.mark.skipif(find_spec("umap") is None, reason="umap-learn is not installed")
 def test_what_lies_apart_stays_apart_on_the_plane():
     generator = np.random.default_rng(0)
-    groups = np.repeat([0.0, 50.0], 12)
-    values = generator.normal(size=(24, 5)) + groups[:, None]
+    groups = np.repeat([0.0, 50.0], 8)
+    values = generator.normal(size=(16, 5)) + groups[:, None]
     num_threads = torch.get_num_threads()
     plane = project_to_plane(values, seed=1)
     assert torch.get_num_threads() == num_threads

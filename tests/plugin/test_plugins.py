@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import conversation_emotion as ce
-from conversation_emotion.features.encoders import load_encoder
+from conversation_emotion.features.encoders import list_entries, load_encoder
 from conversation_emotion.settings.corpus import CorpusSettings, find_corpus, list_corpora
 from conversation_emotion.settings.training import TrainingSettings
 from experiments import ser
@@ -41,8 +41,10 @@ def site(tmp_path, monkeypatch):
     for folder in (Path(__file__).parent, tmp_path / "site"):
         monkeypatch.syspath_prepend(folder)
     list_corpora.cache_clear()
+    list_entries.cache_clear()
     yield tmp_path / "site"
     list_corpora.cache_clear()
+    list_entries.cache_clear()
 
 
 FLAGS = ["--corpus=plugin-corpus", "--speech-encoder=plugin-encoder", "--epochs=1", "--seeds=1"]
@@ -93,7 +95,7 @@ def test_an_encoder_named_as_a_built_in_one_is_an_error_that_names_both(site):
 
 
 def test_without_entry_points_the_remedy_is_to_install(monkeypatch):
-    monkeypatch.setattr("conversation_emotion.features.encoders.entry_points", lambda group: ())
+    monkeypatch.setattr("conversation_emotion.features.encoders.list_entries", lambda *folders: ())
     with pytest.raises(ModuleNotFoundError, match="no package brings text encoders .* pip install"):
         load_encoder("text", "all-MiniLM-L6-v2")
 

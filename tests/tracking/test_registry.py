@@ -14,6 +14,7 @@ from mlflow.models import get_model_info
 from conversation_emotion.corpora.demo import DATA
 from conversation_emotion.inference.predictor import Predictor
 from conversation_emotion.settings.corpus import CorpusSettings
+from conversation_emotion.settings.features import EncoderSettings
 from conversation_emotion.settings.models import ConversationModelSettings
 from conversation_emotion.settings.recognition import EPCSettings, SERSettings
 from conversation_emotion.settings.training import TrainingSettings
@@ -49,7 +50,10 @@ def registered(tmp_path_factory):
         training = TrainingSettings(epochs=2, seeds=2)
         small = ConversationModelSettings(hidden_size=8)
         epc.EXPERIMENT.run(EPCSettings(data=data, model=small, training=training, register="turns"))
-        ser.EXPERIMENT.run(SERSettings(data=data, training=training, register="utterances"))
+        fbank = EncoderSettings(speech_encoder=("fbank",))
+        ser.EXPERIMENT.run(
+            SERSettings(data=data, features=fbank, training=training, register="utterances")
+        )
         yield Registered(folder, tracking_uri(), utterances, {})
 
 

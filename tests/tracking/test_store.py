@@ -5,14 +5,16 @@ import socket
 import sqlite3
 import time
 from contextlib import closing
+from importlib import reload
 
 import pytest
 import sqlalchemy
+from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
 from mlflow.store.db import utils
 from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 
 import experiments.framework.pretraining.command as pretraining
-from experiments import pretrain_cpc, ser
+from experiments import pretrain_cpc, ser, tracking
 from experiments.framework.commandline import explained
 from experiments.framework.experiment import Experiment
 from experiments.sweep import __main__ as sweep
@@ -34,6 +36,12 @@ def leave_unfinished(database):
     engine = sqlalchemy.create_engine(f"sqlite:///{database}")
     InitialBase.metadata.create_all(engine)
     engine.dispose()
+
+
+def test_use_is_not_reported_to_mlflows_makers(monkeypatch):
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+    reload(tracking)
+    assert MLFLOW_DISABLE_TELEMETRY.get()
 
 
 def test_nothing_has_the_name_of_the_store_before_it_is_whole(database, monkeypatch):
