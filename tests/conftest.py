@@ -41,6 +41,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Lets all processes of a parallel session fork commands from one that has the libraries."""
+    from tests import processes
+
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        processes.join_forkserver()
+    elif config.getoption("dist", "no") != "no" and not config.option.collectonly:
+        processes.share_forkserver()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the tests of the longest files first."""
     places = {str(Path(__file__).parent / name): place for place, name in enumerate(LONGEST)}

@@ -6,6 +6,7 @@ too. All else is as in a process that a shell starts: modules of the project are
 command, and memory, signals and exit are its own.
 """
 
+import json
 import multiprocessing
 import os
 import runpy
@@ -36,7 +37,33 @@ _CONTEXT.set_forkserver_preload(
     ]
 )
 
+_SERVER = forkserver._forkserver
 _ADDRESS = ("_forkserver_address", "_forkserver_authkey")
+_SHARED = "TESTS_FORKSERVER"
+
+
+def share_forkserver() -> None:
+    """Starts the process that all others of a parallel session fork theirs from."""
+    _SERVER.ensure_running()
+    os.environ[_SHARED] = json.dumps(_find_address())
+
+
+def join_forkserver() -> None:
+    """Takes the process that the session shares, if it shares one."""
+    if address := os.environ.get(_SHARED):
+        _use(json.loads(address))
+
+
+def _find_address() -> dict[str, str]:
+    found = vars(_SERVER)
+    return {name: os.fsencode(found[name]).hex() for name in _ADDRESS if name in found}
+
+
+def _use(address: Mapping[str, str]) -> None:
+    known: dict[str, object] = {name: bytes.fromhex(text) for name, text in address.items()}
+    if "_forkserver_alive_fd" not in vars(_SERVER) or _SERVER._forkserver_alive_fd is None:
+        known["_forkserver_alive_fd"] = os.open(os.devnull, os.O_WRONLY)  # it lives without us
+    vars(_SERVER).update(known, ensure_running=lambda: None)
 
 
 def free_port() -> int:
@@ -66,12 +93,10 @@ class Command:
         printed: Path | None = None,
     ) -> None:
         variables = {**os.environ, **(environment or {})}
-        forkserver.ensure_running()
-        server = vars(forkserver._forkserver)
-        address = {name: server[name] for name in _ADDRESS if name in server}
+        _SERVER.ensure_running()
         self._process = _CONTEXT.Process(
             target=_run,
-            args=(address, program, arguments, folder, variables, printed or os.devnull),
+            args=(_find_address(), program, arguments, folder, variables, printed or os.devnull),
         )
         self._process.start()
 
@@ -107,14 +132,14 @@ class Command:
 
 
 def _run(
-    address: Mapping[str, object],
+    address: Mapping[str, str],
     program: str | Path,
     arguments: tuple[str, ...],
     folder: Path,
     environment: Mapping[str, str],
     printed: str | Path,
 ) -> None:
-    vars(forkserver._forkserver).update(address, ensure_running=lambda: None)
+    _use(address)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     os.environ.clear()
     os.environ.update(environment)
