@@ -23,6 +23,7 @@ from conversation_emotion.features.clips import (
     measure_clips,
 )
 from conversation_emotion.features.encoders import Encoder, SpeechEncoder, TextEncoder
+from conversation_emotion.features.hidden_states import HiddenStates
 from conversation_emotion.features.key import (
     FeatureKey,
     FileDigests,
@@ -54,7 +55,7 @@ class Features(NamedTuple):
             there is none; empty for text.
     """
 
-    states: list[NDArray[np.floating] | None]
+    states: Sequence[NDArray[np.floating] | None]
     failures: dict[str, str]
     key: str = ""
     folds: Mapping[str, "Features"] = {}
@@ -62,6 +63,8 @@ class Features(NamedTuple):
 
     def is_present(self) -> NDArray[np.bool_]:
         """Marks the utterances that have the modality: (rows,)."""
+        if isinstance(self.states, HiddenStates):
+            return self.states.numbers >= 0
         return np.array([states is not None for states in self.states])
 
 
@@ -116,9 +119,8 @@ def extract_speech(
         utterance_id, why = next(iter(failures.items()))
         raise AudioError(f"--strict: {len(failures)} clips fail, first {utterance_id!r}: {why}")
     content_of = {clip.utterance_id: clip.content for clip in clips}
-    states = _collect(utterances["utterance_id"].map(content_of), store)
     recordings = [content_of.get(utterance_id) for utterance_id in utterances["utterance_id"]]
-    return Features(states, failures, store.key.digest(), recordings=recordings)
+    return Features(store.read(recordings), failures, store.key.digest(), recordings=recordings)
 
 
 def extract_waveforms(
@@ -173,7 +175,7 @@ def extract_text(utterances: pd.DataFrame, encoder: TextEncoder, store: FeatureS
             store.flush()
     rows = zip(utterances["utterance_id"], texts, strict=True)
     failures = {str(name): broken[text] for name, text in rows if text in broken}
-    return Features(_collect(contents, store), failures, store.key.digest())
+    return Features(store.read(contents), failures, store.key.digest())
 
 
 def _encode_each(
@@ -298,13 +300,6 @@ def _batches_of_equal_cost(clips: Mapping[str, NDArray[np.float32]]) -> Iterator
         batch.append(content)
     if batch:
         yield batch
-
-
-def _collect(contents: pd.Series, store: FeatureStore) -> list[NDArray[np.floating] | None]:
-    return [
-        store.read(content) if isinstance(content, str) and content in store else None
-        for content in contents
-    ]
 
 
 def _announce(
