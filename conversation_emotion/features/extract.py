@@ -1,7 +1,7 @@
 """Extraction: every utterance's hidden states, from the store or from the encoder."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
@@ -107,8 +107,11 @@ def extract_speech(
         ordered = sorted(new.values(), key=lambda clip: seconds[clip.utterance_id])
         try:
             with count_seconds(sum(seconds.values()), advance) as count:
-                for some in cut_by_length(ordered, seconds):
-                    _encode_clips(some, encoder, store, broken)
+                lists = cut_by_length(ordered, seconds)
+                for some, waveforms in _decode_ahead(lists, encoder, broken):
+                    for contents, encoded in _encode_readable(waveforms, encoder, broken):
+                        for content, one in zip(contents, _keep(*encoded, store.key), strict=True):
+                            store.add(content, one)
                     count(sum(seconds[clip.utterance_id] for clip in some))
         finally:
             store.flush()
@@ -236,10 +239,13 @@ def pool_frames(states: Tensor, lengths: Tensor, pooling: Pooling) -> list[Tenso
     return [torch.cat(pair, dim=-1) for pair in zip(means, deviations, strict=True)]
 
 
-def _encode_clips(
-    clips: Sequence[Clip], encoder: SpeechEncoder, store: FeatureStore, broken: dict[str, str]
-) -> None:
-    """Encodes clips into the store, and notes why those that fail do, by their content."""
+def _decode_ahead(
+    lists: Iterable[Sequence[Clip]], encoder: SpeechEncoder, broken: dict[str, str]
+) -> Iterator[tuple[Sequence[Clip], dict[str, NDArray[np.float32]]]]:
+    """Yields lists of clips with their waveforms by content, while the next list is decoded.
+
+    Why those that fail do is noted by their content.
+    """
 
     def read(clip: Clip) -> NDArray[np.float32] | None:
         try:
@@ -252,12 +258,23 @@ def _encode_clips(
             return None
         return waveform
 
-    with ThreadPoolExecutor(2) as readers:
-        decoded = zip(clips, readers.map(read, clips), strict=True)
-        found = {clip.content: waveform for clip, waveform in decoded if waveform is not None}
-    for contents, encoded in _encode_readable(found, encoder, broken):
-        for content, one in zip(contents, _keep(*encoded, store.key), strict=True):
-            store.add(content, one)
+    def collect(
+        clips: Sequence[Clip], waveforms: Iterable[NDArray[np.float32] | None]
+    ) -> dict[str, NDArray[np.float32]]:
+        decoded = zip(clips, waveforms, strict=True)
+        return {clip.content: waveform for clip, waveform in decoded if waveform is not None}
+
+    readers, before = ThreadPoolExecutor(2), None
+    try:
+        for clips in lists:
+            ahead = clips, readers.map(read, clips)  # all of them are on their way at once
+            if before is not None:
+                yield before[0], collect(*before)
+            before = ahead
+        if before is not None:
+            yield before[0], collect(*before)
+    finally:
+        readers.shutdown(cancel_futures=True)
 
 
 def _is_too_short(waveform: NDArray[np.float32], encoder: SpeechEncoder) -> str:
