@@ -13,6 +13,7 @@ from conversation_emotion.features.extract import Features
 from conversation_emotion.features.hidden_states import HiddenStates
 from conversation_emotion.features.key import FeatureKey
 from conversation_emotion.features.store import FeatureStore
+from conversation_emotion.models.perception import fit_on_rows
 
 HALF = FeatureKey(encoder="fake", layers="all", pooling="frames", half_precision=True)
 
@@ -92,3 +93,23 @@ def test_more_shards_may_be_open_than_files_by_default(stored, monkeypatch):
     monkeypatch.setattr(resource, "setrlimit", lambda kind, limits: raised.append(limits))
     assert store.read(["c1"])[0].shape == (2, 2, 3)
     assert raised == [(4096, 4096)]
+
+
+@pytest.mark.parametrize("num_components", [None, 2])
+def test_statistics_of_frames_that_memory_should_not_hold_are_those_of_all(
+    num_components, monkeypatch
+):
+    generator = np.random.default_rng(0)
+    causes = generator.normal(size=(600, 2)) @ (
+        np.array([[5], [2]]) * generator.normal(size=(2, 6))
+    )
+    frames = (1 + causes + 0.01 * generator.normal(size=causes.shape)).reshape(30, 20, 2, 3)
+    states = [one.transpose(1, 0, 2) for one in frames]
+    arrays, rows = ModalityArrays(Features(states, {}), "text"), np.arange(30)
+    whole = fit_on_rows(arrays, rows, num_components)
+    monkeypatch.setattr(batches, "MOST_IN_MEMORY", 4 * 6 * 100)  # a hundred frames of 2 x 3
+    assert len(arrays.pieces(rows)) == 6
+    pieces = fit_on_rows(arrays, rows, num_components)
+    one, other = (fitted(torch.tensor(states[0]).float()) for fitted in (whole, pieces))
+    signs = (one * other).sum(dim=(0, 1), keepdim=True).sign() if num_components else 1.0
+    assert torch.allclose(one, other * signs, atol=2e-2)
