@@ -76,6 +76,7 @@ def run(settings: Settings) -> Record:
                 found[name] = compare(name, plan, commit, tree, settings.pairs)
             else:
                 found[name] = run_case(name, plan)
+            print(f"{name} took {found[name].seconds:.0f} s", file=sys.stderr, flush=True)
     return Record(
         conditions=find_conditions(settings.threads, HERE, load),
         machine=machine,

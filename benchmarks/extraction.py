@@ -13,8 +13,7 @@ neighbouring turns, on the clock and of processor time.
 import os
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -24,7 +23,7 @@ import pandas as pd
 import torch
 import tyro
 
-from benchmarks.board.row import Plan, Row, count_flops, take_turns
+from benchmarks.board.row import Cost, Plan, Row, count_flops, time_turns
 from conversation_emotion.features.encoders import SpeechEncoder
 from conversation_emotion.features.sources import Source, encode_source, load_encoder
 from conversation_emotion.utterances.audio import read_audio
@@ -96,18 +95,14 @@ class Sides:
         np.save(self.folder / "plain.npy", np.stack(found))
 
 
-Clock = Callable[[], float]
-CLOCKS: dict[str, Clock] = {"clock": time.perf_counter, "processor": time.process_time}
-
-
 def measure(settings: Settings) -> Iterator[tuple[str, list[tuple[float, ...]], float]]:
     """Measures by each clock -> its name, seconds per second of audio of both sides, FLOPs."""
     with tempfile.TemporaryDirectory() as place:
         sides = Sides(settings, Path(place))
         flops = count_flops(sides.theirs) / sides.audio
-        for name, clock in CLOCKS.items():
-            turns = take_turns([sides.ours, sides.theirs], settings.repetitions, clock)
-            yield name, [tuple(one / sides.audio for one in side) for side in turns], flops
+        turns = time_turns([sides.ours, sides.theirs], settings.repetitions)
+        for place, name in enumerate(Cost._fields):
+            yield name, [tuple(one[place] / sides.audio for one in side) for side in turns], flops
 
 
 def board_rows(plan: Plan) -> Iterator[Row]:

@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -49,14 +50,16 @@ def compare(name: CaseName, plan: Plan, commit: str, tree: Path, pairs: int) -> 
     """
     plan = plan._replace(has_peers=False, repetitions=1)
     turns: list[tuple[Measured, Measured]] = []
+    seconds = 0.0
     for number in range(pairs):
         trees = (HERE, tree) if number % 2 else (tree, HERE)
         found = {one: run_case(name, plan, one) for one in trees}
         turns.append((found[HERE], found[tree]))
+        seconds += found[HERE].seconds + found[tree].seconds
         for side, one in (("now", found[HERE]), (commit, found[tree])):
             if one.error:
-                return Measured(error=f"{side}: {one.error}")
-    return pair_rows(turns, commit)
+                return Measured(error=f"{side}: {one.error}", seconds=seconds)
+    return replace(pair_rows(turns, commit), seconds=seconds)
 
 
 def pair_rows(turns: list[tuple[Measured, Measured]], commit: str) -> Measured:

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol, cast, get_args
 
@@ -57,10 +59,12 @@ class Benchmark(Protocol):
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Measured:
-    """The rows of a benchmark, and what ended it early."""
+    """The rows of a benchmark, what ended it early, and how long it took."""
 
     rows: tuple[Row, ...] = ()
     error: str = ""
+    seconds: float = 0.0
+    """How long it took on the clock, start and all."""
 
 
 ROWS = TypeAdapter(Measured)
@@ -85,12 +89,14 @@ def run_case(name: CaseName, plan: Plan, tree: Path = HERE) -> Measured:
         }
         environment.pop("MLFLOW_TRACKING_URI", None)
         command = [sys.executable, "-m", "benchmarks.board.cases", name, json.dumps(plan), file]
+        start = time.perf_counter()
         done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
         found = ROWS.validate_json(file.read_bytes()) if file.exists() else Measured()
+        found = replace(found, seconds=round(time.perf_counter() - start, 1))
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.strip()]
             why = lines[-1].strip() if lines else f"exit status {done.returncode}"
-            return Measured(rows=found.rows, error=why)
+            return replace(found, error=why)
         return found
 
 

@@ -65,26 +65,34 @@ class Row:
     """Peak memory of a process of its own that does this once, libraries included."""
 
 
-def take_turns(
-    sides: Sequence[Callable[[], object]],
-    repetitions: int,
-    clock: Callable[[], float] = time.process_time,
-) -> list[tuple[float, ...]]:
-    """Runs one side after the other, every second time in the other order: -> seconds of each.
+class Cost(NamedTuple):
+    """Seconds of one turn: on the clock, and of all threads of this process."""
 
-    The first turn of each does not count. Seconds are of processor, all threads together, unless
-    ``clock`` is another.
+    clock: float
+    processor: float
+
+
+def time_turns(sides: Sequence[Callable[[], object]], repetitions: int) -> list[list[Cost]]:
+    """Runs one side after the other, every second time in the other order: -> costs of each.
+
+    The first turn of each does not count.
     """
     for side in sides:
         side()
-    found = [[0.0] * repetitions for _ in sides]
+    found: list[list[Cost]] = [[] for _ in sides]
     for turn in range(repetitions):
         order = range(len(sides))
         for number in order[::-1] if turn % 2 else order:
-            start = clock()
+            clock, processor = time.perf_counter(), time.process_time()
             sides[number]()
-            found[number][turn] = clock() - start
-    return [tuple(seconds) for seconds in found]
+            cost = Cost(time.perf_counter() - clock, time.process_time() - processor)
+            found[number].append(cost)
+    return found
+
+
+def take_turns(sides: Sequence[Callable[[], object]], repetitions: int) -> list[tuple[float, ...]]:
+    """Takes turns as `time_turns`: -> seconds of processor of each side."""
+    return [tuple(one.processor for one in side) for side in time_turns(sides, repetitions)]
 
 
 def count_flops(run: Callable[[], object]) -> float:

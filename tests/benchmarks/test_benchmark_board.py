@@ -12,7 +12,7 @@ from benchmarks.board.against import checked_out, pair_rows
 from benchmarks.board.cases import CASES, OF_ACCURACY, Measured, run_case
 from benchmarks.board.machine import Conditions, Machine
 from benchmarks.board.record import Record, append_record, format_seconds, read_history
-from benchmarks.board.row import Plan, Row, take_turns
+from benchmarks.board.row import Plan, Row, time_turns
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,11 +104,17 @@ def test_a_history_grows_by_a_record_and_what_is_none_is_refused(tmp_path):
     assert file.read_text() == '[{"conditions": 1}]'
 
 
-def test_sides_take_turns_in_changing_order_after_one_that_does_not_count():
+def test_sides_take_turns_in_changing_order_after_one_that_does_not_count(monkeypatch):
     order, ticks = [], iter(range(100))
+    monkeypatch.setattr("time.process_time", lambda: len(order) ** 2)
+    monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
     sides = [lambda name=name: order.append(name) for name in "ab"]
-    assert take_turns(sides, 3, lambda: float(next(ticks))) == [(1.0,) * 3, (1.0,) * 3]
+    first, second = time_turns(sides, 3)
     assert "".join(order) == "ab" + "ab" + "ba" + "ab"
+    assert [cost.clock for cost in first + second] == [1.0] * 6
+    # The squares of 3 and 2, of 6 and 5, of 7 and 6 differ so; then those of the other.
+    assert [cost.processor for cost in first] == [5, 11, 13]
+    assert [cost.processor for cost in second] == [7, 9, 15]
 
 
 def test_rows_of_two_commits_are_paired_and_what_one_lacks_is_said():
