@@ -24,7 +24,10 @@ scattered windows does, and still holds many dialogues.
 
 
 MOST_IN_MEMORY = 2**30
-"""Bytes up to which vectors of a store are kept in memory; beyond they are read from the disk."""
+"""Bytes up to which vectors are laid out in memory, unless they are in half precision.
+
+Others are read batch by batch, and statistics of train are fitted piece by piece beyond this size.
+"""
 
 
 class Batch(NamedTuple):
@@ -108,7 +111,8 @@ class ModalityArrays:
         self.num_frames = torch.from_numpy(self._states.lengths)
         self._dense: Tensor | None = None
         num_bytes = 4 * len(self._states) * self.num_layers * self.size
-        if int(self.num_frames.max()) == 1 and num_bytes <= MOST_IN_MEMORY:
+        is_small = num_bytes <= MOST_IN_MEMORY and not self._states.is_half
+        if int(self.num_frames.max()) == 1 and is_small:
             self._dense = self._gather(np.arange(len(self._states)), self.num_frames > 0)
 
     def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -60,6 +60,11 @@ class HiddenStates(Sequence[States | None]):
         found = self.arrays[self.numbers[row]][first : first + int(self.lengths[row])]
         return found.transpose(1, 0, 2)
 
+    @property
+    def is_half(self) -> bool:
+        """Whether they are kept in half precision."""
+        return any(one.dtype == np.float16 for one in self.arrays)
+
     def shape(self) -> tuple[int, int] | None:
         """Returns layers and features (L, D); None where no utterance has the modality."""
         present = self.numbers[self.numbers >= 0]

@@ -49,6 +49,9 @@ def test_half_precision_stays_on_the_disk_until_a_batch_is_gathered(stored):
     states, frames = ModalityArrays(Features(found, {}), "text").gather(torch.tensor([1, 0]))
     assert frames.tolist() == [[True] * 3, [True, False, False]]
     assert states[:, 1, :, 0].tolist() == [[2.5] * 3, [0.5, 0.0, 0.0]]
+    vectors = ModalityArrays(Features(store.read(["c0", "c0"]), {}), "text")
+    assert vectors._dense is None
+    assert vectors.gather(torch.tensor([1]))[0].flatten().tolist() == [0.5] * 6
 
 
 def test_vectors_that_memory_should_not_hold_are_gathered_from_the_disk(monkeypatch):
