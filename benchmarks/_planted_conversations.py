@@ -4,6 +4,7 @@ Run as a script with the source of any commit on the path; see `benchmarks.train
 """
 
 import sys
+from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
@@ -33,14 +34,23 @@ NUM_DIALOGUES, NUM_UTTERANCES, NUM_LABELLED = 151, 10_039, 5_531
 SIZES = {"speech": 768, "text": 384}
 
 
-def plant(num_folds: int, training: TrainingSettings) -> TurnEmotion:
+def plant(
+    num_folds: int,
+    training: TrainingSettings,
+    *,
+    num_utterances: int = NUM_UTTERANCES,
+    sizes: Mapping[str, int] = SIZES,
+) -> TurnEmotion:
     """Plants conversations whose features hint at the emotion of their utterance.
 
-    An emotion is that of the utterance two before in six cases of ten, else any.
+    An emotion is that of the utterance two before in six cases of ten, else any. Dialogues are as
+    long, and as many of their utterances labelled, as IEMOCAP's.
     """
     generator = np.random.default_rng(0)
-    dialogues = np.sort(np.arange(NUM_UTTERANCES) % NUM_DIALOGUES)
-    turns = generator.integers(0, 2, NUM_UTTERANCES).cumsum()  # half of all begin a turn
+    num_dialogues = max(NUM_DIALOGUES * num_utterances // NUM_UTTERANCES, 10)
+    num_labelled = NUM_LABELLED * num_utterances // NUM_UTTERANCES
+    dialogues = np.sort(np.arange(num_utterances) % num_dialogues)
+    turns = generator.integers(0, 2, num_utterances).cumsum()  # half of all begin a turn
     rows = [
         {
             "utterance_id": f"u{row:05}",
@@ -51,15 +61,15 @@ def plant(num_folds: int, training: TrainingSettings) -> TurnEmotion:
         for row, dialogue in enumerate(dialogues)
     ]
     table = build_utterances(rows, "planted")
-    emotions = generator.integers(0, 4, NUM_UTTERANCES)
-    for row in range(2, NUM_UTTERANCES):
+    emotions = generator.integers(0, 4, num_utterances)
+    for row in range(2, num_utterances):
         if generator.random() < 0.6:
             emotions[row] = emotions[row - 2]
     classes = emotions.copy()
-    classes[generator.permutation(NUM_UTTERANCES)[NUM_LABELLED:]] = -100
+    classes[generator.permutation(num_utterances)[num_labelled:]] = -100
     arrays = {
         name: ModalityArrays(_make_features(generator, emotions, size), name)
-        for name, size in SIZES.items()
+        for name, size in sizes.items()
     }
     people = dialogues % 10
     folds = tuple(_make_fold(people, fold) for fold in range(num_folds))
@@ -68,7 +78,7 @@ def plant(num_folds: int, training: TrainingSettings) -> TurnEmotion:
         LabelMap(
             corpus="planted", label_set="4", labels=LABELS, classes={name: name for name in LABELS}
         ),
-        Targets(pd.Series(classes), {}, NUM_UTTERANCES - NUM_LABELLED),
+        Targets(pd.Series(classes), {}, num_utterances - num_labelled),
         LABELS,
         emotions,
         Split(name="planted", folds=folds, validation="the next speakers"),

@@ -16,9 +16,10 @@ import multiprocessing
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -28,6 +29,7 @@ import tyro
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from benchmarks.board.row import Plan, Row, count_flops, take_turns
 from speech_encoders.cpc import CpcConfig, CpcForPreTraining, contrast, draw_negatives
 
 TOLERANCE = 1e-4
@@ -186,6 +188,28 @@ def peak(name: str, settings: Settings) -> float:
     bench.step(SIDES[name])
     # Not getrusage, whose peak a process inherits from its parent.
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1e3
+
+
+def board_rows(plan: Plan) -> Iterator[Row]:
+    """Measures an update and the contrast alone, with the loop as the peer."""
+    sizes = {"clips": 1, "seconds": 0.5} if plan.is_quick else {"clips": 8, "seconds": 10.0}
+    settings = Settings(threads=plan.threads, **sizes)  # type: ignore[arg-type]
+    bench = Bench(settings)
+    check_agreement(bench)
+    sides = list(SIDES.values())[: 2 if plan.has_peers else 1]
+    for what, turn, run in (
+        ("update", bench.step, bench.compute),
+        ("contrast alone", bench.contrast_alone, None),
+    ):
+        seconds = take_turns([partial(turn, one) for one in sides], plan.repetitions)
+        yield Row(
+            name=f"{what}, {settings.clips} clips of {settings.seconds:g} s",
+            per="update",
+            ours=seconds[0],
+            peer="frame by frame",
+            theirs=seconds[1] if plan.has_peers else (),
+            flops=count_flops(partial(run, sides[0])) if run else 0.0,
+        )
 
 
 def format_row(what: str, turns: list[list[float]]) -> str:

@@ -18,9 +18,12 @@ import platform
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -28,7 +31,16 @@ import torch
 import tyro
 from torch import Tensor
 
-from benchmarks._emotion2vec_encoders import Encode, load_ours, load_theirs, save_weights
+from benchmarks._emotion2vec_encoders import (
+    Encode,
+    encode_ours,
+    load_ours,
+    load_theirs,
+    save_weights,
+)
+from benchmarks.board.row import Plan, Row, count_flops
+from benchmarks.board.row import take_turns as take_turns_of
+from speech_encoders import load_speech_encoder
 from speech_encoders.emotion2vec.front_end import count_frames
 from tests.funasr_emotion2vec import Shape, make_waveform
 
@@ -209,6 +221,36 @@ def measure(case: Case, encodes: list[Encode], weights: Path, settings: Settings
         peaks=peaks,
         bias_bytes=bias_bytes,
     )
+
+
+def board_rows(plan: Plan) -> Iterator[Row]:
+    """Measures clips and a recording of a minute, with FunASR as the peer where it is installed."""
+    has_peer = plan.has_peers and find_spec("funasr") is not None
+    clips = Settings().clips[: 3 if plan.is_quick else None]
+    with tempfile.TemporaryDirectory() as folder:
+        if has_peer:
+            weights, settings = Path(folder) / "model.pt", Settings(threads=plan.threads)
+            save_weights(weights)
+            encodes = [load(side, weights, settings) for side in range(2)]
+            check_agreement(encodes, settings)
+        else:
+            model = load_speech_encoder("untrained:base").model  # type: ignore[attr-defined]
+            encodes = [partial(encode_ours, model, batch_size=1)]
+    for case in (Case(f"clips of {clips} s", clips, 1), Case("60 s", (60.0,), 1)):
+        waveforms = make_clips(case, "cpu")
+        runs = [partial(run_once, encode, waveforms) for encode in encodes]
+        turns = 1 if plan.is_quick and case.seconds == (60.0,) else plan.repetitions
+        audio = sum(case.seconds)
+        seconds = [tuple(one / audio for one in side) for side in take_turns_of(runs, turns)]
+        yield Row(
+            name=f"emotion2vec base, {case.name}",
+            per="second of audio",
+            ours=seconds[0],
+            peer="FunASR",
+            theirs=seconds[1] if has_peer else (),
+            missing="not installed: pip install funasr" if plan.has_peers else "",
+            flops=count_flops(runs[0]) / audio,
+        )
 
 
 def describe(settings: Settings) -> str:

@@ -20,7 +20,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +36,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from benchmarks._emotion2vec_encoders import load_theirs, save_weights
+from benchmarks._random_checkpoints import FAMILIES, load_with_transformers, write_checkpoint
+from benchmarks.board.row import Plan, Row, count_flops
+from benchmarks.board.row import take_turns as take_turns_of
 from conversation_emotion.inference.onnx_export import quantise, write_graph
 from conversation_emotion.inference.saved_model import load_model
 from conversation_emotion.settings.features import FeatureSettings
@@ -216,6 +219,48 @@ def measure(encoders: Mapping[str, Load], settings: Settings) -> dict[str, Figur
         cost = statistics.median(costs[:, number]) / sum(settings.clips)
         figures[name] = Figures(cost, ratios[:, number].tolist(), peak)
     return figures
+
+
+def board_rows(plan: Plan) -> Iterator[Row]:
+    """Measures each family next to transformers' call, and the shipped encoder in its forms.
+
+    Random weights of the base width, in a quick plan with four layers.
+    """
+    settings = Settings(threads=plan.threads, clips=(2.0, 3.0, 4.0, 5.0))
+    num_layers = 4 if plan.is_quick else 12
+    for family in FAMILIES:
+        with tempfile.TemporaryDirectory() as place:
+            folder = write_checkpoint(family, num_layers, Path(place))
+            ours = load_ours(str(folder))
+            theirs = load_with_transformers(folder) if plan.has_peers else None
+        name = f"{family}, {num_layers} layers"
+        yield _compare(name, ours, "transformers' call", theirs, settings, plan)
+    with tempfile.TemporaryDirectory() as place:
+        whole, small = write_onnx(Path(place))
+        graphs = [load_onnx(file, plan.threads) for file in (whole, small)]
+    shipped = load_ours(SHIPPED) if plan.has_peers else None
+    in_8_bits = load_ours(f"int8:{SHIPPED}")
+    for form, run in (("int8:", in_8_bits), ("ONNX", graphs[0]), ("ONNX int8", graphs[1])):
+        yield _compare(f"{SHIPPED}, {form}", run, "single precision", shipped, settings, plan)
+    yield _compare("emotion2vec-mini", load_ours("emotion2vec-mini"), "", None, settings, plan)
+
+
+def _compare(
+    name: str, ours: Run, peer: str, theirs: Run | None, settings: Settings, plan: Plan
+) -> Row:
+    """Lets an encoder and its peer take turns; products in 8 bits have no floor here."""
+    clips, audio = make_clips(settings), sum(settings.clips)
+    runs = [partial(run, clips) for run in (ours, theirs) if run is not None]
+    seconds = take_turns_of(runs, plan.repetitions)
+    ours_, *others = [tuple(one / audio for one in side) for side in seconds]
+    return Row(
+        name=name,
+        per="second of audio",
+        ours=ours_,
+        peer=peer,
+        theirs=others[0] if others else (),
+        flops=0.0 if "int8" in name or "ONNX" in name else count_flops(runs[0]) / audio,
+    )
 
 
 def describe(settings: Settings) -> str:

@@ -13,12 +13,14 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import numpy as np
 import tyro
 
+from benchmarks.board.row import Plan, Row, count_flops
 from experiments.framework.commandline import HUGE_PAGES
 
 _TURN = "HUGE_PAGES_TURN"
@@ -54,10 +56,7 @@ def main(settings: Settings) -> None:
     """Lets the processes take turns and prints what they took."""
     import torch
 
-    small, huge = [], []
-    for number in range(settings.pairs):
-        for kind in (("0", "1"), ("1", "0"))[number % 2]:
-            (huge if kind == "1" else small).append(_start_turn(kind))
+    small, huge = take_turns(settings)
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {settings}")
     for name, turns in (("small pages", small), ("huge pages", huge)):
         wall, user, system, memory = np.median(turns, axis=0)
@@ -68,6 +67,36 @@ def main(settings: Settings) -> None:
             for one, other in zip(small, huge, strict=True)
         ]
         print(f"{name}: {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
+def take_turns(settings: Settings) -> tuple[list[Turn], list[Turn]]:
+    """Lets the processes take turns: -> those with small pages, those with huge ones."""
+    small, huge = [], []
+    for number in range(settings.pairs):
+        for kind in (("0", "1"), ("1", "0"))[number % 2]:
+            (huge if kind == "1" else small).append(_start_turn(kind, settings))
+    return small, huge
+
+
+def board_rows(plan: Plan) -> Iterator[Row]:
+    """Measures a step of CPC's encoder, with small pages as the peer."""
+    settings = Settings(pairs=plan.repetitions)
+    if plan.is_quick:
+        settings = replace(settings, clips=8, steps=2)
+    small, huge = take_turns(settings)
+    seconds = [
+        tuple((turn.user + turn.system) / settings.steps for turn in turns)
+        for turns in (huge, small)
+    ]
+    yield Row(
+        name=f"CPC's encoder, {settings.clips} clips of {settings.seconds:g} s",
+        per="update",
+        ours=seconds[0],
+        peer="small pages",
+        theirs=seconds[1],
+        flops=count_flops(lambda: train(replace(settings, steps=1))),
+        peak_mb=max(turn.memory for turn in huge),
+    )
 
 
 def train(settings: Settings) -> Turn:
@@ -96,9 +125,10 @@ def train(settings: Settings) -> Turn:
     )
 
 
-def _start_turn(kind: str) -> Turn:
+def _start_turn(kind: str, settings: Settings) -> Turn:
     environment = {**os.environ, HUGE_PAGES: kind, _TURN: "1"}
-    command = [sys.executable, "-m", "benchmarks.huge_pages", *sys.argv[1:]]
+    flags = [f"--{one.name}={getattr(settings, one.name)}" for one in fields(settings)]
+    command = [sys.executable, "-m", "benchmarks.huge_pages", *flags]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return Turn(*map(float, done.stdout.split()))
 

@@ -17,6 +17,7 @@ import os
 import platform
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import chdir
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -26,6 +27,7 @@ import optuna
 import tyro
 from optuna.trial import FrozenTrial
 
+from benchmarks.board.row import Plan, Row
 from conversation_emotion.settings.recognition import EPCSettings
 from experiments.epc import EXPERIMENT
 from experiments.sweep import search
@@ -132,14 +134,33 @@ def format_row(workers: int, cost: Cost) -> str:
     )
 
 
-def main() -> None:
-    """Runs both sweeps and prints the table."""
-    settings = tyro.cli(Settings, prog="python -m benchmarks.sweep_overhead", description=__doc__)
+def measure_all(settings: Settings, workers: tuple[int, ...]) -> dict[int, Cost]:
+    """Runs a sweep for each number of workers, in a folder that goes with its runs."""
     os.environ["OMP_NUM_THREADS"] = "1"
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         os.environ.pop("MLFLOW_TRACKING_URI", None)
-        costs = {workers: measure(settings, workers) for workers in (1, settings.workers)}
+        return {number: measure(settings, number) for number in workers}
+
+
+def board_rows(plan: Plan) -> Iterator[Row]:
+    """Measures a trial with two workers, one worker being the peer, in one turn."""
+    settings = Settings(trials=4, epochs=2) if plan.is_quick else Settings()
+    costs = measure_all(settings, (1, settings.workers) if plan.has_peers else (settings.workers,))
+    yield Row(
+        name=f"{settings.trials} trials of {settings.epochs} epochs, {settings.workers} workers",
+        per="trial",
+        ours=(costs[settings.workers].seconds / settings.trials,),
+        is_clock=True,
+        peer="one worker",
+        theirs=(costs[1].seconds / settings.trials,) if plan.has_peers else (),
+    )
+
+
+def main() -> None:
+    """Runs both sweeps and prints the table."""
+    settings = tyro.cli(Settings, prog="python -m benchmarks.sweep_overhead", description=__doc__)
+    costs = measure_all(settings, (1, settings.workers))
     load = os.getloadavg()[1]
     print(
         f"\n{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {load:.1f} "

@@ -28,6 +28,8 @@ from typing import Literal, NamedTuple
 
 import tyro
 
+from benchmarks.board.row import Plan, Row, count_flops, take_turns
+
 HERE = Path(__file__).resolve().parents[1]
 
 Case = Literal["epc", "ser", "conversations"]
@@ -139,6 +141,35 @@ def format_row(name: str, found: list[tuple[Cost, Cost]]) -> str:
         cells += [f"{median(before):.1f}", f"{median(after):.1f}"]
         cells.append(f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
     return f"| {' | '.join(cells)} |"
+
+
+def board_rows(plan: Plan) -> Iterator[Row]:
+    """Trains on planted conversations in this process, the plain loop being the peer."""
+    from benchmarks._planted_conversations import plant, train_plainly
+    from conversation_emotion.settings.training import TrainingSettings
+    from conversation_emotion.tracker import MemoryTracker
+    from conversation_emotion.training.cross_validation import cross_validate
+
+    folds, seeds, epochs = (1, 1, 2) if plan.is_quick else (2, 2, 5)
+    training = TrainingSettings(
+        seeds=seeds, epochs=epochs, patience=epochs, learning_rate=5e-4, batch_size=256, workers=1
+    )
+    # What is computed once for a task is of its cost, so that each turn has a task of its own.
+    tasks = [plant(folds, training) for _ in range(plan.repetitions + 2)]
+    flops = count_flops(lambda: cross_validate(tasks.pop(), MemoryTracker()))
+    sides = [
+        lambda: cross_validate(tasks.pop(), MemoryTracker()),
+        lambda: train_plainly(tasks[0]),
+    ]
+    seconds = take_turns(sides[: 2 if plan.has_peers else 1], plan.repetitions)
+    yield Row(
+        name=f"conversations of IEMOCAP's size, {folds} x {seeds} trainings, {epochs} epochs",
+        per="all trainings",
+        ours=seconds[0],
+        peer="plain loop",
+        theirs=seconds[1] if plan.has_peers else (),
+        flops=flops,
+    )
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ _NOT_USED = "masked_spec_embed"  # only training masks frames, so many checkpoin
 _FAMILIES = {
     "wav2vec2": ("transformers.models.wav2vec2.modeling_wav2vec2", "Wav2Vec2Model", "sdpa"),
     "hubert": ("transformers.models.hubert.modeling_hubert", "HubertModel", "sdpa"),
-    "wavlm": ("transformers.models.wavlm.modeling_wavlm", "WavLMModel", "eager"),
+    "wavlm": ("speech_encoders.wavlm", "WavLMModel", "eager"),  # fused in a way of its own
     "data2vec-audio": (
         "transformers.models.data2vec.modeling_data2vec_audio",
         "Data2VecAudioModel",

@@ -199,7 +199,8 @@ class TunableWav2Vec2(TunableSpeechEncoder):
     def __init__(self, frozen: Wav2Vec2Encoder, *, trains_front_end: bool) -> None:
         extractor = Wav2Vec2FeatureExtractor(do_normalize=frozen.do_normalize)
         super().__init__(frozen, extractor, "encoder.layers", trains_front_end=trains_front_end)
-        # WavLM's attention reads the weights of its maps directly, past any adapter around them.
+        # The library's own WavLM reads the weights of its maps directly, past adapters around them,
+        # and adapters of a checkpoint may be used with it.
         is_wavlm = self.model.config.model_type == "wavlm"
         self.adapted = _ADAPTED[4:] if is_wavlm else _ADAPTED
         self._front_end().requires_grad_(trains_front_end)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from conversation_emotion.datasets.windows import PADDING, Windows
 from conversation_emotion.features.extract import Features
+from conversation_emotion.features.hidden_states import HiddenStates
 from conversation_emotion.utterances.labels import IGNORED
 
 LONGEST_RUN = 16
@@ -19,6 +20,13 @@ LONGEST_RUN = 16
 
 They share most of their utterances, so that a batch of some runs computes a fifth of what one of
 scattered windows does, and still holds many dialogues.
+"""
+
+
+MOST_IN_MEMORY = 2**30
+"""Bytes up to which vectors are laid out in memory, unless they are in half precision.
+
+Others are read batch by batch, and statistics of train are fitted piece by piece beyond this size.
 """
 
 
@@ -90,24 +98,22 @@ class ModalityArrays:
         normalise_clips: bool = False,
         shape: tuple[int, int] | None = None,
     ) -> None:
-        kept = features.states
-        if normalise_clips:
-            kept = [None if states is None else _normalise(states) for states in kept]
-        present = [states for states in kept if states is not None]
-        if not present and shape is None:
+        self._states = HiddenStates.of(features.states)
+        self._is_normalised = normalise_clips
+        shape = shape or self._states.shape()
+        if shape is None:
             raise ValueError(
                 f"no utterance has usable {name}"
                 + (f"; {len(features.failures)} clips failed" if features.failures else "")
                 + "; choose another --modality"
             )
-        self.num_layers, self.size = shape or present[0].shape[::2]
-        self._states = kept
-        self.num_frames = torch.tensor([0 if s is None else s.shape[1] for s in kept])
+        self.num_layers, self.size = shape
+        self.num_frames = torch.from_numpy(self._states.lengths)
         self._dense: Tensor | None = None
-        if int(self.num_frames.max()) == 1:
-            absent = np.zeros((self.num_layers, 1, self.size), dtype=np.float32)
-            rows = [absent if states is None else states for states in kept]
-            self._dense = torch.from_numpy(np.stack(rows).astype(np.float32))
+        num_bytes = 4 * len(self._states) * self.num_layers * self.size
+        is_small = num_bytes <= MOST_IN_MEMORY and not self._states.is_half
+        if int(self.num_frames.max()) == 1 and is_small:
+            self._dense = self._gather(np.arange(len(self._states)), self.num_frames > 0)
 
     def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Gathers utterances by row number: (M,) -> (M, L, T, D), real frames (M, T)."""
@@ -116,26 +122,42 @@ class ModalityArrays:
         frames = torch.arange(width) < num_frames.unsqueeze(-1)
         if self._dense is not None:
             return self._dense[rows], frames
-        states = torch.zeros(len(rows), self.num_layers, width, self.size)
-        for place, row in enumerate(rows.tolist()):
-            if (found := self._states[row]) is not None:
-                states[place, :, : found.shape[1]] = torch.from_numpy(found.astype(np.float32))
-        return states, frames
+        return self._gather(rows.numpy(), frames), frames
+
+    def _gather(self, rows: NDArray[np.int64], frames: Tensor) -> Tensor:
+        """Lays the frames of utterances out, zero where there are none -> (M, L, T, D)."""
+        frames = frames.reshape(len(rows), -1)
+        states = torch.zeros(len(rows), self.num_layers, frames.size(1), self.size)
+        states.numpy().transpose(0, 2, 1, 3)[frames.numpy()] = self._read(rows)
+        return states
+
+    def _read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Reads all frames of the rows, normalised where that is asked for."""
+        found = self._states.gather(rows)
+        if self._is_normalised:
+            for clip in np.split(found, np.cumsum(self._states.lengths[rows])[:-1]):
+                clip[:] = _normalise(clip)
+        return found.reshape(-1, self.num_layers, self.size)
 
     def stack_frames(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Joins all frames of the rows that have the modality: (rows,) -> (sum of T, L, D)."""
-        found = (self._states[row] for row in rows)
-        joined = [states.transpose(1, 0, 2) for states in found if states is not None]
-        if not joined:
+        if not self._states.lengths[rows].any():
             raise ValueError("no utterance of the train part has this modality")
-        return np.concatenate(joined).astype(np.float32)
+        return self._read(rows)
+
+    def pieces(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Cuts rows into pieces whose frames take `MOST_IN_MEMORY` bytes: (rows,) -> (some,)."""
+        num_frames = MOST_IN_MEMORY // (4 * self.num_layers * self.size)
+        return list(self._states.pieces(rows, max(num_frames, 1)))
 
 
 def _normalise(states: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Gives each layer mean zero and deviation one: (L, T, D) -> (L, T, D)."""
+    """Gives each layer mean zero and deviation one: (T, L, D) -> (T, L, D)."""
     values = states.astype(np.float32)
-    centred = values - values.mean(axis=(1, 2), keepdims=True)
-    return centred / np.maximum(values.std(axis=(1, 2), keepdims=True), 1e-5)
+    if not len(values):
+        return values
+    centred = values - values.mean(axis=(0, 2), keepdims=True)
+    return centred / np.maximum(values.std(axis=(0, 2), keepdims=True), 1e-5)
 
 
 @dataclass(eq=False, repr=False)

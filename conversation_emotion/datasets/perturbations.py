@@ -45,6 +45,10 @@ class RedirectedArrays(ModalityArrays):
         """Joins the frames of the rows as they are: (rows,) -> (sum of T, L, D)."""
         return self._arrays.stack_frames(rows)
 
+    def pieces(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Cuts rows into pieces of the frames as they are: (rows,) -> (some,)."""
+        return self._arrays.pieces(rows)
+
 
 def redirect(inputs: Inputs, origins: NDArray[np.int64], modality: str = "") -> Inputs:
     """Gives utterances the states of others, of all modalities or one; see `RedirectedArrays`."""

@@ -17,7 +17,7 @@ Advance = Callable[[float], object]
 """Takes the seconds of audio that are done."""
 
 CLIPS_AT_ONCE, SECONDS_AT_ONCE = 64, 600.0
-"""Clips that are decoded ahead and then encoded, at most so many, of so much sound."""
+"""Clips that are encoded while as many are decoded ahead, at most so many, of so much sound."""
 
 BAR = {"delay": 3, "leave": False}
 """A progress bar is shown once the work has gone on for a few seconds."""

@@ -1,7 +1,7 @@
 """Extraction: every utterance's hidden states, from the store or from the encoder."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
@@ -23,6 +23,7 @@ from conversation_emotion.features.clips import (
     measure_clips,
 )
 from conversation_emotion.features.encoders import Encoder, SpeechEncoder, TextEncoder
+from conversation_emotion.features.hidden_states import HiddenStates
 from conversation_emotion.features.key import (
     FeatureKey,
     FileDigests,
@@ -54,7 +55,7 @@ class Features(NamedTuple):
             there is none; empty for text.
     """
 
-    states: list[NDArray[np.floating] | None]
+    states: Sequence[NDArray[np.floating] | None]
     failures: dict[str, str]
     key: str = ""
     folds: Mapping[str, "Features"] = {}
@@ -62,6 +63,8 @@ class Features(NamedTuple):
 
     def is_present(self) -> NDArray[np.bool_]:
         """Marks the utterances that have the modality: (rows,)."""
+        if isinstance(self.states, HiddenStates):
+            return self.states.numbers >= 0
         return np.array([states is not None for states in self.states])
 
 
@@ -104,8 +107,11 @@ def extract_speech(
         ordered = sorted(new.values(), key=lambda clip: seconds[clip.utterance_id])
         try:
             with count_seconds(sum(seconds.values()), advance) as count:
-                for some in cut_by_length(ordered, seconds):
-                    _encode_clips(some, encoder, store, broken)
+                lists = cut_by_length(ordered, seconds)
+                for some, waveforms in _decode_ahead(lists, encoder, broken):
+                    for contents, encoded in _encode_readable(waveforms, encoder, broken):
+                        for content, one in zip(contents, _keep(*encoded, store.key), strict=True):
+                            store.add(content, one)
                     count(sum(seconds[clip.utterance_id] for clip in some))
         finally:
             store.flush()
@@ -116,9 +122,8 @@ def extract_speech(
         utterance_id, why = next(iter(failures.items()))
         raise AudioError(f"--strict: {len(failures)} clips fail, first {utterance_id!r}: {why}")
     content_of = {clip.utterance_id: clip.content for clip in clips}
-    states = _collect(utterances["utterance_id"].map(content_of), store)
     recordings = [content_of.get(utterance_id) for utterance_id in utterances["utterance_id"]]
-    return Features(states, failures, store.key.digest(), recordings=recordings)
+    return Features(store.read(recordings), failures, store.key.digest(), recordings=recordings)
 
 
 def extract_waveforms(
@@ -173,7 +178,7 @@ def extract_text(utterances: pd.DataFrame, encoder: TextEncoder, store: FeatureS
             store.flush()
     rows = zip(utterances["utterance_id"], texts, strict=True)
     failures = {str(name): broken[text] for name, text in rows if text in broken}
-    return Features(_collect(contents, store), failures, store.key.digest())
+    return Features(store.read(contents), failures, store.key.digest())
 
 
 def _encode_each(
@@ -234,10 +239,13 @@ def pool_frames(states: Tensor, lengths: Tensor, pooling: Pooling) -> list[Tenso
     return [torch.cat(pair, dim=-1) for pair in zip(means, deviations, strict=True)]
 
 
-def _encode_clips(
-    clips: Sequence[Clip], encoder: SpeechEncoder, store: FeatureStore, broken: dict[str, str]
-) -> None:
-    """Encodes clips into the store, and notes why those that fail do, by their content."""
+def _decode_ahead(
+    lists: Iterable[Sequence[Clip]], encoder: SpeechEncoder, broken: dict[str, str]
+) -> Iterator[tuple[Sequence[Clip], dict[str, NDArray[np.float32]]]]:
+    """Yields lists of clips with their waveforms by content, while the next list is decoded.
+
+    Why those that fail do is noted by their content.
+    """
 
     def read(clip: Clip) -> NDArray[np.float32] | None:
         try:
@@ -250,12 +258,23 @@ def _encode_clips(
             return None
         return waveform
 
-    with ThreadPoolExecutor(2) as readers:
-        decoded = zip(clips, readers.map(read, clips), strict=True)
-        found = {clip.content: waveform for clip, waveform in decoded if waveform is not None}
-    for contents, encoded in _encode_readable(found, encoder, broken):
-        for content, one in zip(contents, _keep(*encoded, store.key), strict=True):
-            store.add(content, one)
+    def collect(
+        clips: Sequence[Clip], waveforms: Iterable[NDArray[np.float32] | None]
+    ) -> dict[str, NDArray[np.float32]]:
+        decoded = zip(clips, waveforms, strict=True)
+        return {clip.content: waveform for clip, waveform in decoded if waveform is not None}
+
+    readers, before = ThreadPoolExecutor(2), None
+    try:
+        for clips in lists:
+            ahead = clips, readers.map(read, clips)  # all of them are on their way at once
+            if before is not None:
+                yield before[0], collect(*before)
+            before = ahead
+        if before is not None:
+            yield before[0], collect(*before)
+    finally:
+        readers.shutdown(cancel_futures=True)
 
 
 def _is_too_short(waveform: NDArray[np.float32], encoder: SpeechEncoder) -> str:
@@ -298,13 +317,6 @@ def _batches_of_equal_cost(clips: Mapping[str, NDArray[np.float32]]) -> Iterator
         batch.append(content)
     if batch:
         yield batch
-
-
-def _collect(contents: pd.Series, store: FeatureStore) -> list[NDArray[np.floating] | None]:
-    return [
-        store.read(content) if isinstance(content, str) and content in store else None
-        for content in contents
-    ]
 
 
 def _announce(

@@ -16,7 +16,7 @@ import errno
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +25,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from conversation_emotion.features.hidden_states import HiddenStates
 from conversation_emotion.features.key import FeatureKey
 
 SHARD_BYTES, SHARD_SECONDS = 64 * 2**20, 60.0
@@ -56,25 +57,41 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self._places) + len(self._pending)
 
-    def read(self, content: str) -> NDArray[np.floating]:
-        """Returns the hidden states of a content, read-only and memory-mapped: (L, T, D).
+    def read(self, contents: Iterable[object]) -> HiddenStates:
+        """Returns the hidden states of contents, read-only and memory-mapped.
 
-        Raises:
-            KeyError: The store holds no such content.
+        None are those of what is no text, and of texts that the store does not hold. What waits to
+        be written is written first.
         """
-        if content in self._pending:
-            return self._pending[content].transpose(1, 0, 2)
+        self.flush()
+        wanted = list(contents)
         try:
-            return self._map(content)
-        except FileNotFoundError:  # another process has joined its shard with others
+            return self._map(wanted)
+        except FileNotFoundError:  # another process has joined a shard with others
             self._read_indices()
-            return self._map(content)
+            return self._map(wanted)
 
-    def _map(self, content: str) -> NDArray[np.floating]:
-        shard, first, num_frames = self._places[content]
-        if shard not in self._arrays:
-            self._arrays[shard] = np.load(self._find_array(shard), mmap_mode="r")
-        return self._arrays[shard][first : first + num_frames].transpose(1, 0, 2)
+    def _map(self, contents: Sequence[object]) -> HiddenStates:
+        absent = ("", 0, 0)
+        places = [
+            self._places.get(content, absent) if isinstance(content, str) else absent
+            for content in contents
+        ]
+        shards = {
+            shard: number for number, shard in enumerate(sorted({one[0] for one in places} - {""}))
+        }
+        for shard in shards:
+            if shard not in self._arrays:
+                self._arrays[shard] = _open_array(self._find_array(shard))
+        numbers, firsts, lengths = (
+            np.array(
+                [(shards.get(shard, -1), first, length) for shard, first, length in places],
+                dtype=np.int64,
+            )
+            .reshape(-1, 3)
+            .T
+        )
+        return HiddenStates([self._arrays[one] for one in shards], numbers, firsts, lengths)
 
     def add(self, content: str, states: NDArray[np.floating]) -> None:
         """Takes hidden states of shape (L, T, D); writes a shard when enough have gathered.
@@ -85,7 +102,8 @@ class FeatureStore:
         """
         kind = np.float16 if self.key.half_precision else np.float32
         with np.errstate(over="ignore"):  # reported below, with the remedy
-            frames = np.ascontiguousarray(states.transpose(1, 0, 2), dtype=kind)
+            # A copy: a view would keep its tensor, and a tenth of a megabyte of the heap around it.
+            frames = np.array(states.transpose(1, 0, 2), dtype=kind, order="C")
         if not np.isfinite(frames).all():
             raise ValueError(
                 f"features of content {content[:12]} are not finite in {np.dtype(kind).name}; "
@@ -187,6 +205,21 @@ class FeatureStore:
             return
         for content, first, length in table.itertuples(index=False):
             self._places[str(content)] = (index.stem, int(first), int(length))
+
+
+def _open_array(path: Path) -> NDArray[np.floating]:
+    """Maps an array; beyond the files that may be open by default, as many as may be at all."""
+    try:
+        return np.load(path, mmap_mode="r")
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+    import resource  # where there is none, there is no such limit
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2**16 if most == resource.RLIM_INFINITY else most
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    return np.load(path, mmap_mode="r")
 
 
 def _save_array(path: Path, frames: NDArray[np.floating]) -> None:

@@ -21,7 +21,7 @@ from conversation_emotion.models.perception import (
     LAYER_MIXTURES,
     Perception,
     Standardisation,
-    fit_standardisation,
+    fit_on_rows,
     identity,
     make_aggregator,
 )
@@ -90,7 +90,7 @@ def fit_standardisations(
         return wanted if wanted is None or is_alone or wanted < size else None
 
     return {
-        name: fit_standardisation(array.stack_frames(rows), components(name))
+        name: fit_on_rows(array, rows, components(name))
         if features.standardise == "train"
         else identity(array.num_layers, array.size)
         for name, array in arrays.items()

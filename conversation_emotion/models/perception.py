@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, IncrementalPCA
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from conversation_emotion.datasets.batches import ModalityArrays
@@ -97,6 +98,49 @@ def fit_standardisation(
         components,
         torch.from_numpy(scale.astype(np.float32)),
     )
+
+
+def fit_on_rows(
+    arrays: ModalityArrays, rows: NDArray[np.int64], num_components: int | None = None
+) -> Standardisation:
+    """Fits a standardisation on all frames of some utterances, see `fit_standardisation`.
+
+    Frames that memory should not hold at once are read piece by piece, and principal components
+    then found by incremental singular value decomposition (Ross et al., 2008).
+
+    Raises:
+        ValueError: No utterance has the modality, or as `fit_standardisation`.
+    """
+    pieces = arrays.pieces(rows)
+    if len(pieces) <= 1:
+        return fit_standardisation(arrays.stack_frames(rows), num_components)
+    shape = arrays.num_layers, arrays.size
+    scaler = StandardScaler()
+    for piece in pieces:
+        scaler.partial_fit(_join(arrays.stack_frames(piece)))
+    centre, scale = scaler.mean_, _as_divisor(np.sqrt(scaler.var_))
+    components = None
+    if num_components is not None:
+        units = scale if arrays.num_layers > 1 else np.ones_like(scale)
+        found, projected = IncrementalPCA(num_components), StandardScaler()
+        for piece in pieces:
+            found.partial_fit((_join(arrays.stack_frames(piece)) - centre) / units)
+        directions = np.asarray(found.components_).T
+        for piece in pieces:
+            joined = (_join(arrays.stack_frames(piece)) - centre) / units
+            projected.partial_fit(joined @ directions)
+        scale, shape = _as_divisor(np.sqrt(projected.var_)), (1, num_components)
+        components = torch.from_numpy((directions / units[:, None]).astype(np.float32))
+    return Standardisation(
+        torch.from_numpy(centre.astype(np.float32)).view(arrays.num_layers, arrays.size),
+        components,
+        torch.from_numpy(scale.astype(np.float32)).view(shape),
+    )
+
+
+def _join(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Concatenates layers: (N, L, D) -> (N, L D)."""
+    return frames.reshape(len(frames), -1)
 
 
 def _as_divisor(deviations: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -7,7 +7,7 @@ from torch import nn
 from conversation_emotion.datasets.inputs import Inputs, extract_features, prepare_inputs
 from conversation_emotion.datasets.windows import single_utterances
 from conversation_emotion.models.fusion import FRAME_FUSIONS, FusionModel
-from conversation_emotion.models.perception import LayerSum, fit_standardisation, make_aggregator
+from conversation_emotion.models.perception import LayerSum, fit_on_rows, make_aggregator
 from conversation_emotion.settings.fusion import ROWS, FusionRow, FusionSettings
 from conversation_emotion.splits.folds import Fold
 from conversation_emotion.tasks.emotion import Classification
@@ -31,7 +31,7 @@ class FrameFusion(Classification):
         return FusionModel(
             {
                 name: nn.Sequential(
-                    fit_standardisation(array.stack_frames(rows)),
+                    fit_on_rows(array, rows),
                     LayerSum(array.num_layers, array.size),
                 )
                 for name, array in arrays.items()

@@ -21,7 +21,7 @@ from conversation_emotion.evaluation.concordance import (
     score_ratings,
     score_regression,
 )
-from conversation_emotion.models.perception import LayerSum, fit_standardisation
+from conversation_emotion.models.perception import LayerSum, fit_on_rows
 from conversation_emotion.models.ratings import (
     AttentionHead,
     FeatureFront,
@@ -174,7 +174,7 @@ class DimensionalEmotion(Regression):
         """Builds a recogniser that predicts on the scale of the ratings of train."""
         if self.make_front is None:
             arrays = self.inputs.arrays[fold.name]["speech"]
-            standardisation = fit_standardisation(arrays.stack_frames(self.train_rows(fold)))
+            standardisation = fit_on_rows(arrays, self.train_rows(fold))
             mixture = LayerSum(arrays.num_layers, arrays.size)
             front = FeatureFront(standardisation, mixture, self.stride)
         else:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from conversation_emotion.features.extract import (
 )
 from conversation_emotion.features.key import FeatureKey, FileDigests
 from conversation_emotion.features.store import FeatureStore, StoreFullError
-from conversation_emotion.utterances.audio import AudioError
+from conversation_emotion.utterances.audio import AudioError, read_audio
 from conversation_emotion.utterances.table import build_utterances
 
 KEY = FeatureKey(encoder="fake", layers="all", pooling="mean")
@@ -275,6 +276,26 @@ def test_what_is_decoded_at_once_is_bounded_in_seconds(tmp_path, clips, digests,
     table = table_of([*clips, broken])
     extract_speech(table, FakeSpeechEncoder(), store, digests, advance=done.append)
     assert done == pytest.approx([0.4 + 0.6, 0.8, 1.0], abs=1e-3)  # the broken one is of no length
+
+
+def test_the_next_clips_are_decoded_while_the_encoder_works(tmp_path, clips, digests, monkeypatch):
+    monkeypatch.setattr("conversation_emotion.features.clips.CLIPS_AT_ONCE", 1)
+    has_read = {path: threading.Event() for path in clips}
+    encoded = []
+
+    def announce(path, **place):
+        has_read[path].set()
+        return read_audio(path, **place)
+
+    class Waits(FakeSpeechEncoder):
+        def __call__(self, waveforms, lengths):
+            following = clips[max(2 - len(encoded), 0)]  # the last is the shortest
+            encoded.append(has_read[following].wait(timeout=5))
+            return super().__call__(waveforms, lengths)
+
+    monkeypatch.setattr("conversation_emotion.features.extract.read_audio", announce)
+    extract_speech(table_of(clips), Waits(), FeatureStore(KEY, tmp_path), digests)
+    assert encoded == [True] * 4
 
 
 @pytest.mark.skipif("TQDM_DISABLE" in os.environ, reason="TQDM_DISABLE leaves bars out")

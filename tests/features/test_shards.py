@@ -33,9 +33,9 @@ def test_many_small_shards_become_one_and_others_go_on_to_read_them(tmp_path, mo
     assert files == [".json", ".npy", ".parquet"]
     for store in (joining, FeatureStore(KEY, tmp_path)):
         for content, states in arrays.items():
-            np.testing.assert_array_equal(store.read(content), states)
+            np.testing.assert_array_equal(store.read([content])[0], states)
     for content in ("c0", "c1"):
-        np.testing.assert_array_equal(before.read(content), arrays[content])
+        np.testing.assert_array_equal(before.read([content])[0], arrays[content])
     assert capsys.readouterr().out == ""
 
 
@@ -47,7 +47,7 @@ def test_a_kill_between_arrays_and_index_leaves_no_shard(tmp_path):
     (store.folder / ".torn.parquet.1.partial").write_bytes(b"half an index")
     reopened = FeatureStore(KEY, tmp_path)
     assert len(reopened) == 1
-    np.testing.assert_array_equal(reopened.read("a"), np.ones((2, 1, 1)))
+    np.testing.assert_array_equal(reopened.read(["a"])[0], np.ones((2, 1, 1)))
 
 
 def test_a_full_disk_is_reported_and_keeps_the_rest(tmp_path, monkeypatch):
@@ -78,14 +78,14 @@ def test_shards_are_cut_by_size_and_read_back(tmp_path, monkeypatch):
     assert len(list(store.folder.glob("*.parquet"))) > 2
     assert json.loads((store.folder / "key.json").read_text())["encoder"] == "fake"
     reopened = FeatureStore(KEY, tmp_path)
-    for content, states in arrays.items():
-        np.testing.assert_allclose(reopened.read(content), states, rtol=1e-6)
+    for states, found in zip(arrays.values(), reopened.read(arrays), strict=True):
+        np.testing.assert_allclose(found, states, rtol=1e-6)
 
 
 def test_half_precision_halves_the_file_and_refuses_what_overflows(tmp_path):
     half = FeatureKey(encoder="fake", layers="all", pooling="mean", half_precision=True)
     store = FeatureStore(half, tmp_path)
     store.add("a", np.full((1, 1, 2), 1.5))
-    assert store.read("a").dtype == np.float16
+    assert store.read(["a"]).arrays[0].dtype == np.float16
     with pytest.raises(ValueError, match="not finite in float16.*try full precision"):
         store.add("b", np.full((1, 1, 2), 1e6))

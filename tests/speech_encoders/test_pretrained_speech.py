@@ -95,6 +95,21 @@ def test_states_are_those_of_the_model_on_the_normalised_clip(tmp_path, variant)
     torch.testing.assert_close(states[:, -1], output.last_hidden_state, atol=1e-4, rtol=1e-4)
 
 
+def test_wavlm_attends_by_a_fused_kernel(tmp_path, monkeypatch):
+    save_model(tmp_path, *VARIANTS["wavlm-layer"])
+    encoder, calls = load_speech_encoder(str(tmp_path)), []
+    fused = torch.nn.functional.scaled_dot_product_attention
+
+    def count(*inputs, **options):
+        calls.append(inputs[3].shape)
+        return fused(*inputs, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", count)
+    _, num_frames = encoder(*stack(make_clips(800, 403)))
+    frames = int(num_frames.max())
+    assert calls == [(2, 2, frames, frames)] * 2  # clips, heads; two layers
+
+
 @pytest.mark.parametrize(("do_normalize", "is_normalised"), [(True, 1), (False, 0)])
 def test_loudness_matters_only_to_models_that_do_not_normalise(
     tmp_path, do_normalize, is_normalised
