@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from conversation_emotion.evaluation.jackknife import Numbers, jackknife
@@ -93,6 +92,7 @@ def fit_temperature(probabilities: NDArray[np.floating], targets: NDArray[np.int
     One more target, which is each class by the same share, keeps the temperature above 0 where all
     predictions are right, as the targets of Platt (1999) do.
     """
+    from scipy.optimize import minimize_scalar  # here: cards read calibrations, and fit none
 
     def loss(log_temperature: float) -> float:
         logs = _cool(probabilities, np.exp(log_temperature))

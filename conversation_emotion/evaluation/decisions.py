@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from conversation_emotion.evaluation.metrics import METRICS, count_confusions
@@ -112,6 +111,8 @@ def fit_weights(
     Returns:
         The weights (K,) with the least cross entropy, a convex problem.
     """
+    from scipy.optimize import minimize  # if they are fitted
+
     counts = np.bincount(targets, minlength=log_probabilities.shape[-1])
     shares = 1.0 / (counts[targets] * np.count_nonzero(counts))
     if not is_balanced:

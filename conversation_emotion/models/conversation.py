@@ -6,9 +6,6 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.linear_model import LogisticRegression
-from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
 from conversation_emotion.datasets.batches import Batch
@@ -217,6 +214,8 @@ def fit_discriminants(
     Raises:
         ValueError: There are fewer than two classes in train.
     """
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # if it is fitted
+
     present = _find_classes(targets)
     priors = np.full(len(present), 1 / len(present)) if is_balanced else None
     analysis = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
@@ -243,6 +242,8 @@ def fit_margins(
     Raises:
         ValueError: There are fewer than two classes in train.
     """
+    from sklearn.svm import LinearSVC  # if it is fitted
+
     present = _find_classes(targets)
     weight = "balanced" if is_balanced else None
     # The seed is that of the order in which the dual problem visits the vectors.
@@ -270,6 +271,8 @@ def fit_logistic(
     Raises:
         ValueError: There are fewer than two classes in train.
     """
+    from sklearn.linear_model import LogisticRegression  # if it is fitted
+
     present = _find_classes(targets)
     weight = "balanced" if is_balanced else None
     regression = LogisticRegression(C=cost, class_weight=weight, max_iter=1_000)

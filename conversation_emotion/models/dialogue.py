@@ -8,10 +8,10 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from conversation_emotion.datasets.windows import INTERLOCUTOR, PADDING, SPEAKER
 from conversation_emotion.models.dropout import BitDropout
+from conversation_emotion.models.packed_gru import pack, read_packed
 
 
 class DialogueState(NamedTuple):
@@ -37,11 +37,13 @@ class RoleReader(nn.Module):
 
     def forward(self, states: Tensor, chosen: Tensor) -> Tensor:
         """Reads the chosen utterances: (B, U, H), (B, U) -> (B, H); zero where none is chosen."""
-        states, mask = gather_chosen(states, chosen)
-        states = read(self.gru, states, mask)
+        packing = pack(chosen)
+        states, mask = read_packed(self.gru, states, packing), packing.places != PADDING
         if self.attention is None:
-            return last_state(states, mask)
-        queries, keys, values = self.attention(states).chunk(3, dim=-1)
+            return last_state(place(states, packing.places), mask)
+        # Only what is real is mapped: of one batch, half may be padding.
+        mapped = place(self.attention(states), packing.places)
+        queries, keys, values = mapped.chunk(3, dim=-1)
         # An empty row attends to its padding, so that softmax stays defined, and is zeroed below.
         visible = (mask | ~mask.any(dim=1, keepdim=True)).unsqueeze(1)
         attended = nn.functional.scaled_dot_product_attention(
@@ -123,39 +125,18 @@ def read(gru: nn.GRU, states: Tensor, mask: Tensor) -> Tensor:
 
     Windows are packed: of one batch they differ in length, and half of it may be padding.
     """
-    lengths = mask.sum(dim=1)
-    order = lengths.argsort(descending=True)
-    step, rank = mask[order].t().nonzero(as_tuple=True)
-    if not len(step):
-        return states.new_zeros(*mask.shape, gru.hidden_size)
-    window = order[rank]
-    places = torch.full(mask.shape, PADDING, device=mask.device)
-    places[window, step] = torch.arange(len(step), device=mask.device)
-    # Lookups, as in `place`: PyTorch's own packing takes a quarter of the time of the GRU itself.
-    real = nn.functional.embedding(window * mask.size(1) + step, states.flatten(0, 1))
-    packed = PackedSequence(real, step.bincount().cpu())
-    return place(gru(packed)[0].data, places)
+    packing = pack(mask)
+    read = place(read_packed(gru, states, packing), packing.places)
+    return nn.functional.pad(read, (0, 0, 0, mask.size(1) - read.size(1)))
 
 
 def place(utterances: Tensor, places: Tensor) -> Tensor:
     """Puts utterances in their places: (M, H), (B, U) -> (B, U, H), zero where `PADDING`."""
+    if not len(utterances):
+        return utterances.new_zeros(*places.shape, utterances.size(1))
     # A lookup of vectors: its gradient adds up whole rows, that of an index one number at a time.
     found = nn.functional.embedding(places.clamp(min=0), utterances)
     return found * (places != PADDING).unsqueeze(-1)
-
-
-def gather_chosen(states: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """Moves the chosen utterances to the front, in order: (B, U, H), (B, U) -> (B, V, H), (B, V).
-
-    V is the largest number chosen in the batch, at least 1; what lies behind a window's own is
-    zero and masked.
-    """
-    counts = chosen.sum(dim=1)
-    width = max(1, int(counts.max()))
-    order = (~chosen).to(torch.uint8).argsort(dim=1, stable=True)[:, :width]
-    mask = torch.arange(width, device=chosen.device) < counts.unsqueeze(1)
-    gathered = states.gather(1, order.unsqueeze(-1).expand(-1, -1, states.size(-1)))
-    return gathered * mask.unsqueeze(-1), mask
 
 
 def last_state(states: Tensor, mask: Tensor) -> Tensor:

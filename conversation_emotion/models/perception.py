@@ -10,8 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA, IncrementalPCA
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from conversation_emotion.datasets.batches import ModalityArrays
@@ -88,6 +86,8 @@ def fit_standardisation(
                 f"{num_components} principal components of {num_frames} train frames with "
                 f"{num_layers * size} features; {most} is the most there can be"
             )
+        from sklearn.decomposition import PCA  # takes a second
+
         units = scale if num_layers > 1 else np.ones_like(scale)
         joined = ((frames - centre) / units).reshape(num_frames, -1)
         directions = np.asarray(PCA(num_components, random_state=0).fit(joined).components_).T
@@ -114,6 +114,9 @@ def fit_on_rows(
     pieces = arrays.pieces(rows)
     if len(pieces) <= 1:
         return fit_standardisation(arrays.stack_frames(rows), num_components)
+    from sklearn.decomposition import IncrementalPCA  # takes a second
+    from sklearn.preprocessing import StandardScaler
+
     shape = arrays.num_layers, arrays.size
     scaler = StandardScaler()
     for piece in pieces:

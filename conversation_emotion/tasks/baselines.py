@@ -10,8 +10,6 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LogisticRegression
 
 from conversation_emotion.datasets.windows import PADDING, SPEAKER, Windows
 from conversation_emotion.models.conversation import COSTS
@@ -171,6 +169,9 @@ def fit_last_words(
 
     The words are those of train. None where it has no words.
     """
+    from sklearn.feature_extraction.text import CountVectorizer  # if they are fitted
+    from sklearn.linear_model import LogisticRegression
+
     words = CountVectorizer(token_pattern=WORDS, binary=True)
     written = join_last_words(train, texts)
     if not any(map(words.build_analyzer(), written)):

@@ -1,5 +1,6 @@
 """Optimizers: step sizes over the training and over the layers, and which weights decay."""
 
+import inspect
 import math
 import re
 from collections.abc import Callable
@@ -51,10 +52,21 @@ def parameter_groups(
     ]
 
 
+def eager(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+    """Returns a kind of optimizer that computes the same, and cannot be compiled.
+
+    PyTorch's own import TorchDynamo at their first step, for as long as PyTorch itself takes.
+    """
+    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    methods["step"] = torch.no_grad()(inspect.unwrap(kind.step))
+    return type(kind.__name__, (kind,), methods)
+
+
 OPTIMIZERS: dict[OptimizerName, Callable[..., torch.optim.Optimizer]] = {
-    "adamw": partial(torch.optim.AdamW, fused=True),
-    "adam": partial(torch.optim.Adam, fused=True),
-    "rmsprop": partial(torch.optim.RMSprop, momentum=0.9),
+    "adamw": partial(eager(torch.optim.AdamW), fused=True),
+    "adam": partial(eager(torch.optim.Adam), fused=True),
+    "rmsprop": partial(eager(torch.optim.RMSprop), momentum=0.9),
 }
 """Optimizers by name, made from parameters, ``lr`` and ``weight_decay``."""
 

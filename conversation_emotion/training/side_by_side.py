@@ -133,8 +133,6 @@ def _run_forked(
     task: Task, trainings: Sequence[Training], work: Work[Result, Kept], workers: int
 ) -> Iterator[tuple[Training, Kept]]:
     """Runs trainings in processes, and yields what is kept of each, in the order they end."""
-    import torch._dynamo  # noqa: F401  # by the first optimizer of each process, for seconds
-
     waiting, running = list(trainings), dict[Connection, _Forked]()
     try:
         while waiting or running:

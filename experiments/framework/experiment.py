@@ -197,12 +197,13 @@ class Experiment(ABC, Generic[Settings]):
 
     def train(self, job: Job, before: Runs) -> RowRun:
         """Trains each fold and seed of a row and scores it; ``before`` are the rows above it."""
-        from conversation_emotion.inference.best_model import KeepBest
         from conversation_emotion.training.cross_validation import cross_validate, evaluate
 
-        task, parent = job.task, job.run
-        register = getattr(job.settings, "register", None)
-        keep = KeepBest(task, job.settings.coverage) if register is not None else None
+        task, parent, keep = job.task, job.run, None
+        if getattr(job.settings, "register", None) is not None:
+            from conversation_emotion.inference.best_model import KeepBest
+
+            keep = KeepBest(task, job.settings.coverage)
         predictions = cross_validate(
             task,
             parent,

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
 
-_LIBRARIES = ("optuna", "pandas", "sklearn.model_selection", "torch", "torch._dynamo")
+_LIBRARIES = ("optuna", "pandas", "torch")
 """What workers import, and takes long."""
 
 _REPLACEMENTS = 3  # of each worker; what kills more of them will kill the next as well

@@ -21,10 +21,9 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pandas as pd
-from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
@@ -44,6 +43,9 @@ from conversation_emotion.settings.flags import flatten, format_setting
 from experiments.framework.commandline import command_of
 from experiments.tracking.processes import is_gone, this_process
 from experiments.tracking.store import open_client, tracking_uri
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PACKAGES = (*card.PACKAGES, "mlflow")
 """Packages whose versions every run records."""
@@ -112,7 +114,7 @@ class TrackedRun:
             table.to_parquet(Path(folder) / file, index=False)
             self.client.log_artifact(self.run_id, str(Path(folder) / file))
 
-    def log_figure(self, figure: Figure, file: str) -> None:
+    def log_figure(self, figure: "Figure", file: str) -> None:
         """Records a picture."""
         self.client.log_figure(self.run_id, figure, file)
 

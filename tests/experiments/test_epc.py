@@ -298,8 +298,8 @@ def test_the_command_runs_from_any_folder_and_writes_there(workplace, manifest):
     )
     assert done.returncode == 0, done.stderr
     loaded = re.findall(r"\|\s+([\w.]+)$", done.stderr, re.MULTILINE)
-    assert not {*loaded} & {"transformers", "sentence_transformers", "peft"}
-    assert loaded.count("torch._dynamo") == 1  # before the processes of trainings are forked
+    encoders = {"transformers", "sentence_transformers", "peft", "torchaudio"}
+    assert not {*loaded} & {*encoders, "torch._dynamo", "sklearn", "scipy.optimize"}
     assert (workplace / "mlruns" / "mlflow.db").stat().st_mtime >= began - 1
     assert (workplace / "mlruns" / "artifacts" / "epc").is_dir()
 

@@ -6,10 +6,10 @@ import torch
 from conversation_emotion.datasets.windows import INTERLOCUTOR, PADDING, SPEAKER, SPECTATOR
 from conversation_emotion.models.dialogue import (
     DIALOGUE_MODELS,
-    gather_chosen,
     last_state,
     read,
 )
+from conversation_emotion.models.packed_gru import pack, read_packed
 
 
 @pytest.fixture(params=sorted(DIALOGUE_MODELS))
@@ -84,12 +84,26 @@ def test_a_spectator_is_an_interlocutor_to_two_roles_only():
         assert torch.allclose(one, other) == alike
 
 
-def test_chosen_utterances_move_to_the_front_in_order():
-    states = torch.arange(8.0).reshape(2, 4, 1)
-    chosen = torch.tensor([[False, True, False, True], [False, False, True, False]])
-    gathered, mask = gather_chosen(states, chosen)
-    assert gathered.squeeze(-1).tolist() == [[1.0, 3.0], [6.0, 0.0]]
-    assert mask.tolist() == [[True, True], [True, False]]
+def test_chosen_utterances_are_packed_step_by_step_the_longest_window_first():
+    chosen = torch.tensor([[False, False, True, False], [False, True, False, True]])
+    rows, sizes, places = pack(chosen)
+    assert rows.tolist() == [5, 2, 7]  # of the eight utterances: step one of both, then step two
+    assert list(sizes) == [2, 1]
+    assert places.tolist() == [[1, PADDING], [0, 2]]
+
+
+def test_dropout_between_layers_is_that_of_pytorch():
+    gru = torch.nn.GRU(3, 4, num_layers=2, dropout=0.5, batch_first=True)
+    states, chosen = torch.randn(3, 2, 3), torch.ones(3, 2, dtype=torch.bool)
+    packed = torch.nn.utils.rnn.PackedSequence(
+        states.transpose(0, 1).flatten(0, 1), torch.tensor([3, 3])
+    )
+    torch.manual_seed(0)
+    expected = gru(packed)[0].data
+    torch.manual_seed(0)
+    packing = pack(chosen)
+    assert packing.rows.tolist() == [0, 2, 4, 1, 3, 5]
+    assert torch.equal(read_packed(gru, states, packing), expected)
 
 
 def test_last_state_is_that_of_the_last_real_utterance():

@@ -181,6 +181,16 @@ def test_shuffled_folds_test_each_dialogue_once_share_speakers_and_say_so(dyads)
         make_split("shuffled-k-fold", dyads, SplitOptions(num_folds=999))
 
 
+@pytest.mark.parametrize("seed", [0, 3])
+def test_folds_are_dealt_as_scikit_learn_shuffles_groups(dyads, seed):
+    from sklearn.model_selection import GroupKFold
+
+    dealt = GroupKFold(5, shuffle=True, random_state=seed).split(dyads, groups=dyads["dialogue_id"])
+    split = make_split("shuffled-k-fold", dyads, SplitOptions(num_folds=5, seed=seed))
+    for fold, (_, test) in zip(split.folds, dealt, strict=True):
+        assert fold.test.tolist() == test.tolist()
+
+
 def test_a_speaker_who_is_everywhere_cannot_be_left_out(dyads):
     everywhere = dyads.assign(speaker=["me" if n % 2 else f"s{n}" for n in range(len(dyads))])
     with pytest.raises(ValueError, match="fold 'me': every dialogue has a speaker of the test"):

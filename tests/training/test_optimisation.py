@@ -1,11 +1,12 @@
 """Step sizes over the epochs, and over the layers of an encoder."""
 
 import pytest
+import torch
 from torch import nn
 
 from conversation_emotion.models.fine_tuned import EncoderModel
 from conversation_emotion.settings.training import FineTuningSettings, FitSettings
-from conversation_emotion.training.optimisation import EpochSchedule, layered_groups
+from conversation_emotion.training.optimisation import OPTIMIZERS, EpochSchedule, layered_groups
 from tests.small_tasks import TwoBlocks
 
 
@@ -57,3 +58,24 @@ def test_step_sizes_fall_from_the_heads_to_the_front():
     assert by_name["encoder.blocks.0.up.weight"] == 0.05
     assert by_name["encoder.front.bias"] == 0.025
     assert {group["weight_decay"] for group in groups if group["lr"] == 0.5} == {0.0, 0.01}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "options"),
+    [
+        ("adamw", torch.optim.AdamW, {}),
+        ("adam", torch.optim.Adam, {}),
+        ("rmsprop", torch.optim.RMSprop, {"momentum": 0.9}),
+    ],
+)
+def test_an_optimizer_without_dynamo_takes_the_steps_of_pytorch(name, kind, options):
+    weights = [nn.Parameter(torch.arange(1.0, 4.0)) for _ in range(2)]
+    for one, make in zip(weights, (OPTIMIZERS[name], kind), strict=True):
+        own = options if make is kind else {}
+        optimizer = make([one], lr=0.1, weight_decay=0.5, **own)
+        optimizer.load_state_dict(optimizer.state_dict())
+        for _ in range(3):
+            optimizer.zero_grad()
+            one.square().sum().backward()
+            optimizer.step()
+    torch.testing.assert_close(weights[0], weights[1])
