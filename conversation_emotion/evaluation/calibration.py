@@ -187,6 +187,26 @@ def score_calibration(predictions: pd.DataFrame, labels: Sequence[str]) -> dict[
     return scores
 
 
+def score_confidence(predictions: pd.DataFrame, labels: Sequence[str]) -> dict[str, Interval]:
+    """Scores ``overconfidence``: the mean confidence less the share of right predictions.
+
+    Other than the calibration error it is not larger for few predictions, so that groups of unlike
+    sizes compare.
+
+    Args:
+        predictions: As of `score_calibration`.
+        labels: Names of the classes (C).
+    """
+
+    def count(part: pd.DataFrame) -> Numbers:
+        confidences, hits, _ = _sort_into_bins(part, labels)
+        return np.column_stack([confidences - hits, np.ones(len(part))])
+
+    pooled = predictions.assign(fold="all")
+    found = jackknife(pooled, count, lambda sums: (sums[..., 0] / sums[..., 1])[np.newaxis])
+    return summarise(found, {"overconfidence": count_targets(pooled)})
+
+
 def bin_confidences(
     predictions: pd.DataFrame, labels: Sequence[str]
 ) -> Iterator[tuple[float, float, float]]:

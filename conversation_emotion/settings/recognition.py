@@ -30,7 +30,7 @@ def choose_head() -> UtteranceModelSettings:
 SHIPPED = ("default", "default-text", "default-sentiment")
 """Names of the models that come with the package."""
 
-_ANY_HEAD = ("head", "select_by", "class_weights", "max_folds", "workers")
+_ANY_HEAD = ("head", "select_by", "class_weights", "max_folds", "workers", "by")
 """Settings of model and training that have an effect on a head that is solved."""
 
 

@@ -9,6 +9,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,7 +23,8 @@ from conversation_emotion.datasets.batches import Batch, WindowLoader
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.inputs import Inputs, make_parts
 from conversation_emotion.datasets.windows import PADDING
-from conversation_emotion.evaluation.metrics import Interval
+from conversation_emotion.evaluation.groups import Measure
+from conversation_emotion.evaluation.metrics import Interval, jackknife_classes
 from conversation_emotion.models.fine_tuned import Weights
 from conversation_emotion.models.perception import find_fixed, perceive_rows
 from conversation_emotion.settings.training import FitSettings
@@ -138,6 +140,11 @@ class Task(ABC):
     @abstractmethod
     def evaluate(self, predictions: pd.DataFrame) -> Scores:
         """Scores the tables of all trainings with intervals, `MODEL` first."""
+
+    def group_measure(self) -> Measure:
+        """Returns the score in which groups of targets are compared; that of classes here."""
+        score = partial(jackknife_classes, num_classes=len(self.labels), metrics=["uar"])
+        return Measure(metric="pooled_uar", jackknife=score, labels=self.labels)
 
     def probe(self, model: nn.Module, fold: Fold, part: str) -> dict[str, NDArray]:
         """Returns more columns of a part's table, of what a fitted model does with other inputs."""

@@ -7,7 +7,7 @@ table adds. Preparation, resumption, tracking, scoring and the results table are
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
@@ -187,12 +187,15 @@ class Experiment(ABC, Generic[Settings]):
             return self.show(settings, runs)
 
     def _prepare(self, settings: Settings) -> dict[str, Task]:
+        from conversation_emotion.evaluation.groups import check_columns
+
         self.title(settings)  # an experiment without heading or title fails before any training
         rows = self.rows(settings)
         memory = Memory(4 * len(rows))
         tasks = {name: self.task(row, memory) for name, row in rows.items()}
-        for task in tasks.values():  # a metric that a task does not have is refused at once
+        for task in tasks.values():  # what a task does not have is refused at once
             task.rank(dict.fromkeys(task.metrics, 0.0))
+            check_columns(task.dataset.utterances, self.grouped_by(settings))
         return tasks
 
     def train(self, job: Job, before: Runs) -> RowRun:
@@ -251,7 +254,39 @@ class Experiment(ABC, Generic[Settings]):
             tables, task = {run.name: run.predictions for run in runs}, runs[0].task
             differences = results.compare_rows(tables, task.labels)
             show_table(differences, parents, "differences")
+        if by := self.grouped_by(settings):
+            show_table(self.groups(table, runs, by), parents, "groups")
         return table
+
+    def grouped_by(self, settings: Settings) -> tuple[str, ...]:
+        """Returns the columns that make groups of targets; a picture of features has none."""
+        return getattr(getattr(settings, "training", None), "by", ())
+
+    def groups(self, table: Table, runs: Runs, by: Sequence[str]) -> Table:
+        """Scores groups of the targets of each row."""
+        from conversation_emotion.evaluation.groups import (
+            correct,
+            describe_groups,
+            tabulate_groups,
+        )
+        from conversation_emotion.training.groups import score_by
+
+        found = correct([score_by(run.task, run.predictions, by) for run in runs])
+        rows, notes = [], []
+        for run, scores in zip(runs, found, strict=True):
+            prefix = f"{run.name}, " if len(runs) > 1 else ""
+            measure = run.task.group_measure()
+            notes += [f"{prefix}{note}" for note in describe_groups(scores, measure)]
+            for one in scores:
+                own = {"values": one.values, "per_class": {}, "kind": "reference", "num_folds": 1}
+                rows.append(self.score(run, f"{prefix}{one.group.name}", one.metrics, **own))
+        return tabulate_groups(table, rows, notes, runs[0].task.group_measure().metric)
+
+    def score(
+        self, run: RowRun, name: str, metrics: "Mapping[str, Interval]", **own: Any
+    ) -> "RowResult":
+        """Records a row with metrics of its own."""
+        return self.result(replace(run, scores={"model": {**metrics}}), name=name, **own)
 
     def protocol(self, settings: Settings, runs: Runs) -> Iterator[str]:
         """Yields how the scores came about, with n and classes, from the first row."""
