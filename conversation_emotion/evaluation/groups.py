@@ -77,7 +77,7 @@ class Group(NamedTuple):
         return f"{what} {self.value} (n = {count_targets(self.rows):,})"
 
 
-def check_columns(utterances: pd.DataFrame, columns: Sequence[str]) -> None:
+def check_columns(utterances: pd.DataFrame, columns: Sequence[str], flag: str) -> None:
     """Checks that utterances have what they are to be grouped by.
 
     Raises:
@@ -91,20 +91,20 @@ def check_columns(utterances: pd.DataFrame, columns: Sequence[str]) -> None:
             corpora = " and ".join(map(str, utterances["corpus"].unique()))
             why = "makes no groups" if column in NO_GROUPS else f"is not given by {corpora}"
             several = [name for name in given if utterances[name].nunique() > 1]
-            raise ValueError(f"--by {column}: {why}; choose from {', '.join(several)}")
+            raise ValueError(f"{flag} {column}: {why}; choose from {', '.join(several)}")
 
 
 def stratify(predictions: pd.DataFrame, columns: Sequence[str]) -> Iterator[Group]:
     """Yields the groups of each column, numbers in `RANGES`, and last what is `NOT_GIVEN`."""
     for column in columns:
-        values = _cut(predictions[column], column)
+        values = cut_values(predictions[column], column)
         for value, rows in predictions.groupby(values, observed=True):
             yield Group(column, str(value), rows)
         if values.isna().any():
             yield Group(column, NOT_GIVEN, predictions[values.isna()])
 
 
-def _cut(values: pd.Series, column: str) -> pd.Series:
+def cut_values(values: pd.Series, column: str) -> pd.Series:
     """Puts numbers into ranges; words stay as they are, and without any are not given."""
     if column in RANGES:
         bounds, names = RANGES[column]

@@ -30,7 +30,9 @@ def choose_head() -> UtteranceModelSettings:
 SHIPPED = ("default", "default-text", "default-sentiment")
 """Names of the models that come with the package."""
 
-_ANY_HEAD = ("head", "select_by", "class_weights", "max_folds", "workers", "by")
+_ANY_HEAD = (
+    "head", "select_by", "class_weights", "reweight_groups", "max_folds", "workers", "by",
+)  # fmt: skip
 """Settings of model and training that have an effect on a head that is solved."""
 
 
@@ -123,6 +125,8 @@ class SERSettings(RegistrySettings):
 
     def _check_solved(self) -> None:
         """Raises a `ValueError` where something would be trained, or left to chance."""
+        if self.model.head == "lda" and self.training.reweight_groups:
+            raise ValueError("--head lda takes no --reweight-groups; choose --head logistic")
         if given := next(self._list_trained(), None):
             raise ValueError(
                 f"--head {self.model.head} is solved, without epochs or chance: {given} has no "

@@ -108,6 +108,14 @@ class TrainingSettings(FitSettings):
     class_weights: ClassWeights = "balanced"
     """Let each class count alike in the loss, or each utterance."""
 
+    reweight_groups: tuple[str, ...] = ()
+    """Let groups by these columns of the utterance table, such as gender, count alike in the loss,
+    within each class."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_unique("--reweight-groups", self.reweight_groups)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuningSettings(RunSettings):
@@ -156,8 +164,13 @@ class FineTuningSettings(RunSettings):
     class_weights: ClassWeights = "balanced"
     """Let each class count alike in the loss, or each utterance."""
 
+    reweight_groups: tuple[str, ...] = ()
+    """Let groups by these columns of the utterance table, such as gender, count alike in the loss,
+    within each class."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_unique("--reweight-groups", self.reweight_groups)
         check_share(self, "head_learning_rate", within="(0, 1)")
         check_share(self, "layer_decay", within="(0, 1]")
         check_share(self, "warmup", "dropout")

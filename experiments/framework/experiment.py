@@ -195,7 +195,9 @@ class Experiment(ABC, Generic[Settings]):
         tasks = {name: self.task(row, memory) for name, row in rows.items()}
         for task in tasks.values():  # what a task does not have is refused at once
             task.rank(dict.fromkeys(task.metrics, 0.0))
-            check_columns(task.dataset.utterances, self.grouped_by(settings))
+            check_columns(task.dataset.utterances, self.grouped_by(settings), "--by")
+            reweighted = getattr(task.training, "reweight_groups", ())
+            check_columns(task.dataset.utterances, reweighted, "--reweight-groups")
         return tasks
 
     def train(self, job: Job, before: Runs) -> RowRun:

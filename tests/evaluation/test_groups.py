@@ -57,7 +57,7 @@ def test_a_group_is_scored_over_all_folds_and_differs_from_the_others_by_a_welch
     female = find(scores, "female")
     assert female.metrics["difference"].score == pytest.approx(0.75 - 0.5)
     # The degrees of freedom are whole: Welch's 6.97 count as 6.
-    assert female.values["p_value"] == pytest.approx(float(expected), rel=0.1)
+    assert female.values["p_value"] == pytest.approx(np.asarray(expected).item(), rel=0.1)
     assert find(scores, "male").metrics["difference"].score == pytest.approx(-0.25)
 
 
@@ -154,4 +154,4 @@ def test_a_column_that_makes_no_groups_is_refused_with_those_that_do(column, why
     table = make_table({"female": [0, 0]}, 2)[["utterance_id", "cluster", "gender"]]
     table = table.assign(corpus="toy", age=None, text="hello")
     with pytest.raises(ValueError, match=f"--by {column}: {why}; choose from cluster"):
-        check_columns(table, [column])
+        check_columns(table, [column], "--by")
