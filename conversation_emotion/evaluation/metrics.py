@@ -106,6 +106,8 @@ METRIC_DESCRIPTIONS = {
         title="over-confidence", is_signed=True, is_pooled=True, scale="difference"
     ),
     "coverage": MetricDescription(title="coverage", is_pooled=True),
+    "coverage_worst": MetricDescription(title="coverage, worst class", is_pooled=True),
+    "aurc": MetricDescription(title="AURC", is_pooled=True),
     "set_size": _number("classes in a set", 2, scale="error"),
     "silhouette_arousal": _number("silhouette, arousal", 2),
     "compactness_arousal": _number("compactness, arousal", 2),

@@ -11,7 +11,11 @@ import pandas as pd
 
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.encoder_families import find_family
-from conversation_emotion.evaluation.calibration import fit_calibration, score_calibration
+from conversation_emotion.evaluation.calibration import (
+    Sets,
+    fit_calibration,
+    score_calibration,
+)
 from conversation_emotion.evaluation.decisions import score_part
 from conversation_emotion.evaluation.metrics import score_predictions
 from conversation_emotion.features.sources import list_sources, load_encoders
@@ -49,11 +53,18 @@ class KeepBest:
     Args:
         task: Task of the models, whose metric selects.
         coverage: Share of a speaker's targets whose class a prediction set has to hold.
+        sets: Whether it is that of a speaker's targets or of a class's.
     """
 
-    def __init__(self, task: UtteranceEmotion | TurnEmotion, coverage: float = 0.9) -> None:
+    def __init__(
+        self,
+        task: UtteranceEmotion | TurnEmotion,
+        coverage: float = 0.9,
+        sets: Sets = "speaker",
+    ) -> None:
         self.task = task
         self.coverage = coverage
+        self.sets: Sets = sets
         names = [source.encoder for source in list_sources(task.features).values()]
         families = {name: find_family(name, task.dataset) for name in names}
         self._families = {name: family for name, family in families.items() if family}
@@ -95,7 +106,7 @@ class KeepBest:
             encoders=self._identify(features),
             training=training,
             versions={package: metadata.version(package) for package in PACKAGES},
-            calibration=fit_calibration(fitting, labels, self.coverage),
+            calibration=fit_calibration(fitting, labels, self.coverage, sets=self.sets),
             calibration_test=self._test_calibration(unseen, on_all=on_all),
             languages=tuple(sorted(map(str, dataset.utterances["language"].dropna().unique()))),
         )
@@ -105,7 +116,7 @@ class KeepBest:
 
     def _test_calibration(self, unseen: pd.DataFrame, *, on_all: bool) -> CalibrationTest | None:
         labels = self.task.dataset.label_map.labels
-        after = calibrate_test(unseen, labels, self.coverage, on_all=on_all)
+        after = calibrate_test(unseen, labels, self.coverage, on_all=on_all, sets=self.sets)
         if after is None:
             return None
         before = score_calibration(unseen[unseen["part"] == "test"], labels)

@@ -208,12 +208,13 @@ def _describe_calibration(card: Card) -> str:
         )
     on_all = card.training.on_all
     by = "the folds' models on their test parts" if on_all else "the model on valid"
+    whose = "each class" if found.is_by_class else "a further speaker"
     few = "; so few leave the coverage rough" if found.has_few_speakers else ""
     text = f"""Calibrated by the predictions of {by}.
 Targets: {found.num_targets:,}; speakers: {found.num_speakers:,}{few}.
 Probabilities are those at the temperature {found.temperature:.3g}. A prediction set holds the
-classes of a probability of {found.threshold:.3g} or more, and the most probable; sets are made to
-hold the true class of {found.coverage:.3g} of the targets of a further speaker, in the mean over
+classes of a probability of {_describe_thresholds(found, card.labels)}, and the most probable; sets
+are made to hold the true class of {found.coverage:.3g} of the targets of {whose}, in the mean over
 speakers that are like these."""
     if test is None:
         return f"{text}\nThis is not tested, since test has one speaker."
@@ -221,6 +222,13 @@ speakers that are like these."""
     return f"""{text}
 On {tested}, the expected calibration error is {test.ece:.1%}, {test.ece_before:.1%} before;
 sets hold the true class of {test.coverage:.1%}, and {test.set_size:.1f} classes in the mean."""
+
+
+def _describe_thresholds(found: Calibration, labels: Sequence[str]) -> str:
+    if not found.is_by_class:
+        return f"{found.threshold:.3g} or more"
+    named = zip(labels, found.class_thresholds, strict=True)
+    return "at least " + ", ".join(f"{least:.3g} ({label})" for label, least in named)
 
 
 def _describe_licences(corpora: str) -> str:

@@ -32,6 +32,7 @@ SHIPPED = ("default", "default-text", "default-sentiment")
 
 _ANY_HEAD = (
     "head", "select_by", "class_weights", "reweight_groups", "max_folds", "workers", "by",
+    "certainty",
 )  # fmt: skip
 """Settings of model and training that have an effect on a head that is solved."""
 
@@ -52,12 +53,15 @@ class RegistrySettings:
     """Share of the targets of a further speaker whose emotion the prediction sets of the registered
     model are made to hold."""
 
+    sets: Literal["speaker", "class"] = "speaker"
+    """Whether that is a share of the targets of each speaker, or of each class, so that sets hold
+    rare and hard classes as often as the others, and are larger."""
+
     def __post_init__(self) -> None:
         check_share(self, "coverage", within="(0, 1)")
         if self.register is None:
-            refuse_given(
-                self, "is that of a model to use: give it a name with --register", "coverage"
-            )
+            why = "is that of a model to use: give it a name with --register"
+            refuse_given(self, why, "coverage", "sets")
         if self.train_on_all and self.register is None:
             raise ValueError("--train-on-all makes a model to use: give it a name with --register")
         name = self.register  # refused here, before any training, and not by the registry after it

@@ -59,6 +59,10 @@ class RunSettings:
     """Also score groups of targets by these columns of the utterance table, such as gender age
     language speaker, and test whether they differ, in a further table."""
 
+    certainty: bool = False
+    """Also score how far the probabilities of classes can be trusted: calibration, prediction sets,
+    the mean of the seeds, and risk against coverage, in a further table and a figure."""
+
     def __post_init__(self) -> None:
         check_unique("--by", self.by)
         check_share(self, "learning_rate", within="(0, 1)")

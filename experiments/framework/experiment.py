@@ -15,6 +15,7 @@ from conversation_emotion.settings.flags import flatten, format_settings
 from conversation_emotion.settings.space import Trial
 from conversation_emotion.tracker import Memory, Validation
 from experiments.framework import commandline
+from experiments.framework.further import check_groups, list_further
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,17 +188,13 @@ class Experiment(ABC, Generic[Settings]):
             return self.show(settings, runs)
 
     def _prepare(self, settings: Settings) -> dict[str, Task]:
-        from conversation_emotion.evaluation.groups import check_columns
-
         self.title(settings)  # an experiment without heading or title fails before any training
         rows = self.rows(settings)
         memory = Memory(4 * len(rows))
         tasks = {name: self.task(row, memory) for name, row in rows.items()}
         for task in tasks.values():  # what a task does not have is refused at once
             task.rank(dict.fromkeys(task.metrics, 0.0))
-            check_columns(task.dataset.utterances, self.grouped_by(settings), "--by")
-            reweighted = getattr(task.training, "reweight_groups", ())
-            check_columns(task.dataset.utterances, reweighted, "--reweight-groups")
+            check_groups(task)
         return tasks
 
     def train(self, job: Job, before: Runs) -> RowRun:
@@ -207,7 +204,9 @@ class Experiment(ABC, Generic[Settings]):
 
         task, parent = job.task, job.run
         register = getattr(job.settings, "register", None)
-        keep = KeepBest(task, job.settings.coverage) if register is not None else None
+        keep = None
+        if register is not None:
+            keep = KeepBest(task, job.settings.coverage, job.settings.sets)
         predictions = cross_validate(
             task,
             parent,
@@ -229,7 +228,8 @@ class Experiment(ABC, Generic[Settings]):
         kept, on_all = predictions, settings.train_on_all
         if on_all:
             kept = train_on_all(task, predictions, parent, keep.keep_on_all(predictions))
-        report_calibration(predictions, task.labels, settings.coverage, parent, on_all=on_all)
+        coverage, sets = settings.coverage, settings.sets
+        report_calibration(predictions, task.labels, coverage, parent, on_all=on_all, sets=sets)
         utterances = task.dataset.utterances
         register(settings.register, kept, utterances, parent, select_by=task.select_by)
 
@@ -256,33 +256,9 @@ class Experiment(ABC, Generic[Settings]):
             tables, task = {run.name: run.predictions for run in runs}, runs[0].task
             differences = results.compare_rows(tables, task.labels)
             show_table(differences, parents, "differences")
-        if by := self.grouped_by(settings):
-            show_table(self.groups(table, runs, by), parents, "groups")
+        for name, further in list_further(self, table, runs):
+            show_table(further, parents, name)
         return table
-
-    def grouped_by(self, settings: Settings) -> tuple[str, ...]:
-        """Returns the columns that make groups of targets; a picture of features has none."""
-        return getattr(getattr(settings, "training", None), "by", ())
-
-    def groups(self, table: Table, runs: Runs, by: Sequence[str]) -> Table:
-        """Scores groups of the targets of each row."""
-        from conversation_emotion.evaluation.groups import (
-            correct,
-            describe_groups,
-            tabulate_groups,
-        )
-        from conversation_emotion.training.groups import score_by
-
-        found = correct([score_by(run.task, run.predictions, by) for run in runs])
-        rows, notes = [], []
-        for run, scores in zip(runs, found, strict=True):
-            prefix = f"{run.name}, " if len(runs) > 1 else ""
-            measure = run.task.group_measure()
-            notes += [f"{prefix}{note}" for note in describe_groups(scores, measure)]
-            for one in scores:
-                own = {"values": one.values, "per_class": {}, "kind": "reference", "num_folds": 1}
-                rows.append(self.score(run, f"{prefix}{one.group.name}", one.metrics, **own))
-        return tabulate_groups(table, rows, notes, runs[0].task.group_measure().metric)
 
     def score(
         self, run: RowRun, name: str, metrics: "Mapping[str, Interval]", **own: Any
