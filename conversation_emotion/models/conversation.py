@@ -39,12 +39,14 @@ class Outputs(NamedTuple):
     """Logits of the classes of each target (B, C), and of auxiliary heads or None.
 
     Those are of all emotions that the corpus names: of the target (B, R), and as ``recognition`` of
-    each utterance of the context (B, U, R).
+    each utterance of the context (B, U, R). ``members`` are the probabilities of each network of a
+    committee (M, B, C).
     """
 
     logits: Tensor
     emotions: Tensor | None
     recognition: Tensor | None
+    members: Tensor | None = None
 
 
 class HistoryLabels(nn.Module):

@@ -49,6 +49,10 @@ class RegistrySettings:
     """Register a model that is trained on all folds' data once the folds are scored, as many epochs
     as they took; its card has their scores."""
 
+    ensemble: bool = False
+    """Register the mean of all trainings' models, one for each fold and seed, with their
+    disagreement as a column."""
+
     coverage: float = 0.9
     """Share of the targets of a further speaker whose emotion the prediction sets of the registered
     model are made to hold."""
@@ -64,6 +68,8 @@ class RegistrySettings:
             refuse_given(self, why, "coverage", "sets")
         if self.train_on_all and self.register is None:
             raise ValueError("--train-on-all makes a model to use: give it a name with --register")
+        if self.ensemble and (self.register is None or self.train_on_all):
+            raise ValueError("--ensemble needs --register NAME, without --train-on-all")
         name = self.register  # refused here, before any training, and not by the registry after it
         if name is not None and (not name.strip() or set(name) & set("/:")):
             raise ValueError(f"--register must be a name without / and :, got {name!r}")

@@ -228,7 +228,8 @@ class WindowTask(Task):
         first, *others = self.inputs.arrays.values()
         if any(arrays[name] is not first[name] for arrays in others for name in first):
             raise ValueError(
-                "--train-on-all needs the same encoder in all folds, got one tuned for each"
+                "--train-on-all and --ensemble need the same encoder in all folds, got one tuned "
+                "for each"
             )
         whole = copy(self)
         whole.inputs = self.inputs._replace(arrays={**self.inputs.arrays, fold.name: first})

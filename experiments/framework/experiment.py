@@ -200,13 +200,15 @@ class Experiment(ABC, Generic[Settings]):
     def train(self, job: Job, before: Runs) -> RowRun:
         """Trains each fold and seed of a row and scores it; ``before`` are the rows above it."""
         from conversation_emotion.inference.best_model import KeepBest
+        from conversation_emotion.inference.ensemble import KeepAll
         from conversation_emotion.training.cross_validation import cross_validate, evaluate
 
         task, parent = job.task, job.run
         register = getattr(job.settings, "register", None)
         keep = None
         if register is not None:
-            keep = KeepBest(task, job.settings.coverage, job.settings.sets)
+            kind = KeepAll if job.settings.ensemble else KeepBest
+            keep = kind(task, job.settings.coverage, job.settings.sets)
         predictions = cross_validate(
             task,
             parent,
@@ -219,14 +221,18 @@ class Experiment(ABC, Generic[Settings]):
         return RowRun(**vars(job), predictions=predictions, scores=scores)
 
     def _register(self, job: Job, predictions: "pd.DataFrame", keep: "KeepBest") -> None:
-        """Registers the model that was kept, or one of all targets, and tests its calibration."""
+        """Registers the model that was kept, or one of all, and tests its calibration."""
+        from conversation_emotion.inference.ensemble import join_members
         from conversation_emotion.training.calibration import report_calibration
         from conversation_emotion.training.on_all import train_on_all
-        from experiments.tracking.registry import register
+        from experiments.tracking.registry import fetch_members, register
 
         task, parent, settings = job.task, job.run, job.settings
-        kept, on_all = predictions, settings.train_on_all
-        if on_all:
+        kept, on_all = predictions, settings.train_on_all or settings.ensemble
+        if settings.ensemble:
+            with fetch_members(parent, predictions) as folders:
+                kept = join_members(keep, folders, predictions, parent)
+        elif on_all:
             kept = train_on_all(task, predictions, parent, keep.keep_on_all(predictions))
         coverage, sets = settings.coverage, settings.sets
         report_calibration(predictions, task.labels, coverage, parent, on_all=on_all, sets=sets)
