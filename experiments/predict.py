@@ -36,7 +36,12 @@ def run(settings: PredictSettings) -> None:
     sentiment, text_model = (
         None if name == "none" else name for name in (settings.sentiment, settings.text_model)
     )
-    predictor = Predictor.load(settings.model, sentiment=sentiment, text_model=text_model)
+    predictor = Predictor.load(
+        settings.model,
+        sentiment=sentiment,
+        text_model=text_model,
+        mc_dropout=settings.mc_dropout,
+    )
     card = predictor.saved.card
     if settings.frames is not None:
         check_has_curves(card)

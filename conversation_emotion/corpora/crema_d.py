@@ -3,13 +3,13 @@
 Reads the repository as distributed::
 
     AudioWAV/1001_DFA_ANG_XX.wav
-    VideoDemographics.csv           for the actors' gender; without it ``gender`` is missing
+    VideoDemographics.csv           for the actors' gender and age, which are missing without it
 
 A name is the actor, the sentence, the emotion and its level: LO, MD, HI, or XX where none was asked
 for; one file of the release says X. The emotion is the one that was acted, not what raters
 perceived.
 
-Columns behind the contract: ``level``, ``sentence``.
+Columns behind the contract: ``level``, ``sentence``, ``age``.
 """
 
 from pathlib import Path
@@ -38,11 +38,18 @@ SENTENCES = {
 }
 
 
-def _read_genders(root: Path) -> Describe:
+def _read_people(root: Path) -> Describe:
     table = root / "VideoDemographics.csv"
     rows = read_csv(table, "crema-d", ("ActorID", "Sex")) if table.is_file() else {}
-    genders = {row["ActorID"].strip(): row["Sex"].strip().lower() for row in rows.values()}
-    return lambda name, _: {"gender": genders.get(name["speaker"])}
+    people = {}
+    for row in rows.values():
+        age = row.get("Age", "").strip()
+        person = {
+            "gender": row["Sex"].strip().lower(),
+            "age": int(age) if age.isdecimal() else None,
+        }
+        people[row["ActorID"].strip()] = person
+    return lambda name, _: people.get(name["speaker"], {})
 
 
 CORPUS = Layout(
@@ -55,5 +62,5 @@ CORPUS = Layout(
     emotions=EMOTIONS,
     codes={"level": {"LO": "low", "MD": "medium", "HI": "high", "XX": None, "X": None}},
     texts=SENTENCES,
-    read_tables=_read_genders,
+    read_tables=_read_people,
 ).source()

@@ -8,7 +8,7 @@ The name holds all labels: speaker 03, sentence a01, emotion F, version a. The l
 emotions are German: Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral. All sentences are spoken
 in all emotions, so the text carries no information on the emotion.
 
-A column behind the contract: ``sentence``, its code.
+Columns behind the contract: ``sentence``, its code, and ``age``.
 """
 
 from conversation_emotion.corpora.recordings import Layout
@@ -24,6 +24,12 @@ GENDERS = {
     **dict.fromkeys(("08", "09", "13", "14", "16"), "female"),
 }
 """Gender of each speaker."""
+
+AGES = {
+    "03": 31, "08": 34, "09": 21, "10": 32, "11": 26,
+    "12": 30, "13": 32, "14": 35, "15": 25, "16": 31,
+}  # fmt: skip
+"""Years of each speaker, as the site of the corpus lists them."""
 
 SENTENCES = {
     "a01": "Der Lappen liegt auf dem Eisschrank.",
@@ -48,7 +54,7 @@ CORPUS = Layout(
     emotions=EMOTIONS,
     codes={"speaker": own_names(GENDERS)},
     texts=SENTENCES,
-    describe=lambda name, _: {"gender": GENDERS[name["speaker"]]},
+    describe=lambda name, _: {"gender": GENDERS[name["speaker"]], "age": AGES[name["speaker"]]},
 ).source(
     labels="7-class",
     split="leave-one-speaker-out",

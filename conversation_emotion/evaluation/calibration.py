@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,9 @@ from scipy.special import log_softmax
 
 from conversation_emotion.evaluation.jackknife import Numbers, jackknife
 from conversation_emotion.evaluation.metrics import Interval, count_targets, summarise
+
+Sets = Literal["speaker", "class"]
+"""Of what prediction sets hold a share of the targets' classes: of each speaker, or each class."""
 
 NUM_BINS = 15
 """Bins of equal width of the calibration error, as in Guo et al. (2017)."""
@@ -41,6 +45,14 @@ class Calibration:
     num_speakers: int
     """Targets and speakers that both were fitted on."""
 
+    class_thresholds: tuple[float, ...] = ()
+    """The threshold of each class, where sets are made to hold each class alike (C)."""
+
+    @property
+    def is_by_class(self) -> bool:
+        """Whether sets are made to hold each class alike, not the targets of each speaker."""
+        return bool(self.class_thresholds)
+
     @property
     def has_few_speakers(self) -> bool:
         """Whether one more speaker alone could be a larger share than what sets may miss."""
@@ -56,30 +68,34 @@ class Calibration:
         Args:
             tempered: Probabilities that `temper` returned.
         """
-        is_in = tempered >= self.threshold
+        is_in = tempered >= (
+            np.array(self.class_thresholds) if self.is_by_class else self.threshold
+        )
         is_in[np.arange(len(tempered)), tempered.argmax(axis=1)] = True
         return is_in
 
 
 def fit_calibration(
-    predictions: pd.DataFrame, labels: Sequence[str], coverage: float
+    predictions: pd.DataFrame, labels: Sequence[str], coverage: float, *, sets: Sets = "speaker"
 ) -> Calibration:
-    """Fits the temperature, and then the threshold of prediction sets.
+    """Fits the temperature, and then the threshold of prediction sets, or one for each class.
 
     Args:
         predictions: Of targets that the model learnt nothing from, with the columns
             ``utterance_id``, ``speaker``, ``target`` and a probability ``p_LABEL`` of each class.
         labels: Names of the classes (C).
-        coverage: Share of a speaker's targets whose class a set has to hold.
+        coverage: Share of a speaker's targets whose class a set has to hold, or of a class's.
+        sets: Whose targets that is a share of.
     """
     probabilities, targets = _read(predictions, labels)
     temperature = fit_temperature(probabilities, targets)
     tempered = np.exp(_cool(probabilities, temperature))
+    true, speakers = tempered[np.arange(len(targets)), targets], predictions["speaker"]
+    by_class = find_class_thresholds(true, targets, speakers, coverage, len(labels))
     return Calibration(
         temperature=temperature,
-        threshold=find_threshold(
-            tempered[np.arange(len(targets)), targets], predictions["speaker"], coverage
-        ),
+        threshold=find_threshold(true, speakers, coverage),
+        class_thresholds=by_class if sets == "class" else (),
         coverage=coverage,
         num_targets=predictions["utterance_id"].nunique(),
         num_speakers=predictions["speaker"].nunique(),
@@ -116,6 +132,28 @@ def find_threshold(true: NDArray[np.floating], speakers: pd.Series, coverage: fl
     return float(true[order][np.searchsorted(reached, coverage - 1e-9)])
 
 
+def find_class_thresholds(
+    true: NDArray[np.floating],
+    targets: NDArray[np.int64],
+    speakers: pd.Series,
+    coverage: float,
+    num_classes: int,
+) -> tuple[float, ...]:
+    """Returns for each class the probability that a share of its targets reach: (N,), (N,) -> (C,).
+
+    Conformal prediction within classes (Vovk, 2012), speakers pooled as in `find_threshold`. Of n
+    targets of a class the share is larger by 1 / n, which is exact where they are exchangeable; a
+    class with so few that it passes 1 is in every set.
+    """
+    found = []
+    for number in range(num_classes):
+        here = targets == number
+        share = coverage * (1 + 1 / max(int(here.sum()), 1))
+        is_enough = here.any() and share <= 1
+        found.append(find_threshold(true[here], speakers[here], share) if is_enough else 0.0)
+    return tuple(found)
+
+
 def apply_calibration(
     predictions: pd.DataFrame, labels: Sequence[str], calibration: Calibration
 ) -> pd.DataFrame:
@@ -132,18 +170,19 @@ def apply_calibration(
 
 
 def calibrate_by_valid(
-    predictions: pd.DataFrame, labels: Sequence[str], coverage: float
+    predictions: pd.DataFrame, labels: Sequence[str], coverage: float, *, sets: Sets = "speaker"
 ) -> pd.DataFrame:
     """Returns the predictions on test, each fold and seed calibrated by its valid part."""
     tables = []
     for _, table in predictions.groupby(["fold", "seed"], sort=False):
         valid, test = (table[table["part"] == part] for part in ("valid", "test"))
-        tables.append(apply_calibration(test, labels, fit_calibration(valid, labels, coverage)))
+        fitted = fit_calibration(valid, labels, coverage, sets=sets)
+        tables.append(apply_calibration(test, labels, fitted))
     return pd.concat(tables, ignore_index=True)
 
 
 def calibrate_by_others(
-    predictions: pd.DataFrame, labels: Sequence[str], coverage: float
+    predictions: pd.DataFrame, labels: Sequence[str], coverage: float, *, sets: Sets = "speaker"
 ) -> pd.DataFrame:
     """Returns the predictions on test, those of each speaker calibrated by those of others.
 
@@ -159,7 +198,9 @@ def calibrate_by_others(
     parts = numbers % _MOST_PARTS
     return pd.concat(
         apply_calibration(
-            test[parts == part], labels, fit_calibration(test[parts != part], labels, coverage)
+            test[parts == part],
+            labels,
+            fit_calibration(test[parts != part], labels, coverage, sets=sets),
         )
         for part in np.unique(parts)
     ).loc[test.index]
@@ -185,6 +226,26 @@ def score_calibration(predictions: pd.DataFrame, labels: Sequence[str]) -> dict[
             jackknife(pooled, _set_terms, _score_sets), {"coverage": n, "set_size": n}
         )
     return scores
+
+
+def score_confidence(predictions: pd.DataFrame, labels: Sequence[str]) -> dict[str, Interval]:
+    """Scores ``overconfidence``: the mean confidence less the share of right predictions.
+
+    Other than the calibration error it is not larger for few predictions, so that groups of unlike
+    sizes compare.
+
+    Args:
+        predictions: As of `score_calibration`.
+        labels: Names of the classes (C).
+    """
+
+    def count(part: pd.DataFrame) -> Numbers:
+        confidences, hits, _ = _sort_into_bins(part, labels)
+        return np.column_stack([confidences - hits, np.ones(len(part))])
+
+    pooled = predictions.assign(fold="all")
+    found = jackknife(pooled, count, lambda sums: (sums[..., 0] / sums[..., 1])[np.newaxis])
+    return summarise(found, {"overconfidence": count_targets(pooled)})
 
 
 def bin_confidences(

@@ -14,7 +14,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from conversation_emotion.evaluation.jackknife import Numbers, average_scored, jackknife
+from conversation_emotion.evaluation.jackknife import (
+    Jackknife,
+    Numbers,
+    average_scored,
+    jackknife,
+)
 from conversation_emotion.evaluation.metrics import Interval, count_targets, summarise
 
 DIMENSIONS = ("arousal", "valence", "dominance")
@@ -81,10 +86,15 @@ def score_regression(predictions: pd.DataFrame, target: str, predicted: str) -> 
         predicted: Column of the predicted ones.
     """
     known = predictions[predictions[target].notna()]
-    found = jackknife(
+    found = jackknife_regression(predictions, target, predicted)
+    return summarise(found, dict.fromkeys(REGRESSION_METRICS, count_targets(known)))
+
+
+def jackknife_regression(predictions: pd.DataFrame, target: str, predicted: str) -> Jackknife:
+    """Jackknifes all `REGRESSION_METRICS`; `score_regression` explains the arguments."""
+    return jackknife(
         predictions, lambda part: _find_moments(part, target, predicted), score_moments
     )
-    return summarise(found, dict.fromkeys(REGRESSION_METRICS, count_targets(known)))
 
 
 def score_ratings(
@@ -103,6 +113,17 @@ def score_ratings(
         which no two ratings of a dimension differ is left out of that dimension; its mean is that
         of the others.
     """
+    counts = {
+        f"ccc_{name}": count_targets(predictions[predictions[name].notna()]) for name in dimensions
+    }
+    found = jackknife_ratings(predictions, dimensions)
+    return summarise(found, {**counts, "ccc_mean": count_targets(predictions)})
+
+
+def jackknife_ratings(
+    predictions: pd.DataFrame, dimensions: Sequence[str] = DIMENSIONS
+) -> Jackknife:
+    """Jackknifes the CCC of each dimension and their mean; see `score_ratings`."""
 
     def find_moments(part: pd.DataFrame) -> Numbers:
         found = [_find_moments(part, name, f"predicted_{name}") for name in dimensions]
@@ -112,11 +133,7 @@ def score_ratings(
         scores = score_moments(moments)[REGRESSION_METRICS.index("ccc")]
         return np.concatenate([scores, average_scored(scores, axis=0)[np.newaxis]])
 
-    counts = {
-        f"ccc_{name}": count_targets(predictions[predictions[name].notna()]) for name in dimensions
-    }
-    found = jackknife(predictions, find_moments, score)
-    return summarise(found, {**counts, "ccc_mean": count_targets(predictions)})
+    return jackknife(predictions, find_moments, score)
 
 
 def _find_moments(part: pd.DataFrame, target: str, predicted: str) -> Numbers:

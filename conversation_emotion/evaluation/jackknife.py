@@ -68,6 +68,11 @@ class Jackknife(NamedTuple):
         """Standard error of the mean, (M, ...)."""
         return np.sqrt(np.square(self.influences).sum(axis=-1))
 
+    def only(self, place: int) -> "Jackknife":
+        """Returns one of the M scores, as the only one."""
+        here = slice(place, place + 1)
+        return Jackknife(self.points[here], self.influences[here], self.degrees)
+
     def minus(self, other: "Jackknife") -> "Jackknife":
         """Returns the difference to another system on the same clusters."""
         influences = self.influences - other.influences
@@ -120,6 +125,32 @@ def jackknife_sums(trainings: Sequence[Training], score: Score) -> Jackknife:
             moved = moved * np.sqrt(num_folds / max(num_folds - 1, 1))
         influences[..., clusters] += np.nan_to_num(moved) / num_scores
     return Jackknife(points, influences, _count_degrees(trainings, num_clusters))
+
+
+def subtract_groups(
+    one: Jackknife, names: NDArray, other: Jackknife, other_names: NDArray
+) -> Jackknife:
+    """Returns the difference of scores of two groups of targets, which may share clusters.
+
+    A cluster that both have is left out of both at once. The degrees of freedom are those of Welch
+    (1947) where the groups share none, else the smaller of the two.
+
+    Args:
+        one: Scores of the first group.
+        names: Its clusters in the order of its influences.
+        other: Scores of the second group, from as many trainings.
+        other_names: Its clusters.
+    """
+    union = np.union1d(names, other_names)
+    influences = np.zeros((*one.influences.shape[:-1], len(union)))
+    influences[..., np.searchsorted(union, names)] += one.influences
+    influences[..., np.searchsorted(union, other_names)] -= other.influences
+    degrees = min(one.degrees, other.degrees)
+    if degrees and len(union) == len(names) + len(other_names):
+        a, b = (np.square(found.influences).sum() for found in (one, other))
+        shares = a**2 / one.degrees + b**2 / other.degrees
+        degrees = max(degrees, int((a + b) ** 2 / shares)) if shares else degrees
+    return Jackknife(one.points - other.points, influences, degrees)
 
 
 def interval_bounds(found: Jackknife, scale: ScaleName) -> Numbers:

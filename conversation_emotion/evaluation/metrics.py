@@ -101,8 +101,13 @@ METRIC_DESCRIPTIONS = {
     "shift_auc_predicted": _number("from the predicted", scale="share"),
     "shift_auc_own": _number("of the speaker", scale="share"),
     "shift_auc_own_predicted": _number("of the speaker, from the predicted", scale="share"),
-    "ece": MetricDescription(title="ECE"),
-    "coverage": MetricDescription(title="coverage"),
+    "ece": MetricDescription(title="ECE", is_pooled=True),
+    "overconfidence": MetricDescription(
+        title="over-confidence", is_signed=True, is_pooled=True, scale="difference"
+    ),
+    "coverage": MetricDescription(title="coverage", is_pooled=True),
+    "coverage_worst": MetricDescription(title="coverage, worst class", is_pooled=True),
+    "aurc": MetricDescription(title="AURC", is_pooled=True),
     "set_size": _number("classes in a set", 2, scale="error"),
     "silhouette_arousal": _number("silhouette, arousal", 2),
     "compactness_arousal": _number("compactness, arousal", 2),

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from conversation_emotion.evaluation.groups import stratify
 from conversation_emotion.evaluation.metrics import (
     ClassScore,
     Interval,
-    count_targets,
     score_classes,
     score_predictions,
 )
@@ -54,6 +54,9 @@ SYSTEMS: dict[str, tuple[str, RowKind]] = {
     "last_words": ("words of the last turn, logistic regression", "baseline"),
 }
 """What systems of prediction in conversation are called, and what kind of row each is."""
+
+KINDS = ("turn_number", "context_size", "next_speaker")
+"""Columns of the kinds of targets."""
 
 KEYS = ["utterance_id", "fold", "seed", "part"]
 """Columns that name a prediction."""
@@ -183,41 +186,17 @@ def tabulate_kinds(table: ResultsTable, rows: Iterable[RowResult]) -> ResultsTab
     )
 
 
-def stratify(predictions: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yields the targets of each kind with what they have in common, and how many there are.
-
-    Kinds are the columns ``turn_number`` and ``context_size``, by ranges that double, and
-    ``next_speaker``.
-    """
-    for column, what in STRATA.items():
-        kinds = predictions[column]
-        if column != "next_speaker":
-            kinds = pd.cut(kinds, [0, 1, 2, 4, 8, 16, np.inf], labels=RANGES)
-        for kind, part in predictions.groupby(kinds, observed=True):
-            yield f"{what} {kind} (n = {count_targets(part):,})", part
-
-
 def score_kinds(
     predictions: pd.DataFrame, num_classes: int
 ) -> Iterator[tuple[str, dict[str, Interval]]]:
-    """Yields the scores of the model on each kind of targets, see `stratify`.
+    """Yields the scores of the model on each kind of targets, see `groups.stratify`.
 
     Next to them are the UAR of the column ``last_emotion``, and what the model has more.
     """
-    for kind, part in stratify(predictions):
+    for group in stratify(predictions, KINDS):
+        part = group.rows
         other = part.assign(predicted=part["last_emotion"])
         metrics = score_predictions(part, num_classes)
         metrics["last_emotion_uar"] = score_predictions(other, num_classes)["uar"]
         metrics["difference"], _ = compare_predictions(part, other, num_classes)
-        yield kind, metrics
-
-
-STRATA = {
-    "turn_number": "turn",
-    "context_size": "utterances before:",
-    "next_speaker": "next speaker:",
-}
-"""Columns that say of what kind a target is, and what they are called."""
-
-RANGES = ("1", "2", "3 to 4", "5 to 8", "9 to 16", "17 and more")
-"""Ranges of counts."""
+        yield group.name, metrics

@@ -11,8 +11,13 @@ import pandas as pd
 
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.encoder_families import find_family
-from conversation_emotion.evaluation.calibration import fit_calibration, score_calibration
+from conversation_emotion.evaluation.calibration import (
+    Sets,
+    fit_calibration,
+    score_calibration,
+)
 from conversation_emotion.evaluation.decisions import score_part
+from conversation_emotion.evaluation.groups import correct
 from conversation_emotion.evaluation.metrics import score_predictions
 from conversation_emotion.features.sources import list_sources, load_encoders
 from conversation_emotion.inference.card import (
@@ -20,18 +25,23 @@ from conversation_emotion.inference.card import (
     PACKAGES,
     CalibrationTest,
     Card,
+    GroupResult,
+    Novelty,
     Part,
     Training,
     find_target,
     name_task,
 )
 from conversation_emotion.inference.saved_model import save_model
+from conversation_emotion.models.domain import SHARE, Domain, fit_domains
 from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.splits.folds import Rows
 from conversation_emotion.tasks.emotion import TurnEmotion, UtteranceEmotion
 from conversation_emotion.tracker import Tracker
 from conversation_emotion.training.calibration import calibrate_test
 from conversation_emotion.training.cross_validation import OnTrained, Trained
-from conversation_emotion.training.on_all import ALL
+from conversation_emotion.training.groups import score_by
+from conversation_emotion.training.on_all import ALL, pool_folds
 
 FOLDER = "saved_model"
 """Artifact of a training's run that holds its model."""
@@ -49,11 +59,18 @@ class KeepBest:
     Args:
         task: Task of the models, whose metric selects.
         coverage: Share of a speaker's targets whose class a prediction set has to hold.
+        sets: Whether it is that of a speaker's targets or of a class's.
     """
 
-    def __init__(self, task: UtteranceEmotion | TurnEmotion, coverage: float = 0.9) -> None:
+    def __init__(
+        self,
+        task: UtteranceEmotion | TurnEmotion,
+        coverage: float = 0.9,
+        sets: Sets = "speaker",
+    ) -> None:
         self.task = task
         self.coverage = coverage
+        self.sets: Sets = sets
         names = [source.encoder for source in list_sources(task.features).values()]
         families = {name: find_family(name, task.dataset) for name in names}
         self._families = {name: family for name, family in families.items() if family}
@@ -68,20 +85,35 @@ class KeepBest:
         rank = score_part(predictions, "valid", task.select_by), -number
         if rank > self._best:
             self._best = rank
-            self.keep(trained, run, self._describe(predictions), predictions)
+            self.keep(trained, run, self.describe(predictions), predictions)
 
     def keep_on_all(self, predictions: pd.DataFrame) -> OnTrained:
         """Returns what keeps a model of all targets, with scores and calibration of the folds."""
-        training = replace(self._describe(predictions), fold=ALL, seed=0, on_all=True)
+        training = replace(self.describe(predictions), fold=ALL, seed=0, on_all=True)
         return lambda trained, run: self.keep(trained, run, training, predictions)
 
     def keep(
-        self, trained: Trained, run: Tracker, training: Training, unseen: pd.DataFrame
+        self,
+        trained: Trained,
+        run: Tracker,
+        training: Training,
+        unseen: pd.DataFrame,
+        *,
+        num_members: int = 0,
     ) -> None:
-        """Keeps a model with a run; ``unseen`` are predictions on valid and test, to calibrate."""
+        """Keeps a model with a run.
+
+        Args:
+            trained: The model, with its predictions.
+            run: The run.
+            training: How it came about.
+            unseen: Predictions on valid and test, to calibrate and to test it.
+            num_members: Models of an ensemble.
+        """
         task, dataset, predictions = self.task, self.task.dataset, trained.predictions
         features = locate_encoders(task.features, self._families, str(predictions["fold"].iloc[0]))
         labels, on_all = dataset.label_map.labels, training.on_all
+        rows, domains = self._find_domains(training)
         fitting = unseen[unseen["part"] == ("test" if on_all else "valid")]
         card = Card(
             format=FORMAT,
@@ -95,22 +127,57 @@ class KeepBest:
             encoders=self._identify(features),
             training=training,
             versions={package: metadata.version(package) for package in PACKAGES},
-            calibration=fit_calibration(fitting, labels, self.coverage),
+            calibration=fit_calibration(fitting, labels, self.coverage, sets=self.sets),
             calibration_test=self._test_calibration(unseen, on_all=on_all),
+            groups=self._score_groups(unseen),
+            num_members=num_members,
+            novelty=describe_domain(dataset, rows) if domains else None,
             languages=tuple(sorted(map(str, dataset.utterances["language"].dropna().unique()))),
         )
         with tempfile.TemporaryDirectory() as folder:
-            save_model(Path(folder), trained.model, card)
+            save_model(Path(folder), trained.model, card, domains)
             run.log_folder(Path(folder), FOLDER)
 
     def _test_calibration(self, unseen: pd.DataFrame, *, on_all: bool) -> CalibrationTest | None:
         labels = self.task.dataset.label_map.labels
-        after = calibrate_test(unseen, labels, self.coverage, on_all=on_all)
+        after = calibrate_test(unseen, labels, self.coverage, on_all=on_all, sets=self.sets)
         if after is None:
             return None
         before = score_calibration(unseen[unseen["part"] == "test"], labels)
         scores = {name: found.score for name, found in score_calibration(after, labels).items()}
         return CalibrationTest(ece_before=before["ece"].score, **scores)
+
+    def _find_domains(self, training: Training) -> tuple[Rows, dict[str, Domain]]:
+        """Finds the rows that a model learned from, and where their features lie."""
+        inputs, split = self.task.inputs, self.task.dataset.split
+        fold = pool_folds(self.task) if training.on_all else split.fold(training.fold)
+        arrays = inputs.arrays[split.folds[0].name if training.on_all else fold.name]
+        if not arrays:
+            return fold.train, {}
+        return fold.train, fit_domains(arrays, fold.train, self.task.dataset.utterances["speaker"])
+
+    def _score_groups(self, unseen: pd.DataFrame) -> tuple[GroupResult, ...]:
+        """Scores the groups that the settings ask for on test."""
+        by = self.task.training.by
+        if not by:
+            return ()
+        (scores,) = correct([score_by(self.task, unseen, by)])
+        metric = self.task.group_measure().metric
+        found = []
+        for one in scores:
+            score, ece = one.metrics[metric], one.metrics.get("ece")
+            difference = one.metrics.get("difference")
+            found.append(
+                GroupResult(
+                    name=one.group.name,
+                    metric=metric,
+                    **{name: getattr(score, name) for name in ("score", "low", "high")},
+                    ece=None if ece is None else ece.score,
+                    difference=None if difference is None else difference.score,
+                    p_holm=one.values.get("p_holm"),
+                )
+            )
+        return tuple(found)
 
     def _identify(self, features: FeatureSettings) -> dict[str, str]:
         if features not in self._identities:
@@ -120,7 +187,8 @@ class KeepBest:
             }
         return self._identities[features]
 
-    def _describe(self, predictions: pd.DataFrame) -> Training:
+    def describe(self, predictions: pd.DataFrame) -> Training:
+        """Describes a training, or all, by its predictions on valid and test."""
         task, split = self.task, self.task.dataset.split
         num_classes = len(task.dataset.label_map.labels)
 
@@ -148,6 +216,12 @@ class KeepBest:
             valid=describe_part("valid"),
             test=describe_part("test"),
         )
+
+
+def describe_domain(dataset: Dataset, rows: Rows) -> Novelty:
+    """Counts the utterances and speakers whose features others are compared with."""
+    speakers = dataset.utterances["speaker"].iloc[rows].nunique()
+    return Novelty(num_utterances=len(rows), num_speakers=speakers, share=SHARE)
 
 
 def name_corpora(dataset: Dataset) -> str:

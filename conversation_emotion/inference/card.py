@@ -82,6 +82,39 @@ class CalibrationTest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroupResult:
+    """How well a group of targets is served, of those that the model was tested on."""
+
+    name: str
+    """What they have in common, and how many they are."""
+
+    metric: str
+    score: float
+    low: float
+    high: float
+    """The score by the name of its metric, with its 95 % interval."""
+
+    ece: float | None = None
+    """Expected calibration error within the group, before calibration."""
+
+    difference: float | None = None
+    p_holm: float | None = None
+    """How much better it is served than all others, and p of no difference; None if not tested."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Novelty:
+    """What the column ``novelty`` is measured by."""
+
+    num_utterances: int
+    num_speakers: int
+    """Of the features that it compares with."""
+
+    share: float
+    """Share of the utterances of held-out speakers whose novelty is at most 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """All of a saved model but its weights."""
 
@@ -121,6 +154,15 @@ class Card:
 
     languages: tuple[str, ...] = ()
     """IETF tags of the corpus' languages; empty if it does not say."""
+
+    groups: tuple[GroupResult, ...] = ()
+    """Scores of groups of targets on test, where they were asked for."""
+
+    novelty: Novelty | None = None
+    """None of a model that was saved before there was any."""
+
+    num_members: int = 0
+    """Models of an ensemble; 0 is a single model."""
 
     @property
     def target(self) -> str:
@@ -162,10 +204,10 @@ def describe(card: Card) -> str:
 
 Trained by conversation-emotion on the corpus {card.corpus}, label set {card.label_set}.
 
-{_describe_training(training)}
+{_describe_training(card)}
 {shared}
 {_describe_calibration(card)}
-
+{_describe_groups(card.groups)}{_describe_novelty(card.novelty)}
 {_describe_licences(card.corpus)}
 
 Encoders, which are loaded by name and must be these:
@@ -176,13 +218,21 @@ Outputs, in this order: {classes}. `config.json` holds the settings of model and
 """
 
 
-def _describe_training(training: Training) -> str:
+def _describe_training(card: Card) -> str:
     """Returns how the model came about, and its scores."""
+    training = card.training
     metric = training.select_by
     table = f"""| part | speakers | targets | {metric} |
 |---|---|---|---|
 | {"valid" if training.on_all else "valid, which selected it"} | {_cell(training.valid)} |
 | {"test" if training.on_all else "test, held out"} | {_cell(training.test)} |"""
+    if card.num_members:
+        return f"""The mean of {card.num_members} models, each trained on another part of the corpus
+or from another seed, so that nothing is left to test it. How good each is on others is told by its
+own test part, under the protocol {training.protocol}; `disagreement` is how far their predictions
+differ, from 0 to 1:
+
+{table}"""
     if training.on_all:
         return f"""Trained on every target of the corpus, so that nothing is left to test it. How
 good it will be on others is told by {training.num_trainings} models that were trained the same
@@ -208,12 +258,13 @@ def _describe_calibration(card: Card) -> str:
         )
     on_all = card.training.on_all
     by = "the folds' models on their test parts" if on_all else "the model on valid"
+    whose = "each class" if found.is_by_class else "a further speaker"
     few = "; so few leave the coverage rough" if found.has_few_speakers else ""
     text = f"""Calibrated by the predictions of {by}.
 Targets: {found.num_targets:,}; speakers: {found.num_speakers:,}{few}.
 Probabilities are those at the temperature {found.temperature:.3g}. A prediction set holds the
-classes of a probability of {found.threshold:.3g} or more, and the most probable; sets are made to
-hold the true class of {found.coverage:.3g} of the targets of a further speaker, in the mean over
+classes of a probability of {_describe_thresholds(found, card.labels)}, and the most probable; sets
+are made to hold the true class of {found.coverage:.3g} of the targets of {whose}, in the mean over
 speakers that are like these."""
     if test is None:
         return f"{text}\nThis is not tested, since test has one speaker."
@@ -221,6 +272,47 @@ speakers that are like these."""
     return f"""{text}
 On {tested}, the expected calibration error is {test.ece:.1%}, {test.ece_before:.1%} before;
 sets hold the true class of {test.coverage:.1%}, and {test.set_size:.1f} classes in the mean."""
+
+
+def _describe_groups(groups: Sequence[GroupResult]) -> str:
+    """Returns a table of groups of targets, nothing where there are none."""
+    if not groups:
+        return ""
+    lines = []
+    for one in groups:
+        ece = "" if one.ece is None else f"{one.ece:.1%}"
+        p_value = "not tested" if one.p_holm is None else f"{one.p_holm:.3f}"
+        difference = "" if one.difference is None else f"{100 * one.difference:+.1f}"
+        name = one.name.replace("|", "\\|")
+        score = f"{one.score:.1%} [{one.low:.1%}, {one.high:.1%}]"
+        lines.append(f"| {name} | {score} | {ece} | {difference} | {p_value} |")
+    table = "\n".join(lines)
+    return f"""
+Groups of the test targets, before calibration; the difference is in points, to all others:
+
+| group | {groups[0].metric} | ECE | difference | p, Holm |
+|---|---|---|---|---|
+{table}
+"""
+
+
+def _describe_novelty(found: Novelty | None) -> str:
+    """Returns what the column of the novelty means, nothing where there is none."""
+    if found is None:
+        return ""
+    return f"""
+The column `novelty` is how far the features of a prediction lie from those that the model learned
+from, of {found.num_utterances:,} utterances of {found.num_speakers:,} speakers: at most 1 for
+{found.share:.0%} of the utterances of speakers that were held out. Music, noise, other languages
+and other microphones have more; predictions of these are no better than a guess.
+"""
+
+
+def _describe_thresholds(found: Calibration, labels: Sequence[str]) -> str:
+    if not found.is_by_class:
+        return f"{found.threshold:.3g} or more"
+    named = zip(labels, found.class_thresholds, strict=True)
+    return "at least " + ", ".join(f"{least:.3g} ({label})" for label, least in named)
 
 
 def _describe_licences(corpora: str) -> str:

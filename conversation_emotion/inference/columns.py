@@ -53,6 +53,8 @@ def list_outputs(card: Card) -> list[Column]:
         Column(card.target, "text", True),
         *(Column(name, "number", True) for name in numbers),
         Column("prediction_set", "text", True),
+        *(Column("disagreement", "number", True) for _ in range(bool(card.num_members))),
+        *(Column("novelty", "number", True) for _ in range(card.novelty is not None)),
         *(Column(name, "number", True) for name in axes),
         *_list_forecasts(card),
         *_list_words(card),

@@ -115,6 +115,8 @@ def require_exportable(card: Card) -> None:
         raise ValueError(
             f"the model reads {card.features.modality}, and speech alone is exported; {wanted}"
         )
+    if card.num_members:
+        raise ValueError(f"the model is an ensemble of {card.num_members}, not exported; {wanted}")
     if card.features.standardise == "clip":
         raise ValueError(
             "the model was trained with --standardise clip, which is not exported; train it with "

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conversation_emotion.datasets.batches import ModalityArrays, WindowLoader
 from conversation_emotion.datasets.windows import (
     PADDING,
     Windows,
@@ -34,6 +33,7 @@ from conversation_emotion.features.sources import (
     load_encoders,
 )
 from conversation_emotion.inference.card import check_identity
+from conversation_emotion.inference.certainty import list_certainty, run_windows
 from conversation_emotion.inference.forecast import find_forecaster
 from conversation_emotion.inference.rows import (
     CONVERSATION,
@@ -43,26 +43,26 @@ from conversation_emotion.inference.rows import (
 )
 from conversation_emotion.inference.saved_model import SavedModel, find_model, load_model
 from conversation_emotion.inference.words import BETWEEN, SHIPPED, WordModels, complete
+from conversation_emotion.models.committees import ThinnedNetworks
 from conversation_emotion.settings.cache import writable_cache
 from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.settings.turns import TurnSettings
-from conversation_emotion.tasks.emotion import predict_windows
-from conversation_emotion.utterances.labels import IGNORED
 from conversation_emotion.utterances.places import AXES, place_emotions
 from conversation_emotion.utterances.sound_files import printable
 
 if TYPE_CHECKING:
     from conversation_emotion.inference.stream import TurnStream
 
-_GATHERED = 2**25
-"""Most numbers of hidden states in a batch, of float32."""
-
 
 class _Found(NamedTuple):
-    """Probabilities of utterances (N, C), NaN where there is nothing to predict; why, (N,)."""
+    """Probabilities of utterances (N, C), NaN where there is nothing to predict; why, (N,).
+
+    ``certainty`` is as of `Ran`, (N,) of each column, side by side: (N, columns).
+    """
 
     probabilities: NDArray[np.floating]
     problems: NDArray[np.object_]
+    certainty: NDArray[np.floating]
 
 
 class Predictor:
@@ -87,6 +87,7 @@ class Predictor:
         self.encoders = dict(encoders)
         self.words = words
         card = saved.card
+        self._certainty = list_certainty(saved)
         self._forecaster = None if card.is_conversation else find_forecaster(card.labels)
 
     @classmethod
@@ -97,6 +98,7 @@ class Predictor:
         *,
         sentiment: str | None = SHIPPED["sentiment"],
         text_model: str | None = SHIPPED["emotion"],
+        mc_dropout: int = 0,
     ) -> "Predictor":
         """Loads a model with its encoders.
 
@@ -108,6 +110,8 @@ class Predictor:
             device: Where the encoders compute; None takes a GPU if there is one.
             sentiment: Model of the sentiment of words, as ``source``; None for none.
             text_model: Model of the emotion of words without sound, as ``source``; None for none.
+            mc_dropout: Thinned networks whose mean predicts and whose ``disagreement`` is a column,
+                see `ThinnedNetworks`; 0 asks the model itself.
 
         Raises:
             FileNotFoundError: There is no such model.
@@ -115,6 +119,8 @@ class Predictor:
                 of words predicts something else.
         """
         saved = load_model(find_model(source))
+        if mc_dropout:
+            saved = saved._replace(model=ThinnedNetworks(saved.model, mc_dropout).eval())
         load = partial(cls.load, device=device, sentiment=None, text_model=None)
         words = WordModels(load, sentiment, text_model)
         return cls(saved, load_encoders(saved.card.features, device), words)
@@ -141,7 +147,9 @@ class Predictor:
             probable class; the probability of each class as ``p_`` and its name, calibrated as the
             card says; ``confidence``, that of ``emotion``; ``prediction_set``, the classes that
             hold the true one with the coverage in the card, the most probable first, with `BETWEEN`
-            them, None of a model without calibration and where ``classes`` are chosen; ``valence``,
+            them, None of a model without calibration and where ``classes`` are chosen; if the model
+            has these, ``disagreement`` of its members, 0 to 1, and ``novelty``, how far features
+            lie from those it learned from, at most 1 of most people who were held out; ``valence``,
             ``activation`` and ``dominance`` from -1 to 1, by where the classes lie, see
             `place_emotions`; where rows have words, what those tell, see
             `conversation_emotion.inference.words.complete`; where they tell who speaks when,
@@ -186,7 +194,8 @@ class Predictor:
         self._check_classes(classes)
         if rows.empty:
             nothing = np.empty((0, len(self.saved.card.labels)))
-            return self._name_columns(rows, nothing, classes).assign(problem="")
+            unknown = np.empty((0, len(self._certainty)))
+            return self._name_columns(rows, nothing, classes, unknown).assign(problem="")
         utterances = tabulate_rows(rows, is_conversation=self.saved.card.is_conversation)
         order = utterances["utterance_id"].astype(int).tolist()
         sorted_features = {
@@ -259,7 +268,7 @@ class Predictor:
         """Returns a row for each given one, from what was found of its utterance."""
         places = utterances["utterance_id"].astype(int).argsort().to_numpy()
         probabilities, problems = found.probabilities[places], found.problems[places]
-        table = self._name_columns(rows, probabilities, classes)
+        table = self._name_columns(rows, probabilities, classes, found.certainty[places])
         is_unsure = (table["confidence"] < min_confidence).to_numpy()
         problems[is_unsure] = f"no emotion reaches the probability {min_confidence:g}"
         emotions = table["emotion"].where(~is_unsure, None)
@@ -280,6 +289,7 @@ class Predictor:
         """Predicts each utterance, whose features these are; why sound was left out, by id."""
         windows = self._find_windows(utterances)
         probabilities = np.full((len(utterances), len(self.saved.card.labels)), np.nan)
+        certainty = np.full((len(utterances), len(self._certainty)), np.nan)
         problems = np.full(
             len(utterances),
             "too few turns before it, or not the first utterance of its turn",
@@ -289,16 +299,23 @@ class Predictor:
         usable = windows.select(windows.target_rows[_has_input(windows, features)])
         problems[np.setdiff1d(windows.target_rows, usable.target_rows)] = "no audio or text to use"
         if len(usable):
-            probabilities[usable.target_rows] = self._run(usable, features, len(utterances))
+            ran = run_windows(self.saved, usable, features, len(utterances))
+            probabilities[usable.target_rows] = ran.probabilities
+            for number, name in enumerate(self._certainty):
+                certainty[usable.target_rows, number] = ran.certainty[name]
         for failures in (left_out or {}, *(found.failures for found in features.values())):
             for utterance_id, why in failures.items():
                 problems[utterances.index[utterances["utterance_id"] == utterance_id]] = why
         is_missing = np.isnan(probabilities[:, 0])
         problems[is_missing] = "not predicted: " + problems[is_missing]
-        return _Found(probabilities, problems)
+        return _Found(probabilities, problems, certainty)
 
     def _name_columns(
-        self, rows: pd.DataFrame, probabilities: NDArray[np.floating], classes: Sequence[str]
+        self,
+        rows: pd.DataFrame,
+        probabilities: NDArray[np.floating],
+        classes: Sequence[str],
+        certainty: NDArray[np.floating],
     ) -> pd.DataFrame:
         """Calibrates the model's probabilities, NaN where there are none: N rows, (N, C)."""
         labels, calibration = self.saved.card.labels, self.saved.card.calibration
@@ -323,6 +340,7 @@ class Predictor:
                 **columns,
                 "confidence": probabilities.max(axis=1),
                 "prediction_set": sets,
+                **dict(zip(self._certainty, certainty.T, strict=True)),
                 **place_emotions(labels, probabilities).to_dict("list"),
                 **forecasts,
             }
@@ -370,27 +388,6 @@ class Predictor:
             horizon=settings.horizon,
             overlap=settings.overlap,
         )
-
-    def _run(
-        self, windows: Windows, features: Mapping[str, Features], num_rows: int
-    ) -> NDArray[np.float32]:
-        """Returns the probabilities of the windows, in their order: (N, C)."""
-        arrays = {
-            name: ModalityArrays(
-                found,
-                name,
-                normalise_clips=self.saved.card.features.standardise == "clip",
-                shape=self.saved.shapes[name],
-            )
-            for name, found in features.items()
-        }
-        unknown = np.full(num_rows, IGNORED)
-        longest = sum(
-            int(one.num_frames.max()) * one.num_layers * one.size for one in arrays.values()
-        )
-        most = _GATHERED // (longest * windows.rows.shape[1])
-        loader = WindowLoader(windows, arrays, unknown, batch_size=max(1, min(256, most)))
-        return predict_windows(self.saved.model, loader).probabilities
 
 
 def _has_input(windows: Windows, features: Mapping[str, Features]) -> NDArray[np.bool_]:

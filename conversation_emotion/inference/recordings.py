@@ -195,6 +195,11 @@ def summarise(card: Card, predictions: pd.DataFrame, output: Path) -> None:
         print(f"  {count:,} by their words alone, without usable sound")
     if "sentiment" in predictions and card.target != "sentiment":
         print(f"sentiment of their words: {_count(predictions['sentiment'], SENTIMENTS)}")
+    if "novelty" in predictions and (count := int((predictions["novelty"] > 1).sum())):
+        print(
+            f"  {count:,} have a novelty above 1: they are unlike what the model learned from, as "
+            "music, noise, other languages and other microphones are"
+        )
     problems = predictions.loc[predictions["problem"] != "", "problem"]
     for problem, count in problems.value_counts()[:5].items():
         print(f"  {count:,} x {problem}")

@@ -1,6 +1,8 @@
 """A trained model as a folder: weights, and the card with all that a prediction needs.
 
-    model.safetensors    the weights, the statistics of train among them
+    model.safetensors    the weights, the statistics of train among them; of an ensemble, of all
+    domain.safetensors   where the features of train lie, see `conversation_emotion.models.domain`;
+                         models that were saved before there was any have none
     config.json          a `Card`: classes in the order of the outputs, settings of model and
                          features, identities of the encoders, the training
     README.md            the same for people
@@ -10,24 +12,31 @@ must be those of the training.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from safetensors.numpy import load_file as load_numbers
+from safetensors.numpy import save_file as save_numbers
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from conversation_emotion.features.sources import list_sources
 from conversation_emotion.inference.card import FORMAT, Card, describe
 from conversation_emotion.models.build import build_model
+from conversation_emotion.models.committees import DeepEnsemble
+from conversation_emotion.models.domain import Domain
 from conversation_emotion.models.fine_tuned import read_weights
 from conversation_emotion.models.perception import Standardisation
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
 from conversation_emotion.settings.recognition import SHIPPED
 
 WEIGHTS, CONFIG, README = "model.safetensors", "config.json", "README.md"
+
+DOMAIN = "domain.safetensors"
 
 MODELS = "conversation_emotion.models"
 """Entry points that find the folder of a saved model by name; ``mlflow`` is the registry."""
@@ -45,20 +54,31 @@ class SavedModel(NamedTuple):
         card: Everything but the weights.
         model: The network in evaluation mode.
         shapes: Layers and features (L, D) of the hidden states of each source.
+        domains: Where the features of train lie, by source; none of older models.
     """
 
     card: Card
     model: nn.Module
     shapes: dict[str, tuple[int, int]]
+    domains: Mapping[str, Domain] = {}
 
 
-def save_model(folder: Path, model: nn.Module, card: Card) -> None:
-    """Writes weights, card and its text into a folder, which is made."""
+def save_model(
+    folder: Path, model: nn.Module, card: Card, domains: Mapping[str, Domain] | None = None
+) -> None:
+    """Writes weights, card and its text into a folder, which is made, and domains if any."""
     folder.mkdir(parents=True, exist_ok=True)
     state = model.state_dict()
     save_file(
         {name: value.cpu().contiguous().clone() for name, value in state.items()}, folder / WEIGHTS
     )
+    if domains:
+        numbers = {
+            f"{source}.{name}": value
+            for source, domain in domains.items()
+            for name, value in domain._asdict().items()
+        }
+        save_numbers(numbers, folder / DOMAIN)
     (folder / CONFIG).write_bytes(TypeAdapter(Card).dump_json(card, indent=2))
     (folder / README).write_text(describe(card), "utf-8")
 
@@ -99,17 +119,41 @@ def load_model(folder: Path) -> SavedModel:
             raise FileNotFoundError(f"no saved model in {folder}: it has no {name}")
     card = read_card(folder / CONFIG)
     weights = read_weights(folder / WEIGHTS)
-    found = {name: _find_standardisation(weights, name) for name in list_sources(card.features)}
-    model = build_model(
+    prefixes = [f"members.{number}." for number in range(card.num_members)]
+    members = [_build(card, weights, prefix) for prefix in (prefixes if prefixes else [""])]
+    model = DeepEnsemble(members) if prefixes else members[0]
+    model.load_state_dict(weights)
+    first = prefixes[0] if prefixes else ""
+    found = {n: _find_standardisation(weights, n, first) for n in list_sources(card.features)}
+    shapes = {name: (len(one.centre), one.centre.shape[1]) for name, one in found.items()}
+    return SavedModel(card, model.eval(), shapes, _read_domains(folder, card))
+
+
+def _build(card: Card, weights: Mapping[str, Tensor], prefix: str) -> nn.Module:
+    """Builds a model, or the member of an ensemble whose weights have a prefix."""
+    sources = list_sources(card.features)
+    return build_model(
         card.model,
         card.features,
-        found,
+        {name: _find_standardisation(weights, name, prefix) for name in sources},
         num_outputs=len(card.labels),
         num_emotions=len(card.emotions),
     )
-    model.load_state_dict(weights)
-    shapes = {name: (len(one.centre), one.centre.shape[1]) for name, one in found.items()}
-    return SavedModel(card, model.eval(), shapes)
+
+
+def _read_domains(folder: Path, card: Card) -> dict[str, Domain]:
+    """Reads the domain of each source; a card that has none has no file."""
+    if card.novelty is None:
+        return {}
+    file = folder / DOMAIN
+    if not file.is_file():
+        raise FileNotFoundError(f"no domain of the saved model in {folder}: it has no {DOMAIN}")
+    numbers = load_numbers(file)
+    names = {name.rpartition(".")[0] for name in numbers}
+    return {
+        source: Domain._make(numbers[f"{source}.{field}"] for field in Domain._fields)
+        for source in sorted(names)
+    }
 
 
 def read_card(file: Path) -> Card:
@@ -157,9 +201,11 @@ def _upgrade(written: dict[str, object], file: Path) -> dict[str, object]:
     return {**card, "format": FORMAT, "model": model, "training": {**training, "select_by": "uar"}}
 
 
-def _find_standardisation(weights: dict[str, Tensor], source: str) -> Standardisation:
+def _find_standardisation(
+    weights: Mapping[str, Tensor], source: str, prefix: str
+) -> Standardisation:
     """Returns the statistics of train, whose shapes are those of the model's inputs."""
-    place = f"perceptions.{source}.standardisation"
+    place = f"{prefix}perceptions.{source}.standardisation"
     return Standardisation(
         weights[f"{place}.centre"], weights.get(f"{place}.components"), weights[f"{place}.scale"]
     )

@@ -27,20 +27,23 @@ COSTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 Solution: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Weights (C, D) and biases (C,) of a linear map."""
 
-Fit: TypeAlias = Callable[[NDArray[np.floating], NDArray[np.int64], int], Solution]
-"""From vectors (N, D), their classes (N,) and the number of classes to a linear map."""
+Fit: TypeAlias = Callable[..., Solution]
+"""From vectors (N, D), their classes (N,) and the number of classes to a linear map; and where they
+have any from their weights, as ``scales`` (N,)."""
 
 
 class Outputs(NamedTuple):
     """Logits of the classes of each target (B, C), and of auxiliary heads or None.
 
     Those are of all emotions that the corpus names: of the target (B, R), and as ``recognition`` of
-    each utterance of the context (B, U, R).
+    each utterance of the context (B, U, R). ``members`` are the probabilities of each network of a
+    committee (M, B, C).
     """
 
     logits: Tensor
     emotions: Tensor | None
     recognition: Tensor | None
+    members: Tensor | None = None
 
 
 class HistoryLabels(nn.Module):
@@ -181,13 +184,19 @@ def perceive(perceptions: nn.ModuleDict, batch: Batch) -> dict[str, Tensor]:
     }
 
 
-def solve_head(model: UtteranceModel, batches: Iterable[Batch], fit: Fit) -> UtteranceModel:
-    """Solves the one linear map of a model from the vectors of some batches and their classes."""
+def solve_head(
+    model: UtteranceModel, batches: Iterable[Batch], fit: Fit, scales: Tensor | None = None
+) -> UtteranceModel:
+    """Solves the one linear map of a model from the vectors of some batches and their classes.
+
+    ``scales`` are the weights of all rows of the table, (rows,); with None each counts alike.
+    """
     model.eval()
     with torch.inference_mode():
-        parts = [(model.perceive(batch), batch.targets) for batch in batches]
-    vectors, targets = (torch.cat(tensors).cpu().numpy() for tensors in zip(*parts, strict=True))
-    weights, biases = fit(vectors, targets, model.head.out_features)
+        parts = [(model.perceive(batch), batch.targets, batch.target_rows) for batch in batches]
+    vectors, targets, rows = (torch.cat(tensors).cpu() for tensors in zip(*parts, strict=True))
+    given = {} if scales is None else {"scales": scales[rows].numpy()}
+    weights, biases = fit(vectors.numpy(), targets.numpy(), model.head.out_features, **given)
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(weights))
         model.head.bias.copy_(torch.from_numpy(biases))
@@ -230,10 +239,12 @@ def fit_margins(
     *,
     is_balanced: bool,
     cost: float,
+    scales: NDArray[np.floating] | None = None,
 ) -> Solution:
     """Fits a linear support vector machine, one class against the others (Fan et al., 2008).
 
-    With ``is_balanced`` the ``cost`` (C) of an error is larger for a rare class, else the same.
+    With ``is_balanced`` the ``cost`` (C) of an error is larger for a rare class, else the same;
+    ``scales`` (N,) are factors of it.
 
     Returns:
         From vectors (N, D) and their classes (N,) weights (C, D) and biases (C,), whose largest
@@ -248,7 +259,7 @@ def fit_margins(
     weight = "balanced" if is_balanced else None
     # The seed is that of the order in which the dual problem visits the vectors.
     machine = LinearSVC(C=cost, class_weight=weight, dual="auto", max_iter=20_000, random_state=0)
-    machine.fit(vectors.astype(np.float64), targets)
+    machine.fit(vectors.astype(np.float64), targets, sample_weight=scales)
     return _spread(machine.coef_, np.asarray(machine.intercept_), present, num_classes)
 
 
@@ -259,10 +270,12 @@ def fit_logistic(
     *,
     is_balanced: bool,
     cost: float,
+    scales: NDArray[np.floating] | None = None,
 ) -> Solution:
     """Fits a multinomial logistic regression, whose weights are kept small by 1 / ``cost``.
 
-    With ``is_balanced`` each class counts alike, else each utterance.
+    With ``is_balanced`` each class counts alike, else each utterance, by its ``scales`` (N,) if
+    there are any.
 
     Returns:
         From vectors (N, D) and their classes (N,) weights (C, D) and biases (C,), whose softmax is
@@ -276,7 +289,7 @@ def fit_logistic(
     present = _find_classes(targets)
     weight = "balanced" if is_balanced else None
     regression = LogisticRegression(C=cost, class_weight=weight, max_iter=1_000)
-    regression.fit(vectors, targets)
+    regression.fit(vectors, targets, sample_weight=scales)
     return _spread(regression.coef_, np.asarray(regression.intercept_), present, num_classes)
 
 

@@ -9,7 +9,7 @@ from conversation_emotion.settings.features import (
     StorageSettings,
     check_encoders,
 )
-from conversation_emotion.settings.flags import check_at_least, check_share, pick
+from conversation_emotion.settings.flags import check_at_least, check_share, pick, refuse_given
 from conversation_emotion.settings.training import FitSettings
 
 END_TO_END, MINI_CPC = "end-to-end", "mini-cpc"
@@ -94,6 +94,7 @@ class DimensionalSettings:
     )
 
     def __post_init__(self) -> None:
+        refuse_given(self.training, "is of classes, and ratings have none", "certainty")
         if MINI_CPC not in self.features.speech_encoder and self.mini != MiniSettings():
             raise ValueError(
                 "--mini-... settings have an effect with --speech-encoder mini-cpc alone"

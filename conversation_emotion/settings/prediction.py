@@ -49,6 +49,10 @@ class PredictSettings:
     min_confidence: float = 0.0
     """Probability below which no emotion is named."""
 
+    mc_dropout: int = 0
+    """Networks to draw from a model that was trained with dropout, each without some of its units:
+    their mean predicts, and the column disagreement is how far they differ. 0 draws none."""
+
     output: Path = Path("predictions.csv")
     """File to write; one that exists is replaced. .csv, .jsonl and .parquet hold all columns;
     .rttm, .TextGrid, .eaf and .vtt the emotions of turns."""
@@ -67,6 +71,8 @@ class PredictSettings:
         if not self.paths:
             raise ValueError("pass recordings, folders or tables to predict")
         check_unique("--classes", self.classes)
+        if self.mc_dropout < 0 or self.mc_dropout == 1:
+            raise ValueError(f"--mc-dropout must be 0, or 2 or more, got {self.mc_dropout}")
         if self.language is not None and self.asr is None:
             raise ValueError("--language is that of --asr, which is not given")
         if not 0 <= self.min_confidence <= 1:

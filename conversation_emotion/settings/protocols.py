@@ -21,7 +21,8 @@ class PublishedProtocol(NamedTuple):
 
 _LINEAR_PROBE = {
     "standardise": "none", "layer_mixture": "sum", "aggregator": "mean", "dropout": 0.0,
-    "weight_decay": 0.0, "class_weights": "none", "select_by": "wa", "average_best": 1,
+    "weight_decay": 0.0, "class_weights": "none", "reweight_groups": (), "select_by": "wa",
+    "average_best": 1,
 }  # fmt: skip
 
 _EMOTION2VEC = {

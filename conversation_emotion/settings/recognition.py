@@ -30,7 +30,10 @@ def choose_head() -> UtteranceModelSettings:
 SHIPPED = ("default", "default-text", "default-sentiment")
 """Names of the models that come with the package."""
 
-_ANY_HEAD = ("head", "select_by", "class_weights", "max_folds", "workers")
+_ANY_HEAD = (
+    "head", "select_by", "class_weights", "reweight_groups", "max_folds", "workers", "by",
+    "certainty",
+)  # fmt: skip
 """Settings of model and training that have an effect on a head that is solved."""
 
 
@@ -46,18 +49,27 @@ class RegistrySettings:
     """Register a model that is trained on all folds' data once the folds are scored, as many epochs
     as they took; its card has their scores."""
 
+    ensemble: bool = False
+    """Register the mean of all trainings' models, one for each fold and seed, with their
+    disagreement as a column."""
+
     coverage: float = 0.9
     """Share of the targets of a further speaker whose emotion the prediction sets of the registered
     model are made to hold."""
 
+    sets: Literal["speaker", "class"] = "speaker"
+    """Whether that is a share of the targets of each speaker, or of each class, so that sets hold
+    rare and hard classes as often as the others, and are larger."""
+
     def __post_init__(self) -> None:
         check_share(self, "coverage", within="(0, 1)")
         if self.register is None:
-            refuse_given(
-                self, "is that of a model to use: give it a name with --register", "coverage"
-            )
+            why = "is that of a model to use: give it a name with --register"
+            refuse_given(self, why, "coverage", "sets")
         if self.train_on_all and self.register is None:
             raise ValueError("--train-on-all makes a model to use: give it a name with --register")
+        if self.ensemble and (self.register is None or self.train_on_all):
+            raise ValueError("--ensemble needs --register NAME, without --train-on-all")
         name = self.register  # refused here, before any training, and not by the registry after it
         if name is not None and (not name.strip() or set(name) & set("/:")):
             raise ValueError(f"--register must be a name without / and :, got {name!r}")
@@ -123,6 +135,8 @@ class SERSettings(RegistrySettings):
 
     def _check_solved(self) -> None:
         """Raises a `ValueError` where something would be trained, or left to chance."""
+        if self.model.head == "lda" and self.training.reweight_groups:
+            raise ValueError("--head lda takes no --reweight-groups; choose --head logistic")
         if given := next(self._list_trained(), None):
             raise ValueError(
                 f"--head {self.model.head} is solved, without epochs or chance: {given} has no "

@@ -123,5 +123,8 @@ class SentimentSettings(RegistrySettings, LinearModelSettings):
             raise ValueError(
                 "--class-weights has no effect with --regression, which has no classes"
             )
+        if self.regression:
+            why = "has no effect with --regression, which has no classes"
+            refuse_given(self.training, why, "reweight_groups", "certainty")
         if self.regression and self.data.labels != "auto":
             raise ValueError("--labels has no effect with --regression, which has no classes")

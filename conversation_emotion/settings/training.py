@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from conversation_emotion.settings.flags import check_at_least, check_share, refuse_given
+from conversation_emotion.settings.flags import (
+    check_at_least,
+    check_share,
+    check_unique,
+    refuse_given,
+)
 
 Metric = Literal[
     "auto", "uar", "wa", "macro_f1", "weighted_f1", "ccc_mean", "ccc_arousal", "ccc_valence",
@@ -50,7 +55,16 @@ class RunSettings:
     """Trainings at once, each a process of one thread, with the same numbers; none takes one for
     each core, and a single one on a GPU or to tune an encoder."""
 
+    by: tuple[str, ...] = ()
+    """Also score groups of targets by these columns of the utterance table, such as gender age
+    language speaker, and test whether they differ, in a further table."""
+
+    certainty: bool = False
+    """Also score how far the probabilities of classes can be trusted: calibration, prediction sets,
+    the mean of the seeds, and risk against coverage, in a further table and a figure."""
+
     def __post_init__(self) -> None:
+        check_unique("--by", self.by)
         check_share(self, "learning_rate", within="(0, 1)")
         check_share(self, "weight_decay")
         check_at_least(self, 0, "average_best")
@@ -97,6 +111,14 @@ class TrainingSettings(FitSettings):
 
     class_weights: ClassWeights = "balanced"
     """Let each class count alike in the loss, or each utterance."""
+
+    reweight_groups: tuple[str, ...] = ()
+    """Let groups by these columns of the utterance table, such as gender, count alike in the loss,
+    within each class."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_unique("--reweight-groups", self.reweight_groups)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +168,13 @@ class FineTuningSettings(RunSettings):
     class_weights: ClassWeights = "balanced"
     """Let each class count alike in the loss, or each utterance."""
 
+    reweight_groups: tuple[str, ...] = ()
+    """Let groups by these columns of the utterance table, such as gender, count alike in the loss,
+    within each class."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_unique("--reweight-groups", self.reweight_groups)
         check_share(self, "head_learning_rate", within="(0, 1)")
         check_share(self, "layer_decay", within="(0, 1]")
         check_share(self, "warmup", "dropout")

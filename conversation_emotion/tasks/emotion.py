@@ -40,6 +40,7 @@ from conversation_emotion.tasks.baselines import (
     predict_last_emotion,
     predict_majority,
 )
+from conversation_emotion.tasks.reweighting import describe_weights, weigh_groups
 from conversation_emotion.tasks.task import (
     MODEL,
     Batches,
@@ -110,13 +111,15 @@ class Classification(WindowTask):
         recognition_weight, emotion_weight = self.auxiliary_weights()
         training = self.inputs.training.select(fold.train)
         absent = find_absent_classes(self.dataset, training.target_rows)
+        scales = weigh_groups(self.dataset, training.target_rows, self.training.reweight_groups)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             outputs: Outputs = model(batch)
             logits = outputs.logits
             if absent is not None:
                 logits = logits.masked_fill(absent[batch.target_rows].to(device), NEVER)
-            total = cross_entropy(logits, batch.targets, weights)
+            scale = None if scales is None else scales[batch.target_rows.cpu()].to(device)
+            total = cross_entropy(logits, batch.targets, weights, scale)
             if emotion_weight and outputs.emotions is not None:
                 total = total + emotion_weight * cross_entropy(outputs.emotions, batch.emotions)
             if recognition_weight and outputs.recognition is not None:
@@ -150,6 +153,10 @@ class Classification(WindowTask):
     def evaluate(self, predictions: pd.DataFrame) -> Scores:
         """Scores the model and its baselines."""
         return evaluate_classes(predictions, self.baselines, len(self.labels))
+
+    def notes(self) -> Iterator[str]:
+        """Describes the weights of groups."""
+        yield from describe_weights(self.dataset, self.training.reweight_groups)
 
 
 @dataclass(eq=False, repr=False)
@@ -204,8 +211,8 @@ class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
         dialogues = self.dataset.utterances["dialogue_id"]
         is_tested = dialogues.isin(dialogues.iloc[fold.test]).to_numpy()
         learning = np.union1d(fold.train, fold.valid[~is_tested[fold.valid]])
-        batches = self.batches(replace(fold, train=learning), seed)
-        return self._solve(model.cpu(), fold, batches.training)
+        fold = replace(fold, train=learning)
+        return self._solve(model.cpu(), fold, self.batches(fold, seed).training)
 
     def on_all(self, fold: Fold) -> "UtteranceEmotion":
         """Returns the same task for a fold that holds every target; C is that of the first fold."""
@@ -221,7 +228,8 @@ class UtteranceEmotion(FeatureEmotion[UtteranceModelSettings]):
         fit = partial(SOLVERS[self.model.head], is_balanced=is_balanced)
         if self.model.has_cost:
             fit = partial(fit, cost=self.costs[fold.name])
-        return solve_head(cast(UtteranceModel, model), batches, fit)
+        scales = weigh_groups(self.dataset, fold.train, self.training.reweight_groups)
+        return solve_head(cast(UtteranceModel, model), batches, fit, scales)
 
 
 class TurnEmotion(FeatureEmotion[ConversationModelSettings]):
@@ -241,6 +249,7 @@ class TurnEmotion(FeatureEmotion[ConversationModelSettings]):
 
     def notes(self) -> Iterator[str]:
         """Counts the windows in which an utterance is not finished when the target begins."""
+        yield from super().notes()
         if not self.model.horizon:
             return
         windows = self.inputs.windows
@@ -330,13 +339,24 @@ def balanced_class_weights(classes: NDArray[np.int64], labels: tuple[str, ...]) 
     return torch.from_numpy(counts.sum() / (len(labels) * counts)).float()
 
 
-def cross_entropy(logits: Tensor, classes: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Weighted mean over what is labelled, zero if nothing is: (..., C), (...), (C,) -> scalar."""
+def cross_entropy(
+    logits: Tensor, classes: Tensor, weights: Tensor | None = None, scales: Tensor | None = None
+) -> Tensor:
+    """Weighted mean over what is labelled, zero if nothing is: (..., C), (...), (C,) -> scalar.
+
+    ``scales`` are further weights, of each target (...).
+    """
     logits, classes = logits.flatten(end_dim=-2), classes.flatten()
     weights = logits.new_ones(logits.size(-1)) if weights is None else weights
     total = nn.functional.cross_entropy(
-        logits, classes, weight=weights, ignore_index=IGNORED, reduction="sum"
+        logits,
+        classes,
+        weight=weights,
+        ignore_index=IGNORED,
+        reduction="sum" if scales is None else "none",
     )
     weight = weights[classes.clamp(min=0)] * (classes != IGNORED)
+    if scales is not None:
+        total, weight = (total * scales.flatten()).sum(), weight * scales.flatten()
     # Without the floor, a batch without a label would divide 0 by 0 and end the training.
     return total / weight.sum().clamp(min=1e-6)

@@ -25,10 +25,12 @@ from conversation_emotion.tasks.emotion import (
     MAJORITY,
     Predictions,
     balanced_class_weights,
+    cross_entropy,
     evaluate_classes,
     find_absent_classes,
     name_probabilities,
 )
+from conversation_emotion.tasks.reweighting import describe_weights, weigh_groups
 from conversation_emotion.tasks.task import (
     MODEL,
     SINGLE,
@@ -126,7 +128,9 @@ class FineTuning(Task):
         if self.training.class_weights == "balanced":
             train = self.clips.classes[self.clips.usable(fold.train)]
             weights = balanced_class_weights(train, self.labels).to(device)
-        absent = find_absent_classes(self.dataset, self._labelled(fold, "train"))
+        train_rows = self._labelled(fold, "train")
+        absent = find_absent_classes(self.dataset, train_rows)
+        scales = weigh_groups(self.dataset, train_rows, self.training.reweight_groups)
 
         def loss(model: nn.Module, batch: ClipBatch) -> Tensor:
             with torch.autocast(batch.inputs.device.type, torch.bfloat16, self.is_bf16):
@@ -134,14 +138,23 @@ class FineTuning(Task):
             if absent is not None:
                 is_absent = absent[batch.rows.cpu()].to(outputs.logits.device)
                 outputs = outputs._replace(logits=outputs.logits.masked_fill(is_absent, NEVER))
-            return self.measure(outputs, batch, weights)
+            scale = None if scales is None else scales[batch.rows.cpu()]
+            return self.measure(outputs, batch, weights, scale)
 
         return loss
 
-    def measure(self, outputs: ClipOutputs, batch: ClipBatch, weights: Tensor | None) -> Tensor:
-        """Computes the loss of a batch."""
+    def measure(
+        self,
+        outputs: ClipOutputs,
+        batch: ClipBatch,
+        weights: Tensor | None,
+        scales: Tensor | None = None,
+    ) -> Tensor:
+        """Computes the loss of a batch, with weights of the classes (C,) and of its clips (B,)."""
         logits = outputs.logits.float()
         weights = None if weights is None else weights.to(logits.dtype)
+        if scales is not None:
+            return cross_entropy(logits, batch.targets, weights, scales.to(logits.device))
         return F.cross_entropy(logits, batch.targets, weight=weights)
 
     def predict(self, model: nn.Module, batches: Iterable[ClipBatch]) -> Predictions:
@@ -198,6 +211,10 @@ class FineTuning(Task):
         compared = [name for name in (SINGLE, FROZEN, MAJORITY) if name in predictions]
         return evaluate_classes(predictions, compared, len(self.labels))
 
+    def notes(self) -> Iterator[str]:
+        """Describes the weights of groups."""
+        yield from describe_weights(self.dataset, self.training.reweight_groups)
+
     def export(self, model: nn.Module) -> Weights:
         """Returns a copy of the weights on the processor; adapters are merged into theirs."""
         has_adapters = self.tuned.lora_rank is not None
@@ -249,14 +266,20 @@ class EmotionWithTranscript(FineTuning):
         super().__post_init__()
         self.clips = replace(self.clips, spellings=self.spellings.indices)
 
-    def measure(self, outputs: ClipOutputs, batch: ClipBatch, weights: Tensor | None) -> Tensor:
+    def measure(
+        self,
+        outputs: ClipOutputs,
+        batch: ClipBatch,
+        weights: Tensor | None,
+        scales: Tensor | None = None,
+    ) -> Tensor:
         """Adds alpha times the loss of the transcript (CTC) to that of the classes.
 
         CTC is the negative logarithm of a transcript's probability, averaged over clips, not over
         characters; clips without a transcript, or with more characters than frames can spell, give
         0, where without ``zero_infinity`` they would give infinity.
         """
-        loss = super().measure(outputs, batch, weights)
+        loss = super().measure(outputs, batch, weights, scales)
         if not self.weight or outputs.characters is None:
             return loss
         spelling = F.ctc_loss(

@@ -15,12 +15,16 @@ from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.datasets.inputs import Inputs
 from conversation_emotion.evaluation.concordance import (
     DIMENSIONS,
+    REGRESSION_METRICS,
     concordance_loss,
+    jackknife_ratings,
+    jackknife_regression,
     ratings_differ,
     score_concordance,
     score_ratings,
     score_regression,
 )
+from conversation_emotion.evaluation.groups import Measure
 from conversation_emotion.models.perception import LayerSum, fit_on_rows
 from conversation_emotion.models.ratings import (
     AttentionHead,
@@ -194,6 +198,13 @@ class DimensionalEmotion(Regression):
         named = zip(DIMENSIONS, found.tolist(), strict=True)
         return {"ccc_mean": float(found.nanmean()), **{f"ccc_{name}": ccc for name, ccc in named}}
 
+    def group_measure(self) -> Measure:
+        """Returns the mean CCC."""
+        return Measure(
+            metric="ccc_mean",
+            jackknife=lambda table: jackknife_ratings(table).only(len(DIMENSIONS)),
+        )
+
     def evaluate(self, predictions: pd.DataFrame) -> Scores:
         """Scores the model."""
         return {MODEL: score_ratings(predictions)}
@@ -241,6 +252,17 @@ class SentimentStrength(Regression):
         """Adds the mean of train to the columns of every regression."""
         table = super().tabulate(predictions, fold, part)
         return table.assign(**{MEAN: float(self.targets[self.train_rows(fold)].mean())})
+
+    def group_measure(self) -> Measure:
+        """Returns the CCC."""
+        (name,) = self.columns
+        place = REGRESSION_METRICS.index("ccc")
+        return Measure(
+            metric="ccc",
+            jackknife=lambda table: jackknife_regression(table, name, f"predicted_{name}").only(
+                place
+            ),
+        )
 
     def evaluate(self, predictions: pd.DataFrame) -> Scores:
         """Scores the model and the mean of train."""

@@ -9,6 +9,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,7 +23,8 @@ from conversation_emotion.datasets.batches import Batch, WindowLoader
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.inputs import Inputs, make_parts
 from conversation_emotion.datasets.windows import PADDING
-from conversation_emotion.evaluation.metrics import Interval
+from conversation_emotion.evaluation.groups import Measure
+from conversation_emotion.evaluation.metrics import Interval, jackknife_classes
 from conversation_emotion.models.fine_tuned import Weights
 from conversation_emotion.models.perception import find_fixed, perceive_rows
 from conversation_emotion.settings.training import FitSettings
@@ -139,6 +141,11 @@ class Task(ABC):
     def evaluate(self, predictions: pd.DataFrame) -> Scores:
         """Scores the tables of all trainings with intervals, `MODEL` first."""
 
+    def group_measure(self) -> Measure:
+        """Returns the score in which groups of targets are compared; that of classes here."""
+        score = partial(jackknife_classes, num_classes=len(self.labels), metrics=["uar"])
+        return Measure(metric="pooled_uar", jackknife=score, labels=self.labels)
+
     def probe(self, model: nn.Module, fold: Fold, part: str) -> dict[str, NDArray]:
         """Returns more columns of a part's table, of what a fitted model does with other inputs."""
         del model, fold, part
@@ -221,7 +228,8 @@ class WindowTask(Task):
         first, *others = self.inputs.arrays.values()
         if any(arrays[name] is not first[name] for arrays in others for name in first):
             raise ValueError(
-                "--train-on-all needs the same encoder in all folds, got one tuned for each"
+                "--train-on-all and --ensemble need the same encoder in all folds, got one tuned "
+                "for each"
             )
         whole = copy(self)
         whole.inputs = self.inputs._replace(arrays={**self.inputs.arrays, fold.name: first})

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from conversation_emotion.evaluation.calibration import (
+    Sets,
     calibrate_by_others,
     calibrate_by_valid,
     score_calibration,
@@ -19,7 +20,12 @@ Scores = dict[str, dict[str, Interval]]
 
 
 def calibrate_test(
-    predictions: pd.DataFrame, labels: Sequence[str], coverage: float, *, on_all: bool
+    predictions: pd.DataFrame,
+    labels: Sequence[str],
+    coverage: float,
+    *,
+    on_all: bool,
+    sets: Sets = "speaker",
 ) -> pd.DataFrame | None:
     """Returns the predictions on test, calibrated as those of the model to keep will be.
 
@@ -27,10 +33,10 @@ def calibrate_test(
     so that here each speaker is by the others; None where there is only one.
     """
     if not on_all:
-        return calibrate_by_valid(predictions, labels, coverage)
+        return calibrate_by_valid(predictions, labels, coverage, sets=sets)
     if predictions.loc[predictions["part"] == "test", "speaker"].nunique() < 2:
         return None
-    return calibrate_by_others(predictions, labels, coverage)
+    return calibrate_by_others(predictions, labels, coverage, sets=sets)
 
 
 def report_calibration(
@@ -40,6 +46,7 @@ def report_calibration(
     tracker: Tracker,
     *,
     on_all: bool,
+    sets: Sets = "speaker",
 ) -> Scores:
     """Scores predictions on test before and after calibration, logs, draws and prints both.
 
@@ -49,9 +56,12 @@ def report_calibration(
         coverage: Share of a speaker's targets whose class a prediction set has to hold.
         tracker: The run of the command.
         on_all: Whether the model that is kept learns from all targets.
+        sets: Whose targets the coverage is a share of.
     """
     tables = {"before": predictions[predictions["part"] == "test"]}
-    if (after := calibrate_test(predictions, labels, coverage, on_all=on_all)) is not None:
+    if (
+        after := calibrate_test(predictions, labels, coverage, on_all=on_all, sets=sets)
+    ) is not None:
         tables["after"] = after
     scores = {name: score_calibration(table, labels) for name, table in tables.items()}
     for name, part in (("before", "test"), ("after", "calibrated")):

@@ -10,7 +10,7 @@ Another future must change nothing. Further tables hold how well shifts of emoti
 scores by turn, context and next speaker.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -67,12 +67,8 @@ class EPCBenchmark(Experiment[EPCBenchmarkSettings]):
                 title, kind = SYSTEMS[name]
                 title = title.format(changed=f"{table['future_changed'].sum()} of {len(table):,}")
                 own = {"kind": kind, "values": found.values, "per_class": found.per_class}
+                title = f"+{model.settings.horizons[0]}: {title}"
                 yield self.score(trained.get(name, model), title, found.metrics, **own)
-
-    def score(self, run: RowRun, title: str, metrics: Mapping[str, Any], **own: Any) -> Any:
-        """Records a row with metrics of its own."""
-        scored = replace(run, scores={"model": {**metrics}})
-        return self.result(scored, name=f"+{run.settings.horizons[0]}: {title}", **own)
 
     def show(self, settings: EPCBenchmarkSettings, runs: Runs) -> Table:
         """Shows shifts and kinds of targets as tables of their own."""
@@ -80,8 +76,9 @@ class EPCBenchmark(Experiment[EPCBenchmarkSettings]):
 
         table, parents = super().show(settings, runs), [run.run for run in runs]
         tables = {run.settings.horizons[0]: tested(run) for run in models(runs)}
+        own = {"kind": "reference", "per_class": {}, "settings": {}, "command": ""}
         rows = [
-            self.score(run, kind, metrics, kind="reference", per_class={}, settings={}, command="")
+            self.score(run, f"+{run.settings.horizons[0]}: {kind}", metrics, **own)
             for run in models(runs)
             for kind, metrics in systems.score_kinds(tested(run), len(run.task.labels))
         ]

@@ -7,7 +7,7 @@ table adds. Preparation, resumption, tracking, scoring and the results table are
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
@@ -15,6 +15,7 @@ from conversation_emotion.settings.flags import flatten, format_settings
 from conversation_emotion.settings.space import Trial
 from conversation_emotion.tracker import Memory, Validation
 from experiments.framework import commandline
+from experiments.framework.further import check_groups, list_further
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,8 +192,9 @@ class Experiment(ABC, Generic[Settings]):
         rows = self.rows(settings)
         memory = Memory(4 * len(rows))
         tasks = {name: self.task(row, memory) for name, row in rows.items()}
-        for task in tasks.values():  # a metric that a task does not have is refused at once
+        for task in tasks.values():  # what a task does not have is refused at once
             task.rank(dict.fromkeys(task.metrics, 0.0))
+            check_groups(task)
         return tasks
 
     def train(self, job: Job, before: Runs) -> RowRun:
@@ -202,8 +204,10 @@ class Experiment(ABC, Generic[Settings]):
         task, parent, keep = job.task, job.run, None
         if getattr(job.settings, "register", None) is not None:
             from conversation_emotion.inference.best_model import KeepBest
+            from conversation_emotion.inference.ensemble import KeepAll
 
-            keep = KeepBest(task, job.settings.coverage)
+            kind = KeepAll if job.settings.ensemble else KeepBest
+            keep = kind(task, job.settings.coverage, job.settings.sets)
         predictions = cross_validate(
             task,
             parent,
@@ -216,16 +220,21 @@ class Experiment(ABC, Generic[Settings]):
         return RowRun(**vars(job), predictions=predictions, scores=scores)
 
     def _register(self, job: Job, predictions: "pd.DataFrame", keep: "KeepBest") -> None:
-        """Registers the model that was kept, or one of all targets, and tests its calibration."""
+        """Registers the model that was kept, or one of all, and tests its calibration."""
+        from conversation_emotion.inference.ensemble import join_members
         from conversation_emotion.training.calibration import report_calibration
         from conversation_emotion.training.on_all import train_on_all
-        from experiments.tracking.registry import register
+        from experiments.tracking.registry import fetch_members, register
 
         task, parent, settings = job.task, job.run, job.settings
-        kept, on_all = predictions, settings.train_on_all
-        if on_all:
+        kept, on_all = predictions, settings.train_on_all or settings.ensemble
+        if settings.ensemble:
+            with fetch_members(parent, predictions) as folders:
+                kept = join_members(keep, folders, predictions, parent)
+        elif on_all:
             kept = train_on_all(task, predictions, parent, keep.keep_on_all(predictions))
-        report_calibration(predictions, task.labels, settings.coverage, parent, on_all=on_all)
+        coverage, sets = settings.coverage, settings.sets
+        report_calibration(predictions, task.labels, coverage, parent, on_all=on_all, sets=sets)
         utterances = task.dataset.utterances
         register(settings.register, kept, utterances, parent, select_by=task.select_by)
 
@@ -252,7 +261,15 @@ class Experiment(ABC, Generic[Settings]):
             tables, task = {run.name: run.predictions for run in runs}, runs[0].task
             differences = results.compare_rows(tables, task.labels)
             show_table(differences, parents, "differences")
+        for name, further in list_further(self, table, runs):
+            show_table(further, parents, name)
         return table
+
+    def score(
+        self, run: RowRun, name: str, metrics: "Mapping[str, Interval]", **own: Any
+    ) -> "RowResult":
+        """Records a row with metrics of its own."""
+        return self.result(replace(run, scores={"model": {**metrics}}), name=name, **own)
 
     def protocol(self, settings: Settings, runs: Runs) -> Iterator[str]:
         """Yields how the scores came about, with n and classes, from the first row."""

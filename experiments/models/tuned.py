@@ -53,6 +53,7 @@ def prepare_fine_tuning(settings: FinetuneSettings, memory: Memory) -> FineTunin
         patience=20,
         select_by=training.select_by,
         class_weights=training.class_weights,
+        reweight_groups=training.reweight_groups,
         seeds=training.seeds,
     )
     frozen = prepare_utterances(dataset, features, data, memory)

@@ -95,7 +95,7 @@ def read_run(run_id: str) -> RunRecord:
             f"run {run_id} keeps no results.json; name the run of a whole command, as its table "
             "does, not that of a training, a sweep or a pre-training"
         )
-    tables = [name for name in ("results.json", "differences.json") if name in kept]
+    further = sorted(name for name in kept if _is_table(name, kept) and name != "results.json")
     labels = _read_json(client, run_id, "label_map.json") if "label_map.json" in kept else {}
     predictions = read_table(client, run_id, PREDICTIONS) if PREDICTIONS in kept else None
     if predictions is not None and not {"part", "target", "predicted"} <= set(predictions.columns):
@@ -112,11 +112,19 @@ def read_run(run_id: str) -> RunRecord:
         command=run.data.tags.get("command", ""),
         params=dict(sorted({**run.data.params, **versions}.items())),
         metrics=run.data.metrics,
-        tables=[ResultsTable.from_json(_read_text(client, run_id, name)) for name in tables],
+        tables=[
+            ResultsTable.from_json(_read_text(client, run_id, name))
+            for name in ("results.json", *further)
+        ],
         labels=tuple(labels.get("labels", ())),
         predictions=predictions,
         utterances=read_table(client, run_id, UTTERANCES) if UTTERANCES in kept else None,
     )
+
+
+def _is_table(name: str, kept: set[str]) -> bool:
+    """Whether a file is a results table, which `ResultsTable.write` keeps as Parquet as well."""
+    return name.endswith(".json") and f"{name.removesuffix('.json')}.parquet" in kept
 
 
 def compare_runs(run_ids: Sequence[str]) -> Comparison:

@@ -8,6 +8,8 @@ from there as a pyfunc (`experiments.tracking.pyfunc`) that takes recordings and
 import re
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -80,6 +82,21 @@ def register(
     print(f"registered as {uri}: the model of {which};")
     print("  load it with mlflow.pyfunc.load_model, or use it with:")
     print(f"  python -m experiments.predict RECORDINGS --model {uri}")
+
+
+@contextmanager
+def fetch_members(parent: ParentRun, predictions: pd.DataFrame) -> Iterator[list[Path]]:
+    """Provides the folders of the models of all trainings, in the order of their predictions."""
+    with tempfile.TemporaryDirectory() as place:
+        folders = []
+        trainings = predictions[["fold", "seed"]].drop_duplicates().itertuples(index=False)
+        for number, (fold, seed) in enumerate(trainings):
+            run_id = parent.find_finished(training_name(str(fold), int(seed)))
+            assert run_id is not None, "every training of the predictions has a run"
+            target = Path(place) / str(number)
+            target.mkdir()
+            folders.append(Path(parent.client.download_artifacts(run_id, FOLDER, str(target))))
+        yield folders
 
 
 def _check(predictor: Predictor, utterances: pd.DataFrame, expected: pd.DataFrame) -> None:

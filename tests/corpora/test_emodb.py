@@ -13,6 +13,7 @@ def test_the_name_of_a_recording_says_all(tmp_path):
     assert table["gender"].tolist() == ["male", "female"]
     assert table["emotion"].tolist() == ["happiness", "sadness"]
     assert table["sentence"].tolist() == ["a01", "b10"]
+    assert table["age"].tolist() == [31, 31]
     assert table["text"].tolist() == [
         "Der Lappen liegt auf dem Eisschrank.",
         "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",

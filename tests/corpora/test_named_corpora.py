@@ -191,10 +191,11 @@ def test_savee_is_the_same_flat_and_in_folders(tmp_path, path):
 
 def test_crema_d_takes_the_gender_from_the_actors_table(tmp_path):
     (tmp_path / "VideoDemographics.csv").write_text(
-        "ActorID,Age,Sex,Race,Ethnicity\n1001,51,Male,Caucasian,Not Hispanic\n1040,42,Female,,\n"
+        "ActorID,Age,Sex,Race,Ethnicity\n1001,51,Male,Caucasian,Not Hispanic\n1040,?,Female,,\n"
     )
     table = read(tmp_path, "crema-d")
     assert table["gender"].tolist() == ["male", "female"]
+    assert table["age"].fillna(0).tolist() == [51, 0]
     assert cells(table, "1001_DFA_ANG_XX", "level") == (None,)
     (tmp_path / "VideoDemographics.csv").write_text("Actor,Sex\n1001,Male\n")
     with pytest.raises(

@@ -12,6 +12,7 @@ from conversation_emotion.evaluation.calibration import (
     bin_confidences,
     calibrate_by_others,
     calibrate_by_valid,
+    find_class_thresholds,
     find_threshold,
     fit_calibration,
     fit_temperature,
@@ -94,6 +95,31 @@ def test_sets_hold_the_stated_share_of_speakers_never_seen():
 def test_a_set_always_holds_the_most_probable_class():
     tempered = np.array([[0.5, 0.3, 0.2], [0.29, 0.26, 0.25]])
     assert SETS.find_sets(tempered).tolist() == [[True, True, False], [True, False, False]]
+
+
+def test_each_class_gets_the_threshold_that_a_share_of_its_targets_reach():
+    true = np.array([0.9, 0.8, 0.7, 0.6, 0.5] + [0.4] * 9 + [0.3])
+    targets = np.repeat([0, 1], [5, 10])
+    speakers = pd.Series([f"s{number}" for number in range(15)])
+    # Of 5 targets a share of 0.6 is 0.6 x 6 / 5 = 0.72 and four of them; of 10 it is seven.
+    found = find_class_thresholds(true, targets, speakers, 0.6, 3)
+    assert found == (0.6, 0.4, 0.0)  # nothing is known of the third class
+    assert find_class_thresholds(true, targets, speakers, 0.9, 3) == (0.0, 0.3, 0.0)
+
+
+def test_sets_by_class_hold_a_hard_class_as_often_as_the_others():
+    generator = np.random.default_rng(0)
+    targets, speakers = generator.integers(0, 3, 6_000), np.arange(6_000) % 60
+    clarity = np.array([3.0, 3.0, 0.5])[targets, None]  # the third class is hard to tell
+    logits = clarity * np.eye(3)[targets] + generator.normal(size=(6_000, 3))
+    table = tabulate(softmax(logits), targets, speakers)
+    rates = {}
+    for sets in ("speaker", "class"):
+        found = calibrate_by_others(table, LABELS, 0.9, sets=sets)
+        rates[sets] = found.groupby("target")["is_covered"].mean()
+    assert rates["speaker"][2] < 0.8
+    assert rates["class"][2] == pytest.approx(0.9, abs=0.02)
+    assert rates["class"].min() > 0.88  # the most probable class alone is right more often
 
 
 def test_the_error_is_the_mean_gap_of_the_bins():

@@ -28,7 +28,7 @@ def finished(tmp_path_factory) -> Iterator[FinishedRun]:
         data=CorpusSettings(corpus="manifest", root=folder),
         features=FeatureSettings(modality="speech"),
         model=ConversationModelSettings(hidden_size=8),
-        training=TrainingSettings(epochs=1),
+        training=TrainingSettings(epochs=1, by=("gender",), certainty=True),
         horizons=(2,),
         retrain=("gold",),
     )
@@ -40,7 +40,7 @@ def tables(finished, tmp_path_factory) -> dict[str, ResultsTable]:
     client, parents, _ = finished.tracked
     folder = str(tmp_path_factory.mktemp("tables"))
     found = {}
-    for name in ("results", "shifts", "kinds"):
+    for name in ("results", "shifts", "kinds", "groups", "certainty"):
         path = client.download_artifacts(parents[0].info.run_id, f"{name}.json", folder)
         with open(path, encoding="utf-8") as file:
             found[name] = ResultsTable.from_json(file.read())
@@ -75,6 +75,32 @@ def test_shifts_and_kinds_are_tables_of_their_own(tables, finished):
     assert not any(row.per_class for row in kinds)  # which would be those of all targets
     assert "Shifts of emotion" in finished.printed
     assert "Kinds of targets" in finished.printed
+
+
+def test_groups_of_targets_are_a_table_with_those_of_every_training(tables, finished):
+    rows = tables["groups"].rows
+    names = [row.name.partition(" (n = ")[0] for row in rows]
+    both = ["gender female", "gender male"]
+    assert names == [f"+2: {what}, {one}" for what in ("the model", "gold") for one in both]
+    assert sum(row.metrics["pooled_uar"].n for row in rows) == 2 * tables["results"].rows[0].n
+    why = "gender, not tested: female, male (fewer than 20 targets)"
+    assert {f"+2: {what}, {why}" for what in ("the model", "gold")} < set(tables["groups"].notes)
+    assert "Groups of targets" in finished.printed
+
+
+def test_what_probabilities_are_worth_is_a_table_with_a_figure(tables, finished):
+    names = [row.name for row in tables["certainty"].rows if row.name.startswith("+2: gold")]
+    calibrated = [f"calibrated by {one}" for one in ("valid", "other speakers")]
+    sets = [f"{one}, sets by {whose}" for one in calibrated for whose in ("speaker", "class")]
+    assert names == [f"+2: gold, {name}" for name in ("as predicted", *sets)]
+    rows = dict(zip(names, tables["certainty"].rows[len(names) :], strict=True))
+    assert "coverage" not in rows["+2: gold, as predicted"].metrics
+    assert rows[names[-1]].values["coverage_worst"] <= 1
+    client, parents, _ = finished.tracked
+    for parent in parents:
+        files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+        assert {"risk_coverage.png", "certainty.parquet"} <= files
+        assert 0 <= parent.data.metrics["test/aurc"] <= 1
 
 
 def test_runs_are_named_by_what_their_training_is_without(finished):

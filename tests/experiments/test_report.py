@@ -1,5 +1,6 @@
 """The command that writes the page of a run."""
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,9 @@ def runs(tmp_path_factory):
         for horizon in (0, 1):
             with open_run("epc", Settings(horizon), "data") as run:
                 run.log_text(table.to_json(), "results.json")
+                further = dataclasses.replace(table, title="Groups of targets")
+                run.log_text(further.to_json(), "groups.json")
+                run.log_table(further.to_frame(), "groups.parquet")
                 run.log_text(json.dumps({"labels": ["sad", "glad"]}), "label_map.json")
                 run.log_table(predictions, PREDICTIONS)
                 run.log_table(utterances, UTTERANCES)
@@ -67,6 +71,7 @@ def test_a_run_becomes_a_page_with_the_forecasts_of_another(here, tmp_path, caps
     report.run(report.ReportSettings(runs=(recognised,), also=forecast, output=page))
     text = page.read_text("utf-8")
     assert recognised in text
+    assert text.index("<caption>Emotions<") < text.index("<caption>Groups of targets<")
     assert "python -m experiments.epc" in text
     assert '<th scope="col">predicted</th><th scope="col">forecast, 1 ahead</th>' in text
     assert "d: 50 % right" in text

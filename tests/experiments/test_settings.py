@@ -147,7 +147,15 @@ CASES: dict[str, list[list[str]]] = {
     ],
     "epc": [
         [*MANIFEST, *QUICK, "--hidden-size=8"],
-        [*MANIFEST, *QUICK, *FBANK, "--modality=speech", "--register=all", "--train-on-all"],
+        [
+            *MANIFEST,
+            *QUICK,
+            *FBANK,
+            "--modality=speech",
+            "--register=all",
+            "--ensemble",
+            "--seeds=2",
+        ],
     ],
     "demo": [["--model=saved"]],
     "export": [["--model=saved", "--root=hums"]],

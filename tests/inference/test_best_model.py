@@ -87,6 +87,7 @@ def make_task(folder: Path, select_by: str = "uar") -> tuple[UtteranceEmotion, n
         model=settings,
         features=FEATURES,
         dataset=dataset,
+        inputs=SimpleNamespace(arrays={FOLD.name: {}}),
         training=TrainingSettings(seeds=3),
         select_by=select_by,
         trainings=lambda: [(FOLD, seed) for seed in range(3)],

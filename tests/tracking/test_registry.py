@@ -172,6 +172,7 @@ def test_a_saved_model_holds_nothing_that_runs_when_it_is_read(store):
     folder = find_folder(store, "turns")
     assert {path.name for path in folder.iterdir()} == {
         "model.safetensors",
+        "domain.safetensors",
         "config.json",
         "README.md",
     }
