@@ -41,7 +41,7 @@ class Votes:
         return find_majority(np.nan_to_num(self.shares))
 
 
-def find_majority(shares: NDArray[np.float64]) -> NDArray[np.int64]:
+def find_majority(shares: NDArray[np.floating]) -> NDArray[np.int64]:
     """Returns the largest of shares, -1 where several are as large, or all are 0: (N, C) -> (N,).
 
     Votes of a third each may differ in the last digit.
@@ -117,7 +117,7 @@ class _Tally:
 
     def describe(self) -> Iterator[str]:
         """Yields a line for everything that there is."""
-        yield f"votes: {self.num_ballots:,} of {self.num_voted:,} utterances"
+        yield f"votes: {self.num_ballots:,} on {self.num_voted:,} utterances"
         if self.outside:
             named = ", ".join(f"{name} ({n:,})" for name, n in self.outside.most_common())
             yield f"votes for what no class takes, left out: {named}"

@@ -251,6 +251,12 @@ class Experiment(ABC, Generic[Settings]):
             tables, task = {run.name: run.predictions for run in runs}, runs[0].task
             differences = results.compare_rows(tables, task.labels)
             show_table(differences, parents, "differences")
+        votes = getattr(settings, "votes", None)
+        if votes is not None and votes.is_voted:
+            from experiments.framework.voted import tabulate_votes
+
+            for name, one in tabulate_votes(self, settings, runs):
+                show_table(one, parents, name)
         return table
 
     def protocol(self, settings: Settings, runs: Runs) -> Iterator[str]:
@@ -288,7 +294,7 @@ class Experiment(ABC, Generic[Settings]):
             "commit": versions()["commit"],
             "run_id": run.run.run_id,
         }
-        scores = run.scores[system]
+        scores = fields.pop("metrics", run.scores[system])
         return record_row(run.task, run.predictions, scores, system=system, **{**own, **fields})
 
 

@@ -238,7 +238,7 @@ def test_columns_of_raters_in_audformat_are_votes(tmp_path):
 def test_raters_of_the_demo_corpus_mostly_name_its_label_and_are_the_same_in_any_part():
     table = load_demo()
     votes = count_votes(table, find_label_map("demo", "all", table["emotion"]))
-    assert votes.notes == ("votes: 5,525 of 1,105 utterances",)  # five each
+    assert votes.notes == ("votes: 5,525 on 1,105 utterances",)  # five each
     names = dict(enumerate(sorted(table["emotion"].dropna().unique())))
     named = pd.Series(votes.majority()).map(names)
     is_both = named.notna() & table["emotion"].notna()

@@ -66,7 +66,7 @@ def test_what_is_odd_about_votes_is_counted():
     uneven = [{"rater": "bob", "emotions": {"anger": 0.6, "calm": 0.6}}]
     votes = count_votes(pd.concat([table, make_table(uneven)]), ANGER_NEUTRAL)
     assert votes.notes == (
-        "votes: 18 of 11 utterances",
+        "votes: 18 on 11 utterances",
         "votes for what no class takes, left out: bored (6)",
         "4 utterances have one vote alone, with nobody to agree with",
         "1 votes have shares that do not add up to 1, and are scaled",
