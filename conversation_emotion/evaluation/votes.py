@@ -263,13 +263,31 @@ def _score_uar(confusions: Numbers) -> Numbers:
     return np.where(confusions.sum(axis=-1) > 0, confusion_scores(["uar"])(confusions)[0], np.nan)
 
 
-def _gaps(part: pd.DataFrame, voted: VotedRows) -> Numbers:
-    """Returns share of the votes above confidence, in the bin of each row, and 1: (N, bins + 1)."""
+def bin_votes(joined: pd.DataFrame, voted: VotedRows) -> Iterator[tuple[float, float, float]]:
+    """Yields mean confidence, share of the votes for what is predicted, and share of predictions.
+
+    Of each bin of confidence that has any.
+    """
+    confidences, shares, bins = _sort_into_bins(joined, voted)
+    for number in np.unique(bins):
+        here = bins == number
+        yield float(confidences[here].mean()), float(shares[here].mean()), float(here.mean())
+
+
+def _sort_into_bins(
+    part: pd.DataFrame, voted: VotedRows
+) -> tuple[Numbers, Numbers, NDArray[np.int64]]:
+    """Returns confidences, shares of the votes for what is predicted, and bins: (N,) each."""
     predicted, shares = _read(part, voted)
     confidences = predicted.max(axis=1)
     bins = np.minimum((confidences * NUM_BINS).astype(int), NUM_BINS - 1)
-    voted_shares = shares[np.arange(len(shares)), predicted.argmax(axis=1)]
-    gaps = np.eye(NUM_BINS)[bins] * (voted_shares - confidences)[:, np.newaxis]
+    return confidences, shares[np.arange(len(shares)), predicted.argmax(axis=1)], bins
+
+
+def _gaps(part: pd.DataFrame, voted: VotedRows) -> Numbers:
+    """Returns share of the votes above confidence, in the bin of each row, and 1: (N, bins + 1)."""
+    confidences, shares, bins = _sort_into_bins(part, voted)
+    gaps = np.eye(NUM_BINS)[bins] * (shares - confidences)[:, np.newaxis]
     return np.column_stack([gaps, np.ones(len(part))])
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from conversation_emotion.datasets.votes import find_majority
 from conversation_emotion.exploration.classes import Classes
 from conversation_emotion.utterances.votes import UNNAMED, VOTES, list_ballots
 
@@ -38,6 +39,9 @@ class Agreement:
         alpha: Krippendorff's alpha of the votes, nominal: 0 as by chance, 1 in full agreement;
             None if all votes name one class, or there are none.
         pairs: Share of the pairs of votes on an utterance that agree.
+        entropy: Mean entropy of the votes on an utterance in bits, 0 in full agreement.
+        ceiling: Share of a vote for what most of the others named, ties left out: what a rater
+            reaches, and so about what a model can be expected to; None if there are ties alone.
         by_class: The same by the class of the corpus (C), None without such pairs.
         raters: Those with most votes; none where raters are not told apart.
         scales: Krippendorff's alpha of ratings, interval, by scale.
@@ -48,6 +52,8 @@ class Agreement:
     num_rated: int
     alpha: float | None
     pairs: float | None
+    entropy: float | None
+    ceiling: float | None
     by_class: tuple[float | None, ...]
     raters: tuple[Rater, ...]
     scales: dict[str, float]
@@ -88,6 +94,8 @@ def measure_agreement(
         num_rated=len(rows),
         alpha=alpha_nominal(votes),
         pairs=float(rows.mean()) if len(rows) else None,
+        entropy=_measure_entropy(votes),
+        ceiling=_measure_ceiling(votes),
         by_class=tuple(own.get(number) for number in range(len(classes.labels))),
         raters=tuple(_list_raters(votes)),
         scales=scales,
@@ -115,6 +123,27 @@ def _agree(votes: pd.DataFrame) -> pd.Series:
     same = votes.groupby(["row", "value"])["weight"].transform("sum")
     others = votes.groupby("row")["rater"].transform("nunique") - 1
     return (same - votes["weight"]) / others
+
+
+def _measure_entropy(votes: pd.DataFrame) -> float | None:
+    """Returns the mean entropy of the shares of the values of each row, in bits."""
+    if votes.empty:
+        return None
+    sums = votes.groupby(["row", "value"])["weight"].sum()
+    shares = sums / sums.groupby("row").transform("sum")
+    return float(-(shares * np.log2(shares)).groupby("row").sum().mean())
+
+
+def _measure_ceiling(votes: pd.DataFrame) -> float | None:
+    """Returns the share of each rater's vote for the value that most of the others named."""
+    if votes.empty:
+        return None
+    ballots = votes.pivot_table("weight", ["row", "rater"], "value", "sum", fill_value=0.0)
+    own = ballots.to_numpy()
+    others = ballots.groupby("row").transform("sum").to_numpy() - own
+    most = find_majority(others)
+    hits = own[np.arange(len(own)), most][most >= 0]
+    return float(hits.mean()) if len(hits) else None
 
 
 def _alpha_interval(ratings: pd.DataFrame) -> float | None:

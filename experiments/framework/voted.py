@@ -19,6 +19,7 @@ from conversation_emotion.evaluation.votes import (
     COMPARED,
     LEAST_TESTED,
     VotedRows,
+    bin_votes,
     compare_votes,
     join_votes,
     leave_one_out,
@@ -26,6 +27,7 @@ from conversation_emotion.evaluation.votes import (
     score_votes,
     stratify,
 )
+from conversation_emotion.figures.vote_calibration import draw_vote_calibration
 
 if TYPE_CHECKING:
     from experiments.framework.experiment import Experiment, RowRun, Runs
@@ -55,6 +57,8 @@ def tabulate_votes(
     for run in runs:
         scores = score_votes(joined[run.name], voted)
         run.run.log_metrics(name_metrics("votes", scores))
+        curve = [*bin_votes(joined[run.name], voted)]
+        run.run.log_figure(draw_vote_calibration(curve, run.name), "votes_calibration.png")
         rows.append(_record(experiment, run, scores))
     raters = score_raters(first, voted)
     yield (
@@ -96,7 +100,8 @@ def _record_strata(
     for run in runs:
         for stratum, part in strata[run.name].items():
             name = f"{run.name}: {stratum} (n = {count_targets(part):,})"
-            yield _record(experiment, run, score_votes(part, voted), name=name)
+            # No system of its own, so that none of them is the best.
+            yield _record(experiment, run, score_votes(part, voted), name=name, kind="reference")
 
 
 def _list_references(
@@ -130,8 +135,8 @@ def _describe(runs: "Runs", joined: Joined, tested: Joined, bounds: str) -> Iter
         "votes' shares; F1 above chance: of all classes above 1 / classes, predicted and voted"
     )
     yield (
-        "share of a rater's: the model's score divided by that of a rater, both against the votes of "
-        "the others; of utterances with two votes or more"
+        "share of a rater's: the model's score divided by that of a rater, both against the votes "
+        "of the others; of utterances with two votes or more"
     )
     for name, table in joined.items():
         if left := count_targets(tested[name]) - count_targets(table):

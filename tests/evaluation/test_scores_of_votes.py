@@ -10,6 +10,7 @@ from conversation_emotion.datasets.votes import count_votes
 from conversation_emotion.evaluation.votes import (
     STRATA,
     VotedRows,
+    bin_votes,
     compare_votes,
     jensen_shannon,
     join_votes,
@@ -77,6 +78,8 @@ def test_a_distribution_is_scored_by_its_distance_from_the_shares_of_the_votes()
     assert found["above_chance_f1"] == 0.5
     # Confidences are 0.75, 0.5 and 0.75, votes for what is predicted 0.75, 0 and 0.5.
     assert found["voted_ece"] == pytest.approx((0.25 + 0.5) / 3)
+    curve = [*bin_votes(join_votes(predict(0.75, 0.5, 0.25), voted), voted)]
+    assert curve == [(0.5, 0.0, pytest.approx(1 / 3)), (0.75, 0.625, pytest.approx(2 / 3))]
 
 
 def test_what_has_no_votes_or_no_probabilities_is_not_scored():

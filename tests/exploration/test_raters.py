@@ -32,6 +32,16 @@ def test_alpha_is_that_of_the_published_example():
     assert (found.num_raters, found.num_rated) == (4, 11)
 
 
+def test_entropy_and_ceiling_of_votes_are_those_of_a_hand_count():
+    table = pd.DataFrame({"A": [*"xxx"], "B": [*"xyx"], "C": [*"xzy"], "D": [None, None, "y"]})
+    found = measure_agreement(table, make_classes(3), tuple("ABCD"))
+    assert found is not None
+    assert found.entropy == pytest.approx((0 + np.log2(3) + 1) / 3)
+    # All three name what the others name; of three that differ the others tie; of 2 : 2 each has
+    # 1 : 2 against it.
+    assert found.ceiling == pytest.approx((3 + 0) / (3 + 4))
+
+
 def test_alpha_of_ratings_is_that_of_the_published_example():
     cells = [
         json.dumps([{"evaluator": rater, "valence": PUBLISHED[rater][row]} for rater in PUBLISHED])
