@@ -1,7 +1,7 @@
 """Votes of raters counted by the classes of a label map, and what is odd about them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from conversation_emotion.utterances.labels import LabelMap
 from conversation_emotion.utterances.votes import UNNAMED, VOTES, Ballot, list_ballots
+
+_MOST_NAMED = 10
+"""Emotions or raters that a note names, the others counted."""
 
 _LEAST_VOTES = 10
 """Utterances from which on it is said that a rater named the same emotion of all."""
@@ -58,22 +61,21 @@ def count_votes(utterances: pd.DataFrame, label_map: LabelMap) -> Votes:
         ValueError: No utterance has a vote for any of the classes; or a cell is no votes.
     """
     places = {emotion: label_map.labels.index(x) for emotion, x in label_map.classes.items()}
-    shares = np.zeros((len(utterances), len(label_map.labels)))
     agreement = np.full(len(utterances), np.nan)
-    rows, ballots, tally = [], [], _Tally()
+    rows: list[int] = []
+    given: list[tuple[int, int, float]] = []  # number of the ballot, class, weight
+    tally = _Tally()
     for row, found in list_ballots(utterances):
         sums: defaultdict[int | str, float] = defaultdict(float)
         for ballot in found:
-            tally.add(ballot, {*places})
-            vote = np.zeros(len(label_map.labels))
+            tally.add(ballot, places)
             for emotion, share in ballot.shares.items():
-                sums[places.get(emotion, emotion)] += ballot.weight * share
-                if emotion in places:
-                    vote[places[emotion]] += ballot.weight * share
-            if vote.any():
+                place = places.get(emotion)
+                sums[emotion if place is None else place] += ballot.weight * share
+                if place is not None:
+                    given.append((len(rows), place, ballot.weight * share))
+            if given and given[-1][0] == len(rows):  # it has a vote for a class
                 rows.append(row)
-                ballots.append(vote)
-                shares[row] += vote
         tally.num_single += len(found) == 1
         tally.num_voted += 1
         agreement[row] = max(sums.values()) / sum(sums.values())
@@ -82,12 +84,17 @@ def count_votes(utterances: pd.DataFrame, label_map: LabelMap) -> Votes:
             f"{label_map.corpus}: {_describe_absence(tally, label_map)}; --targets label takes the "
             "label that the corpus has"
         )
+    numbers, classes, weights = map(np.array, zip(*given, strict=True))
+    ballots = np.zeros((len(rows), len(label_map.labels)))
+    np.add.at(ballots, (numbers, classes), weights)
+    shares = np.zeros((len(utterances), len(label_map.labels)))
+    np.add.at(shares, rows, ballots)
     totals = shares.sum(axis=1, keepdims=True)
     return Votes(
         shares=np.divide(shares, totals, out=np.full_like(shares, np.nan), where=totals > 0),
         agreement=agreement,
         rows=np.array(rows, dtype=np.int64),
-        ballots=np.array(ballots),
+        ballots=ballots,
         notes=tuple(tally.describe()),
     )
 
@@ -107,27 +114,32 @@ class _Tally:
         self.outside: Counter[str] = Counter()
         self.named: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    def add(self, ballot: Ballot, known: set[str]) -> None:
+    def add(self, ballot: Ballot, known: Container[str]) -> None:
         """Counts a ballot and its emotions that no class takes."""
         self.num_ballots += 1
         self.num_scaled += ballot.is_scaled
-        self.outside.update(name for name in ballot.shares if name not in known)
-        if not ballot.rater.startswith(UNNAMED):
-            self.named[ballot.rater].update([*ballot.shares])
+        counts = None if ballot.rater.startswith(UNNAMED) else self.named[ballot.rater]
+        for name in ballot.shares:
+            if name not in known:
+                self.outside[name] += 1
+            if counts is not None:
+                counts[name] += 1
 
     def describe(self) -> Iterator[str]:
         """Yields a line for everything that there is."""
         yield f"votes: {self.num_ballots:,} on {self.num_voted:,} utterances"
         if self.outside:
-            named = ", ".join(f"{name} ({n:,})" for name, n in self.outside.most_common())
-            yield f"votes for what no class takes, left out: {named}"
+            named = ", ".join(f"{x} ({n:,})" for x, n in self.outside.most_common(_MOST_NAMED))
+            more = f" and {len(self.outside) - _MOST_NAMED:,} other names"
+            more = more if len(self.outside) > _MOST_NAMED else ""
+            yield f"votes for what no class takes, left out: {named}{more}"
         if self.num_single:
             yield f"{self.num_single:,} utterances have one vote alone, with nobody to agree with"
         if self.num_scaled:
             yield f"{self.num_scaled:,} votes have shares that do not add up to 1, and are scaled"
-        if same := sorted(map(str, self._list_constant())):
-            more = f" and {len(same) - 5:,} more" if len(same) > 5 else ""
-            yield f"raters who named one emotion alone: {', '.join(same[:5])}{more}"
+        if same := sorted(self._list_constant()):
+            more = f" and {len(same) - _MOST_NAMED:,} more" if len(same) > _MOST_NAMED else ""
+            yield f"raters who named one emotion alone: {', '.join(same[:_MOST_NAMED])}{more}"
 
     def _list_constant(self) -> Iterator[str]:
         for rater, counts in self.named.items():

@@ -62,23 +62,17 @@ class VotedRows:
         ids: Utterance ids: (rows,).
         votes: The votes.
         others: Of K ballots with others on their row, the shares of these: (K, C).
-        ballots: Shares of the ballot itself: (K, C).
         rows: Their rows: (K,).
+        raters: What raters reach, averaged over the ballots of each row: the class that most of the
+            others named (C), its confusions with the rater's (C²), divergence and Brier score.
     """
 
     labels: tuple[str, ...]
     ids: pd.Series
     votes: Votes
-    others: NDArray[np.float64]
-    ballots: NDArray[np.float64]
+    others: Numbers
     rows: NDArray[np.int64]
-
-    def sum_by_row(self, values: Numbers) -> Numbers:
-        """Averages values of ballots over each row, 0 where there is none: (K, S) -> (rows, S)."""
-        counts = np.bincount(self.rows, minlength=len(self.ids))
-        sums = np.zeros((len(self.ids), values.shape[1]))
-        np.add.at(sums, self.rows, values)
-        return sums / np.maximum(counts, 1)[:, np.newaxis]
+    raters: Numbers
 
 
 def leave_one_out(utterances: pd.DataFrame, labels: Sequence[str], votes: Votes) -> VotedRows:
@@ -88,15 +82,32 @@ def leave_one_out(utterances: pd.DataFrame, labels: Sequence[str], votes: Votes)
     others = sums[votes.rows] - votes.ballots
     totals = others.sum(axis=1)
     has_others = totals > 1e-9
-    own = votes.ballots[has_others]
+    own, rows = votes.ballots[has_others], votes.rows[has_others]
+    own = own / own.sum(axis=1, keepdims=True)
+    others = others[has_others] / totals[has_others, np.newaxis]
     return VotedRows(
         labels=tuple(labels),
         ids=utterances["utterance_id"].reset_index(drop=True),
         votes=votes,
-        others=others[has_others] / totals[has_others, np.newaxis],
-        ballots=own / own.sum(axis=1, keepdims=True),
-        rows=votes.rows[has_others],
+        others=others,
+        rows=rows,
+        raters=_average_raters(own, others, rows, len(utterances)),
     )
+
+
+def _average_raters(own: Numbers, others: Numbers, rows: NDArray[np.int64], count: int) -> Numbers:
+    """Returns `VotedRows.raters`: (K, C), (K, C), (K,) -> (rows, C + C² + 2)."""
+    size, majority = own.shape[1], find_majority(others)
+    is_clear = majority >= 0
+    places = rows[is_clear], majority[is_clear]
+    targets, confusions = np.zeros((count, size)), np.zeros((count, size, size))
+    np.add.at(targets, places, 1.0)
+    np.add.at(confusions, places, own[is_clear])
+    distances = jensen_shannon(others, own), np.square(others - own).sum(axis=1)
+    sums = [np.bincount(rows, weights=one, minlength=count) for one in distances]
+    counts = np.bincount(rows, minlength=count)
+    found = np.column_stack([targets, confusions.reshape(count, -1), *sums])
+    return found / np.maximum(counts, 1)[:, np.newaxis]
 
 
 def join_votes(predictions: pd.DataFrame, voted: VotedRows) -> pd.DataFrame:
@@ -300,17 +311,7 @@ def _rater_terms(part: pd.DataFrame, voted: VotedRows) -> Numbers:
 
     The ballots of an utterance are averaged, so that each utterance counts once.
     """
-    majority = find_majority(voted.others)
-    raters = np.column_stack(
-        [
-            np.eye(len(voted.labels))[majority] * (majority >= 0)[:, np.newaxis],
-            _count_confusions(majority, voted.ballots),
-            jensen_shannon(voted.others, voted.ballots),
-            np.square(voted.others - voted.ballots).sum(axis=1),
-        ]
-    )
-    size = len(voted.labels)
-    averaged = voted.sum_by_row(raters)[part["row"]]
+    size, averaged = len(voted.labels), voted.raters[part["row"]]
     predicted, _ = _read(part, voted)
     model = averaged[:, :size, np.newaxis] * _one_hot(predicted)[:, np.newaxis, :]
     return np.column_stack(

@@ -12,7 +12,6 @@ Emotions are named as in the column ``emotion``. A vote for several emotions is 
 
 import json
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -75,9 +74,10 @@ def read_votes(cell: str) -> list[Ballot]:
             '[{"rater": "ann", "emotions": ["anger"]}] or {"anger": 3, "neutral": 1}'
         ) from error
     ballots = [ballot for ballot in found if ballot.shares and ballot.weight]
-    repeated = [name for name, count in Counter(x.rater for x in ballots).items() if count > 1]
-    if repeated:
-        raise ValueError(f"{VOTES} name the rater {repeated[0]!r} more than once: {cell[:80]!r}")
+    if len(raters := {ballot.rater for ballot in ballots}) < len(ballots):
+        names = [ballot.rater for ballot in ballots]
+        repeated = next(name for name in raters if names.count(name) > 1)
+        raise ValueError(f"{VOTES} name the rater {repeated!r} more than once: {cell[:80]!r}")
     return ballots
 
 
