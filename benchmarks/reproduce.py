@@ -57,7 +57,10 @@ def read(name: str) -> ResultsTable:
 
 
 def run(table: ResultsTable, roots: Mapping[str, str]) -> dict[str, RowResult]:
-    """Runs the commands of a table in a folder of their own -> the rows they give, by name."""
+    """Runs the commands of a table in a folder of their own -> the rows they give, by name.
+
+    Rows are those of the run's main table, or of another one that has the same columns.
+    """
     found = {}
     for command in dict.fromkeys(row.command for row in table.rows if row.command):
         for placeholder, path in roots.items():
@@ -65,9 +68,13 @@ def run(table: ResultsTable, roots: Mapping[str, str]) -> dict[str, RowResult]:
         with tempfile.TemporaryDirectory() as place:
             arguments = shlex.split(command)[1:]
             subprocess.run([sys.executable, *arguments], cwd=place, check=True)
-            for file in Path(place).rglob("results.json"):
-                rows = ResultsTable.from_json(file.read_text("utf-8")).rows
-                found |= {row.name: row for row in rows if row.kind == "model"}
+            written = Path(place).rglob("artifacts/*.json")
+            for file in sorted(written, key=lambda file: file.name != "results.json"):
+                if '"schema_version"' not in (text := file.read_text("utf-8")):
+                    continue
+                other = ResultsTable.from_json(text)
+                if file.name == "results.json" or {*other.columns} == {*table.columns}:
+                    found |= {row.name: row for row in other.rows if row.kind == "model"}
     return found
 
 

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from conversation_emotion.settings.fusion import ROWS, FusionSettings, read_rows
 from conversation_emotion.settings.space import Range, Trial, propose
+from conversation_emotion.settings.votes import split_targets
 from conversation_emotion.tracker import Memory
 from experiments.framework.experiment import Experiment, Job, RowRun, Rows, Runs, Task
 
@@ -31,11 +32,11 @@ class FusionTable(Experiment[FusionSettings]):
     compares = True
 
     def rows(self, settings: FusionSettings) -> dict[str, FusionSettings]:
-        """Returns a run for each row."""
+        """Returns a run for each row and target."""
         numbers = read_rows(settings.rows)
-        return {
-            f"{number}  {settings.title(number)}": settings.for_row(number) for number in numbers
-        }
+        return split_targets(
+            {f"{number}  {settings.title(number)}": settings.for_row(number) for number in numbers}
+        )
 
     def task(self, row: FusionSettings, memory: Memory) -> Task:
         """Extracts the frames of the row's encoders."""
@@ -56,7 +57,8 @@ class FusionTable(Experiment[FusionSettings]):
 
         if not (parts := ROWS[int(job.settings.rows)].decisions_of):
             return super().train(job, before)
-        found = {int(run.settings.rows): run.predictions for run in before}
+        same = [run for run in before if run.settings.votes == job.settings.votes]
+        found = {int(run.settings.rows): run.predictions for run in same}
         tables = [found[part] for part in parts]
         pool = pool_decisions(tables, job.task.labels, metric=job.task.select_by)
         job.run.log_table(pool.weights, "weights.parquet")
@@ -78,6 +80,7 @@ class FusionTable(Experiment[FusionSettings]):
 
     def search_space(self, trial: Trial, settings: FusionSettings) -> FusionSettings:
         """Varies the row, the size of the aggregator, dropout and step size."""
+        settings.votes.check_one("a sweep of rows")
         numbers = read_rows(settings.rows)
         if fused := [number for number in numbers if ROWS[number].decisions_of]:
             raise ValueError(f"--rows {fused[0]} fuses decisions; a sweep trains single rows")

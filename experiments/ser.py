@@ -11,8 +11,7 @@ statistics of train; its C is chosen on valid, and there is nothing to repeat. W
 other setting of a training, it is SUPERB's probe (Yang et al., 2021): a linear map to 256 units,
 the mean of the frames, and a linear map to the classes. --head and --aggregator replace either.
 --protocol does what was published, exactly. Every encoder gets the same settings; the default one,
-the lower blocks of Whisper, comes with the package. Prints one row per encoder, and writes mlruns/,
-one parent run per encoder.
+the lower blocks of Whisper, comes with the package. Each row is a parent run of its own in mlruns/.
 """
 
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from conversation_emotion.settings.flags import change
 from conversation_emotion.settings.protocols import PROTOCOLS, remarks, resolve
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.space import OPTIMIZER, Range, Trial, propose, propose_features
+from conversation_emotion.settings.votes import split_targets
 from conversation_emotion.tracker import Memory
 from experiments.framework.experiment import Experiment, Runs, Task
 
@@ -41,11 +41,13 @@ class SER(Experiment[SERSettings]):
     published_by = ("corpus", "label_set", "modality")
 
     def rows(self, settings: SERSettings) -> dict[str, SERSettings]:
-        """Returns a run for each encoder."""
+        """Returns a run for each encoder and target; all targets are learned with one head."""
+        if settings.votes.is_voted and settings.protocol not in PROTOCOLS:
+            settings = settings.settle()
         features = settings.features
-        if features.modality == "text":
-            return {features.text_encoder: settings}
-        return {name: change(settings, speech_encoder=(name,)) for name in features.speech_encoder}
+        rows = {name: change(settings, speech_encoder=(name,)) for name in features.speech_encoder}
+        is_text = features.modality == "text"
+        return split_targets({features.text_encoder: settings} if is_text else rows)
 
     def task(self, row: SERSettings, memory: Memory) -> Task:
         """Extracts the features of an encoder for every labelled utterance."""
@@ -55,10 +57,8 @@ class SER(Experiment[SERSettings]):
 
     def title(self, settings: SERSettings) -> str:
         """Names head and corpus."""
-        return (
-            f"Emotion of single utterances: {describe_head(resolve(settings).settle())} on frozen "
-            f"encoders; {settings.data.corpus}"
-        )
+        head = describe_head(resolve(settings).settle())
+        return f"Emotion of single utterances: {head} on frozen encoders; {settings.data.corpus}"
 
     def notes(self, settings: SERSettings, runs: Runs) -> Iterator[str]:
         """Describes head and pooling, the protocol's faults, and encoders that saw the corpus."""

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple, TypeVar
 from unicodedata import normalize
 
+from conversation_emotion.utterances.labels import name_by_noun
 from conversation_emotion.utterances.sound_files import (
     AUDIO_SUFFIXES,
     count_suffixes,
@@ -222,6 +223,17 @@ def choose(choices: Mapping[str, Value], cell: str, place: str) -> Value:
     if cell not in choices:
         raise ValueError(f"{place} {cell!r}, expected {', '.join(choices)}")
     return choices[cell]
+
+
+def name_primary(named: str, emotions: Iterable[str | None]) -> str | None:
+    """Returns the emotion that a rater of MSP's corpora named first, ``other`` if it is none.
+
+    Raters named ``Angry``, ``Happy``, or ``Other-`` and their own words; None named nothing.
+    """
+    noun = name_by_noun(named.strip())
+    if not noun or noun in ("nan", "none"):
+        return None
+    return noun if noun in {*emotions} else "other"
 
 
 def _is_litter(path: Path, root: Path) -> bool:

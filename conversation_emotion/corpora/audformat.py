@@ -1,6 +1,7 @@
 """Databases in audformat (audEERING), as `audb` unpacks them: ``db.yaml``, tables, recordings.
 
-Reads the tables that have a column ``emotion``. Where some of them belong to a part of a split, by
+Reads the tables that have a column ``emotion``. Columns of the same scheme that name a rater hold
+that rater's votes. Where some of them belong to a part of a split, by
 their ``split_id`` or by a name such as ``emotion.train``, these are read and no others. Next to
 the label, any table of the database may describe the same recording or segment by these columns:
 ``speaker``; ``gender`` or ``sex``, also as a property of the speaker; ``transcription`` or
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from conversation_emotion.corpora.annotations import find_files
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.table import GENDERS, Utterances, build_utterances
+from conversation_emotion.utterances.votes import write_votes
 
 if TYPE_CHECKING:
     import audformat
@@ -74,7 +76,7 @@ def _read_rows(root: Path, database: "audformat.Database") -> Iterator[dict[str,
     columns = {column: _read_column(database, names) for column, names in COLUMNS.items()}
     columns["speaker"] = _name_speakers(columns["speaker"])
     language = database.languages[0] if len(database.languages) == 1 else None
-    labels = _read_labels(database)
+    labels, votes = _read_labels(database), _read_votes(database)
     shared = os.path.commonpath([PurePosixPath(place.file).parent for place in labels] or [""])
     for place, (emotion, split) in labels.items():
         given = {
@@ -95,6 +97,7 @@ def _read_rows(root: Path, database: "audformat.Database") -> Iterator[dict[str,
             "offset": place.start or None,
             "duration": None if place.end is None else place.end - place.start,
             "emotion": emotion,
+            "votes": write_votes(votes.get(place, votes.get(Place(place.file), {})).items()),
             "split": split,
         }
 
@@ -119,6 +122,22 @@ def _read_labels(database: "audformat.Database") -> dict[Place, tuple[str | None
                     f"audformat: {place} is {labels[place]} in one table and {label} in {name!r}"
                 )
     return labels
+
+
+def _read_votes(database: "audformat.Database") -> dict[Place, dict[str, list[str]]]:
+    """What each rater named of each place, by columns of the scheme of ``emotion`` with a rater."""
+    tables = [*database.tables.values()]  # audformat gives an iterator, for one use
+    schemes = {
+        table.columns["emotion"].scheme_id for table in tables if "emotion" in table.columns
+    } - {None}
+    votes: dict[Place, dict[str, list[str]]] = {}
+    for table in tables:
+        for name, column in table.columns.items():
+            if column.rater_id is not None and column.scheme_id in schemes:
+                for place, emotion in _read_cells(database, table, name, name).items():
+                    if emotion is not None:
+                        votes.setdefault(place, {})[str(column.rater_id)] = [str(emotion)]
+    return votes
 
 
 def _find_split(database: "audformat.Database", name: str) -> str | None:
@@ -180,7 +199,11 @@ def _list_cells(cells: "pd.Series") -> dict[Place, object]:
         Place(str(file), start.total_seconds(), None if pd.isna(end) else end.total_seconds())
         for file, start, end in segments  # pyright: ignore[reportGeneralTypeIssues]
     ]
-    return dict(zip(places, cells.where(cells.notna(), None), strict=True))
+    # Not Series.where, which keeps the NaN of a code that is missing.
+    return {
+        place: None if is_missing else cell
+        for place, cell, is_missing in zip(places, cells, cells.isna(), strict=True)
+    }
 
 
 def _shorten(language: object) -> str | None:

@@ -14,8 +14,12 @@ and times, but no sentence recording. Transcript lines without id and time (``M:
 place in the dialogue and are no turns; they are counted in the log. Where the transcript and the
 evaluation give different times, those of the evaluation hold, for it cut the recordings.
 
-Columns behind the contract: ``scenario`` (improvised or scripted) and ``evaluators``, the JSON
-text of every evaluator's opinion.
+Votes are those of the evaluators who watched (C-E1 and on), on whose majority the label rests. The
+actors' own, C-F1 of the woman of the first session, are the column ``self_votes``. An evaluator may
+name several emotions.
+
+Columns behind the contract: ``scenario`` (improvised or scripted), ``self_votes``, and
+``evaluators``, the JSON text of every evaluator's opinion, their ratings and comments among it.
 """
 
 import json
@@ -29,6 +33,7 @@ from typing import Literal, NamedTuple
 from conversation_emotion.corpora.annotations import find_files
 from conversation_emotion.settings.corpus import CorpusOptions, CorpusSource
 from conversation_emotion.utterances.table import Utterances, build_utterances
+from conversation_emotion.utterances.votes import SELF_VOTES, VOTES, write_votes
 
 Scenario = Literal["all", "improvised", "scripted"]
 
@@ -38,6 +43,12 @@ _EVALUATIONS = "Session*/dialog/EmoEvaluation/Ses*.txt"
 _KEPT = {"ang": "angry", "exc": "happy", "hap": "happy", "neu": "neutral", "sad": "sad"}
 _FOUR_CLASSES = {**_KEPT, **dict.fromkeys(("dis", "fea", "fru", "oth", "sur"))}
 _GENDERS = {"F": "female", "M": "male"}
+_NAMED = {
+    "anger": "ang", "disgust": "dis", "excited": "exc", "fear": "fea", "frustration": "fru",
+    "happiness": "hap", "neutral": "neu", "neutral state": "neu", "other": "oth",
+    "sadness": "sad", "surprise": "sur",
+}  # fmt: skip
+"""Emotions by the names that evaluators' opinions have; other words stay as they are."""
 _ATTRIBUTES = {"valence": "val", "arousal": "act", "dominance": "dom"}
 _TURN = r"(?P<utterance_id>Ses\d\d[FM]_(?:impro|script)\w*_[FM](?:XX)?\d+)"
 _DECIMAL = r"\d+(?:\.\d+)?"
@@ -112,6 +123,7 @@ def _read_dialogue(evaluation_file: Path) -> Iterator[dict[str, object]]:
             **given,
             "emotion": None if given["emotion"] == "xxx" else given["emotion"],
             "evaluators": json.dumps(given["evaluators"], ensure_ascii=False),
+            **_write_votes(given["evaluators"]),
         }
         turns[utterance_id] = evaluation._replace(columns=columns)
     for order, turn in enumerate(sorted(turns.values())):
@@ -172,6 +184,20 @@ def _read_opinion(match: re.Match[str]) -> dict[str, object]:
             opinion[rating] = int(score[1]) if score else None
     opinion["comment"] = (match["comment"] or "").strip().removesuffix(")")
     return opinion
+
+
+def _write_votes(opinions: object) -> dict[str, str | None]:
+    """Writes the votes of those who watched, C-E1, and of the actors, C-F1, apart."""
+    assert isinstance(opinions, list)
+    named: list[tuple[str, list[str]]] = [
+        (one["evaluator"], [_NAMED.get(str(x).lower(), str(x)) for x in one["emotions"]])
+        for one in opinions
+        if "emotions" in one
+    ]
+    others, own = (
+        [one for one in named if one[0].startswith("C-E") == is_other] for is_other in (True, False)
+    )
+    return {VOTES: write_votes(others), SELF_VOTES: write_votes(own)}
 
 
 def _read_transcript(path: Path) -> dict[str, _Turn]:

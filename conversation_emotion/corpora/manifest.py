@@ -9,6 +9,8 @@ Columns, named as in the utterance table (`conversation_emotion.utterances.table
 * ``speaker`` is the dialogue's id where it is absent: one unknown speaker per dialogue. Name the
   speakers if some return in other dialogues, or no split can keep them apart.
 * ``split`` also takes dev, val and validation for valid.
+* ``votes`` are JSON, of each rater or counts: ``{"anger": 3, "neutral": 1}``; JSONL and Parquet may
+  hold them as they are (`conversation_emotion.utterances.votes`).
 * ``corpus`` names the corpus, the same in every row; without it the name is ``manifest``.
 
 Every other column of the contract is optional; unknown columns are kept behind it. Ids are text,
@@ -28,6 +30,7 @@ from pathlib import Path
 from conversation_emotion.corpora.annotations import SPLIT_NAMES, find_recording, parse_csv
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.table import COLUMNS, NUMBERS, Utterances, build_utterances
+from conversation_emotion.utterances.votes import VOTES, read_votes
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 
@@ -181,11 +184,25 @@ def _clean_cell(cell: object, column: str, place: str) -> object:
         if not math.isfinite(number):
             raise ValueError(f"manifest: {place} has {column} {cell!r}, expected a number")
         return number
+    if column == VOTES:
+        return _check_votes(cell, place)
     if column in COLUMNS:
         if not isinstance(cell, str | int | float):
             raise ValueError(f"manifest: {place} has {column} {cell!r}, expected text")
         return str(cell) if column == "text" else str(cell).strip()
     return cell
+
+
+def _check_votes(cell: object, place: str) -> str:
+    """Returns votes as text; an object of Parquet has all emotions of the file, None if unnamed."""
+    if isinstance(cell, dict):
+        cell = {name: count for name, count in cell.items() if count is not None}
+    text = cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)
+    try:
+        read_votes(text)
+    except ValueError as error:
+        raise ValueError(f"manifest: {place}: {error}") from error
+    return text
 
 
 def _resolve_audio(audio: object, folder: Path, place: str) -> str | None:

@@ -5,16 +5,17 @@ Reads the release as distributed, whose label file is misspelt, with or without 
     Evalution.txt                                       or Evaluation.txt
     Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav
 
-Of the label file the lines of the consensus are read, which name the video::
+A line of the consensus names the video, and lines of the raters follow::
 
     UTD-IMPROV-S01A-F01-P-FM01.avi; A; A:3.0; V:2.1; D:3.5; N:4.2;
+    WORKER12; Angry; Angry,Frustrated; A:3; V:2; D:4; N:4;
 
 The emotion is what raters perceived: the letter behind the name (A anger, H happiness, N neutral, S
 sadness, O other, X no agreement, which leaves the turn unlabelled), not the letter in S01A, which
 is the emotion that the scene aims at. ``F01`` is the speaker, a woman of session 1. The letter
 behind it is the condition; which is which is not said in the files, so it stays a letter. A is
 ``arousal``, N ``naturalness``. In which order turns were spoken is not in the names, so each is its
-own dialogue.
+own dialogue. Votes are what raters named first; what is none of these emotions is other.
 
 Columns behind the contract: ``scene``, ``target``, ``condition``, ``naturalness``.
 """
@@ -24,10 +25,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from conversation_emotion.corpora.annotations import find_files, read_optional
+from conversation_emotion.corpora.annotations import (
+    find_files,
+    name_primary,
+    read_optional,
+    report,
+)
 from conversation_emotion.settings.corpus import CorpusSource
 from conversation_emotion.utterances.labels import four_classes
 from conversation_emotion.utterances.table import Utterances, build_utterances
+from conversation_emotion.utterances.votes import write_votes
 
 EMOTIONS = {
     "A": "anger", "H": "happiness", "N": "neutral", "O": "other", "S": "sadness", "X": None,
@@ -55,9 +62,7 @@ def load_msp_improv(root: Path) -> Utterances:
 
 def _read_lines(labels: Path, audio: Path) -> Iterator[dict[str, object]]:
     lines = read_optional(labels, "msp-improv").splitlines()
-    for number, line in enumerate(lines, start=1):
-        if not line.startswith("UTD-IMPROV"):
-            continue
+    for number, (line, raters) in _group_raters(lines, labels).items():
         match = _LINE.fullmatch(line.strip())
         if not match or match["emotion"] not in EMOTIONS:
             raise ValueError(
@@ -76,6 +81,7 @@ def _read_lines(labels: Path, audio: Path) -> Iterator[dict[str, object]]:
             "language": "en",
             "audio": str(folder / f"{utterance_id}.wav"),
             "emotion": EMOTIONS[match["emotion"]],
+            "votes": write_votes(raters.items()),
             "valence": ratings.get("V"),
             "arousal": ratings.get("A"),
             "dominance": ratings.get("D"),
@@ -85,6 +91,26 @@ def _read_lines(labels: Path, audio: Path) -> Iterator[dict[str, object]]:
             "condition": match["condition"],
             "naturalness": ratings.get("N", math.nan),
         }
+
+
+def _group_raters(lines: list[str], labels: Path) -> dict[int, tuple[str, dict[str, list[str]]]]:
+    """Returns the lines of the consensus by number, with what each rater below them named."""
+    found: dict[int, tuple[str, dict[str, list[str]]]] = {}
+    raters: dict[str, list[str]] = {}
+    odd = []
+    for number, line in enumerate(lines, start=1):
+        if line.startswith("UTD-IMPROV"):
+            raters = {}
+            found[number] = line, raters
+            continue
+        rater, named, *_ = [*(field.strip() for field in line.split(";")), ""]
+        emotion = name_primary(named, EMOTIONS.values()) if ":" not in named else None
+        if emotion and rater and rater not in raters:
+            raters[rater] = [emotion]
+        elif line.strip():
+            odd.append(f"{labels.name} line {number}")
+    report("msp-improv", "lines of raters name no emotion or a rater again, and are no votes", odd)
+    return found
 
 
 CORPUS = CorpusSource(

@@ -109,12 +109,32 @@ METRIC_DESCRIPTIONS = {
     "coverage_worst": MetricDescription(title="coverage, worst class", is_pooled=True),
     "aurc": MetricDescription(title="AURC", is_pooled=True),
     "set_size": _number("classes in a set", 2, scale="error"),
+    "voted_uar": MetricDescription(title="UAR of the votes"),
+    "jsd": _number("JSD", scale="share"),
+    "kl": _number("KL", scale="error"),
+    "brier": _number("Brier", scale="error"),
+    "voted_ece": MetricDescription(title="ECE of the votes", is_pooled=True),
+    "above_chance_f1": MetricDescription(title="F1 above chance"),
+    "uar_of_rater": MetricDescription(title="UAR, share of a rater's", scale="error"),
+    "jsd_of_rater": MetricDescription(title="1 - JSD, share of a rater's", scale="error"),
     "silhouette_arousal": _number("silhouette, arousal", 2),
     "compactness_arousal": _number("compactness, arousal", 2),
     "silhouette_emotion": _number("silhouette, emotion", 2),
     "compactness_emotion": _number("compactness, emotion", 2),
     "weight_in_sum": MetricDescription(title="weight in the sum"),
     "difference": MetricDescription(title="difference", is_signed=True, scale="difference"),
+    "change_voted_uar": MetricDescription(
+        title="UAR of the votes", is_signed=True, scale="difference"
+    ),
+    "change_jsd": MetricDescription(
+        title="JSD", is_percent=False, digits=3, is_signed=True, scale="difference"
+    ),
+    "change_voted_ece": MetricDescription(
+        title="ECE of the votes", is_signed=True, scale="difference"
+    ),
+    "p_voted_uar": _number("p, Holm", scale="share"),
+    "p_jsd": _number("p, Holm", scale="share"),
+    "p_voted_ece": _number("p, Holm", scale="share"),
     "p_value": _number("p", scale="share"),
     "p_holm": _number("p, Holm", scale="share"),
 }

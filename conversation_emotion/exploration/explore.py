@@ -105,7 +105,9 @@ class Exploration:
             whose = "their own last turn" if one.whose == "own" else "somebody else's last turn"
             yield f"{100 * one.same:.0f} % keep the {self.classes.target} of {whose}"
         if self.agreement and self.agreement.alpha is not None:
-            yield f"agreement of raters: Krippendorff's alpha {self.agreement.alpha:.2f}"
+            ceiling = self.agreement.ceiling
+            named = "" if ceiling is None else f"; {ceiling:.0%} name what most of the others name"
+            yield f"agreement of raters: Krippendorff's alpha {self.agreement.alpha:.2f}{named}"
         if self.acoustics:
             best = self.acoustics.effects[0]
             yield f"eGeMAPS: {best.name} parts the classes most (epsilon squared {best.size:.2f})"

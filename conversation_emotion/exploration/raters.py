@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from conversation_emotion.datasets.votes import find_majority
 from conversation_emotion.exploration.classes import Classes
+from conversation_emotion.utterances.votes import UNNAMED, VOTES, list_ballots
 
 EVALUATORS = "evaluators"
-"""Column that holds, as JSON, what each evaluator named or rated; IEMOCAP's adapter writes it."""
+"""Column that holds, as JSON, how each evaluator rated; IEMOCAP's adapter writes it."""
 
 SCALES = ("valence", "arousal", "dominance")
 MOST_RATERS = 30
@@ -31,14 +33,17 @@ class Agreement:
     """How far raters agree.
 
     Attributes:
-        source: Columns of the votes.
+        source: Columns of the votes, or of the ratings where there are no votes.
         num_raters: Raters in all.
         num_rated: Utterances with two votes or more.
         alpha: Krippendorff's alpha of the votes, nominal: 0 as by chance, 1 in full agreement;
             None if all votes name one class, or there are none.
         pairs: Share of the pairs of votes on an utterance that agree.
+        entropy: Mean entropy of the votes on an utterance in bits, 0 in full agreement.
+        ceiling: Share of a vote for what most of the others named, ties left out: what a rater
+            reaches, and so about what a model can be expected to; None if there are ties alone.
         by_class: The same by the class of the corpus (C), None without such pairs.
-        raters: Those with most votes.
+        raters: Those with most votes; none where raters are not told apart.
         scales: Krippendorff's alpha of ratings, interval, by scale.
     """
 
@@ -47,6 +52,8 @@ class Agreement:
     num_rated: int
     alpha: float | None
     pairs: float | None
+    entropy: float | None
+    ceiling: float | None
     by_class: tuple[float | None, ...]
     raters: tuple[Rater, ...]
     scales: dict[str, float]
@@ -55,14 +62,17 @@ class Agreement:
 def measure_agreement(
     utterances: pd.DataFrame, classes: Classes, columns: Sequence[str] = ()
 ) -> Agreement | None:
-    """Measures agreement by `EVALUATORS`, or by columns that hold a rater's labels each.
+    """Measures agreement by `VOTES` and `EVALUATORS`, or by columns of a rater's labels each.
 
-    A rater who names several classes has a vote that is divided among them.
+    A rater who names several classes has a vote that is divided among them. Raters count alike.
 
     Raises:
-        ValueError: A column is missing, or a cell of `EVALUATORS` is no such JSON.
+        ValueError: A column is missing, or a cell of `VOTES` or `EVALUATORS` is no such JSON.
     """
-    opinions = _read_columns(utterances, columns) if columns else _read_opinions(utterances)
+    if columns:
+        opinions = [*_read_columns(utterances, columns)]
+    else:
+        opinions = [*_read_votes(utterances), *_read_ratings(utterances)]
     found = pd.DataFrame(opinions, columns=["row", "rater", "scale", "value", "weight"])
     found = found.drop_duplicates(["row", "rater", "scale", "value"])
     votes = _keep_shared(found[found["scale"] == ""])
@@ -79,11 +89,13 @@ def measure_agreement(
     labels = pd.Series(classes.numbers[rows.index.to_numpy(dtype=int)], index=rows.index)
     own = rows.groupby(labels).mean()
     return Agreement(
-        source=", ".join(columns) or EVALUATORS,
+        source=", ".join(columns) or (EVALUATORS if votes.empty else VOTES),
         num_raters=int((found if votes.empty else votes)["rater"].nunique()),
         num_rated=len(rows),
         alpha=alpha_nominal(votes),
         pairs=float(rows.mean()) if len(rows) else None,
+        entropy=_measure_entropy(votes),
+        ceiling=_measure_ceiling(votes),
         by_class=tuple(own.get(number) for number in range(len(classes.labels))),
         raters=tuple(_list_raters(votes)),
         scales=scales,
@@ -113,6 +125,27 @@ def _agree(votes: pd.DataFrame) -> pd.Series:
     return (same - votes["weight"]) / others
 
 
+def _measure_entropy(votes: pd.DataFrame) -> float | None:
+    """Returns the mean entropy of the shares of the values of each row, in bits."""
+    if votes.empty:
+        return None
+    sums = votes.groupby(["row", "value"])["weight"].sum()
+    shares = sums / sums.groupby("row").transform("sum")
+    return float(-(shares * np.log2(shares)).groupby("row").sum().mean())
+
+
+def _measure_ceiling(votes: pd.DataFrame) -> float | None:
+    """Returns the share of each rater's vote for the value that most of the others named."""
+    if votes.empty:
+        return None
+    ballots = votes.pivot_table("weight", ["row", "rater"], "value", "sum", fill_value=0.0)
+    own = ballots.to_numpy()
+    others = ballots.groupby("row").transform("sum").to_numpy() - own
+    most = find_majority(others)
+    hits = own[np.arange(len(own)), most][most >= 0]
+    return float(hits.mean()) if len(hits) else None
+
+
 def _alpha_interval(ratings: pd.DataFrame) -> float | None:
     """Returns Krippendorff's alpha of numbers, by their squared differences."""
     ratings = _keep_shared(ratings)
@@ -133,7 +166,8 @@ def _keep_shared(opinions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _list_raters(votes: pd.DataFrame) -> Iterator[Rater]:
-    found = votes.groupby("rater").agg(rows=("row", "nunique"), agreement=("agreement", "sum"))
+    named = votes[~votes["rater"].str.startswith(UNNAMED)]
+    found = named.groupby("rater").agg(rows=("row", "nunique"), agreement=("agreement", "sum"))
     found = found.sort_values("rows", ascending=False, kind="stable").head(MOST_RATERS)
     for name, num_rows, agreement in found.itertuples():
         yield Rater(name=str(name), num_rated=num_rows, agreement=float(agreement / num_rows))
@@ -155,7 +189,14 @@ def _read_columns(utterances: pd.DataFrame, columns: Sequence[str]) -> Iterator[
                 yield row, name, "", str(value), 1.0
 
 
-def _read_opinions(utterances: pd.DataFrame) -> Iterator[Opinion]:
+def _read_votes(utterances: pd.DataFrame) -> Iterator[Opinion]:
+    for row, ballots in list_ballots(utterances):
+        for ballot in ballots:
+            for emotion, share in ballot.shares.items():
+                yield row, ballot.rater, "", emotion, share
+
+
+def _read_ratings(utterances: pd.DataFrame) -> Iterator[Opinion]:
     for row, cell in enumerate(utterances.get(EVALUATORS, ())):
         if not pd.isna(cell):
             try:
@@ -164,15 +205,13 @@ def _read_opinions(utterances: pd.DataFrame) -> Iterator[Opinion]:
                 name = utterances["utterance_id"].iloc[row]
                 raise ValueError(
                     f"utterance {name!r} has {EVALUATORS} {str(cell)[:80]!r}, expected a list in "
-                    'JSON such as [{"evaluator": "A", "emotions": ["neutral"]}]'
+                    'JSON such as [{"evaluator": "A", "valence": 3}]'
                 ) from error
 
 
 def _read_cell(row: int, cell: str) -> Iterator[Opinion]:
     for opinion in json.loads(cell):
-        rater, emotions = str(opinion["evaluator"]), opinion.get("emotions") or ()
-        for emotion in dict.fromkeys(emotions):
-            yield row, rater, "", str(emotion), 1 / len(dict.fromkeys(emotions))
+        rater = str(opinion["evaluator"])
         for scale in SCALES:
             if opinion.get(scale) is not None:
                 yield row, rater, scale, float(opinion[scale]), 1.0

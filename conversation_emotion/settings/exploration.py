@@ -19,8 +19,7 @@ class ExploreSettings:
     gender. All of its values count, as the corpus names them."""
 
     raters: tuple[str, ...] = ()
-    """Columns that hold the labels of a rater each; without any, the votes that the adapter of the
-    corpus keeps (iemocap)."""
+    """Columns that hold the labels of a rater each; without any, the column votes."""
 
     speech_encoder: tuple[str, ...] = ("whisper-base-lower",)
     """Encoders whose space is shown, named as in experiments.ser; followed by no name, none is.

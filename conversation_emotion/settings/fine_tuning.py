@@ -7,6 +7,7 @@ from typing import Literal
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.flags import check_at_least, check_unique, refuse_given
 from conversation_emotion.settings.training import FineTuningSettings, Precision
+from conversation_emotion.settings.votes import VoteSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +55,13 @@ class FinetuneSettings:
 
     training: FineTuningSettings = field(default_factory=FineTuningSettings)
 
+    votes: VoteSettings = field(default_factory=VoteSettings)
+
     output: Path | None = None
     """Folder for the averaged encoders, one for each fold; none takes mlruns/finetuning/RUN."""
 
     def __post_init__(self) -> None:
+        self.votes.check_one("finetune, which trains one encoder for each fold,")
         is_speech = self.modality == "speech"
         group, unused = (self, "text_encoder") if is_speech else (self.tuned, "speech_encoder")
         refuse_given(group, f"has no effect with --modality {self.modality}", unused)

@@ -15,6 +15,7 @@ from conversation_emotion.settings.features import (
 from conversation_emotion.settings.flags import change, check_share, refuse_given
 from conversation_emotion.settings.models import Fusion
 from conversation_emotion.settings.training import TrainingSettings
+from conversation_emotion.settings.votes import VoteSettings
 
 
 class FusionRow(NamedTuple):
@@ -105,6 +106,8 @@ class FusionSettings(StorageSettings):
             epochs=30, patience=30, schedule="cosine", average_best=5
         )
     )
+
+    votes: VoteSettings = field(default_factory=VoteSettings)
 
     rows: str = "9-14"
     """Rows of the table: 1 to 11 as in the paper, 12 to 20 ours; 9,10,11 or 1-8."""

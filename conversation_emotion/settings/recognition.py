@@ -11,10 +11,12 @@ from conversation_emotion.settings.flags import (
     check_share,
     flag_of,
     flatten,
+    format_setting,
     refuse_given,
 )
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
 from conversation_emotion.settings.training import TrainingSettings
+from conversation_emotion.settings.votes import VoteSettings
 
 
 def probe_training() -> TrainingSettings:
@@ -89,6 +91,8 @@ class SERSettings(RegistrySettings):
 
     training: TrainingSettings = field(default_factory=probe_training)
 
+    votes: VoteSettings = field(default_factory=VoteSettings)
+
     protocol: Literal["auto", SplitName] = "auto"
     """superb, emotion2vec-session, emotion2vec-speaker and emobox fix everything as published:
     split, layers, head, optimizer, selection. The others are --split by another name; auto leaves
@@ -99,6 +103,8 @@ class SERSettings(RegistrySettings):
         encoders = self.features.speech_encoder
         if self.register is not None and len(encoders) > 1:
             raise ValueError(f"--register needs one --speech-encoder, got {len(encoders)}")
+        if self.register is not None:
+            self.votes.check_one("--register")
         if self.model.needs_frames and self.features.speech_pooling in ("mean", "statistics"):
             raise ValueError(f"--head {self.model.head} needs --speech-pooling frames")
         if self.model.needs_frames and self.features.modality == "text":
@@ -125,6 +131,8 @@ class SERSettings(RegistrySettings):
 
     def _list_trained(self) -> Iterator[str]:
         """Yields the flags that are given and only have an effect on a head that is trained."""
+        if self.votes.is_voted:
+            yield f"--targets {format_setting(self.votes.targets)}"
         if self.features.aggregator in ("attention", "ecapa"):
             yield f"--aggregator {self.features.aggregator}"
         values = flatten(self.training) | flatten(replace(self.model, head="auto"))
@@ -160,9 +168,13 @@ class EPCSettings(RegistrySettings):
 
     training: TrainingSettings = field(default_factory=lambda: TrainingSettings(learning_rate=5e-4))
 
+    votes: VoteSettings = field(default_factory=VoteSettings)
+
     def __post_init__(self) -> None:
         self.features.refuse_unused()
         super().__post_init__()
+        if self.register is not None:
+            self.votes.check_one("--register")
         if self.register is not None and self.model.history_labels == "gold":
             raise ValueError(
                 "--register needs --history-labels none: in use the past has no labels"

@@ -1,7 +1,7 @@
 """Emotion as a task: classes of single utterances, or of the turns of a conversation."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Generic, NamedTuple, TypeVar, cast
 
@@ -49,6 +49,7 @@ from conversation_emotion.tasks.task import (
     WindowTask,
     collect_outputs,
 )
+from conversation_emotion.tasks.voted import VotedTargets
 from conversation_emotion.utterances.labels import IGNORED
 
 Settings = TypeVar("Settings", bound=ModelSettings)
@@ -85,10 +86,15 @@ def name_probabilities(
 
 
 class Classification(WindowTask):
-    """Classes of the targets of some windows; subclasses build the model."""
+    """Classes of the targets of some windows; subclasses build the model.
+
+    Attributes:
+        voted: What is learned from votes, None where that is the label.
+    """
 
     name: ClassVar[str] = "emotion"
     metrics = ("uar", "wa", "macro_f1", "weighted_f1")
+    voted: VotedTargets | None = None
 
     def __init__(self, inputs: Inputs, training: TrainingSettings) -> None:
         super().__init__(inputs, training)
@@ -105,21 +111,17 @@ class Classification(WindowTask):
 
     def loss(self, fold: Fold, device: torch.device) -> Loss:
         """Returns the weighted cross-entropy of the classes, plus that of the auxiliary heads."""
-        targets = self.inputs.windows.select(fold.train).targets
-        weights = balanced_class_weights(targets, self.labels).to(device)
-        weights = weights if self.training.class_weights == "balanced" else weights**0
+        measure = self._measure_classes(fold, device)
         recognition_weight, emotion_weight = self.auxiliary_weights()
         training = self.inputs.training.select(fold.train)
-        absent = find_absent_classes(self.dataset, training.target_rows)
-        scales = weigh_groups(self.dataset, training.target_rows, self.training.reweight_groups)
+        absent = find_absent_classes(self.dataset, training.target_rows, self.voted)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             outputs: Outputs = model(batch)
             logits = outputs.logits
             if absent is not None:
                 logits = logits.masked_fill(absent[batch.target_rows].to(device), NEVER)
-            scale = None if scales is None else scales[batch.target_rows.cpu()].to(device)
-            total = cross_entropy(logits, batch.targets, weights, scale)
+            total = measure(logits, batch)
             if emotion_weight and outputs.emotions is not None:
                 total = total + emotion_weight * cross_entropy(outputs.emotions, batch.emotions)
             if recognition_weight and outputs.recognition is not None:
@@ -128,6 +130,28 @@ class Classification(WindowTask):
             return total
 
         return loss
+
+    def _measure_classes(
+        self, fold: Fold, device: torch.device
+    ) -> Callable[[Tensor, Batch], Tensor]:
+        """Returns the loss of the classes, from logits (B, C) and a batch to a number."""
+        windows, voted = self.inputs.windows.select(fold.train), self.voted
+        is_balanced = self.training.class_weights == "balanced"
+        if voted is None:
+            weights = balanced_class_weights(windows.targets, self.labels).to(device)
+            weights = weights if is_balanced else weights**0
+        else:
+            weights = voted.weigh_classes(windows.target_rows, is_balanced=is_balanced).to(device)
+        rows = self.inputs.training.select(fold.train).target_rows
+        scales = weigh_groups(self.dataset, rows, self.training.reweight_groups)
+
+        def measure(logits: Tensor, batch: Batch) -> Tensor:
+            scale = None if scales is None else scales[batch.target_rows.cpu()].to(device)
+            if voted is not None:
+                return voted.measure(logits, batch.target_rows, weights, scale)
+            return cross_entropy(logits, batch.targets, weights, scale)
+
+        return measure
 
     def predict(self, model: nn.Module, batches: Iterable[Batch]) -> Predictions:
         """Returns the probabilities of every target; see `collect_outputs`."""
@@ -167,6 +191,7 @@ class FeatureEmotion(Classification, Generic[Settings]):
     features: FeatureSettings
     model: Settings
     training: TrainingSettings
+    voted: VotedTargets | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__init__(self.inputs, self.training)
@@ -281,7 +306,9 @@ def build_on_train(
     )
 
 
-def find_absent_classes(dataset: Dataset, train: Rows) -> Tensor | None:
+def find_absent_classes(
+    dataset: Dataset, train: Rows, voted: VotedTargets | None = None
+) -> Tensor | None:
     """Marks the classes of which the corpus of a row has no example in train: (rows, C).
 
     That a corpus lacks a class is no evidence against it, so the loss leaves the class out. None
@@ -291,7 +318,11 @@ def find_absent_classes(dataset: Dataset, train: Rows) -> Tensor | None:
         return None
     sources, names = pd.factorize(dataset.utterances["source"])
     is_there = np.zeros((len(names), len(dataset.labels)), dtype=bool)
-    is_there[sources[train], dataset.classes()[train]] = True
+    if voted is None:
+        is_there[sources[train], dataset.classes()[train]] = True
+    else:
+        rows, classes = np.nonzero(np.nan_to_num(voted.targets[train]))
+        is_there[sources[train][rows], classes] = True
     is_there[~is_there.any(axis=1)] = True  # a corpus that is not trained on
     return None if is_there.all() else torch.from_numpy(~is_there[sources])
 

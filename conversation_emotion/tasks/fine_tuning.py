@@ -41,6 +41,7 @@ from conversation_emotion.tasks.task import (
     Weights,
     find_device,
 )
+from conversation_emotion.tasks.voted import VotedTargets
 
 BLANK = 0
 """Index of CTC's blank among the characters."""
@@ -55,7 +56,8 @@ class FineTuning(Task):
 
     ``load`` loads the encoder by its name, or that of a folder that was saved. With ``is_bf16``
     training multiplies in bfloat16; prediction never does. The encoder of each fold is saved in
-    ``folder``, to be used by others; None saves none.
+    ``folder``, to be used by others; None saves none. ``voted`` is what is learned from votes, None
+    where that is the label.
     """
 
     name: ClassVar[str] = "fine_tuned_emotion"
@@ -74,6 +76,7 @@ class FineTuning(Task):
     pooling: TimePooling = "mean"
     is_bf16: bool = False
     folder: Path | None = None
+    voted: VotedTargets | None = None
 
     def __post_init__(self) -> None:
         inputs, self.labels = self.inputs, self.inputs.dataset.labels
@@ -88,7 +91,7 @@ class FineTuning(Task):
         def load(part: str, factor: int, seed: int | None) -> ClipLoader:
             return ClipLoader(
                 self.clips,
-                self.clips.usable(getattr(fold, part)),
+                self._find_clips(fold, part),
                 batch_size=factor * size,
                 batch_seconds=factor * seconds,
                 device=device,
@@ -96,6 +99,13 @@ class FineTuning(Task):
             )
 
         return Batches(load("train", 1, seed), load("valid", 2, None), load("test", 2, None))
+
+    def _find_clips(self, fold: Fold, part: str) -> NDArray[np.int64]:
+        """Returns the rows with a class that can be used, and in train those that are kept."""
+        rows, clips = getattr(fold, part), self.clips
+        if part == "train" and self.voted is not None:
+            clips = replace(clips, classes=np.where(self.voted.kept, 0, clips.classes))
+        return clips.usable(rows)
 
     def build(self, fold: Fold) -> nn.Module:
         """Loads the encoder anew, with untrained heads and adapters where they are asked for."""
@@ -125,11 +135,15 @@ class FineTuning(Task):
     def loss(self, fold: Fold, device: torch.device) -> Loss:
         """Returns the weighted cross-entropy of the classes, and what subclasses add."""
         weights = torch.ones(len(self.labels), device=device)
-        if self.training.class_weights == "balanced":
+        is_balanced = self.training.class_weights == "balanced"
+        if self.voted is not None:
+            rows = self._labelled(fold, "train")
+            weights = self.voted.weigh_classes(rows, is_balanced=is_balanced).to(device)
+        elif is_balanced:
             train = self.clips.classes[self.clips.usable(fold.train)]
             weights = balanced_class_weights(train, self.labels).to(device)
         train_rows = self._labelled(fold, "train")
-        absent = find_absent_classes(self.dataset, train_rows)
+        absent = find_absent_classes(self.dataset, train_rows, self.voted)
         scales = weigh_groups(self.dataset, train_rows, self.training.reweight_groups)
 
         def loss(model: nn.Module, batch: ClipBatch) -> Tensor:
@@ -152,6 +166,8 @@ class FineTuning(Task):
     ) -> Tensor:
         """Computes the loss of a batch, with weights of the classes (C,) and of its clips (B,)."""
         logits = outputs.logits.float()
+        if self.voted is not None:
+            return self.voted.measure(logits, batch.rows, weights, scales)
         weights = None if weights is None else weights.to(logits.dtype)
         if scales is not None:
             return cross_entropy(logits, batch.targets, weights, scales.to(logits.device))

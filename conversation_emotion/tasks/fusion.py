@@ -9,18 +9,26 @@ from conversation_emotion.datasets.windows import single_utterances
 from conversation_emotion.models.fusion import FRAME_FUSIONS, FusionModel
 from conversation_emotion.models.perception import LayerSum, fit_on_rows, make_aggregator
 from conversation_emotion.settings.fusion import ROWS, FusionRow, FusionSettings
+from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.splits.folds import Fold
 from conversation_emotion.tasks.emotion import Classification
-from conversation_emotion.tasks.prepare import prepare_dataset
+from conversation_emotion.tasks.prepare import add_kept, prepare_dataset
+from conversation_emotion.tasks.voted import VotedTargets, learn_votes
 from conversation_emotion.tracker import Memory
 
 
 class FrameFusion(Classification):
     """Emotion of single utterances from the frames of several encoders, each by its flag."""
 
-    def __init__(self, inputs: Inputs, settings: FusionSettings, row: FusionRow) -> None:
+    def __init__(
+        self,
+        inputs: Inputs,
+        settings: FusionSettings,
+        row: FusionRow,
+        voted: VotedTargets | None = None,
+    ) -> None:
         super().__init__(inputs, settings.training)
-        self.settings, self.row = settings, row
+        self.settings, self.row, self.voted = settings, row, voted
 
     def build(self, fold: Fold) -> nn.Module:
         """Builds a model with the statistics of the training windows."""
@@ -60,4 +68,6 @@ def prepare_fusion(settings: FusionSettings, memory: Memory) -> FrameFusion:
         key = ("fusion", data, len(dataset.split.folds), features)
         (found[flag],) = memory.recall(key, extract).values()
     windows = single_utterances(dataset.classes())
-    return FrameFusion(prepare_inputs(dataset, windows, windows, found), settings, row)
+    voted = learn_votes(dataset, settings.votes)
+    inputs = prepare_inputs(dataset, windows, windows, found)
+    return FrameFusion(add_kept(inputs, voted, UtteranceModelSettings()), settings, row, voted)

@@ -1,5 +1,7 @@
 """Prepares tasks from settings: reads the corpus, finds the windows, extracts the features."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +27,9 @@ from conversation_emotion.settings.models import (
 )
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import TrainingSettings
+from conversation_emotion.settings.votes import VoteSettings
 from conversation_emotion.tasks.emotion import TurnEmotion, UtteranceEmotion
+from conversation_emotion.tasks.voted import VotedTargets, learn_votes
 from conversation_emotion.tracker import Memory
 
 
@@ -41,7 +45,9 @@ def prepare_recognition(settings: SERSettings, memory: Memory) -> UtteranceEmoti
     features = settings.features_of(encoder)
     dataset = prepare_dataset(settings.data, settings.training.max_folds, memory)
     inputs = prepare_utterances(dataset, features, settings.data, memory)
-    return UtteranceEmotion(inputs, features, settings.model, settings.training)
+    voted = learn_votes(dataset, settings.votes)
+    inputs = add_kept(inputs, voted, settings.model)
+    return UtteranceEmotion(inputs, features, settings.model, settings.training, voted=voted)
 
 
 def prepare_utterances(
@@ -59,6 +65,7 @@ def prepare_prediction(
     model: ConversationModelSettings,
     training: TrainingSettings,
     memory: Memory,
+    votes: VoteSettings | None = None,
 ) -> TurnEmotion:
     """Prepares recognition or prediction in a conversation."""
 
@@ -68,7 +75,9 @@ def prepare_prediction(
 
     context = (model.history, model.horizon, model.overlap, model.learn_from)
     key = ("turns", data, training.max_folds, as_extracted(features), context)
-    return TurnEmotion(memory.recall(key, prepare), features, model, training)
+    inputs = memory.recall(key, prepare)
+    voted = None if votes is None else learn_votes(inputs.dataset, votes)
+    return TurnEmotion(add_kept(inputs, voted, model), features, model, training, voted=voted)
 
 
 def find_windows(
@@ -90,6 +99,22 @@ def find_windows(
         return windows, windows
     return windows, build_training_windows(
         utterances, classes, emotions, history=history, horizon=horizon, overlap=overlap
+    )
+
+
+def add_kept(inputs: Inputs, voted: VotedTargets | None, model: ModelSettings) -> Inputs:
+    """Returns inputs whose training windows also hold the rows that are kept, without a class."""
+    if voted is None or not voted.kept.any():
+        return inputs
+    dataset, mark = inputs.dataset, voted.kept
+    classes = dataset.targets.classes.mask(mark, 0)  # any class: only those with one are windows
+    marked = dataset._replace(
+        targets=dataset.targets._replace(classes=classes),
+        emotion_classes=np.where(mark, 0, dataset.emotion_classes),
+    )
+    _, training = find_windows(marked, model)
+    return inputs._replace(
+        training=replace(training, targets=dataset.classes()[training.target_rows])
     )
 
 

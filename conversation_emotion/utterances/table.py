@@ -27,6 +27,7 @@ COLUMNS: dict[str, str] = {
     "offset": "seconds into the file at which the utterance begins, or missing for its beginning",
     "duration": "seconds to read from there, or missing for all that follows",
     "emotion": "the label as the corpus names it, or missing: an unlabelled turn stays as context",
+    "votes": "what each rater named, as JSON (`conversation_emotion.utterances.votes`), or missing",
     "valence": "rating on the corpus' own scale, or missing",
     "arousal": "rating on the corpus' own scale, or missing",
     "dominance": "rating on the corpus' own scale, or missing",

@@ -306,7 +306,7 @@ class Experiment(ABC, Generic[Settings]):
             "commit": versions()["commit"],
             "run_id": run.run.run_id,
         }
-        scores = run.scores[system]
+        scores = fields.pop("metrics", run.scores[system])
         return record_row(run.task, run.predictions, scores, system=system, **{**own, **fields})
 
 

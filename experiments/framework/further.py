@@ -30,6 +30,10 @@ def list_further(
         yield "groups", tabulate_groups(experiment, table, runs)
     if getattr(runs[0].task.training, "certainty", False):
         yield "certainty", tabulate_certainty(experiment, table, runs)
+    if any(run.settings.votes.is_voted for run in runs if hasattr(run.settings, "votes")):
+        from experiments.framework.voted import tabulate_votes
+
+        yield from tabulate_votes(experiment, table.title, runs)
 
 
 def tabulate_groups(

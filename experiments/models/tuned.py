@@ -17,7 +17,12 @@ from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.tasks.emotion import UtteranceEmotion
 from conversation_emotion.tasks.fine_tuning import EmotionWithTranscript, FineTuning
-from conversation_emotion.tasks.prepare import prepare_dataset, prepare_utterances
+from conversation_emotion.tasks.prepare import (
+    add_kept,
+    prepare_dataset,
+    prepare_utterances,
+)
+from conversation_emotion.tasks.voted import learn_votes
 from conversation_emotion.tracker import Memory
 from conversation_emotion.training.optimisation import choose_precision
 from speech_encoders import tuning as speech
@@ -46,6 +51,7 @@ def prepare_fine_tuning(settings: FinetuneSettings, memory: Memory) -> FineTunin
         load,
         encoder=settings.encoder,
         is_bf16=choose_precision(tuned.precision) == "bf16",
+        voted=learn_votes(dataset, settings.votes),
     )
     features = _frozen_features(settings)
     probe = TrainingSettings(
@@ -56,9 +62,9 @@ def prepare_fine_tuning(settings: FinetuneSettings, memory: Memory) -> FineTunin
         reweight_groups=training.reweight_groups,
         seeds=training.seeds,
     )
-    frozen = prepare_utterances(dataset, features, data, memory)
     head = UtteranceModelSettings(head="linear")
-    task.frozen = UtteranceEmotion(frozen, features, head, probe)
+    frozen = add_kept(prepare_utterances(dataset, features, data, memory), task.voted, head)
+    task.frozen = UtteranceEmotion(frozen, features, head, probe, voted=task.voted)
     task.fingerprint += frozen.fingerprint
     return task
 

@@ -146,7 +146,7 @@ CASES: dict[str, list[list[str]]] = {
         ],
     ],
     "epc": [
-        [*MANIFEST, *QUICK, "--hidden-size=8"],
+        [*MANIFEST, *QUICK, "--hidden-size=8", "--targets=distribution"],
         [
             *MANIFEST,
             *QUICK,
@@ -163,14 +163,14 @@ CASES: dict[str, list[list[str]]] = {
     "features": [["--root=hums", *FBANK]],
     "finetune": [
         ["--corpus=emodb", "--root=emodb", *TUNED, "--speech-encoder=encoder"],
-        [*MANIFEST, *TUNED, "--modality=text", "--text-encoder=bert"],
+        [*MANIFEST, *TUNED, "--modality=text", "--text-encoder=bert", "--targets=multi-label"],
     ],
     "fusion": [
         [
             *(*MANIFEST, *QUICK, "--rows=7,10,15", "--aggregator-size=8", "--hubert=fbank"),
             *("--wav2vec2=mfcc", "--emotion2vec=mfcc"),
         ],
-        [*MANIFEST, *QUICK, "--rows=9", "--aggregator-size=8"],
+        [*MANIFEST, *QUICK, "--rows=9", "--aggregator-size=8", "--targets=distribution"],
     ],
     "languages": [["--roots", "emodb=emodb", *FBANK, *QUICK]],
     "layers": [["--corpus=emodb", "--root=emodb", *FBANK, *QUICK]],
@@ -197,7 +197,7 @@ CASES: dict[str, list[list[str]]] = {
     ],
     "ser": [
         [*MANIFEST, *QUICK, *FBANK],
-        [*MANIFEST, *QUICK, *FBANK, "--updates=2", "--evaluate-every=1"],
+        [*MANIFEST, *QUICK, *FBANK, "--updates=2", "--evaluate-every=1", "--targets=majority"],
         [*MANIFEST, *FBANK, "--register=all", "--train-on-all"],
         [*MANIFEST, "--modality=text", "--text-encoder=bert"],
     ],

@@ -32,6 +32,16 @@ def test_alpha_is_that_of_the_published_example():
     assert (found.num_raters, found.num_rated) == (4, 11)
 
 
+def test_entropy_and_ceiling_of_votes_are_those_of_a_hand_count():
+    table = pd.DataFrame({"A": [*"xxx"], "B": [*"xyx"], "C": [*"xzy"], "D": [None, None, "y"]})
+    found = measure_agreement(table, make_classes(3), tuple("ABCD"))
+    assert found is not None
+    assert found.entropy == pytest.approx((0 + np.log2(3) + 1) / 3)
+    # All three name what the others name; of three that differ the others tie; of 2 : 2 each has
+    # 1 : 2 against it.
+    assert found.ceiling == pytest.approx((3 + 0) / (3 + 4))
+
+
 def test_alpha_of_ratings_is_that_of_the_published_example():
     cells = [
         json.dumps([{"evaluator": rater, "valence": PUBLISHED[rater][row]} for rater in PUBLISHED])
@@ -47,15 +57,11 @@ def test_pairs_that_agree_are_counted_by_class_and_by_rater(tmp_path):
     table = load_iemocap(write_iemocap_dialogue(tmp_path))
     found = measure_agreement(table, find_classes(table, "emotion"))
     assert found is not None
-    # One utterance has three votes: neutral, half neutral and half anger, neutral.
-    assert (found.num_rated, found.num_raters) == (1, 3)
-    assert found.pairs == pytest.approx((0.75 + 0.5 + 0.75) / 3)
-    assert {one.name: one.agreement for one in found.raters} == {
-        "C-E2": 0.75,
-        "C-E4": 0.5,
-        "C-F1": 0.75,
-    }
-    assert found.by_class == (None, pytest.approx(2 / 3))
+    # One utterance has two votes: neutral, half neutral and half anger; the actor's is apart.
+    assert (found.num_rated, found.num_raters) == (1, 2)
+    assert found.pairs == 0.5
+    assert {one.name: one.agreement for one in found.raters} == {"C-E2": 0.5, "C-E4": 0.5}
+    assert found.by_class == (None, 0.5)
     assert set(found.scales) == {"valence", "dominance"}
 
 

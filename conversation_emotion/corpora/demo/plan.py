@@ -36,7 +36,7 @@ AMBIGUOUS_SHARE = 0.18
 MISLEADING_SHARE = 0.12
 """Share of utterances whose sentence belongs to another emotion than the speaker's."""
 
-_USUAL_RATINGS = {
+USUAL_RATINGS = {
     "angry": (1.9, 4.0, 4.0),
     "happy": (4.2, 3.6, 3.4),
     "neutral": (3.0, 2.6, 3.0),
@@ -210,8 +210,8 @@ def _draw_ratings(
     ``source`` is the emotion of the sentence; ``deviations`` say how far arousal and dominance lie
     above what is usual for the emotion, in standard deviations.
     """
-    valence, *others = _USUAL_RATINGS[emotion]
-    said = _USUAL_RATINGS["neutral" if source == ANY_EMOTION else source][0]
+    valence, *others = USUAL_RATINGS[emotion]
+    said = USUAL_RATINGS["neutral" if source == ANY_EMOTION else source][0]
     leaning = (1 - _TEXT_WEIGHT) * valence + _TEXT_WEIGHT * said
     ratings = np.array([leaning, *(others + _RATING_DEVIATION * deviations)])
     ratings += _RATER_NOISE * generator.normal(size=3)
