@@ -125,6 +125,14 @@ def test_a_class_of_a_multi_label_target_is_one_above_chance():
     assert even.item() == pytest.approx(np.log(2))  # all classes are just at chance
 
 
+@pytest.mark.parametrize("loss", [soft_cross_entropy, multi_label_loss])
+def test_a_row_of_twice_the_weight_counts_as_two(loss):
+    logits, targets = torch.tensor([[0.3, -1.0, 2.0], [1.0, 0.0, 0.5]]), torch.eye(3)[:2]
+    weights, twice = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0, 0, 1])
+    found = loss(logits, targets, weights, torch.tensor([2.0, 1.0]))
+    torch.testing.assert_close(found, loss(logits[twice], targets[twice], weights))
+
+
 def test_balanced_classes_weigh_their_votes():
     voted, train = learn("distribution"), np.arange(4)
     # Of four targets 2.25 votes are for no, 1.75 for yes.
