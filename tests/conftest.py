@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 gc.disable()  # until all modules are imported, whose objects stay
@@ -16,29 +17,37 @@ os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # UMAP compiles for longer than
 
 
 LONGEST = (
-    "sweep/test_sweep_survival.py",
     "experiments/test_settings.py",
-    "experiments/test_controls.py",
+    "sweep/test_sweep_survival.py",
+    "tracking/test_browser.py",
     "experiments/test_epc.py",
-    "experiments/test_pretrain_emotion2vec.py",
-    "sweep/test_sweep_databases.py",
+    "experiments/test_controls.py",
     "tracking/test_registry.py",
+    "experiments/test_finetune.py",
+    "experiments/test_pretrain_emotion2vec.py",
+    "experiments/test_ser.py",
+    "experiments/test_predict.py",
+    "inference/test_onnx_export.py",
+    "tracking/test_tracking.py",
+    "experiments/test_dimensional.py",
+    "sweep/test_sweep_databases.py",
     "sweep/test_sweep_hooks.py",
     "sweep/test_sweep_tracking.py",
-    "experiments/test_finetune.py",
-    "tracking/test_ui.py",
-    "tracking/test_browser.py",
-    "experiments/test_pretrain_cpc.py",
-    "tracking/test_tracking.py",
+    "inference/test_stream.py",
+    "exploration/test_exploration.py",
+    "experiments/test_sentiment_table.py",
     "speech_encoders/test_emotion2vec_mini.py",
-    "inference/test_onnx_export.py",
+    "experiments/test_pretrain_cpc.py",
+    "experiments/test_followed_settings.py",
+    "tracking/test_ui.py",
 )
 """Files that take longest, which begin first: so all processes end at nearly the same time."""
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Takes a process more than there are cores: many tests wait for other processes."""
-    return (os.cpu_count() or 1) + 1
+    """Takes two processes more than there are cores, as many tests wait, if memory holds them."""
+    most = psutil.virtual_memory().available // (5 * 2**29)
+    return max(1, min((os.cpu_count() or 1) + 2, most))
 
 
 def pytest_configure(config: pytest.Config) -> None:
