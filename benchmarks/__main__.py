@@ -21,7 +21,7 @@ from pathlib import Path
 import tyro
 
 from benchmarks.board.against import checked_out, compare
-from benchmarks.board.cases import CASES, HERE, CaseName, run_case
+from benchmarks.board.cases import CASES, HERE, CaseName, Measured, run_case
 from benchmarks.board.machine import find_conditions, measure_machine
 from benchmarks.board.record import Record, append_record, read_history
 from benchmarks.board.row import Plan
@@ -72,10 +72,14 @@ def run(settings: Settings) -> Record:
         tree = stack.enter_context(checked_out(commit)) if commit else HERE
         for name in dict.fromkeys(settings.only):
             print(f"{name} ...", file=sys.stderr, flush=True)
-            if commit:
-                found[name] = compare(name, plan, commit, tree, settings.pairs)
-            else:
-                found[name] = run_case(name, plan)
+            try:
+                if commit:
+                    found[name] = compare(name, plan, commit, tree, settings.pairs)
+                else:
+                    found[name] = run_case(name, plan)
+            except KeyboardInterrupt:  # what was measured before is kept
+                found[name] = Measured(error="interrupted")
+                break
             print(f"{name} took {found[name].seconds:.0f} s", file=sys.stderr, flush=True)
     return Record(
         conditions=find_conditions(settings.threads, HERE, load),

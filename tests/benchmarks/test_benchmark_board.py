@@ -1,5 +1,6 @@
 """The board of benchmarks: what its rows say, what failed, its history, and pairs of commits."""
 
+import importlib
 import os
 import subprocess
 from pathlib import Path
@@ -179,6 +180,22 @@ def test_a_benchmark_that_breaks_off_keeps_its_rows_and_says_why(tmp_path, monke
     assert [row.name for row in found.rows] == ["3"]
     assert found.error == "RuntimeError: no peer of this shape"
     assert cases.HERE == ROOT
+
+
+def test_an_interrupted_board_keeps_what_it_measured(tmp_path, monkeypatch):
+    board = importlib.import_module("benchmarks.__main__")
+
+    def measure(name, plan):
+        if name == "growth":
+            raise KeyboardInterrupt
+        return Measured(rows=(make_row(),), seconds=1.0)
+
+    monkeypatch.setattr(board, "run_case", measure)
+    monkeypatch.setattr(board, "measure_machine", lambda: MACHINE)
+    found = board.run(board.Settings(only=("huge_pages", "growth", "encoders"))).benchmarks
+    assert list(found) == ["huge_pages", "growth"]
+    assert found["huge_pages"].rows == (make_row(),)
+    assert found["growth"].error == "interrupted"
 
 
 @pytest.mark.parametrize(
