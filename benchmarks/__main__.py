@@ -13,6 +13,7 @@ benchmarks/history.json with commit, load, threads, processor and versions.
 """
 
 import os
+import signal
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -93,6 +94,7 @@ def run(settings: Settings) -> Record:
 def main() -> None:
     """Runs the board, prints its table, and keeps the record."""
     settings = tyro.cli(Settings, prog="python -m benchmarks", description=__doc__)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or a worktree would stay behind
     try:
         read_history(settings.history)  # what is no history is said before an hour's work
         record = run(settings)

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import growth
 from benchmarks.board import against, cases
@@ -13,7 +14,7 @@ from benchmarks.board.against import checked_out, pair_rows
 from benchmarks.board.cases import CASES, OF_ACCURACY, Measured, run_case
 from benchmarks.board.machine import Conditions, Machine
 from benchmarks.board.record import Record, append_record, format_seconds, read_history
-from benchmarks.board.row import Plan, Row, time_turns
+from benchmarks.board.row import Plan, Row, count_flops, time_turns
 
 ROOT = Path(__file__).parents[2]
 
@@ -196,6 +197,15 @@ def test_an_interrupted_board_keeps_what_it_measured(tmp_path, monkeypatch):
     assert list(found) == ["huge_pages", "growth"]
     assert found["huge_pages"].rows == (make_row(),)
     assert found["growth"].error == "interrupted"
+
+
+def test_multiplications_of_normed_weights_are_counted():
+    from torch.nn import Conv1d
+    from torch.nn.utils.parametrizations import weight_norm
+
+    convolution, clip = weight_norm(Conv1d(2, 3, 5)), torch.zeros(1, 2, 9)
+    with torch.inference_mode():  # 5 frames of 3 channels, each of 2 x 5 products and additions
+        assert count_flops(lambda: convolution(clip)) == 5 * 3 * 2 * 5 * 2
 
 
 @pytest.mark.parametrize(
