@@ -13,6 +13,7 @@ benchmarks/history.json with commit, load, threads, processor and versions.
 """
 
 import os
+import signal
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from pathlib import Path
 import tyro
 
 from benchmarks.board.against import checked_out, compare
-from benchmarks.board.cases import CASES, HERE, CaseName, run_case
+from benchmarks.board.cases import CASES, HERE, CaseName, Measured, run_case
 from benchmarks.board.machine import find_conditions, measure_machine
 from benchmarks.board.record import Record, append_record, read_history
 from benchmarks.board.row import Plan
@@ -72,10 +73,14 @@ def run(settings: Settings) -> Record:
         tree = stack.enter_context(checked_out(commit)) if commit else HERE
         for name in dict.fromkeys(settings.only):
             print(f"{name} ...", file=sys.stderr, flush=True)
-            if commit:
-                found[name] = compare(name, plan, commit, tree, settings.pairs)
-            else:
-                found[name] = run_case(name, plan)
+            try:
+                if commit:
+                    found[name] = compare(name, plan, commit, tree, settings.pairs)
+                else:
+                    found[name] = run_case(name, plan)
+            except KeyboardInterrupt:  # what was measured before is kept
+                found[name] = Measured(error="interrupted")
+                break
             print(f"{name} took {found[name].seconds:.0f} s", file=sys.stderr, flush=True)
     return Record(
         conditions=find_conditions(settings.threads, HERE, load),
@@ -89,6 +94,7 @@ def run(settings: Settings) -> Record:
 def main() -> None:
     """Runs the board, prints its table, and keeps the record."""
     settings = tyro.cli(Settings, prog="python -m benchmarks", description=__doc__)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or a worktree would stay behind
     try:
         read_history(settings.history)  # what is no history is said before an hour's work
         record = run(settings)

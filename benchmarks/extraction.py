@@ -107,7 +107,7 @@ def measure(settings: Settings) -> Iterator[tuple[str, list[tuple[float, ...]], 
 
 def board_rows(plan: Plan) -> Iterator[Row]:
     """Measures files of two to five seconds, with the plain loop as the peer."""
-    clips = 16 if plan.is_quick else 256
+    clips = 48 if plan.is_quick else 256
     settings = Settings(threads=plan.threads, repetitions=plan.repetitions, clips=clips)
     for name, seconds, flops in measure(settings):
         yield Row(

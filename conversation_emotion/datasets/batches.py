@@ -128,7 +128,11 @@ class ModalityArrays:
         """Lays the frames of utterances out, zero where there are none -> (M, L, T, D)."""
         frames = frames.reshape(len(rows), -1)
         states = torch.zeros(len(rows), self.num_layers, frames.size(1), self.size)
-        states.numpy().transpose(0, 2, 1, 3)[frames.numpy()] = self._read(rows)
+        padded = states.numpy().transpose(0, 2, 1, 3)
+        if self._is_normalised:
+            padded[frames.numpy()] = self._read(rows)
+        else:
+            self._states.fill(rows, padded)
         return states
 
     def _read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -72,19 +72,38 @@ class HiddenStates(Sequence[States | None]):
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Copies all frames of some utterances, one after another: (M,) -> (sum of T, L, D)."""
-        lengths, numbers = self.lengths[rows], self.numbers[rows]
-        shape = self.shape()
-        if shape is None:
-            return np.zeros((0, 0, 0), dtype=np.float32)
-        ends = np.cumsum(lengths)
-        within = np.arange(lengths.sum()) - np.repeat(ends - lengths, lengths)
-        places = np.repeat(self.firsts[rows], lengths) + within
-        sources = np.repeat(numbers, lengths)
-        found = np.empty((len(places), *shape), dtype=np.float32)
-        for number in np.unique(numbers[numbers >= 0]).tolist():
-            is_here = sources == number
-            found[is_here] = self.arrays[number][places[is_here]]
+        lengths = self.lengths[rows]
+        found = np.empty((lengths.sum(), *(self.shape() or (0, 0))), dtype=np.float32)
+        firsts = np.cumsum(lengths) - lengths
+        for array, places, utterances, frames in self._find(rows):
+            found[firsts[utterances] + frames] = array[places]
         return found
+
+    def fill(self, rows: NDArray[np.int64], padded: NDArray[np.float32]) -> None:
+        """Copies the frames of some utterances into an array that holds zeros: (M, T, L, D)."""
+        for array, places, utterances, frames in self._find(rows):
+            padded[utterances, frames] = array[places]
+
+    def _find(
+        self, rows: NDArray[np.int64]
+    ) -> Iterator[tuple[States, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+        """Yields each array that rows lie in, with the places of all their frames there.
+
+        Of each frame also the number of its utterance among the rows, and of itself within that.
+        """
+        order = np.argsort(self.numbers[rows], kind="stable")
+        numbers, lengths = self.numbers[rows[order]], self.lengths[rows[order]]
+        ends = np.cumsum(lengths)
+        frames = np.arange(lengths.sum()) - np.repeat(ends - lengths, lengths)
+        places = np.repeat(self.firsts[rows[order]], lengths) + frames
+        utterances = np.repeat(order, lengths)
+        last = np.append(numbers[1:] != numbers[:-1], True)[: len(numbers)]
+        first = 0
+        for number, end in zip(numbers[last].tolist(), ends[last].tolist(), strict=True):
+            if number >= 0:
+                here = slice(first, end)
+                yield self.arrays[number], places[here], utterances[here], frames[here]
+            first = end
 
     def pieces(self, rows: NDArray[np.int64], num_frames: int) -> Iterator[NDArray[np.int64]]:
         """Cuts rows into pieces of so many frames, and at most one utterance more."""

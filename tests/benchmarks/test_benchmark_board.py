@@ -1,10 +1,12 @@
 """The board of benchmarks: what its rows say, what failed, its history, and pairs of commits."""
 
+import importlib
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import growth
 from benchmarks.board import against, cases
@@ -12,7 +14,7 @@ from benchmarks.board.against import checked_out, pair_rows
 from benchmarks.board.cases import CASES, OF_ACCURACY, Measured, run_case
 from benchmarks.board.machine import Conditions, Machine
 from benchmarks.board.record import Record, append_record, format_seconds, read_history
-from benchmarks.board.row import Plan, Row, time_turns
+from benchmarks.board.row import Plan, Row, count_flops, time_turns
 
 ROOT = Path(__file__).parents[2]
 
@@ -179,6 +181,31 @@ def test_a_benchmark_that_breaks_off_keeps_its_rows_and_says_why(tmp_path, monke
     assert [row.name for row in found.rows] == ["3"]
     assert found.error == "RuntimeError: no peer of this shape"
     assert cases.HERE == ROOT
+
+
+def test_an_interrupted_board_keeps_what_it_measured(tmp_path, monkeypatch):
+    board = importlib.import_module("benchmarks.__main__")
+
+    def measure(name, plan):
+        if name == "growth":
+            raise KeyboardInterrupt
+        return Measured(rows=(make_row(),), seconds=1.0)
+
+    monkeypatch.setattr(board, "run_case", measure)
+    monkeypatch.setattr(board, "measure_machine", lambda: MACHINE)
+    found = board.run(board.Settings(only=("huge_pages", "growth", "encoders"))).benchmarks
+    assert list(found) == ["huge_pages", "growth"]
+    assert found["huge_pages"].rows == (make_row(),)
+    assert found["growth"].error == "interrupted"
+
+
+def test_multiplications_of_normed_weights_are_counted():
+    from torch.nn import Conv1d
+    from torch.nn.utils.parametrizations import weight_norm
+
+    convolution, clip = weight_norm(Conv1d(2, 3, 5)), torch.zeros(1, 2, 9)
+    with torch.inference_mode():  # 5 frames of 3 channels, each of 2 x 5 products and additions
+        assert count_flops(lambda: convolution(clip)) == 5 * 3 * 2 * 5 * 2
 
 
 @pytest.mark.parametrize(
