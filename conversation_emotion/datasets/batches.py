@@ -217,8 +217,7 @@ def gather_batch(
         states={name: states for name, (states, _) in gathered.items()},
         frames={name: frames for name, (_, frames) in gathered.items()},
         vectors={
-            name: found[distinct].masked_fill_(is_masked[:, None], 0.0)
-            for name, found in vectors.items()
+            name: leave_out_vectors(found[distinct], is_masked) for name, found in vectors.items()
         },
         places=torch.from_numpy(places),
         mask=torch.from_numpy(mask),
@@ -253,3 +252,8 @@ def leave_out(states: Tensor, frames: Tensor, masked: Tensor) -> tuple[Tensor, T
     if not masked.any():
         return states, frames
     return states.masked_fill(masked[:, None, None, None], 0.0), frames & ~masked[:, None]
+
+
+def leave_out_vectors(vectors: Tensor, masked: Tensor) -> Tensor:
+    """Sets utterances to zero in place: (M, D), (M,) -> (M, D)."""
+    return vectors.masked_fill_(masked[:, None], 0.0) if masked.any() else vectors
