@@ -7,9 +7,9 @@ Cases are whole processes, imports included: ``epc``, the command of the README'
 the demo corpus; ``ser``, linear probes of EmoDB (with --root); and ``conversations``, planted ones
 of IEMOCAP's size (151 dialogues, 10,039 utterances, 5,531 labelled, 768 + 384 features), also by a
 loop in plain PyTorch with padded windows, one model after another. Every case stores its features
-in a first run that does not count. The commits then take turns, with the order reversed every
-second time; a ratio is of two neighbouring turns. The load is printed: on a busy machine compare
-the processor time, and that of neighbouring turns alone.
+in a first run on each commit, which does not count. The commits then take turns, with the order
+reversed every second time; a ratio is of two neighbouring turns. The load is printed: on a busy
+machine compare the processor time, and that of neighbouring turns alone.
 """
 
 import os
@@ -122,8 +122,9 @@ def unpack(commit: str, folder: Path) -> Path:
 def measure(
     command: list[str], sources: tuple[Path, Path], pairs: int, folder: Path
 ) -> list[tuple[Cost, Cost]]:
-    """Measures a command on both sources by turns, after a run that does not count."""
-    run(command, sources[1], folder)
+    """Measures a command on both sources by turns, after a run of each that does not count."""
+    for source in dict.fromkeys(sources):  # each stores its features by names of its own
+        run(command, source, folder)
     found = []
     for number in range(pairs):
         order = (0, 1) if number % 2 else (1, 0)

@@ -1,8 +1,9 @@
 """Batches: some windows, and the features of their utterances, each of which is there once."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -190,10 +191,14 @@ class WindowLoader:
     def __len__(self) -> int:
         return -(-len(self.windows) // self.batch_size)
 
+    @cached_property
+    def _runs(self) -> list[NDArray[np.int64]]:
+        return find_runs(self.windows)
+
     def __iter__(self) -> Iterator[Batch]:
         numbers = np.arange(len(self.windows))
         if self.seed is not None:
-            numbers = shuffle_runs(self.windows, self._generator)
+            numbers = shuffle_runs(self._runs, self._generator)
         for first in range(0, len(numbers), self.batch_size):
             chosen = numbers[first : first + self.batch_size]
             yield gather_batch(self.windows, self.arrays, self.classes, chosen, self.vectors)
@@ -206,15 +211,21 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def shuffle_runs(windows: Windows, generator: torch.Generator) -> NDArray[np.int64]:
-    """Shuffles windows, but keeps runs of at most `LONGEST_RUN` that share utterances: (N,)."""
+def find_runs(windows: Windows) -> list[NDArray[np.int64]]:
+    """Returns the numbers of windows in runs of at most `LONGEST_RUN` that share utterances."""
     last = windows.rows.max(axis=1)
     starts = np.flatnonzero(np.append(True, windows.rows[1:, 0] > last[:-1]))
-    runs = [
+    return [
         run[first : first + LONGEST_RUN]
         for run in np.split(np.arange(len(windows)), starts[1:])
         for first in range(0, len(run), LONGEST_RUN)
     ]
+
+
+def shuffle_runs(
+    runs: Sequence[NDArray[np.int64]], generator: torch.Generator
+) -> NDArray[np.int64]:
+    """Shuffles runs, each of which stays as it is, and joins them: (N,)."""
     order = torch.randperm(len(runs), generator=generator).tolist()
     return np.concatenate([runs[number] for number in order])
 
@@ -243,8 +254,7 @@ def gather_batch(
         states={name: states for name, (states, _) in gathered.items()},
         frames={name: frames for name, (_, frames) in gathered.items()},
         vectors={
-            name: found[distinct].masked_fill_(is_masked[:, None], 0.0)
-            for name, found in vectors.items()
+            name: leave_out_vectors(found[distinct], is_masked) for name, found in vectors.items()
         },
         places=torch.from_numpy(places),
         mask=torch.from_numpy(mask),
@@ -279,3 +289,8 @@ def leave_out(states: Tensor, frames: Tensor, masked: Tensor) -> tuple[Tensor, T
     if not masked.any():
         return states, frames
     return states.masked_fill(masked[:, None, None, None], 0.0), frames & ~masked[:, None]
+
+
+def leave_out_vectors(vectors: Tensor, masked: Tensor) -> Tensor:
+    """Sets utterances to zero in place: (M, D), (M,) -> (M, D)."""
+    return vectors.masked_fill_(masked[:, None], 0.0) if masked.any() else vectors

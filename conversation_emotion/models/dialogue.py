@@ -4,6 +4,7 @@ All read a window from its oldest utterance to its latest and never look ahead: 
 utterance depends on it and on those before it.
 """
 
+import math
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -46,11 +47,11 @@ class RoleReader(nn.Module):
         queries, keys, values = mapped.chunk(3, dim=-1)
         # An empty row attends to its padding, so that softmax stays defined, and is zeroed below.
         visible = (mask | ~mask.any(dim=1, keepdim=True)).unsqueeze(1)
-        attended = nn.functional.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=visible
-        )
-        count = mask.sum(dim=1, keepdim=True).clamp(min=1)
-        return (attended * mask.unsqueeze(-1)).sum(dim=1) / count
+        scores = queries @ keys.transpose(1, 2) / math.sqrt(queries.size(-1))
+        shares = scores.masked_fill(~visible, -math.inf).softmax(dim=-1) * mask.unsqueeze(-1)
+        # The mean over queries comes before the sum over values, of which it leaves one a window.
+        shares = shares.sum(dim=1, keepdim=True) / mask.sum(dim=1).clamp(min=1)[:, None, None]
+        return (shares @ values).squeeze(1)
 
 
 class HierarchicalGRU(nn.Module):
@@ -132,11 +133,9 @@ def read(gru: nn.GRU, states: Tensor, mask: Tensor) -> Tensor:
 
 def place(utterances: Tensor, places: Tensor) -> Tensor:
     """Puts utterances in their places: (M, H), (B, U) -> (B, U, H), zero where `PADDING`."""
-    if not len(utterances):
-        return utterances.new_zeros(*places.shape, utterances.size(1))
     # A lookup of vectors: its gradient adds up whole rows, that of an index one number at a time.
-    found = nn.functional.embedding(places.clamp(min=0), utterances)
-    return found * (places != PADDING).unsqueeze(-1)
+    with_zero = nn.functional.pad(utterances, (0, 0, 0, 1))  # which is the row -1
+    return nn.functional.embedding(places.remainder(len(with_zero)), with_zero)
 
 
 def last_state(states: Tensor, mask: Tensor) -> Tensor:

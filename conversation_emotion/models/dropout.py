@@ -19,4 +19,5 @@ class BitDropout(nn.Dropout):
         draws = torch.empty(-(-input.numel() // 4), dtype=torch.int64, device=input.device)
         bits = draws.random_(-(2**63), None).view(torch.int16)[: input.numel()]
         kept = bits.view(input.shape) > num_dropped - 2**15 - 1
-        return input * kept * (2**16 / max(1, 2**16 - num_dropped))
+        # Numbers by numbers: with truth values a product takes four times as long, twice.
+        return (input * kept.to(input.dtype)).mul_(2**16 / max(1, 2**16 - num_dropped))

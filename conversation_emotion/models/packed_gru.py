@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -36,16 +37,19 @@ class Packing(NamedTuple):
 
 def pack(chosen: Tensor) -> Packing:
     """Lays out the chosen utterances of each window: (B, U) -> `Packing`."""
-    counts = chosen.sum(dim=1)
-    width = max(1, int(counts.max()))
-    order = counts.argsort(descending=True, stable=True)
-    is_real = torch.arange(width, device=chosen.device) < counts[order].unsqueeze(1)
-    step, rank = is_real.t().nonzero(as_tuple=True)
-    window = order[rank]
-    places = torch.full((len(chosen), width), PADDING, device=chosen.device)
-    places[window, step] = torch.arange(len(step), device=chosen.device)
-    columns = (~chosen).to(torch.uint8).argsort(dim=1, stable=True)[window, step]
-    return Packing(window * chosen.size(1) + columns, step.bincount().tolist(), places)
+    marked = chosen.cpu().numpy()  # a dozen operations that each take NumPy a tenth of the time
+    counts = marked.sum(axis=1)
+    window, column = marked.nonzero()
+    step = np.arange(len(window)) - (counts.cumsum() - counts)[window]
+    order = np.lexsort((window, -counts[window], step))
+    places = np.full((len(marked), max(1, counts.max(initial=0))), PADDING)
+    places[window[order], step[order]] = np.arange(len(order))
+    rows = (window * marked.shape[1] + column)[order]
+    return Packing(
+        torch.from_numpy(rows).to(chosen.device),
+        np.bincount(step).tolist(),
+        torch.from_numpy(places).to(chosen.device),
+    )
 
 
 def read_packed(gru: nn.GRU, states: Tensor, packing: Packing) -> Tensor:
@@ -88,10 +92,12 @@ class _Layer(torch.autograd.Function):
         gates = inputs.new_empty(len(inputs), 3 * size)  # reset, update, and of new what is reset
         states, new = (inputs.new_empty(len(inputs), size) for _ in range(2))
         before = inputs.new_zeros(sizes[0], size)
-        steps = zip(sizes, given, *(one.split(list(sizes)) for one in (gates, new, states)))  # noqa: B905
-        for count, one, gate, fresh, state in steps:
-            before = before[:count]
-            torch.addmm(bias_hh, before, weight_hh.t(), out=gate)
+        gates[: sizes[0]] = bias_hh  # what a product with zero gives
+        parts = (one.split(list(sizes)) for one in (gates, new, states))
+        for number, (one, gate, fresh, state) in enumerate(zip(given, *parts, strict=True)):
+            before = before[: len(one)]
+            if number:
+                torch.addmm(bias_hh, before, weight_hh.t(), out=gate)
             chances = gate[:, : 2 * size].add_(one[:, : 2 * size]).sigmoid_()
             torch.mul(gate[:, 2 * size :], chances[:, :size], out=fresh)
             fresh.add_(one[:, 2 * size :]).tanh_()
@@ -121,7 +127,7 @@ class _Layer(torch.autograd.Function):
             outer @ weight_ih if ctx.needs_input_grad[0] else None,
             None,
             outer.t() @ inputs,
-            inner.t() @ before,
+            inner[ctx.sizes[0] :].t() @ before[ctx.sizes[0] :],  # the first are zero
             outer.sum(dim=0),
             inner.sum(dim=0),
         )

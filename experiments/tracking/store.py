@@ -2,7 +2,8 @@
 
 It is ``MLFLOW_TRACKING_URI``, else ``mlruns/mlflow.db`` of the current folder. MLflow creates a
 database by some seventy migrations, and one that was killed between two of them can be opened
-never again; a new database is therefore made under another name and renamed once it is whole.
+never again; a new database is therefore made under another name and renamed once it is whole. An
+empty one is kept with the features, of which all others are copies: the migrations take seconds.
 """
 
 import logging
@@ -12,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,8 +22,10 @@ import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.store.db import utils
 from mlflow.store.db.db_types import DATABASE_ENGINES
+from mlflow.version import VERSION
 from sqlalchemy.exc import ArgumentError
 
+from conversation_emotion.settings.cache import cache_folder
 from experiments.framework.commandline import describe_error, hide_password
 
 try:
@@ -182,15 +185,59 @@ def _create(file: Path) -> None:
             left.unlink(missing_ok=True)
     unfinished = file.with_name(f".{file.name}.{os.getpid()}.partial")
     unfinished.unlink(missing_ok=True)  # of a process that had our id
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    engine = sqlalchemy.create_engine(sqlalchemy.URL.create("sqlite", database=str(unfinished)))
+    empty = cache_folder() / f"empty-mlflow-{VERSION}.db"
     try:
-        utils._initialize_tables(engine)
-        engine.dispose()
+        if not _copy_empty(empty, unfinished):
+            _initialise(unfinished)
+            _keep_empty(unfinished, empty)
         os.replace(unfinished, file)
     finally:
-        engine.dispose()
         unfinished.unlink(missing_ok=True)
+
+
+def _initialise(file: Path) -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    engine = sqlalchemy.create_engine(sqlalchemy.URL.create("sqlite", database=str(file)))
+    try:
+        utils._initialize_tables(engine)
+    finally:
+        engine.dispose()
+
+
+def _copy_empty(empty: Path, target: Path) -> bool:
+    """Copies the empty database that is kept, if it is whole and of the installed MLflow."""
+    try:
+        _copy(empty, target)
+        with closing(sqlite3.connect(target)) as connection:
+            is_whole = connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+            revisions = connection.execute("SELECT * FROM alembic_version").fetchall()
+            runs = connection.execute("SELECT 1 FROM runs LIMIT 1").fetchall()
+    except (OSError, sqlite3.Error):
+        is_whole, revisions, runs = False, [], []
+    if is_whole and not runs and revisions == [(_newest_revision(),)]:
+        return True
+    target.unlink(missing_ok=True)
+    return False
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copies a database to the disk, which copies of files may only reach later."""
+    reading = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
+    with closing(reading), closing(sqlite3.connect(target)) as writing:
+        reading.backup(writing)
+
+
+def _keep_empty(whole: Path, empty: Path) -> None:
+    """Keeps a copy of a new database, where the cache can be written."""
+    copy = empty.with_name(f".{empty.name}.{os.getpid()}.partial")
+    try:
+        with suppress(OSError, sqlite3.Error):
+            empty.parent.mkdir(parents=True, exist_ok=True)
+            _copy(whole, copy)
+            os.replace(copy, empty)
+    finally:
+        with suppress(OSError):
+            copy.unlink(missing_ok=True)
 
 
 @contextmanager

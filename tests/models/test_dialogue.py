@@ -6,6 +6,7 @@ import torch
 from conversation_emotion.datasets.windows import INTERLOCUTOR, PADDING, SPEAKER, SPECTATOR
 from conversation_emotion.models.dialogue import (
     DIALOGUE_MODELS,
+    RoleReader,
     last_state,
     read,
 )
@@ -90,6 +91,17 @@ def test_chosen_utterances_are_packed_step_by_step_the_longest_window_first():
     assert rows.tolist() == [5, 2, 7]  # of the eight utterances: step one of both, then step two
     assert list(sizes) == [2, 1]
     assert places.tolist() == [[1, PADDING], [0, 2]]
+
+
+def test_a_role_is_the_mean_of_self_attention_over_its_states():
+    torch.manual_seed(0)
+    reader, states = RoleReader(4, 1, 0.0, attends=True), torch.randn(1, 3, 4)
+    chosen = reader.gru(states[:, [0, 2]])[0]
+    attended = torch.nn.functional.scaled_dot_product_attention(
+        *reader.attention(chosen).chunk(3, dim=-1)
+    )
+    found = reader(states, torch.tensor([[True, False, True]]))
+    torch.testing.assert_close(found, attended.mean(dim=1))
 
 
 def test_dropout_between_layers_is_that_of_pytorch():

@@ -7,6 +7,7 @@ import time
 from contextlib import closing
 from importlib import reload
 
+import mlflow
 import pytest
 import sqlalchemy
 from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
@@ -44,7 +45,39 @@ def test_use_is_not_reported_to_mlflows_makers(monkeypatch):
     assert MLFLOW_DISABLE_TELEMETRY.get()
 
 
-def test_nothing_has_the_name_of_the_store_before_it_is_whole(database, monkeypatch):
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    """Where an empty store is kept; it is not there yet."""
+    monkeypatch.setenv("CONVERSATION_EMOTION_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / f"empty-mlflow-{mlflow.__version__}.db"
+
+
+def test_the_second_store_is_a_copy_of_the_empty_first(tmp_path, database, empty, monkeypatch):
+    store.prepare_database(tmp_path / "first.db")
+    monkeypatch.setattr(utils, "_initialize_tables", None)  # no migration takes place
+    client = open_client()
+    client.create_run(client.create_experiment("works"))
+    store.prepare_database(tmp_path / "third.db")
+    with closing(sqlite3.connect(tmp_path / "third.db")) as connection:
+        assert connection.execute("SELECT * FROM runs").fetchall() == []
+
+
+@pytest.mark.parametrize("harm", ["DELETE FROM alembic_version", "DROP TABLE runs", None])
+def test_an_empty_store_that_is_not_whole_is_made_anew(tmp_path, empty, harm):
+    store.prepare_database(tmp_path / "first.db")
+    whole = empty.read_bytes()
+    if harm is None:
+        empty.write_bytes(b"no database at all")
+    else:
+        with closing(sqlite3.connect(empty)) as connection:
+            connection.execute(harm)
+            connection.commit()
+    store.prepare_database(tmp_path / "second.db")
+    assert (tmp_path / "second.db").read_bytes()[100:] == whole[100:]  # behind its counters
+    assert empty.read_bytes()[100:] == whole[100:]
+
+
+def test_nothing_has_the_name_of_the_store_before_it_is_whole(database, empty, monkeypatch):
     seen = []
 
     def create(engine):
