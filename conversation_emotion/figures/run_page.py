@@ -18,10 +18,18 @@ from conversation_emotion.evaluation.metrics import (
 )
 from conversation_emotion.evaluation.rendering import format_number
 from conversation_emotion.evaluation.results import ResultsTable
+from conversation_emotion.evaluation.selective import (
+    has_probabilities,
+    score_selective,
+    trace_risk,
+)
 from conversation_emotion.figures.documents import render
 
 Fields = dict[str, object]
 """What the template shows."""
+
+NUM_RISKS = 20
+"""Shares of the predictions at which the risk is shown."""
 
 LEAST_TARGETS = 4
 """Targets of a dialogue that is chosen to be shown, where there are such."""
@@ -180,16 +188,27 @@ def _count(rows: pd.DataFrame, num_classes: int) -> np.ndarray:
 
 
 def _show_calibration(test: pd.DataFrame, run: RunRecord) -> Fields:
-    """Returns the reliability diagram, nothing where probabilities are not kept."""
-    if not {f"p_{label}" for label in run.labels} <= set(test.columns):
-        return {"ece": "", "bins": []}
+    """Returns reliability and the risk that remains, nothing where probabilities are not kept."""
+    test = test[has_probabilities(test, run.labels)]  # a clip that cannot be used has none
+    if not len(test):
+        return {"ece": "", "bins": [], "risks": []}
     ece = score_calibration(test, run.labels)["ece"]
     text = f"{100 * ece.score:.1f} % [{100 * ece.low:.1f}, {100 * ece.high:.1f}]"
     if "calibrated/ece" in run.metrics:
         text += f"; after calibration {100 * run.metrics['calibrated/ece']:.1f} %"
     if "calibrated/coverage" in run.metrics:
         text += f", and sets hold {100 * run.metrics['calibrated/coverage']:.1f} % of the targets"
-    return {"ece": text, "bins": [Point(*one) for one in bin_confidences(test, run.labels)]}
+    aurc, curve = score_selective(test, run.labels)["aurc"], trace_risk(test, run.labels)
+    kept = np.linspace(0, 1, NUM_RISKS + 1)[1:]
+    places = np.ceil(kept * len(curve.risk)).astype(int) - 1
+    return {
+        "ece": text,
+        "bins": [Point(*one) for one in bin_confidences(test, run.labels)],
+        "aurc": f"{100 * aurc.score:.1f} % [{100 * aurc.low:.1f}, {100 * aurc.high:.1f}]",
+        "risks": [
+            (share, float(curve.risk[place])) for share, place in zip(kept, places, strict=True)
+        ],
+    }
 
 
 def _show_dialogues(run: RunRecord, most: int, also: RunRecord | None) -> Iterator[Fields]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from conversation_emotion.corpora.facts import load_facts
 from conversation_emotion.evaluation.calibration import Calibration
+from conversation_emotion.evaluation.metrics import describe_metric
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import ConversationModelSettings, ModelSettings
 from conversation_emotion.utterances.labels import SENTIMENTS
@@ -290,7 +291,7 @@ def _describe_groups(groups: Sequence[GroupResult]) -> str:
     return f"""
 Groups of the test targets, before calibration; the difference is in points, to all others:
 
-| group | {groups[0].metric} | ECE | difference | p, Holm |
+| group | {describe_metric(groups[0].metric).title} | ECE | difference | p, Holm |
 |---|---|---|---|---|
 {table}
 """

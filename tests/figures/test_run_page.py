@@ -133,6 +133,19 @@ def test_reliability_has_the_error_before_and_after_calibration(run):
     assert "confidence, % accuracy, % share, % 80.0 50.0 100.0" in text
 
 
+def test_the_risk_that_remains_is_shown_and_clips_without_a_probability_are_left_out(run):
+    table = run.predictions.copy()
+    table["p_no"] = table["p_no"].where(
+        table["predicted"] != table["target"], 0.9 - 0.8 * table["target"]
+    )
+    table["p_yes"] = 1 - table["p_no"]
+    table.loc[table["utterance_id"] == "high0", ["p_no", "p_yes"]] = np.nan
+    text = read_text(render_run(replace(run, predictions=table)))
+    # Five of the eleven are right, and surer than the six that are not.
+    assert "most confident, % errors, % 25 0.0 50 16.7 75 44.4 100 54.5" in text
+    assert "its mean, AURC, is" in text
+
+
 def test_a_run_without_classes_says_what_is_missing(run):
     assert run.predictions is not None
     numbers = run.predictions.assign(target=np.nan, predicted=np.nan)
