@@ -131,8 +131,18 @@ def test_balanced_classes_weigh_their_votes():
     expected = [4 / (2 * 2.25), 4 / (2 * 1.75)]
     np.testing.assert_allclose(voted.weigh_classes(train, is_balanced=True), expected)
     assert voted.weigh_classes(train, is_balanced=False).tolist() == [1, 1]
-    with pytest.raises(ValueError, match="--targets distribution: no vote of the train part is fo"):
+    with pytest.raises(ValueError, match="--targets distribution: no vote of the train part"):
         voted.weigh_classes(np.array([2]), is_balanced=True)
+
+
+@pytest.mark.parametrize("kind", ["distribution", "multi-label"])
+def test_a_row_of_another_weight_counts_as_often(kind):
+    voted, logits = learn(kind), torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    rows, weights = torch.tensor([0, 2, 3]), torch.tensor([1.0, 1.0])
+    again = torch.tensor([0, 0, 0, 2])  # the last weighs nothing
+    expected = voted.measure(logits[[0, 0, 0, 1]], again, weights)
+    found = voted.measure(logits, rows, weights, torch.tensor([3.0, 1.0, 0.0]))
+    assert found.item() == pytest.approx(expected.item())
 
 
 def test_a_class_that_a_corpus_has_votes_for_is_not_left_out_of_its_loss():
