@@ -52,53 +52,49 @@ class VotedTargets:
         return torch.from_numpy(masses.sum() / (len(self.labels) * masses)).float()
 
     def measure(
-        self,
-        logits: Tensor,
-        rows: Tensor,
-        weights: Tensor | None,
-        scales: Tensor | None = None,
+        self, logits: Tensor, rows: Tensor, weights: Tensor | None, scales: Tensor | None = None
     ) -> Tensor:
-        """Computes the loss of some rows, those without a target left out: (B, C), (B,), (C,).
+        """Computes the loss of some rows, those without a target left out.
 
-        ``scales`` are further weights, of each row (B,).
+        Args:
+            logits: (B, C).
+            rows: Rows of the table: (B,).
+            weights: Those of the classes (C,), all 1 if None.
+            scales: Those of the rows (B,), all 1 if None.
         """
         targets = torch.from_numpy(self.targets).to(logits)[rows.to(logits.device)]
         weights = logits.new_ones(logits.size(-1)) if weights is None else weights.to(logits)
-        is_given = ~targets.isnan().any(dim=-1)
-        loss = multi_label_loss if self.kind == "multi-label" else soft_cross_entropy
         scales = logits.new_ones(len(logits)) if scales is None else scales.to(logits)
-        return loss(logits[is_given], targets[is_given], weights, scales[is_given])
+        is_given = ~targets.isnan().any(dim=-1)
+        # A weight for each row and class.
+        both = scales[is_given, None] * weights
+        loss = multi_label_loss if self.kind == "multi-label" else soft_cross_entropy
+        return loss(logits[is_given], targets[is_given], both)
 
 
-def soft_cross_entropy(
-    logits: Tensor, shares: Tensor, weights: Tensor, scales: Tensor | None = None
-) -> Tensor:
-    """Weighted cross-entropy to shares, that of classes if each is 0 or 1: (B, C), (B, C), (C,).
+def soft_cross_entropy(logits: Tensor, shares: Tensor, weights: Tensor) -> Tensor:
+    """Weighted cross-entropy to shares, that of classes if each is 0 or 1.
 
-    ``scales`` are further weights, of each row (B,).
+    From (B, C), (B, C), and weights of classes (C,) or of rows and classes (B, C).
     """
-    weighted = shares * weights if scales is None else shares * weights * scales[:, None]
+    weighted = shares * weights
     # Without the floor, a batch without a target would divide 0 by 0 and end the training.
     return -(weighted * logits.log_softmax(dim=-1)).sum() / weighted.sum().clamp(min=1e-6)
 
 
-def multi_label_loss(
-    logits: Tensor, targets: Tensor, weights: Tensor, scales: Tensor | None = None
-) -> Tensor:
-    """Binary cross-entropy of "above chance" for each class: (B, C), (B, C), (C,) -> scalar.
+def multi_label_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Binary cross-entropy of "above chance" for each class, weights as in `soft_cross_entropy`.
 
     Its logit is that of the probability less that of 1 / C, so that it is above 0 where the
     probability is above chance: what a label of a multi-label target is. Probabilities still add up
-    to 1, as those of all other models do. ``scales`` are further weights, of each row (B,).
+    to 1, as those of all other models do.
     """
     others = logits.unsqueeze(-2).expand(-1, logits.size(-1), -1)
     own = torch.eye(logits.size(-1), dtype=torch.bool, device=logits.device)
     rest = others.masked_fill(own, -torch.inf).logsumexp(dim=-1)
     above = logits - rest + np.log(logits.size(-1) - 1)
-    scales = logits.new_ones(len(logits)) if scales is None else scales
-    each = F.binary_cross_entropy_with_logits(above, targets, reduction="none")
-    total = (each * weights * scales[:, None]).sum()
-    return total / (weights.sum() * scales.sum()).clamp(min=1e-6)
+    each = F.binary_cross_entropy_with_logits(above, targets, reduction="none") * weights
+    return each.sum() / weights.expand_as(logits).sum().clamp(min=1e-6)
 
 
 def learn_votes(dataset: Dataset, settings: VoteSettings) -> VotedTargets | None:

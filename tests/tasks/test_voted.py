@@ -125,22 +125,24 @@ def test_a_class_of_a_multi_label_target_is_one_above_chance():
     assert even.item() == pytest.approx(np.log(2))  # all classes are just at chance
 
 
-@pytest.mark.parametrize("loss", [soft_cross_entropy, multi_label_loss])
-def test_a_row_of_twice_the_weight_counts_as_two(loss):
-    logits, targets = torch.tensor([[0.3, -1.0, 2.0], [1.0, 0.0, 0.5]]), torch.eye(3)[:2]
-    weights, twice = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0, 0, 1])
-    found = loss(logits, targets, weights, torch.tensor([2.0, 1.0]))
-    torch.testing.assert_close(found, loss(logits[twice], targets[twice], weights))
-
-
 def test_balanced_classes_weigh_their_votes():
     voted, train = learn("distribution"), np.arange(4)
     # Of four targets 2.25 votes are for no, 1.75 for yes.
     expected = [4 / (2 * 2.25), 4 / (2 * 1.75)]
     np.testing.assert_allclose(voted.weigh_classes(train, is_balanced=True), expected)
     assert voted.weigh_classes(train, is_balanced=False).tolist() == [1, 1]
-    with pytest.raises(ValueError, match="--targets distribution: no vote of the train part is fo"):
+    with pytest.raises(ValueError, match="--targets distribution: no vote of the train part"):
         voted.weigh_classes(np.array([2]), is_balanced=True)
+
+
+@pytest.mark.parametrize("kind", ["distribution", "multi-label"])
+def test_a_row_of_another_weight_counts_as_often(kind):
+    voted, logits = learn(kind), torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    rows, weights = torch.tensor([0, 2, 3]), torch.tensor([1.0, 1.0])
+    again = torch.tensor([0, 0, 0, 2])  # the last weighs nothing
+    expected = voted.measure(logits[[0, 0, 0, 1]], again, weights)
+    found = voted.measure(logits, rows, weights, torch.tensor([3.0, 1.0, 0.0]))
+    assert found.item() == pytest.approx(expected.item())
 
 
 def test_a_class_that_a_corpus_has_votes_for_is_not_left_out_of_its_loss():
