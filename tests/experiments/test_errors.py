@@ -35,7 +35,7 @@ from experiments import find_commands
 from experiments.framework import commandline
 from experiments.framework.commandline import DEBUG, LONGEST, describe_error, explained
 from experiments.sweep import __main__ as sweep
-from experiments.tracking import store
+from experiments.tracking import server, store
 from experiments.tracking.runs import TrackedRun
 from tests.commands import FBANK, MANIFEST, QUICK
 from tests.small_corpus import write_corpus
@@ -109,7 +109,8 @@ def ending(name: str, *flags: str) -> str:
 @pytest.mark.parametrize("stage", ["parse", "check_inputs", "run"])
 def test_any_error_of_any_command_is_one_line_with_the_debug_switch(stage, monkeypatch, workplace):
     monkeypatch.setattr(store, "check_store", lambda: None)
-    monkeypatch.setattr(store, "find_store", lambda: None)
+    for module in (store, server):
+        monkeypatch.setattr(module, "find_store", lambda: "sqlite:///mlflow.db")
     commands = find_commands()
     monkeypatch.setattr(program, "find_commands", lambda: commands)
     for error, expected in ERRORS:
