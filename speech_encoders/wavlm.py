@@ -7,6 +7,7 @@ nothing here reads.
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+from transformers import WavLMConfig
 from transformers.models.wavlm import modeling_wavlm
 
 
@@ -15,7 +16,7 @@ class FusedAttention(modeling_wavlm.WavLMAttention):
 
     def torch_multi_head_self_attention(
         self, hidden_states: Tensor, attention_mask: Tensor | None, gated_position_bias: Tensor
-    ) -> tuple[Tensor, None]:
+    ) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Attends to real frames: (B, T, D), (B, T), (B heads, T, T) -> (B, T, D), no weights."""
 
         def split(projected: Tensor) -> Tensor:
@@ -36,7 +37,7 @@ class FusedAttention(modeling_wavlm.WavLMAttention):
 class WavLMModel(modeling_wavlm.WavLMModel):
     """The library's model, each attention of which is a `FusedAttention`."""
 
-    def __init__(self, config: modeling_wavlm.WavLMConfig) -> None:
+    def __init__(self, config: WavLMConfig) -> None:
         super().__init__(config)
         for module in self.modules():
             if isinstance(module, modeling_wavlm.WavLMAttention):

@@ -61,7 +61,7 @@ def _find_address() -> dict[str, str]:
 
 def _use(address: Mapping[str, str]) -> None:
     known: dict[str, object] = {name: bytes.fromhex(text) for name, text in address.items()}
-    if "_forkserver_alive_fd" not in vars(_SERVER) or _SERVER._forkserver_alive_fd is None:
+    if vars(_SERVER).get("_forkserver_alive_fd") is None:
         known["_forkserver_alive_fd"] = os.open(os.devnull, os.O_WRONLY)  # it lives without us
     vars(_SERVER).update(known, ensure_running=lambda: None)
 

@@ -202,7 +202,7 @@ def _encode(
         found = np.flatnonzero(features.is_present())
         if not len(found):
             continue
-        states = np.stack([np.asarray(features.states[n]).reshape(-1) for n in found])
+        states = np.stack([np.asarray(features.states[int(n)]).reshape(-1) for n in found])
         some = given[found]
         seen, numbers = utterances.iloc[some], classes.numbers[some]
         speakers, texts = seen["speaker"].tolist(), seen["text"].where(has_text(seen)).tolist()

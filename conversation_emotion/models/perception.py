@@ -121,7 +121,7 @@ def fit_on_rows(
     scaler = StandardScaler()
     for piece in pieces:
         scaler.partial_fit(_join(arrays.stack_frames(piece)))
-    centre, scale = scaler.mean_, _as_divisor(np.sqrt(scaler.var_))
+    centre, scale = np.asarray(scaler.mean_), _as_divisor(np.sqrt(np.asarray(scaler.var_)))
     components = None
     if num_components is not None:
         units = scale if arrays.num_layers > 1 else np.ones_like(scale)
@@ -132,7 +132,8 @@ def fit_on_rows(
         for piece in pieces:
             joined = (_join(arrays.stack_frames(piece)) - centre) / units
             projected.partial_fit(joined @ directions)
-        scale, shape = _as_divisor(np.sqrt(projected.var_)), (1, num_components)
+        scale = _as_divisor(np.sqrt(np.asarray(projected.var_)))
+        shape = 1, num_components
         components = torch.from_numpy((directions / units[:, None]).astype(np.float32))
     return Standardisation(
         torch.from_numpy(centre.astype(np.float32)).view(arrays.num_layers, arrays.size),

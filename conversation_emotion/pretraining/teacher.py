@@ -78,7 +78,7 @@ class TeacherStates:
         """
         most = num_samples // self.hop
         firsts = [start // self.hop for start in starts]
-        states = [self.store.read(self.contents[clip]) for clip in clips]
+        states = map(np.asarray, self.store.read([self.contents[clip] for clip in clips]))
         parts = [one[:, first : first + most] for one, first in zip(states, firsts, strict=True)]
         num_frames = min(part.shape[1] for part in parts)
         together = np.stack([part[:, :num_frames].transpose(1, 0, 2) for part in parts])

@@ -1,5 +1,7 @@
 """Encoders whose features are stored are identified, not loaded."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -27,7 +29,7 @@ def test_an_encoder_is_loaded_once_something_new_has_to_be_encoded(tmp_path, mon
         save_text(tmp_path / "model")
     source = Source(modality, str(tmp_path / "model"), "last", "mean", half_precision=False)
 
-    def extract(rows: slice) -> list:
+    def extract(rows: slice) -> Sequence:
         encoder = load_encoder(modality, source.encoder, "cpu")
         return encode_source(table[rows], source, encoder, tmp_path / "cache").states
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import sqlite3
 import threading
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -380,7 +381,7 @@ def test_a_cache_of_digests_that_another_process_holds_is_done_without(
 
 @pytest.mark.parametrize("suffix", ["parquet", "npy"])
 def test_a_damaged_shard_is_named_and_extracted_again(tmp_path, clips, digests, suffix, capsys):
-    def extract(encoder: FakeSpeechEncoder) -> list:
+    def extract(encoder: FakeSpeechEncoder) -> Sequence:
         return extract_speech(table_of(clips), encoder, FeatureStore(KEY, tmp_path), digests).states
 
     first = [states.copy() for states in extract(FakeSpeechEncoder())]

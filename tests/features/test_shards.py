@@ -79,7 +79,7 @@ def test_shards_are_cut_by_size_and_read_back(tmp_path, monkeypatch):
     assert json.loads((store.folder / "key.json").read_text())["encoder"] == "fake"
     reopened = FeatureStore(KEY, tmp_path)
     for states, found in zip(arrays.values(), reopened.read(arrays), strict=True):
-        np.testing.assert_allclose(found, states, rtol=1e-6)
+        np.testing.assert_allclose(np.asarray(found), states, rtol=1e-6)
 
 
 def test_half_precision_halves_the_file_and_refuses_what_overflows(tmp_path):

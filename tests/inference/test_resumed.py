@@ -11,7 +11,7 @@ import soundfile
 from conversation_emotion.features import clips
 from conversation_emotion.features.encoders import Encoder
 from conversation_emotion.features.sources import load_encoders
-from conversation_emotion.inference import predictor as predictor_module
+from conversation_emotion.inference import certainty
 from conversation_emotion.inference import rows as rows_module
 from conversation_emotion.inference.predictor import Predictor
 from conversation_emotion.inference.saved_model import load_model
@@ -112,16 +112,16 @@ def test_batches_of_long_frames_are_small(files, tmp_path_factory, monkeypatch):
     features = FeatureSettings(modality="speech", speech_encoder="fbank", speech_pooling="frames")
     folder = save_untrained(tmp_path_factory.mktemp("frames"), UtteranceModelSettings(), features)
     predictor, _ = load(folder)
-    sizes, predict = [], predictor_module.predict_windows
+    sizes, collect = [], certainty.collect_outputs
 
-    def note(model, loader):
+    def note(model, loader, read):
         sizes.append(loader.batch_size)
-        return predict(model, loader)
+        return collect(model, loader, read)
 
-    monkeypatch.setattr(predictor_module, "predict_windows", note)
+    monkeypatch.setattr(certainty, "collect_outputs", note)
     whole = predictor.predict(files)
     # Half a second has 48 frames of 25 ms, each 10 ms after the one before, of 80 numbers.
-    monkeypatch.setattr(predictor_module, "_GATHERED", 2 * 48 * 80)
+    monkeypatch.setattr(certainty, "_GATHERED", 2 * 48 * 80)
     pd.testing.assert_frame_equal(predictor.predict(files), whole, atol=1e-6)
     assert sizes == [256, 2]
 

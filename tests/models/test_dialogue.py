@@ -96,6 +96,7 @@ def test_chosen_utterances_are_packed_step_by_step_the_longest_window_first():
 def test_a_role_is_the_mean_of_self_attention_over_its_states():
     torch.manual_seed(0)
     reader, states = RoleReader(4, 1, 0.0, attends=True), torch.randn(1, 3, 4)
+    assert reader.attention is not None
     chosen = reader.gru(states[:, [0, 2]])[0]
     attended = torch.nn.functional.scaled_dot_product_attention(
         *reader.attention(chosen).chunk(3, dim=-1)
