@@ -40,6 +40,7 @@ OF_ACCURACY = (
     "forecasts",
     "golden",
     "interval_coverage",
+    "novelty",
     "placed_emotions",
     "reproduce",
     "speakers",
