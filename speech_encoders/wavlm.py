@@ -14,9 +14,9 @@ from transformers.models.wavlm import modeling_wavlm
 class FusedAttention(modeling_wavlm.WavLMAttention):
     """Attention of WavLM (Chen et al., 2022) by one fused kernel."""
 
-    def torch_multi_head_self_attention(
+    def torch_multi_head_self_attention(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, hidden_states: Tensor, attention_mask: Tensor | None, gated_position_bias: Tensor
-    ) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    ) -> tuple[Tensor, None]:
         """Attends to real frames: (B, T, D), (B, T), (B heads, T, T) -> (B, T, D), no weights."""
 
         def split(projected: Tensor) -> Tensor:
