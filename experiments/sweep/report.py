@@ -37,8 +37,8 @@ def report(study: SweepStudy, spec: SweepSpec, parent: ParentRun, mirror: Mirror
             f"Sweep {spec.name}: {study.counts().describe()}",
             "in percent",
             [f"valid {metric}", *(f"test {name}" for name in next(iter(tested.values()), {}))],
-            list(_lines(study, spec, tested)),
-            notes=list(_captions(spec, metric, tested)),
+            list(list_lines(study, spec, tested)),
+            notes=list(_captions(spec, metric, tested, trials)),
             commands=commands,
             width=width,
         )
@@ -81,7 +81,7 @@ def command_of(spec: SweepSpec, trial: FrozenTrial) -> str:
     return commandline.command_of(name, space_of(spec)(FixedTrial(trial.params), spec.settings))
 
 
-def _lines(study: SweepStudy, spec: SweepSpec, tested: Tested) -> Iterator[Line]:
+def list_lines(study: SweepStudy, spec: SweepSpec, tested: Tested) -> Iterator[Line]:
     """Yields the best settings, and the default."""
     for rank, trial in enumerate(choose_for_test(study, max(spec.sweep.top, 1)), start=1):
         settings = ", ".join(
@@ -91,8 +91,11 @@ def _lines(study: SweepStudy, spec: SweepSpec, tested: Tested) -> Iterator[Line]
         settings = "the default" if "default" in trial.user_attrs else settings
         place = f"{rank}. " if rank <= spec.sweep.top else ""
         found = tested.get(trial.number, {})
+        several = len(trainings(trial)) > 1
         cells = [
-            interval_cell(interval, name, has_deviation=not describe_metric(name).is_pooled)
+            interval_cell(
+                interval, name, has_deviation=several and not describe_metric(name).is_pooled
+            )
             for name, interval in found.items()
         ]
         cells += [Cell()] * (len(next(iter(tested.values()), {})) - len(cells))
@@ -106,10 +109,14 @@ def _valid_cell(trial: FrozenTrial) -> str:
     return f"{fmean(scores):.1f}{deviation}{ended}"
 
 
-def _captions(spec: SweepSpec, metric: str, tested: Tested) -> Iterator[str]:
+def _captions(
+    spec: SweepSpec, metric: str, tested: Tested, trials: list[FrozenTrial]
+) -> Iterator[str]:
     yield f"ranked by the mean {metric} over folds and seeds on valid, which chose the settings"
     if tested:
-        yield "test was used after the study: mean ± deviation [95 % interval]"
+        several = any(len(trainings(trial)) > 1 for trial in trials)
+        mean = "mean ± deviation" if several else "score of one training"
+        yield f"test was used after the study: {mean} [95 % interval]"
         yield "the rank on test among the best shows how much of the rank on valid is luck"
     yield f"trials in {describe(spec.sweep.storage)}, study {spec.name}"
 

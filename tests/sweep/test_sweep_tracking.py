@@ -6,18 +6,19 @@ from pathlib import Path
 import pytest
 from mlflow.entities import Run
 
+from conversation_emotion.evaluation.metrics import Interval
 from experiments.sweep import __main__ as sweep
 from experiments.sweep import figures
 from experiments.sweep import mirror as mirrors
 from experiments.sweep.figures import draw_search, log_figures
 from experiments.sweep.mirror import Mirror, open_parent
-from experiments.sweep.report import command_of, report, tabulate
+from experiments.sweep.report import command_of, list_lines, report, tabulate
 from experiments.sweep.search import choose_for_test
 from experiments.sweep.settings import SweepSettings
 from experiments.sweep.study import SweepStudy
 from experiments.sweep.trials import run_trials
 from experiments.tracking.processes import this_process
-from tests.sweeps import make_spec
+from tests.sweeps import make_spec, run_here
 from tests.tiny_experiment import TinyConfig
 from tests.tracked import Tracked, find_runs
 
@@ -51,6 +52,15 @@ def tracked(tmp_path_factory) -> Tracked:
             log_figures(study, spec, parent)
             report(study, spec, parent, mirror)
         return find_runs("sweep-tiny_experiment")
+
+
+@pytest.mark.parametrize(("folds", "score"), [(1, "50.0"), (2, "50.0 ± 1.0")])
+def test_a_deviation_is_that_of_several_trainings(folds, score, workplace):
+    spec = make_spec(trials=1, config=TinyConfig(folds=folds))
+    tested = {0: {"uar": Interval(0.5, 0.4, 0.6, 0.01, 30)}}
+    (line,) = list_lines(run_here(spec), spec, tested)
+    assert [cell.score for cell in line.cells][1:] == [score]
+    assert ("±" in line.cells[0].score) == (folds > 1)
 
 
 def child(tracked: Tracked, number: int) -> Run:
