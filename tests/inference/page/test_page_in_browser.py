@@ -86,7 +86,7 @@ def test_a_click_plays_from_the_begin_of_the_turn_and_another_pauses(opened, but
     assert 2.05 < wait_for_time(page, 2.05) < 4
     assert page.locator(".now").inner_text().startswith("0:02, B, sadness 40 %")
     page.locator(button).click()
-    assert page.evaluate("document.querySelector('audio').paused")
+    page.wait_for_function("document.querySelector('audio').paused")
 
 
 def test_arrow_keys_go_from_turn_to_turn_which_are_one_stop_of_the_tab_key(opened):
