@@ -164,7 +164,7 @@ def main() -> None:
         rest = {other: one for other, one in vectors.items() if other != corpus}
         found = compare(table, vectors[corpus], {**others, **rest})
         print(f"\n{corpus}, {len(table):,} utterances of {table['speaker'].nunique()} speakers\n")
-        print("| told from held-out speakers | n | novelty | 1 - confidence | energy | above 1 |")
+        print("| against held-out speakers | n | novelty | 1 - confidence | energy | above 1 |")
         print("|---|---|---|---|---|---|")
         for kind, some in found.groupby("others", sort=False):
             areas = [f"{some[one].mean():.3f}" for one in ("novelty", "confidence", "energy")]

@@ -4,12 +4,12 @@ Reads the repository as distributed::
 
     AudioWAV/1001_DFA_ANG_XX.wav
     VideoDemographics.csv           for the actors' gender and age, which are missing without it
-    finishedResponses.csv           the raters; or else, of raters that are not told apart,
+    finishedResponses.csv           the raters; or else, of raters that are not identified,
     processedResults/tabulatedVotes.csv
 
 A name is the actor, the sentence, the emotion and its level: LO, MD, HI, or XX where none was asked
 for; one file of the release says X. The emotion is the one that was acted. Votes are those of
-raters who heard the voice alone (others saw the face, or both); without either table they are
+raters of the voice alone (others saw the face, or both); without either table they are
 missing. With ``--perceived`` the emotion is the one that most of them named, and missing where
 several were; the acted one is then the column ``acted``.
 
@@ -57,7 +57,7 @@ _LETTERS = {emotion[0].upper(): emotion for emotion in EMOTIONS.values()}
 _RESPONSES = ("localid", "queryType", "clipName", "respEmo")
 _TABULATED = ("fileName", "numResponses", *_LETTERS)
 _VOICE = "1"
-"""Number of what raters heard without seeing it: a query type, and the first digit of a row."""
+"""Number of the voice without the face: a query type, and the first digit of a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ def _read_tables(root: Path) -> Describe:
 
 
 def _read_votes(root: Path) -> Mapping[str, str | None]:
-    """Returns the votes of those who heard the voice alone by the name of the clip."""
+    """Returns the votes of those who rated the voice alone by the name of the clip."""
     responses = root / "finishedResponses.csv"
     if responses.is_file():
         return _read_responses(responses)

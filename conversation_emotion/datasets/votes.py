@@ -27,7 +27,7 @@ class Votes:
             (rows, C).
         agreement: Share of all votes that name the most frequent emotion, NaN without votes;
             emotions of one class are one, those of no class count by themselves: (rows,).
-        rows: Row of each of K ballots for any of the classes, of raters who are told apart or
+        rows: Row of each of K ballots for any of the classes, of raters who are identified or
             counted: (K,).
         ballots: Weight of each class in each: (K, C).
         notes: What is said below tables: how many votes are left out, and what is odd.

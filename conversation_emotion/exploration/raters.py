@@ -43,7 +43,7 @@ class Agreement:
         ceiling: Share of a vote for what most of the others named, ties left out: what a rater
             reaches, and so about what a model can be expected to; None if there are ties alone.
         by_class: The same by the class of the corpus (C), None without such pairs.
-        raters: Those with most votes; none where raters are not told apart.
+        raters: Those with most votes; none where raters are not identified.
         scales: Krippendorff's alpha of ratings, interval, by scale.
     """
 

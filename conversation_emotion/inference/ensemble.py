@@ -51,7 +51,7 @@ def join_members(
     """Keeps the mean of all models as one, and returns its predictions on every target.
 
     Each target was learned from by some of them: how good they are, and how probabilities are to be
-    calibrated, is told by the models of the folds on their own test parts.
+    calibrated, is measured with the models of the folds on their own test parts.
 
     Args:
         keep: What kept the models.

@@ -6,7 +6,7 @@ with a weight where not all raters count alike::
     [{"rater": "ann", "emotions": ["anger", "sadness"]},
      {"rater": "bob", "emotions": {"anger": 0.7, "neutral": 0.3}, "weight": 2}]
 
-or, where raters are not told apart, how many named each emotion: ``{"anger": 3, "neutral": 1}``.
+or, where raters are not identified, how many named each emotion: ``{"anger": 3, "neutral": 1}``.
 Emotions are named as in the column ``emotion``. A vote for several emotions is divided among them.
 """
 
@@ -25,7 +25,7 @@ SELF_VOTES = "self_votes"
 """Column of the votes of the speakers themselves, where a corpus has them (IEMOCAP)."""
 
 UNNAMED = "#"
-"""Begins the names of raters that are not told apart, which mean nothing beyond an utterance."""
+"""Begins the names of raters that are not identified, which mean nothing beyond an utterance."""
 
 _ROUNDING = 1e-3
 """By how much the shares of a rater may miss 1: they are written with few digits."""
@@ -54,7 +54,7 @@ def write_votes(ballots: Iterable[tuple[str, Iterable[str]]]) -> str | None:
 
 
 def write_counts(counts: Mapping[str, int]) -> str | None:
-    """Writes a cell of raters that are not told apart; None if there is no vote."""
+    """Writes a cell of raters that are not identified; None if there is no vote."""
     given = {name: count for name, count in counts.items() if count}
     return json.dumps(given, ensure_ascii=False) if given else None
 

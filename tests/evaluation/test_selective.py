@@ -44,15 +44,15 @@ def test_tied_predictions_come_in_no_order():
 def test_a_confidence_that_tells_errors_has_the_smaller_area_also_with_many_predictions():
     generator = np.random.default_rng(0)
     confidences = generator.uniform(0.5, 1.0, 3_000)
-    told = (generator.random(3_000) > confidences).astype(int)
-    shuffled = generator.permutation(told)
+    mistakes = (generator.random(3_000) > confidences).astype(int)
+    shuffled = generator.permutation(mistakes)
     scores = [
         score_selective(tabulate(list(confidences), list(one)), LABELS)["aurc"]
-        for one in (told, shuffled)
+        for one in (mistakes, shuffled)
     ]
     # Errors of probability 1 - p: the risk of the surest share c is c / 4, its mean 1 / 8.
     assert scores[0].score == pytest.approx(1 / 8, abs=0.015)
-    assert scores[1].score == pytest.approx(told.mean(), abs=0.02)
+    assert scores[1].score == pytest.approx(mistakes.mean(), abs=0.02)
     assert scores[0].high < scores[1].low
 
 
