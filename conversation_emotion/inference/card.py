@@ -229,7 +229,7 @@ def _describe_training(card: Card) -> str:
 | {"test" if training.on_all else "test, held out"} | {_cell(training.test)} |"""
     if card.num_members:
         return f"""The mean of {card.num_members} models, each trained on another part of the corpus
-or from another seed, so that nothing is left to test it. How good each is on others is reported by its
+or from another seed, so that nothing is left to test it. How good each is on others is shown by its
 own test part, under the protocol {training.protocol}; `disagreement` is how far their predictions
 differ, from 0 to 1:
 
