@@ -107,6 +107,7 @@ def script(tmp_path) -> Path:
     return script
 
 
+@pytest.mark.faults
 def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(
     script, recordings, tmp_path, capsys
 ):
