@@ -283,6 +283,7 @@ def test_an_interrupt_ends_with_its_own_status(monkeypatch, capsys):
     assert "the same command takes it up" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_runs_from_any_folder_and_writes_there(workplace, manifest):
     settings = quick(data=manifest, features=TEXT)
     EXPERIMENT.prepare(settings)  # with its features stored, no encoder is loaded
