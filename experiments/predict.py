@@ -25,12 +25,12 @@ from experiments.framework.commandline import launch
 def run(settings: PredictSettings) -> None:
     """Loads the model, predicts every turn, writes the table and summarises it."""
     from conversation_emotion.features.encoders import load_transcriber
+    from conversation_emotion.features.transcription import write_words
     from conversation_emotion.inference.curves import check_has_curves, predict_curves
     from conversation_emotion.inference.page import read_about, render_page, write_page
     from conversation_emotion.inference.predictor import Predictor
     from conversation_emotion.inference.recordings import predict_rows, read_rows, summarise
     from conversation_emotion.inference.saved_model import find_model
-    from conversation_emotion.inference.transcription import write_words
     from conversation_emotion.inference.turns import write_turns
 
     sentiment, text_model = (

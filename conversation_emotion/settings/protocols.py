@@ -88,6 +88,22 @@ PROTOCOLS: dict[str, PublishedProtocol] = {
             "file says 256 and 20",
         ),
     ),
+    "naturalistic": PublishedProtocol(
+        {
+            "split": "official",
+            "labels": "8-class",
+            "targets": ("distribution",),
+            "no_agreement": "keep",
+            "select_by": "macro_f1",
+        },
+        (
+            "parts, classes and metric (macro F1) of the challenge of Interspeech 2025, soft "
+            "targets and utterances without agreement as its best systems had them; encoder and "
+            "head are free",
+            "test is Test1: the labels of the challenge's own test part are not distributed",
+            "soft labels are scored by JSD, KL and Brier from the shares of the votes",
+        ),
+    ),
 }
 
 

@@ -216,6 +216,7 @@ def place(tmp_path_factory) -> Iterator[Path]:
 
 
 REFUSED = {
+    "asr_language": (["--asr-language=de"], "is that of --asr, which is not given"),
     "evaluate_every": (["--evaluate-every=5"], "--evaluate-every counts --updates"),
     "max_folds": (["--max-folds=1"], "--max-folds has no effect across corpora"),
     "language": (["--language=de"], "--language is that of --asr, which is not given"),
