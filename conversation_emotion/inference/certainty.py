@@ -1,9 +1,10 @@
 """Runs a saved model on windows, with what tells how far its predictions can be trusted."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -37,6 +38,31 @@ def list_certainty(saved: SavedModel) -> list[str]:
     """Returns the names of the columns in `Ran.certainty`."""
     names = {"disagreement": isinstance(saved.model, Committee), "novelty": bool(saved.domains)}
     return [name for name, is_there in names.items() if is_there]
+
+
+def run_by_voice(
+    saved: SavedModel,
+    windows: Windows,
+    features: Mapping[str, Features],
+    utterances: pd.DataFrame,
+) -> Iterator[tuple[NDArray[np.int64], Ran]]:
+    """Predicts windows, each by the model of who speaks in it; yields target rows with theirs.
+
+    Args:
+        saved: The model, with those that are adapted to a speaker.
+        windows: What is predicted; there may be none.
+        features: Of each source.
+        utterances: The table, with the column ``voice`` if it is known who speaks.
+    """
+    voices = utterances["voice"] if "voice" in utterances else pd.Series("", utterances.index)
+    own = voices.where(voices.isin(list(saved.voices)), "").to_numpy()
+    for voice in dict.fromkeys(own[windows.target_rows]):
+        part = windows.select(np.flatnonzero(own == voice))
+        model = saved.voices.get(voice, saved.model)
+        yield (
+            part.target_rows,
+            run_windows(saved._replace(model=model), part, features, len(utterances)),
+        )
 
 
 def run_windows(

@@ -117,6 +117,11 @@ def require_exportable(card: Card) -> None:
         )
     if card.num_members:
         raise ValueError(f"the model is an ensemble of {card.num_members}, not exported; {wanted}")
+    if card.adaptation is not None and card.adaptation.speakers:
+        raise ValueError(
+            f"the model is adapted to {card.adaptation.whom}, each by weights of their own, not "
+            "exported; adapt it to the turns of one speaker without the column speaker"
+        )
     if card.features.standardise == "clip":
         raise ValueError(
             "the model was trained with --standardise clip, which is not exported; train it with "

@@ -3,6 +3,7 @@
     model.safetensors    the weights, the statistics of train among them; of an ensemble, of all
     domain.safetensors   where the features of train lie, see `conversation_emotion.models.domain`;
                          models that were saved before there was any have none
+    voices.safetensors   of a model that is adapted to speakers, what is other for each of them
     config.json          a `Card`: classes in the order of the outputs, settings of model and
                          features, identities of the encoders, the training
     README.md            the same for people
@@ -12,12 +13,13 @@ must be those of the training.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors.numpy import load_file as load_numbers
 from safetensors.numpy import save_file as save_numbers
@@ -36,7 +38,7 @@ from conversation_emotion.settings.recognition import SHIPPED
 
 WEIGHTS, CONFIG, README = "model.safetensors", "config.json", "README.md"
 
-DOMAIN = "domain.safetensors"
+DOMAIN, VOICES = "domain.safetensors", "voices.safetensors"
 
 MODELS = "conversation_emotion.models"
 """Entry points that find the folder of a saved model by name; ``mlflow`` is the registry."""
@@ -55,23 +57,40 @@ class SavedModel(NamedTuple):
         model: The network in evaluation mode.
         shapes: Layers and features (L, D) of the hidden states of each source.
         domains: Where the features of train lie, by source; none of older models.
+        voices: Networks that are adapted to a speaker, by name; others have that of ``model``.
     """
 
     card: Card
     model: nn.Module
     shapes: dict[str, tuple[int, int]]
     domains: Mapping[str, Domain] = {}
+    voices: Mapping[str, nn.Module] = {}
+
+    def map_models(self, change: Callable[[nn.Module], nn.Module]) -> "SavedModel":
+        """Returns the same with each network changed."""
+        voices = {name: change(one) for name, one in self.voices.items()}
+        return self._replace(model=change(self.model), voices=voices)
 
 
 def save_model(
-    folder: Path, model: nn.Module, card: Card, domains: Mapping[str, Domain] | None = None
+    folder: Path,
+    model: nn.Module,
+    card: Card,
+    domains: Mapping[str, Domain] | None = None,
+    voices: Mapping[str, nn.Module] | None = None,
 ) -> None:
-    """Writes weights, card and its text into a folder, which is made, and domains if any."""
+    """Writes weights, card and its text into a folder, which is made; domains and voices if any."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = model.state_dict()
-    save_file(
-        {name: value.cpu().contiguous().clone() for name, value in state.items()}, folder / WEIGHTS
-    )
+    state = {name: one.cpu().contiguous().clone() for name, one in model.state_dict().items()}
+    save_file(state, folder / WEIGHTS)
+    if voices:
+        other = {
+            f"{number}.{name}": value.cpu().contiguous().clone()
+            for number, voice in enumerate(voices.values())
+            for name, value in voice.state_dict().items()
+            if not torch.equal(value.cpu(), state[name])
+        }
+        save_file(other, folder / VOICES)
     if domains:
         numbers = {
             f"{source}.{name}": value
@@ -119,14 +138,35 @@ def load_model(folder: Path) -> SavedModel:
             raise FileNotFoundError(f"no saved model in {folder}: it has no {name}")
     card = read_card(folder / CONFIG)
     weights = read_weights(folder / WEIGHTS)
+    model = build_network(card, weights)
+    first = "members.0." if card.num_members else ""
+    found = {n: _find_standardisation(weights, n, first) for n in list_sources(card.features)}
+    shapes = {name: (len(one.centre), one.centre.shape[1]) for name, one in found.items()}
+    voices = _read_voices(folder, card, weights)
+    return SavedModel(card, model, shapes, _read_domains(folder, card), voices)
+
+
+def build_network(card: Card, weights: Mapping[str, Tensor]) -> nn.Module:
+    """Builds the network of a card, or the ensemble, in evaluation mode with these weights."""
     prefixes = [f"members.{number}." for number in range(card.num_members)]
     members = [_build(card, weights, prefix) for prefix in (prefixes if prefixes else [""])]
     model = DeepEnsemble(members) if prefixes else members[0]
     model.load_state_dict(weights)
-    first = prefixes[0] if prefixes else ""
-    found = {n: _find_standardisation(weights, n, first) for n in list_sources(card.features)}
-    shapes = {name: (len(one.centre), one.centre.shape[1]) for name, one in found.items()}
-    return SavedModel(card, model.eval(), shapes, _read_domains(folder, card))
+    return model.eval()
+
+
+def _read_voices(folder: Path, card: Card, weights: Mapping[str, Tensor]) -> dict[str, nn.Module]:
+    """Reads the network of each speaker that the model is adapted to."""
+    if card.adaptation is None or not card.adaptation.speakers:
+        return {}
+    if not (folder / VOICES).is_file():
+        raise FileNotFoundError(f"no voices of the saved model in {folder}: it has no {VOICES}")
+    other, found = read_weights(folder / VOICES), {}
+    for number, speaker in enumerate(card.adaptation.speakers):
+        prefix = f"{number}."
+        own = {n.removeprefix(prefix): one for n, one in other.items() if n.startswith(prefix)}
+        found[speaker] = build_network(card, {**weights, **own})
+    return found
 
 
 def _build(card: Card, weights: Mapping[str, Tensor], prefix: str) -> nn.Module:

@@ -178,6 +178,7 @@ CASES: dict[str, list[list[str]]] = {
     "predict": [
         ["hums", "--model=saved", "--report=page.html"],
         [str(DATA / "Ses01_00.ogg"), "--model=saved", "--num-speakers=2"],
+        ["hums", "--model=saved", "--adapt=taught.csv", "--adapt-output=adapted"],
     ],
     "pretrain-cpc": [[*PRETRAIN, "--crop-seconds=0.5", "--batch-samples=24000"]],
     "pretrain-emotion2vec": [[*PRETRAIN, "--size=mini", "--num-clones=1"]],
