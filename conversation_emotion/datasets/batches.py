@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from conversation_emotion.datasets.group_statistics import GroupStatistics
 from conversation_emotion.datasets.windows import PADDING, Windows
 from conversation_emotion.features.extract import Features
 from conversation_emotion.features.hidden_states import HiddenStates
@@ -84,8 +85,8 @@ class ModalityArrays:
     """The hidden states of one modality, laid out so that batches are cheap to gather.
 
     States are (L, T, D) or None, a row per utterance. ``normalise_clips`` centres and scales each
-    utterance's states, layer by layer; ``shape`` gives layers and features (L, D) where it may be
-    that no utterance has the modality.
+    utterance's states, layer by layer, ``statistics`` those of each group of rows; ``shape`` gives
+    layers and features (L, D) where it may be that no utterance has the modality.
 
     Raises:
         ValueError: No utterance has the modality, and no shape is given.
@@ -97,10 +98,12 @@ class ModalityArrays:
         name: str,
         *,
         normalise_clips: bool = False,
+        statistics: GroupStatistics | None = None,
         shape: tuple[int, int] | None = None,
     ) -> None:
         self._states = HiddenStates.of(features.states)
         self._is_normalised = normalise_clips
+        self.statistics = statistics
         shape = shape or self._states.shape()
         if shape is None:
             raise ValueError(
@@ -130,19 +133,22 @@ class ModalityArrays:
         frames = frames.reshape(len(rows), -1)
         states = torch.zeros(len(rows), self.num_layers, frames.size(1), self.size)
         padded = states.numpy().transpose(0, 2, 1, 3)
-        if self._is_normalised:
+        if self._is_normalised or self.statistics is not None:
             padded[frames.numpy()] = self._read(rows)
         else:
             self._states.fill(rows, padded)
         return states
 
     def _read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Reads all frames of the rows, normalised where that is asked for."""
+        """Reads all frames of the rows, normalised or standardised where that is asked for."""
         found = self._states.gather(rows)
         if self._is_normalised:
             for clip in np.split(found, np.cumsum(self._states.lengths[rows])[:-1]):
                 clip[:] = _normalise(clip)
-        return found.reshape(-1, self.num_layers, self.size)
+        found = found.reshape(-1, self.num_layers, self.size)
+        if self.statistics is None:
+            return found
+        return self.statistics.standardise(found, np.repeat(rows, self._states.lengths[rows]))
 
     def stack_frames(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Joins all frames of the rows that have the modality: (rows,) -> (sum of T, L, D)."""

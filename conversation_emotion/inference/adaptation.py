@@ -10,11 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import nn
 
-from conversation_emotion.datasets.batches import Batch, ModalityArrays, WindowLoader
+from conversation_emotion.datasets.batches import Batch, WindowLoader
 from conversation_emotion.features.encoders import Encoder
 from conversation_emotion.features.extract import Features
 from conversation_emotion.features.sources import encode
 from conversation_emotion.inference.card import Adaptation, Card
+from conversation_emotion.inference.certainty import add_up, arrange
 from conversation_emotion.inference.rows import (
     find_windows,
     has_input,
@@ -68,7 +69,6 @@ def adapt(
     Raises:
         ValueError: The model is adapted already; there is no such method; the rows have no label,
             one that the model does not know, no speaker where one is needed, or none can be used.
-        ModuleNotFoundError: ``lora`` needs peft, which is not installed.
     """
     card = saved.card
     if card.adaptation is not None:
@@ -119,15 +119,8 @@ def _prepare(
     names = np.full(len(numbers), "", dtype=object)
     if by_speaker:
         names = _name_speakers(rows, classes)[numbers]
-    arrays = {
-        name: ModalityArrays(
-            found,
-            name,
-            normalise_clips=card.features.standardise == "clip",
-            shape=saved.shapes[name],
-        )
-        for name, found in features.items()
-    }
+    sums = add_up(saved, [(utterances, features)])
+    arrays = arrange(saved, features, utterances, sums)
     windows = replace(windows, targets=labelled[windows.target_rows])
     loaders, counts = {}, {}
     for name in dict.fromkeys(names[is_used]):

@@ -120,8 +120,6 @@ class Adaptation:
     """Whom a model was adapted to, after its training."""
 
     method: str
-    """See `conversation_emotion.models.adaptation`."""
-
     speakers: tuple[str, ...]
     """Each has a model of their own; empty where the model itself was adapted."""
 
@@ -133,8 +131,8 @@ class Adaptation:
         """Names the speakers with their turns."""
         if not self.speakers:
             return f"{self.num_turns[0]:,} labelled turns"
-        pairs = zip(self.speakers, self.num_turns, strict=True)
-        return name_speakers([f"{name} ({count:,} turns)" for name, count in pairs])
+        turns = dict(zip(self.speakers, self.num_turns, strict=True))
+        return name_speakers([f"{name} ({count:,} turns)" for name, count in turns.items()])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,8 +300,7 @@ sets hold the true class of {test.coverage:.1%}, and {test.set_size:.1f} classes
 
 def describe_adaptation(card: Card) -> str:
     """Returns whom a model was adapted to, and what no longer holds; nothing if to nobody."""
-    found = card.adaptation
-    if found is None:
+    if (found := card.adaptation) is None:
         return ""
     others = " Others are predicted by the model as it was trained." if found.speakers else ""
     return f"""

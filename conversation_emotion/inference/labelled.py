@@ -103,7 +103,8 @@ def save_adapted(folder: Path, saved: SavedModel) -> None:
         return model.model if isinstance(model, ThinnedNetworks) else model
 
     whole = saved.map_models(take_whole)  # type: ignore[arg-type]
-    save_model(folder, whole.model, whole.card, whole.domains, whole.voices)
+    rest = {"voices": whole.voices, "statistics": whole.statistics}
+    save_model(folder, whole.model, whole.card, whole.domains, **rest)
     print(f"the adapted model: {folder}; use it with --model {folder}")
 
 

@@ -27,7 +27,13 @@ from conversation_emotion.features.sources import (
 )
 from conversation_emotion.inference.adaptation import adapt
 from conversation_emotion.inference.card import check_identity
-from conversation_emotion.inference.certainty import list_certainty, run_by_voice
+from conversation_emotion.inference.certainty import (
+    Sums,
+    add_up,
+    arrange,
+    list_certainty,
+    run_by_voice,
+)
 from conversation_emotion.inference.forecast import find_forecaster
 from conversation_emotion.inference.rows import (
     CONVERSATION,
@@ -208,7 +214,8 @@ class Predictor:
             name: found._replace(states=[found.states[row] for row in order])
             for name, found in features.items()
         }
-        found = self._predict_utterances(utterances, sorted_features)
+        sums = add_up(self.saved, [(utterances, sorted_features)])
+        found = self._predict_utterances(utterances, sorted_features, sums)
         return self._finish(rows, utterances, found, classes, min_confidence)
 
     def stream(
@@ -256,9 +263,13 @@ class Predictor:
             def advance(seconds: float) -> None:
                 bar.update(seconds / num_sources)
 
+            read = partial(encode, settings=settings, encoders=self.encoders, cache=cache)
+            # Those of whole groups need all features, which the cache then gives once more.
+            first = ((piece, read(piece, advance=advance)) for piece in cut_into_pieces(utterances))
+            sums = add_up(self.saved, first)
             for piece in cut_into_pieces(utterances):
-                features = encode(piece, settings, self.encoders, cache, advance)
-                found.append(self._predict_utterances(piece, features, too_long))
+                features = read(piece, advance=advance)
+                found.append(self._predict_utterances(piece, features, sums, too_long))
                 done += piece["seconds"].sum()
                 bar.update(done - bar.n)  # what was in the cache, or is broken
         return _Found._make(map(np.concatenate, zip(*found, strict=True)))
@@ -290,6 +301,7 @@ class Predictor:
         self,
         utterances: pd.DataFrame,
         features: Mapping[str, Features],
+        sums: Sums,
         left_out: Mapping[str, str] | None = None,
     ) -> _Found:
         """Predicts each utterance, whose features these are; why sound was left out, by id."""
@@ -304,7 +316,8 @@ class Predictor:
         problems[windows.target_rows] = ""
         usable = windows.select(windows.target_rows[has_input(windows, features)])
         problems[np.setdiff1d(windows.target_rows, usable.target_rows)] = "no audio or text to use"
-        for rows, ran in run_by_voice(self.saved, usable, features, utterances):
+        arrays = arrange(self.saved, features, utterances, sums)
+        for rows, ran in run_by_voice(self.saved, usable, arrays, utterances):
             probabilities[rows] = ran.probabilities
             for number, name in enumerate(self._certainty):
                 certainty[rows, number] = ran.certainty[name]

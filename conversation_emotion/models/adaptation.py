@@ -11,19 +11,18 @@ Either is folded into the weights, so that an adapted model is a model like any 
 """
 
 import copy
-import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TypeAlias, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
 
 from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.models.committees import DeepEnsemble
-from conversation_emotion.models.fine_tuned import Weights, inject_adapters, merge_adapters
+from conversation_emotion.models.fine_tuned import Weights
 from conversation_emotion.settings.prediction import AdaptationMethod
 
 METHODS: tuple[AdaptationMethod, ...] = get_args(AdaptationMethod)
@@ -120,6 +119,21 @@ def fit_classes(
     return float(found[0]), found[1:]
 
 
+class LowRank(nn.Module):
+    """Adds a product of two small matrices to a weight; the first is random, the second zero."""
+
+    def __init__(self, weight: Tensor, rank: int, generator: torch.Generator) -> None:
+        super().__init__()
+        num_outputs, num_inputs = weight.shape
+        down = torch.randn(rank, num_inputs, generator=generator) / num_inputs**0.5
+        self.down = nn.Parameter(down)
+        self.up = nn.Parameter(torch.zeros(num_outputs, rank))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Updates: (O, I) -> (O, I)."""
+        return weight + self.up @ self.down
+
+
 def adapt_low_rank(
     model: nn.Module,
     batches: Sequence[Batch],
@@ -129,45 +143,32 @@ def adapt_low_rank(
     prior: float = LORA_PRIOR,
     steps: int = LORA_STEPS,
 ) -> Weights:
-    """Merges low-rank updates of all linear maps into the weights.
+    """Merges low-rank updates of all linear maps into the weights."""
+    adapted = copy.deepcopy(model).requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    maps = [module for module in adapted.modules() if isinstance(module, nn.Linear)]
+    updates = []
+    for module in maps:
+        update = LowRank(module.weight, rank, generator)
+        register_parametrization(module, "weight", update)
+        updates += [update.down, update.up]
+    starts = [one.detach().clone() for one in updates]
+    optimizer = torch.optim.LBFGS(updates, max_iter=steps, line_search_fn="strong_wolfe")
 
-    Raises:
-        ModuleNotFoundError: peft is not installed.
-    """
-    adapted = copy.deepcopy(model)
-    # A map within an attention is no module that is called: an adapter would change nothing.
-    names = [name for name, module in model.named_modules() if type(module) is nn.Linear]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        inject_adapters(adapted, "|".join(map(re.escape, names)), rank, flag="--adapt-by lora")
-    weights = [one for one in adapted.parameters() if one.requires_grad]
-    starts = [one.detach().clone() for one in weights]
-    optimizer = torch.optim.LBFGS(weights, max_iter=steps, line_search_fn="strong_wolfe")
-    optimizer.step(partial(_lose, adapted, batches, temperature, optimizer, starts, prior))
-    return merge_adapters(adapted)
+    def lose() -> float:
+        optimizer.zero_grad()
+        moved = zip(updates, starts, strict=True)
+        total = prior / 2 * torch.stack([(one - old).square().sum() for one, old in moved]).sum()
+        for batch in batches:
+            logits = adapted(batch).logits.float() / temperature
+            total = total + nn.functional.cross_entropy(logits, batch.targets, reduction="sum")
+        total.backward()
+        return total.item()
 
-
-def _lose(
-    model: nn.Module,
-    batches: Sequence[Batch],
-    temperature: float,
-    optimizer: torch.optim.LBFGS,
-    starts: Sequence[Tensor],
-    prior: float,
-) -> float:
-    """Returns the loss of all targets with that of the prior, and leaves its gradient."""
-    optimizer.zero_grad()
-    weights = [one for one in model.parameters() if one.requires_grad]
-    moved = sum(
-        ((one - start).square().sum() for one, start in zip(weights, starts, strict=True)),
-        torch.zeros(()),
-    )
-    total = prior / 2 * moved
-    for batch in batches:
-        logits = model(batch).logits.float() / temperature
-        total = total + nn.functional.cross_entropy(logits, batch.targets, reduction="sum")
-    total.backward()
-    return total.item()
+    optimizer.step(lose)
+    for module in maps:
+        remove_parametrizations(module, "weight")
+    return adapted.state_dict()
 
 
 def _list_networks(model: nn.Module) -> dict[str, nn.Module]:

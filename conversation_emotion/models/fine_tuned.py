@@ -124,26 +124,17 @@ def add_adapters(model: EncoderModel, rank: int) -> None:
     Raises:
         ModuleNotFoundError: peft is not installed.
     """
-    names = "|".join(cast(Encoding, model.encoder).adapted)
-    targets = rf"(?:.*\.)?(?:layers?|blocks)\.\d+\.(?:.*\.)?(?:{names})"
-    inject_adapters(model.encoder, targets, rank, flag="--lora-rank")
-
-
-def inject_adapters(model: nn.Module, targets: str, rank: int, *, flag: str) -> None:
-    """Adds adapters of a rank to the linear maps whose names a pattern matches, freezes the rest.
-
-    Raises:
-        ModuleNotFoundError: peft, which the flag needs, is not installed.
-    """
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{flag} needs peft; pip install 'conversation-emotion[lora]'"
+            "--lora-rank needs peft; pip install 'conversation-emotion[lora]'"
         ) from error
+    names = "|".join(cast(Encoding, model.encoder).adapted)
+    targets = rf"(?:.*\.)?(?:layers?|blocks)\.\d+\.(?:.*\.)?(?:{names})"
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets)
-    inject_adapter_in_model(config, model)
-    for name, parameter in model.named_parameters():
+    inject_adapter_in_model(config, model.encoder)
+    for name, parameter in model.encoder.named_parameters():
         parameter.requires_grad_("lora_" in name)
 
 
