@@ -37,11 +37,11 @@ class Turns(NamedTuple):
 
     Attributes:
         loaders: Batches of the turns of each speaker; of all under the name "" together.
-        counts: Turns of each class, likewise.
+        num_turns: How many they are.
     """
 
     loaders: Mapping[str, Sequence[Batch]]
-    counts: Mapping[str, Mapping[str, int]]
+    num_turns: Mapping[str, int]
 
 
 def adapt(
@@ -54,8 +54,8 @@ def adapt(
 ) -> SavedModel:
     """Returns a model that is adapted to labelled rows; the given one stays as it is.
 
-    Turns that cannot be used are counted with the reason, and so are speakers all of whose turns
-    have the same class: these only tell which class is frequent.
+    Turns that cannot be used are counted with the reason. Speakers all of whose turns have the same
+    class are named and left to the model itself: how often a class occurs is not learned.
 
     Args:
         saved: The model; of an ensemble all members are adapted at once, and networks that are
@@ -68,7 +68,8 @@ def adapt(
 
     Raises:
         ValueError: The model is adapted already; there is no such method; the rows have no label,
-            one that the model does not know, no speaker where one is needed, or none can be used.
+            one that the model does not know, or no speaker where one is needed; none can be used,
+            or those that can are of one class.
     """
     card = saved.card
     if card.adaptation is not None:
@@ -88,7 +89,7 @@ def adapt(
     described = Adaptation(
         method=method,
         speakers=tuple(name for name in adapted if name),
-        num_turns=tuple(sum(counts.values()) for counts in turns.counts.values()),
+        num_turns=tuple(turns.num_turns.values()),
     )
     card = replace(card, adaptation=described)
     if by_speaker:
@@ -122,20 +123,23 @@ def _prepare(
     sums = add_up(saved, [(utterances, features)])
     arrays = arrange(saved, features, utterances, sums)
     windows = replace(windows, targets=labelled[windows.target_rows])
-    loaders, counts = {}, {}
+    loaders, num_turns = {}, {}
     for name in dict.fromkeys(names[is_used]):
         chosen = np.flatnonzero(is_used & (names == name))
-        loader = WindowLoader(windows.select(chosen), arrays, labelled, batch_size=_BATCH)
-        loaders[name] = list(loader)
-        found = Counter(card.labels[number] for number in labelled[chosen])
-        counts[name] = dict(found)
-        if len(found) == 1:
+        if len(found := np.unique(labelled[chosen])) == 1:
+            whose = f"{name}: all {len(chosen)}" if name else f"all {len(chosen)}"
             print(
-                f"{name or 'the turns to adapt to'}: all {len(chosen)} turns are "
-                f"{next(iter(found))}, which tells which class is frequent, and little of how "
-                "the others sound"
+                f"{whose} turns to adapt to are {card.labels[found[0]]}; turns of one class teach "
+                "nothing, label some of another"
             )
-    return Turns(loaders, counts)
+            continue
+        loader = WindowLoader(windows.select(chosen), arrays, labelled, batch_size=_BATCH)
+        loaders[name], num_turns[name] = list(loader), len(chosen)
+    if not loaders:
+        raise ValueError(
+            "there are no turns of two classes or more to adapt to; label some of another class"
+        )
+    return Turns(loaders, num_turns)
 
 
 def read_classes(rows: pd.DataFrame, card: Card) -> NDArray[np.int64]:

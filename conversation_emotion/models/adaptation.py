@@ -7,6 +7,10 @@ what it is worth was found on other speakers, see `benchmarks/adaptation.py`.
   Platt's scaling of several classes. What the model sees does not change, only how it decides.
 * ``lora``: low-rank updates of its linear maps (Hu et al., 2022).
 
+How often a class occurs among a few turns is chance, and is not learned: its logarithm is added to
+the logits in the likelihood alone, as in logit adjustment (Menon et al., 2021). Classes without a
+turn are compared with none, so that turns of one class teach nothing.
+
 Either is folded into the weights, so that an adapted model is a model like any other.
 """
 
@@ -22,6 +26,7 @@ from torch.nn.utils.parametrize import register_parametrization, remove_parametr
 
 from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.models.committees import DeepEnsemble
+from conversation_emotion.models.conversation import NEVER
 from conversation_emotion.models.fine_tuned import Weights
 from conversation_emotion.settings.prediction import AdaptationMethod
 
@@ -99,14 +104,15 @@ def fit_classes(
     """
     from scipy.optimize import minimize  # here: most predictions adapt nothing
 
-    num_networks, _, num_classes = logits.shape
+    num_classes = logits.size(-1)
+    shares = log_shares(targets, num_classes)
 
     def lose(numbers: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         given = torch.from_numpy(numbers).requires_grad_()
         scale, biases = given[0], given[1:]
         moved = (scale * logits + temperature * biases).log_softmax(dim=-1)
-        mean = moved.logsumexp(dim=0) - np.log(num_networks)
-        loss = nn.functional.cross_entropy(mean / temperature, targets, reduction="sum")
+        mean = moved.logsumexp(dim=0) / temperature + shares
+        loss = nn.functional.cross_entropy(mean, targets, reduction="sum")
         prior = scale_prior * (scale - 1).square() + bias_prior * biases.square().sum()
         total = loss + prior / 2
         (gradient,) = torch.autograd.grad(total, given)
@@ -117,6 +123,12 @@ def fit_classes(
         lose, np.eye(1, num_classes + 1)[0], jac=True, method="L-BFGS-B", bounds=bounds
     ).x
     return float(found[0]), found[1:]
+
+
+def log_shares(targets: Tensor, num_classes: int) -> Tensor:
+    """Returns the logarithm of the share of each class, `NEVER` without any: (N,) -> (C,)."""
+    counts = torch.bincount(targets, minlength=num_classes)
+    return torch.where(counts > 0, (counts / len(targets)).log(), NEVER)
 
 
 class LowRank(nn.Module):
@@ -153,6 +165,7 @@ def adapt_low_rank(
         register_parametrization(module, "weight", update)
         updates += [update.down, update.up]
     starts = [one.detach().clone() for one in updates]
+    targets = torch.cat([batch.targets for batch in batches])
     optimizer = torch.optim.LBFGS(updates, max_iter=steps, line_search_fn="strong_wolfe")
 
     def lose() -> float:
@@ -161,6 +174,7 @@ def adapt_low_rank(
         total = prior / 2 * torch.stack([(one - old).square().sum() for one, old in moved]).sum()
         for batch in batches:
             logits = adapted(batch).logits.float() / temperature
+            logits = logits + log_shares(targets, logits.size(-1))
             total = total + nn.functional.cross_entropy(logits, batch.targets, reduction="sum")
         total.backward()
         return total.item()
