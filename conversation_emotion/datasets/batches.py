@@ -178,7 +178,8 @@ class WindowLoader:
     Neighbours that share utterances are shuffled in runs, see `LONGEST_RUN`; windows of single
     utterances share none. ``classes`` are those of every row of the table, `IGNORED` where there is
     none. ``vectors`` are what a model perceives of each row of a modality, (rows, D), where that
-    does not change in training: states are then not gathered.
+    does not change in training: states are then not gathered. Where it ``is_balanced`` an epoch has
+    as many windows of each class, see `draw_balanced`.
     """
 
     windows: Windows
@@ -187,6 +188,7 @@ class WindowLoader:
     _: KW_ONLY
     batch_size: int
     seed: int | None = None
+    is_balanced: bool = False
     vectors: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -204,10 +206,33 @@ class WindowLoader:
     def __iter__(self) -> Iterator[Batch]:
         numbers = np.arange(len(self.windows))
         if self.seed is not None:
-            numbers = shuffle_runs(self._runs, self._generator)
+            numbers = self._shuffle()
         for first in range(0, len(numbers), self.batch_size):
             chosen = numbers[first : first + self.batch_size]
             yield gather_batch(self.windows, self.arrays, self.classes, chosen, self.vectors)
+
+    def _shuffle(self) -> NDArray[np.int64]:
+        """Returns the numbers of the windows of an epoch: (N,)."""
+        if not self.is_balanced:
+            return shuffle_runs(self._runs, self._generator)
+        seed = int(torch.randint(2**31, (), generator=self._generator))
+        return draw_balanced(self.windows.targets, np.random.default_rng(seed))
+
+
+def draw_balanced(classes: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
+    """Draws about as many numbers as there are, the same count of each class: (N,) -> (N',).
+
+    All of a class come before one of it returns; what has no class comes once.
+    """
+    labelled = classes >= 0
+    present = np.unique(classes[labelled])
+    count = int(labelled.sum()) // max(len(present), 1)
+    drawn = [np.flatnonzero(~labelled)]
+    for one in present:
+        numbers = np.flatnonzero(classes == one)
+        rounds = [generator.permutation(numbers) for _ in range(-(-count // len(numbers)))]
+        drawn.append(np.concatenate(rounds)[:count])
+    return generator.permutation(np.concatenate(drawn))
 
 
 def seed_everything(seed: int) -> None:

@@ -155,12 +155,18 @@ def choose_batch_size(num_windows: int) -> int:
 
 
 def make_parts(
-    inputs: Inputs, fold: Fold, seed: int, batch_size: int | None, *, evaluation_size: int = 256
+    inputs: Inputs,
+    fold: Fold,
+    seed: int,
+    batch_size: int | None,
+    *,
+    evaluation_size: int = 256,
+    is_balanced: bool = False,
 ) -> dict[str, WindowLoader]:
     """Divides the windows into the parts of a fold; only training windows are shuffled.
 
     ``train`` are the targets of the protocol in the train part, ``training`` the windows that a
-    model is fitted on, which may be more.
+    model is fitted on, which may be more, and of which ``is_balanced`` draws each class alike.
 
     Raises:
         ValueError: A part has no target.
@@ -181,6 +187,7 @@ def make_parts(
             visible_emotions(inputs.dataset.emotion_classes, fold, part),
             batch_size=size if is_fitted else evaluation_size,
             seed=seed if is_fitted else None,
+            is_balanced=is_fitted and is_balanced,
         )
     return parts
 

@@ -100,6 +100,7 @@ class SERSettings(RegistrySettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.votes.check_learning(self.training)
         encoders = self.features.speech_encoder
         if self.register is not None and len(encoders) > 1:
             raise ValueError(f"--register needs one --speech-encoder, got {len(encoders)}")
@@ -172,6 +173,7 @@ class EPCSettings(RegistrySettings):
 
     def __post_init__(self) -> None:
         self.features.refuse_unused()
+        self.votes.check_learning(self.training)
         super().__post_init__()
         if self.register is not None:
             self.votes.check_one("--register")

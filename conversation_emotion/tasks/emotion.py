@@ -33,13 +33,14 @@ from conversation_emotion.settings.models import (
     ModelSettings,
     UtteranceModelSettings,
 )
-from conversation_emotion.settings.training import TrainingSettings
+from conversation_emotion.settings.training import LearningSettings, TrainingSettings
 from conversation_emotion.splits.folds import Fold, Rows
 from conversation_emotion.tasks.baselines import (
     Baseline,
     predict_last_emotion,
     predict_majority,
 )
+from conversation_emotion.tasks.losses import cross_entropy, make_measure
 from conversation_emotion.tasks.reweighting import describe_weights, weigh_groups
 from conversation_emotion.tasks.task import (
     MODEL,
@@ -115,6 +116,7 @@ class Classification(WindowTask):
         recognition_weight, emotion_weight = self.auxiliary_weights()
         training = self.inputs.training.select(fold.train)
         absent = find_absent_classes(self.dataset, training.target_rows, self.voted)
+        refuse_mixup(self.training, absent)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             outputs: Outputs = model(batch)
@@ -137,8 +139,10 @@ class Classification(WindowTask):
         """Returns the loss of the classes, from logits (B, C) and a batch to a number."""
         windows, voted = self.inputs.windows.select(fold.train), self.voted
         is_balanced = self.training.class_weights == "balanced"
+        learn = cross_entropy
         if voted is None:
             weights = balanced_class_weights(windows.targets, self.labels).to(device)
+            learn = make_measure(self.training, 1 / weights)
             weights = weights if is_balanced else weights**0
         else:
             weights = voted.weigh_classes(windows.target_rows, is_balanced=is_balanced).to(device)
@@ -149,7 +153,7 @@ class Classification(WindowTask):
             scale = None if scales is None else scales[batch.target_rows.cpu()].to(device)
             if voted is not None:
                 return voted.measure(logits, batch.target_rows, weights, scale)
-            return cross_entropy(logits, batch.targets, weights, scale)
+            return learn(logits, batch.targets, weights, scale)
 
         return measure
 
@@ -327,6 +331,15 @@ def find_absent_classes(
     return None if is_there.all() else torch.from_numpy(~is_there[sources])
 
 
+def refuse_mixup(training: LearningSettings, absent: Tensor | None) -> None:
+    """Raises a `ValueError` where utterances would be mixed that do not have the same classes."""
+    if training.mixup and absent is not None:
+        raise ValueError(
+            "--mixup mixes utterances of all corpora, and some of these lack a class; leave it "
+            "out, or choose --labels that all of them have"
+        )
+
+
 def evaluate_classes(
     predictions: pd.DataFrame, baselines: Iterable[str], num_classes: int
 ) -> Scores:
@@ -368,26 +381,3 @@ def balanced_class_weights(classes: NDArray[np.int64], labels: tuple[str, ...]) 
             f"{dict(zip(labels, counts.tolist(), strict=True))}"
         )
     return torch.from_numpy(counts.sum() / (len(labels) * counts)).float()
-
-
-def cross_entropy(
-    logits: Tensor, classes: Tensor, weights: Tensor | None = None, scales: Tensor | None = None
-) -> Tensor:
-    """Weighted mean over what is labelled, zero if nothing is: (..., C), (...), (C,) -> scalar.
-
-    ``scales`` are further weights, of each target (...).
-    """
-    logits, classes = logits.flatten(end_dim=-2), classes.flatten()
-    weights = logits.new_ones(logits.size(-1)) if weights is None else weights
-    total = nn.functional.cross_entropy(
-        logits,
-        classes,
-        weight=weights,
-        ignore_index=IGNORED,
-        reduction="sum" if scales is None else "none",
-    )
-    weight = weights[classes.clamp(min=0)] * (classes != IGNORED)
-    if scales is not None:
-        total, weight = (total * scales.flatten()).sum(), weight * scales.flatten()
-    # Without the floor, a batch without a label would divide 0 by 0 and end the training.
-    return total / weight.sum().clamp(min=1e-6)

@@ -199,6 +199,7 @@ CASES: dict[str, list[list[str]]] = {
     "ser": [
         [*MANIFEST, *QUICK, *FBANK],
         [*MANIFEST, *QUICK, *FBANK, "--updates=2", "--evaluate-every=1", "--targets=majority"],
+        [*MANIFEST, *QUICK, *FBANK, "--loss=focal", "--sampling=balanced", "--class-weights=none"],
         [*MANIFEST, *FBANK, "--register=all", "--train-on-all"],
         [*MANIFEST, "--modality=text", "--text-encoder=bert"],
     ],
