@@ -32,12 +32,13 @@ from conversation_emotion.settings.prediction import AdaptationMethod
 
 METHODS: tuple[AdaptationMethod, ...] = get_args(AdaptationMethod)
 
-SCALE_PRIOR, BIAS_PRIOR = 10.0, 1.0
+SCALE_PRIOR, BIAS_PRIOR = 10.0, 0.3
 """Precision of the normal priors of the scale around 1, and of each bias around 0.
 
-A bias is in logits at the temperature of the calibration, so that it is the same for all models."""
+A bias is in logits at the temperature of the calibration, so that it is the same for all models.
+The constants are the best of a few on EmoDB and RAVDESS (`benchmarks/README.md`)."""
 
-LORA_PRIOR, LORA_RANK, LORA_STEPS = 1.0, 4, 10
+LORA_PRIOR, LORA_RANK, LORA_STEPS = 3.0, 4, 10
 """Precision of the normal prior of the adapters' weights, their rank, and steps of L-BFGS."""
 
 _LEAST_SCALE = 0.05
