@@ -33,7 +33,7 @@ from conversation_emotion.settings.models import (
     ModelSettings,
     UtteranceModelSettings,
 )
-from conversation_emotion.settings.training import LearningSettings, TrainingSettings
+from conversation_emotion.settings.training import LearningSettings, LossName, TrainingSettings
 from conversation_emotion.splits.folds import Fold, Rows
 from conversation_emotion.tasks.baselines import (
     Baseline,
@@ -54,6 +54,9 @@ from conversation_emotion.tasks.voted import VotedTargets
 from conversation_emotion.utterances.labels import IGNORED
 
 Settings = TypeVar("Settings", bound=ModelSettings)
+
+OWN_WEIGHT = 0.5
+"""Weight of the loss of a modality alone, next to that of all."""
 
 MAJORITY, LAST_EMOTION = "majority", "last_emotion"
 """Names of the baselines, which are columns of the predictions."""
@@ -110,20 +113,33 @@ class Classification(WindowTask):
         """Returns the weights of the auxiliary heads: recognition of the context, all emotions."""
         return 0.0, 0.0
 
+    def modality_losses(self) -> dict[str, LossName]:
+        """Returns the names of losses of one modality alone, by modality."""
+        return {}
+
     def loss(self, fold: Fold, device: torch.device) -> Loss:
-        """Returns the weighted cross-entropy of the classes, plus that of the auxiliary heads."""
-        measure = self._measure_classes(fold, device)
+        """Returns the loss of the classes, plus those of the auxiliary heads."""
+        measure = self._measure_classes(fold, device, self.training)
+        own = {
+            name: self._measure_classes(fold, device, replace(self.training, loss=loss))
+            for name, loss in self.modality_losses().items()
+        }
         recognition_weight, emotion_weight = self.auxiliary_weights()
         training = self.inputs.training.select(fold.train)
         absent = find_absent_classes(self.dataset, training.target_rows, self.voted)
         refuse_mixup(self.training, absent)
 
+        def mask(logits: Tensor, batch: Batch) -> Tensor:
+            if absent is None:
+                return logits
+            return logits.masked_fill(absent[batch.target_rows].to(device), NEVER)
+
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             outputs: Outputs = model(batch)
-            logits = outputs.logits
-            if absent is not None:
-                logits = logits.masked_fill(absent[batch.target_rows].to(device), NEVER)
-            total = measure(logits, batch)
+            total = measure(mask(outputs.logits, batch), batch)
+            for name, measure_own in own.items():
+                alone = mask(outputs.streams[name], batch)
+                total = total + OWN_WEIGHT * measure_own(alone, batch)
             if emotion_weight and outputs.emotions is not None:
                 total = total + emotion_weight * cross_entropy(outputs.emotions, batch.emotions)
             if recognition_weight and outputs.recognition is not None:
@@ -134,7 +150,7 @@ class Classification(WindowTask):
         return loss
 
     def _measure_classes(
-        self, fold: Fold, device: torch.device
+        self, fold: Fold, device: torch.device, settings: LearningSettings
     ) -> Callable[[Tensor, Batch], Tensor]:
         """Returns the loss of the classes, from logits (B, C) and a batch to a number."""
         windows, voted = self.inputs.windows.select(fold.train), self.voted
@@ -142,7 +158,7 @@ class Classification(WindowTask):
         learn = cross_entropy
         if voted is None:
             weights = balanced_class_weights(windows.targets, self.labels).to(device)
-            learn = make_measure(self.training, 1 / weights)
+            learn = make_measure(settings, 1 / weights)
             weights = weights if is_balanced else weights**0
         else:
             weights = voted.weigh_classes(windows.target_rows, is_balanced=is_balanced).to(device)
@@ -275,6 +291,10 @@ class TurnEmotion(FeatureEmotion[ConversationModelSettings]):
     def auxiliary_weights(self) -> tuple[float, float]:
         """Returns those of the settings."""
         return self.model.recognition_weight, self.model.emotion_weight
+
+    def modality_losses(self) -> dict[str, LossName]:
+        """Returns those of the settings."""
+        return self.model.modality_losses
 
     def notes(self) -> Iterator[str]:
         """Counts the windows in which an utterance is not finished when the target begins."""

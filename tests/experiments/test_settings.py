@@ -46,6 +46,7 @@ DESCRIBES = {"title", "notes", "protocol", "published", "inputs", "below"}
 
 DECIDES = {
     "modalities",
+    "modality_losses",
     "needs_frames",
     "num_rounds",
     "num_steps",
@@ -152,6 +153,7 @@ CASES: dict[str, list[list[str]]] = {
             *QUICK,
             *FBANK,
             "--modality=speech",
+            *("--fusion=late", "--modality-loss", "speech=focal"),
             "--register=all",
             "--ensemble",
             "--seeds=2",
