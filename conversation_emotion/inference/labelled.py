@@ -15,6 +15,9 @@ from conversation_emotion.models.committees import ThinnedNetworks
 from conversation_emotion.settings.prediction import AdaptationMethod
 from conversation_emotion.settings.turns import TABLES
 
+_SHOWN = 3
+"""Problems that are shown of many."""
+
 
 def read_labelled(path: Path, card: Card) -> pd.DataFrame:
     """Reads a table of turns with a column of labels: a manifest, or what `read_turns` reads.
@@ -23,7 +26,7 @@ def read_labelled(path: Path, card: Card) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no table, or is broken.
+        ValueError: It is no table, is broken, has no labels, or no turn of it can be used.
     """
     if not path.exists():
         raise FileNotFoundError(f"--adapt: no file {path}")
@@ -33,17 +36,22 @@ def read_labelled(path: Path, card: Card) -> pd.DataFrame:
         )
     if path.is_dir() or is_manifest(path):
         return load_manifest(path)
-    rows = tabulate_turns(read_turns(path))
     cells = read_cells(path).values()
-    if any(card.target in one for one in cells):
-        labels = [one.get(card.target) for one in cells]
-        rows[card.target] = pd.Series(labels, rows.index, dtype=object)
-    is_broken = rows["problem"] != ""
-    for problem in rows.loc[is_broken, "problem"]:
-        print(f"  not adapted to: {problem}")
-    if is_broken.all():
-        raise ValueError(f"--adapt: {path}: none of {len(rows)} turns can be used")
-    return rows[~is_broken].reset_index(drop=True)
+    columns = list(dict.fromkeys(name for one in cells for name in one))
+    if columns and card.target not in columns:
+        raise ValueError(
+            f"--adapt: {path} has no column {card.target}, it has {', '.join(columns)}"
+        )
+    rows = tabulate_turns(read_turns(path))
+    labels = [one.get(card.target) for one in cells]
+    rows[card.target] = pd.Series(labels, rows.index, dtype=object)
+    broken = rows.loc[rows["problem"] != "", "problem"]
+    listed = "; ".join(broken[:_SHOWN]) + (" ..." if len(broken) > _SHOWN else "")
+    if len(broken) == len(rows):
+        raise ValueError(f"--adapt: none of {len(rows)} turns of {path} can be used: {listed}")
+    if len(broken):
+        print(f"{len(broken)} of {len(rows)} turns to adapt to cannot be used: {listed}")
+    return rows[rows["problem"] == ""].reset_index(drop=True)
 
 
 def adapt_predictor(

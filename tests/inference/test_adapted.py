@@ -45,7 +45,8 @@ def predictor(tmp_path_factory) -> Predictor:
 
 def mark_moved(after: pd.DataFrame, before: pd.DataFrame) -> np.ndarray:
     """Marks the rows of which anything else is predicted."""
-    return (np.abs(after.filter(like="p_") - before.filter(like="p_")) > 1e-3).any(axis=1)
+    moved = np.abs(after.filter(like="p_").to_numpy() - before.filter(like="p_").to_numpy())
+    return (moved > 1e-3).any(axis=1)
 
 
 def mark_own(rows: pd.DataFrame) -> np.ndarray:
@@ -167,7 +168,15 @@ def test_a_table_of_turns_is_read_with_its_emotions(predictor, rows, tmp_path, c
     found = read_labelled(tmp_path / "turns.csv", card)
     assert found["emotion"].tolist() == rows["emotion"].tolist()[1:]
     assert found["speaker"].tolist() == rows["speaker"].tolist()[1:]
-    assert "no recording 'no.wav'" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "1 of 12 turns to adapt to cannot be used: " in out
+    assert "turns.csv line 2: no recording 'no.wav'" in out
+    table.assign(audio="no.wav").to_csv(tmp_path / "gone.csv")
+    with pytest.raises(ValueError, match=r"none of 12 turns of .*gone\.csv line 2: .* \.\.\.$"):
+        read_labelled(tmp_path / "gone.csv", card)
+    table.rename(columns={"emotion": "Emotion"}).to_csv(tmp_path / "named.csv", index=False)
+    with pytest.raises(ValueError, match="has no column emotion, it has audio, speaker, Emotion"):
+        read_labelled(tmp_path / "named.csv", card)
     with pytest.raises(FileNotFoundError, match=r"--adapt: no file .*other\.csv"):
         read_labelled(tmp_path / "other.csv", card)
     with pytest.raises(ValueError, match=r"turns\.srt' ends|turns\.srt ends in '\.srt', expected"):
