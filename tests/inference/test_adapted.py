@@ -46,7 +46,7 @@ def predictor(tmp_path_factory) -> Predictor:
 def mark_moved(after: pd.DataFrame, before: pd.DataFrame) -> np.ndarray:
     """Marks the rows of which anything else is predicted."""
     moved = np.abs(after.filter(like="p_").to_numpy() - before.filter(like="p_").to_numpy())
-    return (moved > 1e-3).any(axis=1)
+    return np.asarray(moved.max(axis=1) > 1e-3)
 
 
 def mark_own(rows: pd.DataFrame) -> np.ndarray:
