@@ -16,13 +16,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conversation_emotion.datasets.windows import (
-    PADDING,
-    Windows,
-    build_windows,
-    single_utterances,
-    split_into_turns,
-)
 from conversation_emotion.features.clips import AudioBar
 from conversation_emotion.features.encoders import Encoder
 from conversation_emotion.features.extract import Features
@@ -32,12 +25,21 @@ from conversation_emotion.features.sources import (
     list_sources,
     load_encoders,
 )
+from conversation_emotion.inference.adaptation import adapt
 from conversation_emotion.inference.card import check_identity
-from conversation_emotion.inference.certainty import list_certainty, run_windows
+from conversation_emotion.inference.certainty import (
+    Sums,
+    add_up,
+    arrange,
+    list_certainty,
+    run_by_voice,
+)
 from conversation_emotion.inference.forecast import find_forecaster
 from conversation_emotion.inference.rows import (
     CONVERSATION,
     cut_into_pieces,
+    find_windows,
+    has_input,
     measure_rows,
     tabulate_rows,
 )
@@ -45,7 +47,7 @@ from conversation_emotion.inference.saved_model import SavedModel, find_model, l
 from conversation_emotion.inference.words import BETWEEN, SHIPPED, WordModels, complete
 from conversation_emotion.models.committees import ThinnedNetworks
 from conversation_emotion.settings.cache import writable_cache
-from conversation_emotion.settings.models import UtteranceModelSettings
+from conversation_emotion.settings.prediction import AdaptationMethod
 from conversation_emotion.settings.turns import TurnSettings
 from conversation_emotion.utterances.places import AXES, place_emotions
 from conversation_emotion.utterances.sound_files import printable
@@ -120,10 +122,20 @@ class Predictor:
         """
         saved = load_model(find_model(source))
         if mc_dropout:
-            saved = saved._replace(model=ThinnedNetworks(saved.model, mc_dropout).eval())
+            saved = saved.map_models(lambda model: ThinnedNetworks(model, mc_dropout).eval())
         load = partial(cls.load, device=device, sentiment=None, text_model=None)
         words = WordModels(load, sentiment, text_model)
         return cls(saved, load_encoders(saved.card.features, device), words)
+
+    def adapt(
+        self, rows: pd.DataFrame, method: AdaptationMethod = "classes", *, by_speaker: bool = False
+    ) -> "Predictor":
+        """Returns a predictor that is adapted to labelled rows; this one stays as it is.
+
+        See `conversation_emotion.inference.adaptation.adapt` for the arguments and errors.
+        """
+        adapted = adapt(self.saved, self.encoders, rows, method, by_speaker=by_speaker)
+        return Predictor(adapted, self.encoders, self.words)
 
     def predict(
         self,
@@ -202,7 +214,8 @@ class Predictor:
             name: found._replace(states=[found.states[row] for row in order])
             for name, found in features.items()
         }
-        found = self._predict_utterances(utterances, sorted_features)
+        sums = add_up(self.saved, [(utterances, sorted_features)])
+        found = self._predict_utterances(utterances, sorted_features, sums)
         return self._finish(rows, utterances, found, classes, min_confidence)
 
     def stream(
@@ -250,9 +263,13 @@ class Predictor:
             def advance(seconds: float) -> None:
                 bar.update(seconds / num_sources)
 
+            read = partial(encode, settings=settings, encoders=self.encoders, cache=cache)
+            # Those of whole groups need all features, which the cache then gives once more.
+            first = ((piece, read(piece, advance=advance)) for piece in cut_into_pieces(utterances))
+            sums = add_up(self.saved, first)
             for piece in cut_into_pieces(utterances):
-                features = encode(piece, settings, self.encoders, cache, advance)
-                found.append(self._predict_utterances(piece, features, too_long))
+                features = read(piece, advance=advance)
+                found.append(self._predict_utterances(piece, features, sums, too_long))
                 done += piece["seconds"].sum()
                 bar.update(done - bar.n)  # what was in the cache, or is broken
         return _Found._make(map(np.concatenate, zip(*found, strict=True)))
@@ -284,10 +301,11 @@ class Predictor:
         self,
         utterances: pd.DataFrame,
         features: Mapping[str, Features],
+        sums: Sums,
         left_out: Mapping[str, str] | None = None,
     ) -> _Found:
         """Predicts each utterance, whose features these are; why sound was left out, by id."""
-        windows = self._find_windows(utterances)
+        windows = find_windows(utterances, self.saved.card.model)
         probabilities = np.full((len(utterances), len(self.saved.card.labels)), np.nan)
         certainty = np.full((len(utterances), len(self._certainty)), np.nan)
         problems = np.full(
@@ -296,13 +314,13 @@ class Predictor:
             dtype=object,
         )
         problems[windows.target_rows] = ""
-        usable = windows.select(windows.target_rows[_has_input(windows, features)])
+        usable = windows.select(windows.target_rows[has_input(windows, features)])
         problems[np.setdiff1d(windows.target_rows, usable.target_rows)] = "no audio or text to use"
-        if len(usable):
-            ran = run_windows(self.saved, usable, features, len(utterances))
-            probabilities[usable.target_rows] = ran.probabilities
+        arrays = arrange(self.saved, features, utterances, sums)
+        for rows, ran in run_by_voice(self.saved, usable, arrays, utterances):
+            probabilities[rows] = ran.probabilities
             for number, name in enumerate(self._certainty):
-                certainty[usable.target_rows, number] = ran.certainty[name]
+                certainty[rows, number] = ran.certainty[name]
         for failures in (left_out or {}, *(found.failures for found in features.values())):
             for utterance_id, why in failures.items():
                 problems[utterances.index[utterances["utterance_id"] == utterance_id]] = why
@@ -370,28 +388,3 @@ class Predictor:
             raise ValueError(
                 f"classes: the model does not know {unknown[0]!r}; it has {', '.join(labels)}"
             )
-
-    def _find_windows(self, utterances: pd.DataFrame) -> Windows:
-        """Returns the target utterances with their context; there may be none."""
-        settings, classes = self.saved.card.model, np.zeros(len(utterances), dtype=np.int64)
-        if isinstance(settings, UtteranceModelSettings):
-            return single_utterances(classes)
-        speakers = utterances["speaker"].to_numpy()
-        dialogues = utterances.groupby("dialogue_id", sort=False).indices.values()
-        turns = [split_into_turns(np.asarray(rows), speakers) for rows in dialogues]
-        if max(map(len, turns)) <= settings.horizon:
-            return single_utterances(classes).select(np.array([], dtype=np.int64))
-        return build_windows(
-            utterances,
-            classes,
-            history=settings.history,
-            horizon=settings.horizon,
-            overlap=settings.overlap,
-        )
-
-
-def _has_input(windows: Windows, features: Mapping[str, Features]) -> NDArray[np.bool_]:
-    """Marks the windows in which some utterance has features that are not masked: (N,)."""
-    present = np.any([found.is_present() for found in features.values()], axis=0)
-    is_used = (windows.rows != PADDING) & ~windows.masked
-    return (present[windows.rows.clip(min=0)] & is_used).any(axis=1)

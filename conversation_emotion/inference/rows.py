@@ -1,11 +1,21 @@
 """The rows that are to be predicted, as an utterance table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from conversation_emotion.datasets.windows import (
+    PADDING,
+    Windows,
+    build_windows,
+    single_utterances,
+    split_into_turns,
+)
 from conversation_emotion.features.clips import measure_clips
+from conversation_emotion.features.extract import Features
+from conversation_emotion.settings.models import ModelSettings, UtteranceModelSettings
 from conversation_emotion.utterances.table import build_utterances
 
 CONTENT = ("audio", "text", "offset", "duration", "channel")
@@ -27,6 +37,8 @@ LONGEST = 900.0
 def tabulate_rows(rows: pd.DataFrame, *, is_conversation: bool) -> pd.DataFrame:
     """Returns the utterance table; the id of an utterance is the number of its row.
 
+    ``voice`` is the speaker's name where the rows have any, as it was given.
+
     Raises:
         ValueError: A column is missing, or a conversation has no order.
     """
@@ -40,6 +52,8 @@ def tabulate_rows(rows: pd.DataFrame, *, is_conversation: bool) -> pd.DataFrame:
         if name in rows:
             cells = rows[name].astype(object)
             table[name] = cells.where(cells.notna(), None).to_numpy()
+    if "speaker" in rows:
+        table["voice"] = rows["speaker"].astype(str).where(rows["speaker"].notna(), "").to_numpy()
     if is_conversation:
         table["order"] = _rank(table)
     else:
@@ -94,3 +108,29 @@ def cut_into_pieces(utterances: pd.DataFrame) -> Iterator[pd.DataFrame]:
         numbers += [number] * num_rows
     for _, piece in utterances.groupby(np.array(numbers)):
         yield piece.reset_index(drop=True)
+
+
+def find_windows(utterances: pd.DataFrame, settings: ModelSettings) -> Windows:
+    """Returns the target utterances with their context; there may be none."""
+    classes = np.zeros(len(utterances), dtype=np.int64)
+    if isinstance(settings, UtteranceModelSettings):
+        return single_utterances(classes)
+    speakers = utterances["speaker"].to_numpy()
+    dialogues = utterances.groupby("dialogue_id", sort=False).indices.values()
+    turns = [split_into_turns(np.asarray(rows), speakers) for rows in dialogues]
+    if max(map(len, turns)) <= settings.horizon:
+        return single_utterances(classes).select(np.array([], dtype=np.int64))
+    return build_windows(
+        utterances,
+        classes,
+        history=settings.history,
+        horizon=settings.horizon,
+        overlap=settings.overlap,
+    )
+
+
+def has_input(windows: Windows, features: Mapping[str, Features]) -> NDArray[np.bool_]:
+    """Marks the windows in which some utterance has features that are not masked: (N,)."""
+    present = np.any([found.is_present() for found in features.values()], axis=0)
+    is_used = (windows.rows != PADDING) & ~windows.masked
+    return (present[windows.rows.clip(min=0)] & is_used).any(axis=1)

@@ -22,7 +22,7 @@ class PublishedProtocol(NamedTuple):
 _LINEAR_PROBE = {
     "standardise": "none", "layer_mixture": "sum", "aggregator": "mean", "dropout": 0.0,
     "weight_decay": 0.0, "class_weights": "none", "reweight_groups": (), "select_by": "wa",
-    "average_best": 1,
+    "average_best": 1, "loss": "cross-entropy", "sampling": "natural", "mixup": 0.0,
 }  # fmt: skip
 
 _EMOTION2VEC = {

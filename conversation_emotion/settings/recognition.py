@@ -104,6 +104,7 @@ class SERSettings(RegistrySettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.votes.check_learning(self.training)
         encoders = self.features.speech_encoder
         if self.register is not None and len(encoders) > 1:
             raise ValueError(f"--register needs one --speech-encoder, got {len(encoders)}")
@@ -182,6 +183,8 @@ class EPCSettings(RegistrySettings):
 
     def __post_init__(self) -> None:
         self.features.refuse_unused()
+        self.votes.check_learning(self.training)
+        self._check_modality_loss()
         super().__post_init__()
         self.words.check(reads_text="text" in self.features.modalities())
         if self.register is not None:
@@ -190,4 +193,22 @@ class EPCSettings(RegistrySettings):
         if self.register is not None and self.model.history_labels == "gold":
             raise ValueError(
                 "--register needs --history-labels none: in use the past has no labels"
+            )
+
+    def _check_modality_loss(self) -> None:
+        """Raises a `ValueError` where a modality's own loss cannot work with the rest."""
+        losses, modalities = self.model.modality_losses, self.features.modalities()
+        if absent := [name for name in losses if name not in modalities]:
+            raise ValueError(
+                f"--modality-loss {absent[0]}={losses[absent[0]]}: --modality is "
+                f"{self.features.modality}"
+            )
+        if losses and self.votes.is_voted:
+            raise ValueError(
+                f"--modality-loss needs --targets label, got {' '.join(self.votes.targets)}"
+            )
+        if "logit-adjusted" in losses.values() and self.training.class_weights == "balanced":
+            raise ValueError(
+                "--modality-loss logit-adjusted and --class-weights balanced each make rare "
+                "classes count more; give --class-weights none"
             )

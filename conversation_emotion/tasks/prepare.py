@@ -21,7 +21,7 @@ from conversation_emotion.datasets.windows import (
     single_utterances,
 )
 from conversation_emotion.settings.corpus import CorpusSettings
-from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.features import BY_GROUP, FeatureSettings
 from conversation_emotion.settings.models import (
     ConversationModelSettings,
     ModelSettings,
@@ -138,7 +138,12 @@ def join_features(
     dataset: Dataset, model: ModelSettings, features: FeatureSettings, *, strict: bool
 ) -> Inputs:
     """Extracts features and joins them with the windows of a model."""
+    if features.standardise in BY_GROUP and isinstance(model, ConversationModelSettings):
+        raise ValueError(
+            f"--standardise {features.standardise} takes statistics over turns that come later, "
+            "which a model of conversations must not; choose train, clip or none"
+        )
     windows, training = find_windows(dataset, model)
     found = extract_features(dataset, features, strict=strict)
-    normalise = features.standardise == "clip"
-    return prepare_inputs(dataset, windows, training, found, normalise_clips=normalise)
+    how = features.standardise
+    return prepare_inputs(dataset, windows, training, found, standardise=how)
