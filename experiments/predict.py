@@ -15,7 +15,8 @@ SRT, WebVTT, TextGrid, ELAN, the JSON of Whisper, WhisperX and FunASR, and table
 speaker, start, end, or some of them, give turns of their own. Writes a row for each turn: the most
 probable emotion, the probability of each, and why a row has no prediction. Words, which come with
 the turns or by --asr, add their sentiment, and the emotion where there is no sound. --report adds a
-page of timelines with their sound: one file, which needs no network.
+page of timelines with their sound: one file, which needs no network. --explain writes which
+moments, words, turns and modalities a prediction rests on, and the page then shows them.
 """
 
 from conversation_emotion.settings.prediction import PredictSettings
@@ -26,6 +27,7 @@ def run(settings: PredictSettings) -> None:
     """Loads the model, predicts every turn, writes the table and summarises it."""
     from conversation_emotion.features.encoders import load_transcriber
     from conversation_emotion.inference.curves import check_has_curves, predict_curves
+    from conversation_emotion.inference.explanation import check_kinds, explain_rows
     from conversation_emotion.inference.page import read_about, render_page, write_page
     from conversation_emotion.inference.predictor import Predictor
     from conversation_emotion.inference.recordings import predict_rows, read_rows, summarise
@@ -45,6 +47,8 @@ def run(settings: PredictSettings) -> None:
     card = predictor.saved.card
     if settings.frames is not None:
         check_has_curves(card)
+    if settings.explain is not None:
+        check_kinds(card)
     transcriber = None if settings.asr is None else load_transcriber(settings.asr)
     if transcriber is not None and settings.language is not None:
         transcriber.find_language(settings.language)  # before any work
@@ -64,10 +68,16 @@ def run(settings: PredictSettings) -> None:
     if settings.frames is not None:
         curves = predict_curves(predictor, rows, classes=settings.classes)
         write_turns(curves, settings.frames)
+    explanation = None
+    if settings.explain is not None:
+        explanation = explain_rows(predictor, rows, classes=settings.classes)
+        write_turns(explanation, settings.explain)
     if settings.page.report is not None:
         about = read_about(find_model(settings.model), card)
         shown = table.assign(offset=rows.get("offset"))
-        page = render_page(shown, card, settings.page, about=about, frames=curves)
+        page = render_page(
+            shown, card, settings.page, about=about, frames=curves, explanation=explanation
+        )
         write_page(settings.page.report, page)
     summarise(card, table, settings.output)
 

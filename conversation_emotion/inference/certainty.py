@@ -39,6 +39,19 @@ def list_certainty(saved: SavedModel) -> list[str]:
     return [name for name, is_there in names.items() if is_there]
 
 
+def lay_out(saved: SavedModel, features: Mapping[str, Features]) -> dict[str, ModalityArrays]:
+    """Lays the features of some sources out as a model reads them."""
+    return {
+        name: ModalityArrays(
+            found,
+            name,
+            normalise_clips=saved.card.features.standardise == "clip",
+            shape=saved.shapes[name],
+        )
+        for name, found in features.items()
+    }
+
+
 def run_windows(
     saved: SavedModel, windows: Windows, features: Mapping[str, Features], num_rows: int
 ) -> Ran:
@@ -50,15 +63,7 @@ def run_windows(
         features: Of each source, ``num_rows`` rows.
         num_rows: Rows of the utterance table.
     """
-    arrays = {
-        name: ModalityArrays(
-            found,
-            name,
-            normalise_clips=saved.card.features.standardise == "clip",
-            shape=saved.shapes[name],
-        )
-        for name, found in features.items()
-    }
+    arrays = lay_out(saved, features)
     longest = sum(int(one.num_frames.max()) * one.num_layers * one.size for one in arrays.values())
     most = _GATHERED // (longest * windows.rows.shape[1])
     unknown, size = np.full(num_rows, IGNORED), max(1, min(256, most))

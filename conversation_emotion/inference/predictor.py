@@ -16,13 +16,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conversation_emotion.datasets.windows import (
-    PADDING,
-    Windows,
-    build_windows,
-    single_utterances,
-    split_into_turns,
-)
 from conversation_emotion.features.clips import AudioBar
 from conversation_emotion.features.encoders import Encoder
 from conversation_emotion.features.extract import Features
@@ -34,10 +27,14 @@ from conversation_emotion.features.sources import (
 )
 from conversation_emotion.inference.card import check_identity
 from conversation_emotion.inference.certainty import list_certainty, run_windows
+from conversation_emotion.inference.explanation import Kind, explain
 from conversation_emotion.inference.forecast import find_forecaster
 from conversation_emotion.inference.rows import (
     CONVERSATION,
+    as_table,
     cut_into_pieces,
+    find_windows,
+    has_input,
     measure_rows,
     tabulate_rows,
 )
@@ -45,10 +42,8 @@ from conversation_emotion.inference.saved_model import SavedModel, find_model, l
 from conversation_emotion.inference.words import BETWEEN, SHIPPED, WordModels, complete
 from conversation_emotion.models.committees import ThinnedNetworks
 from conversation_emotion.settings.cache import writable_cache
-from conversation_emotion.settings.models import UtteranceModelSettings
 from conversation_emotion.settings.turns import TurnSettings
 from conversation_emotion.utterances.places import AXES, place_emotions
-from conversation_emotion.utterances.sound_files import printable
 
 if TYPE_CHECKING:
     from conversation_emotion.inference.stream import TurnStream
@@ -161,13 +156,44 @@ class Predictor:
             ValueError: A column is missing, or the rows make no conversation, or the model does not
                 know a class.
         """
-        if not isinstance(rows, pd.DataFrame):
-            paths = [rows] if isinstance(rows, str | Path) else rows
-            rows = pd.DataFrame({"audio": [printable(path) for path in paths]})
+        rows = as_table(rows)
         utterances = tabulate_rows(rows, is_conversation=self.saved.card.is_conversation)
-        self._check_classes(classes)
+        self.check_classes(classes)
         found = self._encode_and_predict(utterances)
         return self._finish(rows, utterances, found, classes, min_confidence)
+
+    def explain(
+        self,
+        rows: pd.DataFrame | Sequence[str | Path] | str | Path,
+        *,
+        target: str | None = None,
+        classes: Sequence[str] = (),
+        kinds: Sequence[Kind] = (),
+    ) -> pd.DataFrame:
+        """Tells what each prediction rests on; docs/explanations/explanation.md tells how far.
+
+        Args:
+            rows: As of `predict`.
+            target: Class to explain; the predicted one of each row if None.
+            classes: As of `predict`.
+            kinds: ``time``, ``word``, ``turn``, ``modality``; all that the model has if empty.
+
+        Returns:
+            A row for each piece: ``row``, the number of the given row, from 0; ``target``, its
+            class; ``kind``; ``source``; ``turn``, the number of the row that the piece is of, of
+            conversations; ``start`` and ``end``, in seconds of the recording, and ``text``;
+            ``attribution``, what the piece adds to the log-probability of the class, in nats;
+            ``share``, that as a share of all of the row and kind, whose sizes add up to 1;
+            ``method``; and ``problem``. A moment is 0.1 s, and adds what integrated gradients
+            give its frames, each of which the encoder made of all that is around it. A word adds
+            that of its tokens, or what is lost without it; a turn what is lost without it; a
+            modality, or encoder, its Shapley value. What cannot be explained is a row with why.
+
+        Raises:
+            ValueError: As of `predict`; or the model does not predict the class, or has nothing of
+                a kind.
+        """
+        return explain(self, as_table(rows), target=target, classes=classes, kinds=kinds)
 
     def encode_waveforms(
         self, waveforms: Sequence[NDArray[np.float32] | None]
@@ -191,7 +217,7 @@ class Predictor:
             classes: As of `predict`.
             min_confidence: As of `predict`.
         """
-        self._check_classes(classes)
+        self.check_classes(classes)
         if rows.empty:
             nothing = np.empty((0, len(self.saved.card.labels)))
             unknown = np.empty((0, len(self._certainty)))
@@ -202,7 +228,7 @@ class Predictor:
             name: found._replace(states=[found.states[row] for row in order])
             for name, found in features.items()
         }
-        found = self._predict_utterances(utterances, sorted_features)
+        found = self.predict_utterances(utterances, sorted_features)
         return self._finish(rows, utterances, found, classes, min_confidence)
 
     def stream(
@@ -252,7 +278,7 @@ class Predictor:
 
             for piece in cut_into_pieces(utterances):
                 features = encode(piece, settings, self.encoders, cache, advance)
-                found.append(self._predict_utterances(piece, features, too_long))
+                found.append(self.predict_utterances(piece, features, too_long))
                 done += piece["seconds"].sum()
                 bar.update(done - bar.n)  # what was in the cache, or is broken
         return _Found._make(map(np.concatenate, zip(*found, strict=True)))
@@ -280,14 +306,14 @@ class Predictor:
         chosen = {"classes": classes, "min_confidence": min_confidence}
         return complete(self.words, self.saved.card, rows, table, **chosen)
 
-    def _predict_utterances(
+    def predict_utterances(
         self,
         utterances: pd.DataFrame,
         features: Mapping[str, Features],
         left_out: Mapping[str, str] | None = None,
     ) -> _Found:
         """Predicts each utterance, whose features these are; why sound was left out, by id."""
-        windows = self._find_windows(utterances)
+        windows = find_windows(self.saved.card.model, utterances)
         probabilities = np.full((len(utterances), len(self.saved.card.labels)), np.nan)
         certainty = np.full((len(utterances), len(self._certainty)), np.nan)
         problems = np.full(
@@ -296,7 +322,7 @@ class Predictor:
             dtype=object,
         )
         problems[windows.target_rows] = ""
-        usable = windows.select(windows.target_rows[_has_input(windows, features)])
+        usable = windows.select(windows.target_rows[has_input(windows, features)])
         problems[np.setdiff1d(windows.target_rows, usable.target_rows)] = "no audio or text to use"
         if len(usable):
             ran = run_windows(self.saved, usable, features, len(utterances))
@@ -363,35 +389,10 @@ class Predictor:
         kept = probabilities * np.isin(self.saved.card.labels, classes)
         return kept / np.maximum(kept.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
 
-    def _check_classes(self, classes: Sequence[str]) -> None:
+    def check_classes(self, classes: Sequence[str]) -> None:
         """Checks that the model knows the classes to choose from."""
         labels = self.saved.card.labels
         if unknown := [name for name in classes if name not in labels]:
             raise ValueError(
                 f"classes: the model does not know {unknown[0]!r}; it has {', '.join(labels)}"
             )
-
-    def _find_windows(self, utterances: pd.DataFrame) -> Windows:
-        """Returns the target utterances with their context; there may be none."""
-        settings, classes = self.saved.card.model, np.zeros(len(utterances), dtype=np.int64)
-        if isinstance(settings, UtteranceModelSettings):
-            return single_utterances(classes)
-        speakers = utterances["speaker"].to_numpy()
-        dialogues = utterances.groupby("dialogue_id", sort=False).indices.values()
-        turns = [split_into_turns(np.asarray(rows), speakers) for rows in dialogues]
-        if max(map(len, turns)) <= settings.horizon:
-            return single_utterances(classes).select(np.array([], dtype=np.int64))
-        return build_windows(
-            utterances,
-            classes,
-            history=settings.history,
-            horizon=settings.horizon,
-            overlap=settings.overlap,
-        )
-
-
-def _has_input(windows: Windows, features: Mapping[str, Features]) -> NDArray[np.bool_]:
-    """Marks the windows in which some utterance has features that are not masked: (N,)."""
-    present = np.any([found.is_present() for found in features.values()], axis=0)
-    is_used = (windows.rows != PADDING) & ~windows.masked
-    return (present[windows.rows.clip(min=0)] & is_used).any(axis=1)

@@ -1,11 +1,23 @@
 """The rows that are to be predicted, as an utterance table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from conversation_emotion.datasets.windows import (
+    PADDING,
+    Windows,
+    build_windows,
+    single_utterances,
+    split_into_turns,
+)
 from conversation_emotion.features.clips import measure_clips
+from conversation_emotion.features.extract import Features
+from conversation_emotion.settings.models import ModelSettings, UtteranceModelSettings
+from conversation_emotion.utterances.sound_files import printable
 from conversation_emotion.utterances.table import build_utterances
 
 CONTENT = ("audio", "text", "offset", "duration", "channel")
@@ -22,6 +34,14 @@ PIECE_ROWS, PIECE_SECONDS = 2048, 1800.0
 
 LONGEST = 900.0
 """Most seconds of an utterance, whose hidden states are in memory at once, 43 MB for a minute."""
+
+
+def as_table(rows: pd.DataFrame | Sequence[str | Path] | str | Path) -> pd.DataFrame:
+    """Returns a table as it is, and of paths one with an utterance each."""
+    if isinstance(rows, pd.DataFrame):
+        return rows
+    paths = [rows] if isinstance(rows, str | Path) else rows
+    return pd.DataFrame({"audio": [printable(path) for path in paths]})
 
 
 def tabulate_rows(rows: pd.DataFrame, *, is_conversation: bool) -> pd.DataFrame:
@@ -94,3 +114,29 @@ def cut_into_pieces(utterances: pd.DataFrame) -> Iterator[pd.DataFrame]:
         numbers += [number] * num_rows
     for _, piece in utterances.groupby(np.array(numbers)):
         yield piece.reset_index(drop=True)
+
+
+def find_windows(settings: ModelSettings, utterances: pd.DataFrame) -> Windows:
+    """Returns the target utterances of a model with their context; there may be none."""
+    classes = np.zeros(len(utterances), dtype=np.int64)
+    if isinstance(settings, UtteranceModelSettings):
+        return single_utterances(classes)
+    speakers = utterances["speaker"].to_numpy()
+    dialogues = utterances.groupby("dialogue_id", sort=False).indices.values()
+    turns = [split_into_turns(np.asarray(rows), speakers) for rows in dialogues]
+    if max(map(len, turns)) <= settings.horizon:
+        return single_utterances(classes).select(np.array([], dtype=np.int64))
+    return build_windows(
+        utterances,
+        classes,
+        history=settings.history,
+        horizon=settings.horizon,
+        overlap=settings.overlap,
+    )
+
+
+def has_input(windows: Windows, features: Mapping[str, Features]) -> NDArray[np.bool_]:
+    """Marks the windows in which some utterance has features that are not masked: (N,)."""
+    present = np.any([found.is_present() for found in features.values()], axis=0)
+    is_used = (windows.rows != PADDING) & ~windows.masked
+    return (present[windows.rows.clip(min=0)] & is_used).any(axis=1)

@@ -1,0 +1,123 @@
+"""Explains predictions: a row for each moment, word, turn and modality that they rest on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from conversation_emotion.features.clips import BAR, AudioBar
+from conversation_emotion.inference.explanation.explained import Explained, prepare
+from conversation_emotion.inference.explanation.material import Material, encode_material
+from conversation_emotion.inference.explanation.pieces import Kind, Piece
+from conversation_emotion.inference.explanation.target import Target
+from conversation_emotion.inference.rows import (
+    cut_into_pieces,
+    find_windows,
+    measure_rows,
+    tabulate_rows,
+)
+from conversation_emotion.settings.cache import passing_cache, writable_cache
+
+if TYPE_CHECKING:
+    from conversation_emotion.inference.predictor import Predictor
+
+COLUMNS = (
+    *("row", "target", "kind", "source", "turn", "start", "end", "text"),
+    *("attribution", "share", "method", "problem"),
+)
+"""Columns of explanations, see `Predictor.explain`."""
+
+Explanation = tuple[int, str | None, Piece]
+"""Number of the given row, its class that is explained, and a piece."""
+
+
+def explain(
+    predictor: "Predictor",
+    rows: pd.DataFrame,
+    *,
+    target: str | None = None,
+    classes: Sequence[str] = (),
+    kinds: Sequence[Kind] = (),
+) -> pd.DataFrame:
+    """Explains a table of utterances, see `Predictor.explain`."""
+    predictor.check_classes(classes)
+    chosen = {"target": target, "classes": classes, "kinds": kinds}
+    model = prepare(predictor.saved, predictor.encoders, **chosen)
+    if rows.empty:
+        return _tabulate([])
+    is_conversation = predictor.saved.card.is_conversation
+    utterances, too_long = measure_rows(tabulate_rows(rows, is_conversation=is_conversation))
+    num_speech = sum(one.modality == "speech" for one in model.sources.values())
+    found: list[Explanation] = []
+    with writable_cache() as cache, AudioBar(utterances["seconds"].sum()) as bar:
+        for some in cut_into_pieces(utterances):
+            with passing_cache() as passing:
+                material = encode_material(
+                    some,
+                    model.saved,
+                    model.encoders,
+                    framed=model.framed,
+                    shortened=model.shortened,
+                    cache=cache,
+                    passing=passing,
+                    advance=lambda seconds: bar.update(seconds / num_speech),
+                )
+                found += _explain_material(predictor, model, material, too_long)
+    return _tabulate(found)
+
+
+def explain_rows(
+    predictor: "Predictor", rows: pd.DataFrame, *, classes: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Explains the rows that `recordings.read_rows` read, whose problems it takes over.
+
+    Returns:
+        As `Predictor.explain` does, ``row`` and ``turn`` counted in all rows.
+    """
+    problems = rows["problem"] if "problem" in rows else pd.Series("", index=rows.index)
+    is_usable = (problems == "").to_numpy()
+    numbers = np.flatnonzero(is_usable)
+    table = explain(predictor, rows[is_usable], classes=classes)
+    for name in ("row", "turn"):
+        table[name] = table[name].map(lambda row: numbers[row], na_action="ignore").astype("Int64")
+    broken = _tabulate(
+        [
+            (int(row), None, Piece(None, problem=f"not predicted: {problems.iloc[row]}"))
+            for row in np.flatnonzero(~is_usable)
+        ]
+    )
+    whole = pd.concat([table, broken]) if len(broken) else table
+    return whole.sort_values("row", kind="stable", ignore_index=True)
+
+
+def _explain_material(
+    predictor: "Predictor", model: Explained, material: Material, too_long: Mapping[str, str]
+) -> Iterator[Explanation]:
+    """Yields the pieces of every row; why, of one that has no prediction."""
+    card, utterances = model.saved.card, material.utterances
+    numbers = utterances["utterance_id"].astype(int).tolist()
+    found = predictor.predict_utterances(utterances, material.features, too_long)
+    is_predicted = ~np.isnan(found.probabilities[:, 0])
+    for row in np.flatnonzero(~is_predicted):
+        yield numbers[row], None, Piece(None, problem=found.problems[row])
+    windows = find_windows(card.model, utterances).select(np.flatnonzero(is_predicted))
+    for number in tqdm(range(len(windows)), unit=" explained", **BAR):
+        target = Target(model, material, windows, number, too_long)
+        label, row = card.labels[target.case.label], numbers[windows.target_rows[number]]
+        for piece in target.explain():
+            turn = piece.turn if card.is_conversation else None
+            yield row, label, piece._replace(turn=None if turn is None else numbers[turn])
+
+
+def _tabulate(found: Sequence[Explanation]) -> pd.DataFrame:
+    """Returns the table of explanations, by row."""
+    table = pd.DataFrame([piece._asdict() for _, _, piece in found], columns=[*Piece._fields])
+    table["row"], table["target"] = [row for row, _, _ in found], [one for _, one, _ in found]
+    table[["row", "turn"]] = table[["row", "turn"]].astype("Int64")
+    numbers = ["start", "end", "attribution"]
+    table[numbers] = table[numbers].astype(np.float64)
+    sums = table["attribution"].abs().groupby([table["row"], table["kind"]]).transform("sum")
+    table["share"] = (table["attribution"] / sums.where(sums > 0, 1.0)).astype(np.float64)
+    return table.sort_values("row", kind="stable", ignore_index=True)[[*COLUMNS]]
