@@ -36,6 +36,7 @@ CASES: tuple[CaseName, ...] = get_args(CaseName)
 OF_ACCURACY = (
     "calibration",
     "conversations",
+    "deletion",
     "export_accuracy",
     "forecasts",
     "golden",

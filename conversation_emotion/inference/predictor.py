@@ -27,7 +27,7 @@ from conversation_emotion.features.sources import (
 )
 from conversation_emotion.inference.card import check_identity
 from conversation_emotion.inference.certainty import list_certainty, run_windows
-from conversation_emotion.inference.explanation import Kind, explain
+from conversation_emotion.inference.explanation import PieceKind, explain
 from conversation_emotion.inference.forecast import find_forecaster
 from conversation_emotion.inference.rows import (
     CONVERSATION,
@@ -168,7 +168,7 @@ class Predictor:
         *,
         target: str | None = None,
         classes: Sequence[str] = (),
-        kinds: Sequence[Kind] = (),
+        kinds: Sequence[PieceKind] = (),
     ) -> pd.DataFrame:
         """Tells what each prediction rests on; docs/explanations/explanation.md tells how far.
 

@@ -28,11 +28,17 @@ from conversation_emotion.inference.explanation.pieces import (
     sum_words,
 )
 from conversation_emotion.inference.explanation.removal import find_shapley_values
-from conversation_emotion.inference.explanation.scoring import Case, Scorer
+from conversation_emotion.inference.explanation.scoring import Scorer, WindowCase
 from conversation_emotion.inference.predictor import Predictor
 from conversation_emotion.models.committees import DeepEnsemble
 from conversation_emotion.models.conversation import Outputs
-from conversation_emotion.models.perception import Standardisation
+from conversation_emotion.models.fusion import FrameAttention, FusionModel
+from conversation_emotion.models.perception import (
+    LayerSum,
+    MeanPooling,
+    Standardisation,
+    identity,
+)
 from conversation_emotion.settings.features import FeatureSettings
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
 from tests.saved_models import LABELS, save_untrained
@@ -91,6 +97,13 @@ def turns(tmp_path_factory) -> Predictor:
 @pytest.fixture(scope="module")
 def explained(turns) -> pd.DataFrame:
     return turns.explain(TURNS)
+
+
+def score_last(predictor: Predictor, tables: list[pd.DataFrame], label: str) -> np.ndarray:
+    """Log-probabilities of a class of the last turn of some conversations."""
+    rows = pd.concat([one.assign(dialogue_id=str(n)) for n, one in enumerate(tables)])
+    found = predictor.predict(rows.reset_index(drop=True))[f"p_{label}"].to_numpy()
+    return np.log(found[len(TURNS) - 1 :: len(TURNS)])
 
 
 def log_probability(predictor: Predictor, states: np.ndarray, label: str) -> float:
@@ -174,7 +187,7 @@ def test_a_linear_model_shares_its_log_probability_by_weight_times_value():
     batch = gather_batch(windows, arrays, np.zeros(1, dtype=np.int64), np.array([0]))
     model = Logistic([2.0, 3.0, -0.5])
     scorer = Scorer(model, 2.0, torch.tensor([True, True]))
-    case = Case(scorer=scorer, batch=batch, rows=np.array([0]), label=0)
+    case = WindowCase(scorer=scorer, batch=batch, rows=np.array([0]), label=0)
     gradients, missed, difference = integrate(case, find_baselines(model, ["speech"]))
     found = attribute_frames(gradients["speech"][0], states)
     # The logits are 2 and 3 - 1 = 2: 4 together, 2 at a temperature of 2.
@@ -227,7 +240,7 @@ def test_moments_and_words_of_a_conversation_add_up_and_name_their_turns(turns, 
     label = str(last["target"].iloc[0])
     found = turns.explain(other, target=label, kinds=["time", "word"])
     difference = found.loc[found["row"] == 4, "attribution"].sum() - last["attribution"].sum()
-    scores = [np.log(turns.predict(rows)[f"p_{label}"][4]) for rows in (other, TURNS)]
+    scores = score_last(turns, [other, TURNS], label)
     assert difference == pytest.approx(scores[0] - scores[1], abs=0.02)
 
 
@@ -235,14 +248,11 @@ def test_a_turn_has_what_is_lost_when_its_content_is_left_out(turns, explained):
     found = explained[(explained["row"] == 4) & (explained["kind"] == "turn")]
     assert found["turn"].tolist() == [0, 1, 2, 3]
     assert found["text"].tolist()[:2] == ["i am happy", "you"]
-    whole = np.log(turns.predict(TURNS)["confidence"][4])
-    for row, lost in zip(found["turn"], found["attribution"], strict=True):
-        silent = TURNS.copy()
-        silent.loc[row, ["audio", "text"]] = None
-        label = found["target"].iloc[0]
-        assert lost == pytest.approx(
-            whole - np.log(turns.predict(silent)[f"p_{label}"][4]), abs=1e-4
-        )
+    tables = [TURNS, *(TURNS.copy() for _ in range(4))]
+    for row in range(4):
+        tables[row + 1].loc[row, ["audio", "text"]] = None
+    scores = score_last(turns, tables, found["target"].iloc[0])
+    np.testing.assert_allclose(found["attribution"], scores[0] - scores[1:], atol=1e-4)
 
 
 def test_modalities_share_what_parts_all_of_them_from_none(turns, explained):
@@ -250,7 +260,7 @@ def test_modalities_share_what_parts_all_of_them_from_none(turns, explained):
     assert found["source"].tolist() == ["speech", "text"]
     label = found["target"].iloc[0]
     silent, mute = TURNS.assign(audio=None), TURNS.assign(text=None)
-    speech, text = (np.log(turns.predict(rows)[f"p_{label}"][4]) for rows in (mute, silent))
+    speech, text = score_last(turns, [mute, silent], label)
     # By hand: v(both) - v(none) = a + b, and a - b = v(speech) - v(text).
     assert np.diff(found["attribution"])[0] == pytest.approx(text - speech, abs=1e-4)
     alone = find_shapley_values(
@@ -304,6 +314,12 @@ def test_rows_with_a_problem_are_counted_and_not_explained(voices):
     assert found["row"].tolist() == [0] + [1] * 6
     assert found["problem"][0] == "not predicted: nobody speaks"
     assert list(explain_rows(voices, rows[:0])) == list(found)
+    texts = pd.DataFrame({"audio": [None], "text": ["oh no"], "problem": [""]})
+    for problem in ("", "nobody speaks"):  # the emotion of these is that of their words
+        (said,) = explain_rows(voices, texts.assign(problem=problem))["problem"]
+        assert said.endswith(
+            "have a model of their own (--text-model), which explains them as --model"
+        )
 
 
 def test_what_a_model_does_not_know_is_refused(voices, tmp_path):
@@ -324,3 +340,25 @@ def test_what_a_model_does_not_know_is_refused(voices, tmp_path):
         ValueError, match="Linear cannot be explained: .* standardisation of 'speech'"
     ):
         find_baselines(nn.Linear(1, 1), ["speech"])
+
+
+def test_fused_frames_of_several_encoders_are_explained_together():
+    generator = np.random.default_rng(0)
+    arrays, sources = {}, {}
+    for name, num_frames in (("speech", 4), ("text", 2)):
+        states = generator.normal(size=(1, num_frames, 3)).astype(np.float32)
+        arrays[name] = ModalityArrays(Features([states], {}), name)
+        sources[name] = nn.Sequential(identity(1, 3), LayerSum(1, 3))
+    torch.manual_seed(0)
+    fused = FrameAttention({"speech": 3, "text": 3}, size=8)
+    pools = {name: MeanPooling(8) for name in sources}
+    model = FusionModel(sources, fused, pools, fusion="cross-attention", num_classes=2).eval()
+    one = np.zeros(1, dtype=np.int64)
+    batch = gather_batch(single_utterances(one), arrays, one, one)
+    scorer = Scorer(model, 1.0, torch.tensor([True, True]))
+    case = WindowCase(scorer=scorer, batch=batch, rows=one, label=1)
+    _, missed, difference = integrate(case, find_baselines(model, sources))
+    silent = {name: torch.zeros_like(states) for name, states in batch.states.items()}
+    expected = case.score() - replace(case, batch=batch._replace(states=silent)).score()
+    assert difference == pytest.approx(expected, abs=1e-5)
+    assert abs(missed) < 0.01 < abs(expected)

@@ -10,14 +10,15 @@ from tqdm import tqdm
 from conversation_emotion.features.clips import BAR, AudioBar
 from conversation_emotion.inference.explanation.explained import Explained, prepare
 from conversation_emotion.inference.explanation.material import Material, encode_material
-from conversation_emotion.inference.explanation.pieces import Kind, Piece
-from conversation_emotion.inference.explanation.target import Target
+from conversation_emotion.inference.explanation.pieces import Piece, PieceKind
+from conversation_emotion.inference.explanation.target import ExplainedTarget
 from conversation_emotion.inference.rows import (
     cut_into_pieces,
     find_windows,
     measure_rows,
     tabulate_rows,
 )
+from conversation_emotion.inference.words import mark_words
 from conversation_emotion.settings.cache import passing_cache, writable_cache
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ COLUMNS = (
 )
 """Columns of explanations, see `Predictor.explain`."""
 
+_OTHER_MODEL = (
+    "; its words have a model of their own (--text-model), which explains them as --model"
+)
+
 Explanation = tuple[int, str | None, Piece]
 """Number of the given row, its class that is explained, and a piece."""
 
@@ -39,7 +44,7 @@ def explain(
     *,
     target: str | None = None,
     classes: Sequence[str] = (),
-    kinds: Sequence[Kind] = (),
+    kinds: Sequence[PieceKind] = (),
 ) -> pd.DataFrame:
     """Explains a table of utterances, see `Predictor.explain`."""
     predictor.check_classes(classes)
@@ -65,7 +70,7 @@ def explain(
                     advance=lambda seconds: bar.update(seconds / num_speech),
                 )
                 found += _explain_material(predictor, model, material, too_long)
-    return _tabulate(found)
+    return _note_words(predictor, rows, _tabulate(found))
 
 
 def explain_rows(
@@ -82,12 +87,11 @@ def explain_rows(
     table = explain(predictor, rows[is_usable], classes=classes)
     for name in ("row", "turn"):
         table[name] = table[name].map(lambda row: numbers[row], na_action="ignore").astype("Int64")
-    broken = _tabulate(
-        [
-            (int(row), None, Piece(None, problem=f"not predicted: {problems.iloc[row]}"))
-            for row in np.flatnonzero(~is_usable)
-        ]
-    )
+    found = [
+        (int(row), None, Piece(None, problem=f"not predicted: {problems.iloc[row]}"))
+        for row in np.flatnonzero(~is_usable)
+    ]
+    broken = _note_words(predictor, rows, _tabulate(found))
     whole = pd.concat([table, broken]) if len(broken) else table
     return whole.sort_values("row", kind="stable", ignore_index=True)
 
@@ -104,11 +108,22 @@ def _explain_material(
         yield numbers[row], None, Piece(None, problem=found.problems[row])
     windows = find_windows(card.model, utterances).select(np.flatnonzero(is_predicted))
     for number in tqdm(range(len(windows)), unit=" explained", **BAR):
-        target = Target(model, material, windows, number, too_long)
+        target = ExplainedTarget(model, material, windows, number, too_long)
         label, row = card.labels[target.case.label], numbers[windows.target_rows[number]]
         for piece in target.explain():
             turn = piece.turn if card.is_conversation else None
             yield row, label, piece._replace(turn=None if turn is None else numbers[turn])
+
+
+def _note_words(predictor: "Predictor", rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Tells of rows without an answer whose words another model predicts."""
+    card = predictor.saved.card
+    if predictor.words is None or card.is_conversation or card.features.modality != "speech":
+        return table
+    has_words = pd.Series(mark_words(rows))
+    is_noted = table["kind"].isna() & table["row"].map(has_words).astype(bool)
+    table["problem"] += np.where(is_noted, _OTHER_MODEL, "")
+    return table
 
 
 def _tabulate(found: Sequence[Explanation]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from conversation_emotion.features.encoders import Encoder
 from conversation_emotion.features.sources import Source, list_sources
 from conversation_emotion.inference.card import Card
 from conversation_emotion.inference.explanation.gradients import find_baselines
-from conversation_emotion.inference.explanation.pieces import KINDS, Kind
+from conversation_emotion.inference.explanation.pieces import KINDS, PieceKind
 from conversation_emotion.inference.explanation.scoring import Scorer
 from conversation_emotion.inference.saved_model import SavedModel
 from conversation_emotion.settings.features import ONE_VECTOR
@@ -34,7 +34,7 @@ class Explained(NamedTuple):
     encoders: Mapping[str, Encoder]
     sources: dict[str, Source]
     baselines: dict[str, Tensor]
-    kinds: tuple[Kind, ...]
+    kinds: tuple[PieceKind, ...]
     label: int | None
 
     @property
@@ -57,7 +57,7 @@ def prepare(
     *,
     target: str | None = None,
     classes: Sequence[str] = (),
-    kinds: Sequence[Kind] = (),
+    kinds: Sequence[PieceKind] = (),
 ) -> Explained:
     """Checks what is asked of a model.
 
@@ -91,7 +91,7 @@ def prepare(
     )
 
 
-def list_kinds(card: Card) -> tuple[Kind, ...]:
+def list_kinds(card: Card) -> tuple[PieceKind, ...]:
     """Lists what predictions of a model can be split into."""
     sources = list_sources(card.features).values()
     has = {
@@ -103,7 +103,7 @@ def list_kinds(card: Card) -> tuple[Kind, ...]:
     return tuple(kind for kind in KINDS if has[kind])
 
 
-def check_kinds(card: Card, kinds: Sequence[Kind] = ()) -> None:
+def check_kinds(card: Card, kinds: Sequence[PieceKind] = ()) -> None:
     """Checks that a model has what is to be explained.
 
     Raises:

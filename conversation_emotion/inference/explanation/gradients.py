@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from conversation_emotion.datasets.batches import measure_clip
 from conversation_emotion.features.extract import pool_frames
 from conversation_emotion.features.key import Pooling
-from conversation_emotion.inference.explanation.scoring import Case, copy_window
+from conversation_emotion.inference.explanation.scoring import WindowCase, copy_window
 from conversation_emotion.models.perception import Standardisation
 
 NUM_STEPS = (32, 128, 512)
@@ -54,7 +54,7 @@ def find_baselines(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
 
 
 def integrate(
-    case: Case, baselines: Mapping[str, Tensor]
+    case: WindowCase, baselines: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], float, float]:
     """Returns the mean gradient of some sources on the way from their baselines.
 

@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["time", "word", "turn", "modality"]
+PieceKind = Literal["time", "word", "turn", "modality"]
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[PieceKind, ...] = get_args(PieceKind)
 
 Method = Literal["integrated gradients", "leave one out", "Shapley value"]
 
@@ -37,7 +37,7 @@ class Piece(NamedTuple):
         problem: Why there is none, or what is wrong with it; else empty.
     """
 
-    kind: Kind | None
+    kind: PieceKind | None
     source: str | None = None
     turn: int | None = None
     start: float | None = None

@@ -4,20 +4,20 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import combinations
 from math import comb
 
-from conversation_emotion.inference.explanation.scoring import Case
+from conversation_emotion.inference.explanation.scoring import WindowCase
 
-Value = Callable[[Collection[str]], float]
+Worth = Callable[[Collection[str]], float]
 """What a set of sources is worth together."""
 
 
-def lose_utterances(case: Case, places: Sequence[int]) -> Iterator[float]:
+def lose_utterances(case: WindowCase, places: Sequence[int]) -> Iterator[float]:
     """Yields by how much the log-probability falls when each utterance is left out alone."""
     whole = case.score()
     for place in places:
         yield whole - case.without_utterance(place).score()
 
 
-def share_sources(case: Case) -> dict[str, float]:
+def share_sources(case: WindowCase) -> dict[str, float]:
     """Returns the Shapley value of each source, from all 2^M sets of them.
 
     They add up to the log-probability with all sources, less that with none.
@@ -30,7 +30,7 @@ def share_sources(case: Case) -> dict[str, float]:
     return find_shapley_values(names, value)
 
 
-def find_shapley_values(names: Sequence[str], value: Value) -> dict[str, float]:
+def find_shapley_values(names: Sequence[str], value: Worth) -> dict[str, float]:
     """Returns the mean, over all orders of joining, of what each adds (Shapley, 1953)."""
     count = len(names)
     sets = [frozenset(one) for size in range(count + 1) for one in combinations(names, size)]

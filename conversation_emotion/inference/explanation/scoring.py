@@ -33,7 +33,7 @@ class Scorer(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class WindowCase:
     """A target with its context, and the class that is explained.
 
     Attributes:
@@ -53,16 +53,16 @@ class Case:
         """Returns the log-probability of the class."""
         return float(self.scorer(self.batch)[0, self.label])
 
-    def without_utterance(self, place: int) -> "Case":
+    def without_utterance(self, place: int) -> "WindowCase":
         """Leaves the content of one of the M utterances out, and keeps its speaker."""
         is_out = torch.arange(len(self.rows)) == place
         return self._leave_out(is_out, tuple(self.batch.states))
 
-    def without_sources(self, names: Sequence[str]) -> "Case":
+    def without_sources(self, names: Sequence[str]) -> "WindowCase":
         """Lets all utterances lack some sources."""
         return self._leave_out(torch.ones(len(self.rows), dtype=torch.bool), names)
 
-    def with_states(self, name: str, place: int, found: Tensor | None) -> "Case":
+    def with_states(self, name: str, place: int, found: Tensor | None) -> "WindowCase":
         """Gives one utterance other states (L, T, D) of a source, or none of it."""
         if found is None:
             is_out = torch.arange(len(self.rows)) == place
@@ -75,13 +75,13 @@ class Case:
         states[place, :, :length] = found
         return self._replace({name: (states, frames)})
 
-    def _leave_out(self, is_out: Tensor, names: Sequence[str]) -> "Case":
+    def _leave_out(self, is_out: Tensor, names: Sequence[str]) -> "WindowCase":
         batch = self.batch
         return self._replace(
             {name: leave_out(batch.states[name], batch.frames[name], is_out) for name in names}
         )
 
-    def _replace(self, found: dict[str, tuple[Tensor, Tensor]]) -> "Case":
+    def _replace(self, found: dict[str, tuple[Tensor, Tensor]]) -> "WindowCase":
         states = self.batch.states | {name: states for name, (states, _) in found.items()}
         frames = self.batch.frames | {name: frames for name, (_, frames) in found.items()}
         return replace(self, batch=self.batch._replace(states=states, frames=frames))

@@ -22,18 +22,18 @@ from conversation_emotion.inference.explanation.gradients import (
 )
 from conversation_emotion.inference.explanation.material import Material
 from conversation_emotion.inference.explanation.pieces import (
-    Kind,
     Piece,
+    PieceKind,
     find_words,
     leave_out_word,
     sum_moments,
     sum_words,
 )
 from conversation_emotion.inference.explanation.removal import lose_utterances, share_sources
-from conversation_emotion.inference.explanation.scoring import Case
+from conversation_emotion.inference.explanation.scoring import WindowCase
 from conversation_emotion.utterances.labels import IGNORED
 
-_NOTHING: dict[Kind, str] = {
+_NOTHING: dict[PieceKind, str] = {
     "time": "no sound to point at",
     "word": "no words to point at",
     "turn": "no utterance of the context is used",
@@ -43,7 +43,7 @@ _NOTHING: dict[Kind, str] = {
 _UNFINISHED = "not used, since it ends after the target begins"
 
 
-class Target:
+class ExplainedTarget:
     """One target of a material.
 
     Args:
@@ -94,7 +94,7 @@ class Target:
             if abs(gap) > TOLERANCE * max(abs(difference), 1.0):
                 missed = f"adds up to {difference + gap:.3f}, expected {difference:.3f}"
         for name, source in model.sources.items():
-            kind: Kind = "time" if source.modality == "speech" else "word"
+            kind: PieceKind = "time" if source.modality == "speech" else "word"
             if kind not in model.kinds:
                 continue
             for place in self.used:
@@ -183,13 +183,13 @@ class Target:
         return None if pd.isna(value) else float(value)
 
 
-def _make_case(model: Explained, batch: Batch, context: NDArray[np.int64]) -> Case:
+def _make_case(model: Explained, batch: Batch, context: NDArray[np.int64]) -> WindowCase:
     """Returns a window of which each utterance is known by its row; context (U,)."""
     places = batch.places[0].numpy()
     is_real = places != PADDING
     rows = np.zeros(int(is_real.sum()), dtype=np.int64)
     rows[places[is_real]] = context[: len(places)][is_real]
-    case = Case(scorer=model.scorer, batch=batch, rows=rows, label=0)
+    case = WindowCase(scorer=model.scorer, batch=batch, rows=rows, label=0)
     if model.label is not None:
         return replace(case, label=model.label)
     with torch.no_grad():

@@ -15,7 +15,7 @@ MOST = 3
 HEADS = {"time": "sound", "word": "words", "turn": "context", "modality": "modalities"}
 
 
-class Moment(NamedTuple):
+class DrawnMoment(NamedTuple):
     """A moment of a turn, as shares of its length, and what it adds, from -1 to 1."""
 
     start: float
@@ -49,7 +49,7 @@ class Reasons:
     """
 
     target: str
-    moments: tuple[Moment, ...]
+    moments: tuple[DrawnMoment, ...]
     words: tuple[Word, ...]
     facts: tuple[Fact, ...]
 
@@ -90,7 +90,7 @@ def _own(pieces: pd.DataFrame, row: int, kind: str) -> pd.DataFrame:
     return pieces[(pieces["kind"] == kind) & is_own & pieces["attribution"].notna()]
 
 
-def _list_moments(pieces: pd.DataFrame) -> Iterator[Moment]:
+def _list_moments(pieces: pd.DataFrame) -> Iterator[DrawnMoment]:
     """Yields moments, summed over the encoders of speech."""
     if pieces.empty:
         return
@@ -99,7 +99,7 @@ def _list_moments(pieces: pd.DataFrame) -> Iterator[Moment]:
     sums = pieces.groupby(["start", "end"], as_index=False)["share"].sum()
     for start, end, share in sums[["start", "end", "share"]].to_numpy().tolist():
         places = (start - first) / length, (end - first) / length
-        yield Moment(*(round(one, 4) for one in (*places, share)))
+        yield DrawnMoment(*(round(one, 4) for one in (*places, share)))
 
 
 def _mark_words(pieces: pd.DataFrame, text: str) -> Iterator[Word]:
