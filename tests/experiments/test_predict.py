@@ -363,7 +363,7 @@ def test_a_report_is_a_page_with_the_turns_and_what_they_rest_on_and_what_the_mo
     assert set(table["target"]) == set(pd.read_csv(tmp_path / "predictions.csv")["emotion"])
     assert table["start"].tolist() == pytest.approx(np.arange(30) / 10)
     largest = table.sort_values("attribution", key=abs)["start"].iloc[-1]
-    assert f"{largest:.1f} to {largest + 0.1:.1f} s" in text
+    assert f"{largest:.2f} to {largest + 0.1:.2f} s" in text
     assert ">clip.wav</h2>" in text
     assert "data:audio/ogg;base64," in text
     assert "Trained by conversation-emotion on the corpus manifest" in text

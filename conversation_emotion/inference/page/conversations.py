@@ -179,7 +179,7 @@ def _name_turn(row: Mapping[str, Any]) -> str:
     words = str(row.get("text") or "")
     shown = [
         *([] if speaker is None else [str(speaker)]),
-        *([] if start is None else [f"{float(start):.1f} s"]),
+        *([] if start is None else [f"at {float(start):.1f} s"]),
         *([f"“{words[:30]}{'…' * (len(words) > 30)}”"] if words and start is None else []),
     ]
     return " ".join(shown) or NOBODY

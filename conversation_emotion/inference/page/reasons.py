@@ -131,7 +131,7 @@ def _name(piece: pd.Series, row: int, names: Mapping[int, str]) -> str:
     turn = None if pd.isna(piece["turn"]) else int(piece["turn"])
     of = "" if turn in (None, row) else f" ({names.get(turn, f'row {turn}')})"
     if piece["kind"] == "time":
-        return f"{piece['start']:.1f} to {piece['end']:.1f} s{of}"
+        return f"{piece['start']:.2f} to {piece['end']:.2f} s{of}"
     if piece["kind"] == "word":
         return f"“{piece['text']}”{of}"
     if piece["kind"] == "turn" and turn is not None:

@@ -156,13 +156,13 @@ def test_what_a_turn_rests_on_is_in_words_in_the_bar_and_in_the_text(render, tur
     minus = "\N{MINUS SIGN}"
     page = render(turns, explanation=make_explanation(pieces))
     text = read_text(page)
-    assert f"for anger sound: 0.0 to 0.5 s +75 %, 0.5 to 1.0 s {minus}25 %" in text
+    assert f"for anger sound: 0.00 to 0.50 s +75 %, 0.50 to 1.00 s {minus}25 %" in text
     assert (
         f"words: “there” +60 %, “hello” {minus}30 %, “oh” +10 % modalities: speech +100 %" in text
     )
     assert "oh +10 % hello" in text
     assert f'<span class="against s3" title="{minus}30 %">hello' in page
-    assert f"sound: 1.2 to 1.3 s (B 1.0 s) {minus}100 % context: B 1.0 s +100 %" in text
+    assert f"sound: 1.20 to 1.30 s (B at 1.0 s) {minus}100 % context: B at 1.0 s +100 %" in text
     drawn = read_data(page)["conversations"][0]["turns"]
     assert drawn[0]["moments"] == [[0, 0.5, 0.75], [0.5, 1, -0.25]]
     assert drawn[2]["moments"] == []  # what is of another turn is not drawn here
