@@ -17,7 +17,8 @@ speaker, start, end, or some of them, give turns of their own. Writes a row for 
 probable emotion, the probability of each, and why a row has no prediction. Words, which come with
 the turns or by --asr, add their sentiment, and the emotion where there is no sound. --adapt, a
 table of some turns with their emotion, adapts the model to who speaks. --report adds a page of
-timelines with their sound: one file, which needs no network.
+timelines with their sound: one file, which needs no network. --explain writes which moments, words,
+turns and modalities a prediction rests on, and the page then shows them.
 """
 
 from conversation_emotion.settings.prediction import PredictSettings
@@ -29,6 +30,7 @@ def run(settings: PredictSettings) -> None:
     from conversation_emotion.features.encoders import load_transcriber
     from conversation_emotion.features.transcription import write_words
     from conversation_emotion.inference.curves import check_has_curves, predict_curves
+    from conversation_emotion.inference.explanation import check_kinds, explain_rows
     from conversation_emotion.inference.labelled import (
         adapt_predictor,
         check_free,
@@ -56,6 +58,8 @@ def run(settings: PredictSettings) -> None:
     if settings.adapt_output is not None:
         check_free(settings.adapt_output)
     labelled = None if settings.adapt is None else read_labelled(settings.adapt, card)
+    if settings.explain is not None:
+        check_kinds(card)
     transcriber = None if settings.asr is None else load_transcriber(settings.asr)
     if transcriber is not None and settings.language is not None:
         transcriber.find_language(settings.language)  # before any work
@@ -82,10 +86,16 @@ def run(settings: PredictSettings) -> None:
     if settings.frames is not None:
         curves = predict_curves(predictor, rows, classes=settings.classes)
         write_turns(curves, settings.frames)
+    explanation = None
+    if settings.explain is not None:
+        explanation = explain_rows(predictor, rows, classes=settings.classes)
+        write_turns(explanation, settings.explain)
     if settings.page.report is not None:
         about = read_about(find_model(settings.model), card)
         shown = table.assign(offset=rows.get("offset"))
-        page = render_page(shown, card, settings.page, about=about, frames=curves)
+        page = render_page(
+            shown, card, settings.page, about=about, frames=curves, explanation=explanation
+        )
         write_page(settings.page.report, page)
     summarise(card, table, settings.output)
 

@@ -55,6 +55,18 @@ class BertEncoder(StringEncoder):
         output = self.model(**tokens, output_hidden_states=True)
         return torch.stack(output.hidden_states, dim=2), tokens["attention_mask"].sum(dim=1)
 
+    def find_spans(self, text: str) -> list[tuple[int, int]] | None:
+        """Returns where each token of a text begins and ends in it; special ones nowhere, at 0.
+
+        None if the tokenizer, one in Python alone, does not know.
+        """
+        if not self.tokenizer.is_fast:
+            return None
+        found = self.tokenizer(
+            text, truncation=True, max_length=self.max_tokens, return_offsets_mapping=True
+        )
+        return [(int(start), int(end)) for start, end in found["offset_mapping"]]
+
     def tokenize(self, texts: list[str]) -> BatchEncoding:
         """Returns indices and mask of B texts, each (B, T), padded on the right and cut."""
         return self.tokenizer(

@@ -37,6 +37,7 @@ OF_ACCURACY = (
     "adaptation",
     "calibration",
     "conversations",
+    "deletion",
     "export_accuracy",
     "forecasts",
     "golden",

@@ -167,8 +167,14 @@ def _normalise(states: NDArray[np.floating]) -> NDArray[np.float32]:
     values = states.astype(np.float32)
     if not len(values):
         return values
-    centred = values - values.mean(axis=(0, 2), keepdims=True)
-    return centred / np.maximum(values.std(axis=(0, 2), keepdims=True), 1e-5)
+    centre, scale = measure_clip(values)
+    return (values - centre) / scale
+
+
+def measure_clip(states: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns mean and deviation of each layer: (T, L, D) -> (1, L, 1) each."""
+    centre, scale = (measure(axis=(0, 2), keepdims=True) for measure in (states.mean, states.std))
+    return centre, np.maximum(scale, 1e-5)
 
 
 @dataclass(eq=False, repr=False)

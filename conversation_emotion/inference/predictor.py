@@ -34,9 +34,11 @@ from conversation_emotion.inference.certainty import (
     list_certainty,
     run_by_voice,
 )
+from conversation_emotion.inference.explanation import PieceKind, explain
 from conversation_emotion.inference.forecast import find_forecaster
 from conversation_emotion.inference.rows import (
     CONVERSATION,
+    as_table,
     cut_into_pieces,
     find_windows,
     has_input,
@@ -50,7 +52,6 @@ from conversation_emotion.settings.cache import writable_cache
 from conversation_emotion.settings.prediction import AdaptationMethod
 from conversation_emotion.settings.turns import TurnSettings
 from conversation_emotion.utterances.places import AXES, place_emotions
-from conversation_emotion.utterances.sound_files import printable
 
 if TYPE_CHECKING:
     from conversation_emotion.inference.stream import TurnStream
@@ -173,13 +174,44 @@ class Predictor:
             ValueError: A column is missing, or the rows make no conversation, or the model does not
                 know a class.
         """
-        if not isinstance(rows, pd.DataFrame):
-            paths = [rows] if isinstance(rows, str | Path) else rows
-            rows = pd.DataFrame({"audio": [printable(path) for path in paths]})
+        rows = as_table(rows)
         utterances = tabulate_rows(rows, is_conversation=self.saved.card.is_conversation)
-        self._check_classes(classes)
+        self.check_classes(classes)
         found = self._encode_and_predict(utterances)
         return self._finish(rows, utterances, found, classes, min_confidence)
+
+    def explain(
+        self,
+        rows: pd.DataFrame | Sequence[str | Path] | str | Path,
+        *,
+        target: str | None = None,
+        classes: Sequence[str] = (),
+        kinds: Sequence[PieceKind] = (),
+    ) -> pd.DataFrame:
+        """Tells what each prediction rests on; docs/explanations/explanation.md tells how far.
+
+        Args:
+            rows: As of `predict`.
+            target: Class to explain; the predicted one of each row if None.
+            classes: As of `predict`.
+            kinds: ``time``, ``word``, ``turn``, ``modality``; all that the model has if empty.
+
+        Returns:
+            A row for each piece: ``row``, the number of the given row, from 0; ``target``, its
+            class; ``kind``; ``source``; ``turn``, the number of the row that the piece is of, of
+            conversations; ``start`` and ``end``, in seconds of the recording, and ``text``;
+            ``attribution``, what the piece adds to the log-probability of the class, in nats;
+            ``share``, that as a share of all of the row and kind, whose sizes add up to 1;
+            ``method``; and ``problem``. A moment is 0.1 s, and adds what integrated gradients
+            give its frames, each of which the encoder made of all that is around it. A word adds
+            that of its tokens, or what is lost without it; a turn what is lost without it; a
+            modality, or encoder, its Shapley value. What cannot be explained is a row with why.
+
+        Raises:
+            ValueError: As of `predict`; or the model does not predict the class, or has nothing of
+                a kind.
+        """
+        return explain(self, as_table(rows), target=target, classes=classes, kinds=kinds)
 
     def encode_waveforms(
         self, waveforms: Sequence[NDArray[np.float32] | None]
@@ -203,7 +235,7 @@ class Predictor:
             classes: As of `predict`.
             min_confidence: As of `predict`.
         """
-        self._check_classes(classes)
+        self.check_classes(classes)
         if rows.empty:
             nothing = np.empty((0, len(self.saved.card.labels)))
             unknown = np.empty((0, len(self._certainty)))
@@ -215,7 +247,7 @@ class Predictor:
             for name, found in features.items()
         }
         sums = add_up(self.saved, [(utterances, sorted_features)])
-        found = self._predict_utterances(utterances, sorted_features, sums)
+        found = self.predict_utterances(utterances, sorted_features, sums=sums)
         return self._finish(rows, utterances, found, classes, min_confidence)
 
     def stream(
@@ -269,7 +301,7 @@ class Predictor:
             sums = add_up(self.saved, first)
             for piece in cut_into_pieces(utterances):
                 features = read(piece, advance=advance)
-                found.append(self._predict_utterances(piece, features, sums, too_long))
+                found.append(self.predict_utterances(piece, features, too_long, sums))
                 done += piece["seconds"].sum()
                 bar.update(done - bar.n)  # what was in the cache, or is broken
         return _Found._make(map(np.concatenate, zip(*found, strict=True)))
@@ -297,12 +329,12 @@ class Predictor:
         chosen = {"classes": classes, "min_confidence": min_confidence}
         return complete(self.words, self.saved.card, rows, table, **chosen)
 
-    def _predict_utterances(
+    def predict_utterances(
         self,
         utterances: pd.DataFrame,
         features: Mapping[str, Features],
-        sums: Sums,
         left_out: Mapping[str, str] | None = None,
+        sums: Sums | None = None,
     ) -> _Found:
         """Predicts each utterance, whose features these are; why sound was left out, by id."""
         windows = find_windows(utterances, self.saved.card.model)
@@ -316,7 +348,7 @@ class Predictor:
         problems[windows.target_rows] = ""
         usable = windows.select(windows.target_rows[has_input(windows, features)])
         problems[np.setdiff1d(windows.target_rows, usable.target_rows)] = "no audio or text to use"
-        arrays = arrange(self.saved, features, utterances, sums)
+        arrays = arrange(self.saved, features, utterances, sums or {})
         for rows, ran in run_by_voice(self.saved, usable, arrays, utterances):
             probabilities[rows] = ran.probabilities
             for number, name in enumerate(self._certainty):
@@ -381,7 +413,7 @@ class Predictor:
         kept = probabilities * np.isin(self.saved.card.labels, classes)
         return kept / np.maximum(kept.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
 
-    def _check_classes(self, classes: Sequence[str]) -> None:
+    def check_classes(self, classes: Sequence[str]) -> None:
         """Checks that the model knows the classes to choose from."""
         labels = self.saved.card.labels
         if unknown := [name for name in classes if name not in labels]:

@@ -1,6 +1,7 @@
 """The rows that are to be predicted, as an utterance table."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from conversation_emotion.datasets.windows import (
 from conversation_emotion.features.clips import measure_clips
 from conversation_emotion.features.extract import Features
 from conversation_emotion.settings.models import ModelSettings, UtteranceModelSettings
+from conversation_emotion.utterances.sound_files import printable
 from conversation_emotion.utterances.table import build_utterances
 
 CONTENT = ("audio", "text", "offset", "duration", "channel")
@@ -32,6 +34,14 @@ PIECE_ROWS, PIECE_SECONDS = 2048, 1800.0
 
 LONGEST = 900.0
 """Most seconds of an utterance, whose hidden states are in memory at once, 43 MB for a minute."""
+
+
+def as_table(rows: pd.DataFrame | Sequence[str | Path] | str | Path) -> pd.DataFrame:
+    """Returns a table as it is, and of paths one with an utterance each."""
+    if isinstance(rows, pd.DataFrame):
+        return rows
+    paths = [rows] if isinstance(rows, str | Path) else rows
+    return pd.DataFrame({"audio": [printable(path) for path in paths]})
 
 
 def tabulate_rows(rows: pd.DataFrame, *, is_conversation: bool) -> pd.DataFrame:

@@ -76,13 +76,20 @@ class PredictSettings:
     """File to write curves over time to, .csv, .jsonl or .parquet: a row for each window of 2 s,
     every 0.5 s, within a turn. They cost about eight times what turns do."""
 
+    explain: Path | None = None
+    """File to write explanations to, .csv, .jsonl or .parquet: a row for each moment, word, turn of
+    the context and modality that a prediction rests on, and what it adds. Sound is encoded once
+    more."""
+
     page: PageSettings = field(default_factory=PageSettings)
 
     def __post_init__(self) -> None:
-        if self.frames is not None and self.frames.suffix.lower() not in TABLES:
-            raise ValueError(
-                f"--frames ends in {self.frames.suffix!r}, expected one of {', '.join(TABLES)}"
-            )
+        for name in ("frames", "explain"):
+            path: Path | None = getattr(self, name)
+            if path is not None and path.suffix.lower() not in TABLES:
+                raise ValueError(
+                    f"--{name} ends in {path.suffix!r}, expected one of {', '.join(TABLES)}"
+                )
         if not self.paths:
             raise ValueError("pass recordings, folders or tables to predict")
         if self.adapt is None:

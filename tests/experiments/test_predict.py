@@ -146,6 +146,10 @@ def test_frames_are_written_for_each_window_of_a_turn(here, tmp_path):
     assert table[["p_angry", "p_sad"]].notna().all(axis=None)
     with pytest.raises(ValueError, match=r"--frames ends in '.rttm', expected one of .csv, .jsonl"):
         predict.PredictSettings(paths=(clip,), frames=Path("a.rttm"))
+    with pytest.raises(
+        ValueError, match=r"--explain ends in '.rttm', expected one of .csv, .jsonl"
+    ):
+        predict.PredictSettings(paths=(clip,), explain=Path("a.rttm"))
 
 
 def test_classes_that_are_left_out_are_never_named(here, tmp_path):
@@ -342,16 +346,24 @@ def test_a_root_without_recordings_is_refused(here, tmp_path, monkeypatch, root,
         predict.run(config)
 
 
-def test_a_report_is_a_page_with_the_turns_and_what_the_model_is(here, tmp_path):
-    page = tmp_path / "out" / "page.html"
+def test_a_report_is_a_page_with_the_turns_and_what_they_rest_on_and_what_the_model_is(
+    here, tmp_path
+):
+    page, explanation = tmp_path / "out" / "page.html", tmp_path / "explanation.csv"
     settings = predict.PredictSettings(
         model="voices",
         paths=(write_clip(tmp_path / "clip.wav"),),
         output=tmp_path / "predictions.csv",
+        explain=explanation,
         page=PageSettings(report=page),
     )
     predict.run(settings)
     text = page.read_text("utf-8")
+    table = pd.read_csv(explanation)
+    assert set(table["target"]) == set(pd.read_csv(tmp_path / "predictions.csv")["emotion"])
+    assert table["start"].tolist() == pytest.approx(np.arange(30) / 10)
+    largest = table.sort_values("attribution", key=abs)["start"].iloc[-1]
+    assert f"{largest:.2f} to {largest + 0.1:.2f} s" in text
     assert ">clip.wav</h2>" in text
     assert "data:audio/ogg;base64," in text
     assert "Trained by conversation-emotion on the corpus manifest" in text

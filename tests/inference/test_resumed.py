@@ -94,10 +94,10 @@ def test_pieces_leave_conversations_whole(files, tmp_path_factory, monkeypatch):
     predictor, _ = load(folder)
     whole = predictor.predict(table)
     sizes = []
-    predict = Predictor._predict_utterances
+    predict = Predictor.predict_utterances
     monkeypatch.setattr(
         Predictor,
-        "_predict_utterances",
+        "predict_utterances",
         lambda *given: sizes.append(len(given[1])) or predict(*given),
     )
     for limit, most in (("PIECE_ROWS", 3), ("PIECE_SECONDS", 1.2)):

@@ -21,6 +21,7 @@ from torch.nn.functional import normalize
 import text_encoders.checkpoint
 from speech_encoders import checkpoint
 from text_encoders import identify, load_text_encoder
+from text_encoders.bert import BertEncoder
 from text_encoders.tuning import load_tunable
 
 WORDS = ["i", "am", "so", "happy", "sad", "angry", "today", "really", "and", "you"]
@@ -134,6 +135,15 @@ def test_the_encoder_describes_its_states(bert):
     assert (bert.num_layers, bert.hidden_size) == (3, 16)
     assert states.shape == (1, 3, 3, 16)
     assert states.is_inference()
+
+
+def test_tokens_know_where_they_lie_in_a_text_up_to_the_maximum(tmp_path):
+    save_model(tmp_path)
+    save_tokenizer(tmp_path, longest=4)
+    encoder = load_text_encoder(str(tmp_path))
+    assert isinstance(encoder, BertEncoder)
+    assert encoder.find_spans("so  happy today") == [(0, 0), (0, 2), (4, 9), (0, 0)]
+    assert len(encoder(["so  happy today"])[0][0, 0]) == 4
 
 
 @pytest.mark.parametrize(("family", "longest"), [("Bert", 20), ("Roberta", 18)])

@@ -55,6 +55,7 @@ class Timeline {
     const own = turns.filter((turn) => turn.speaker === number && turn.start !== null);
     for (const turn of own) this.drawTurn(turn, name, row);
     if (this.conversation.hasForecasts) this.drawForecasts(own, lane);
+    if (this.conversation.hasMoments) this.drawMoments(own, lane);
     if (this.conversation.hasCurves) this.drawCurves(own, lane);
   }
 
@@ -86,6 +87,24 @@ class Timeline {
       box.textContent = `${turn.expected.mark} ${turn.expected.emotion}`;
       box.title = box.textContent;
       this.place(box, turn.start, turn.end);
+    }
+  }
+
+  drawMoments(turns, lane) {
+    const row = make("div", "row moments", lane), length = this.conversation.length;
+    const svg = draw("svg", { viewBox: `0 -1 ${length} 2`, preserveAspectRatio: "none", "aria-hidden": "true" }, row); // the table has the largest in words
+    draw("path", { class: "zero", d: `M0 0H${length}` }, svg);
+    for (const turn of turns) {
+      const most = Math.max(...turn.moments.map(([, , share]) => Math.abs(share)), 1e-9);
+      for (const [start, end, share] of turn.moments) {
+        const size = turn.end - turn.start, height = Math.abs(share) / most;
+        const bar = draw("rect", {
+          class: share < 0 ? "against" : "for",
+          x: turn.start + start * size, width: (end - start) * size,
+          y: share < 0 ? 0 : -height, height,
+        }, svg);
+        draw("title", {}, bar).textContent = `${share < 0 ? "−" : "+"}${Math.round(100 * Math.abs(share))} %`;
+      }
     }
   }
 

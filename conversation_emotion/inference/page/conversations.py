@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from conversation_emotion.inference.page.reasons import Reasons, collect_reasons
 from conversation_emotion.inference.predictor import BETWEEN
 from conversation_emotion.utterances.audio import AudioError, measure_seconds
 
@@ -16,6 +17,8 @@ MOST_TURNS = 3000
 NOBODY = "speaker unknown"
 
 _ROUNDING = 1e-3  # seconds by which times may be wrong, for they are rounded
+
+_REASONS = "reasons"
 
 
 class Forecast(NamedTuple):
@@ -44,6 +47,7 @@ class PageTurn:
         problem: Why there is no emotion, or what is wrong with the clip; else empty.
         sound: Path of its audio; None without one.
         offset: Seconds in the audio at which it begins.
+        reasons: What its emotion rests on; None if that is not known.
     """
 
     start: float | None
@@ -60,6 +64,7 @@ class PageTurn:
     problem: str
     sound: str | None
     offset: float
+    reasons: Reasons | None = None
 
     @property
     def length(self) -> float:
@@ -129,7 +134,12 @@ class Selection(NamedTuple):
     num_left_out: int
 
 
-def select_conversations(table: pd.DataFrame, frames: pd.DataFrame | None, most: int) -> Selection:
+def select_conversations(
+    table: pd.DataFrame,
+    frames: pd.DataFrame | None,
+    most: int,
+    explanation: pd.DataFrame | None = None,
+) -> Selection:
     """Returns the first conversations of a table of predictions, up to `MOST_TURNS` together.
 
     Args:
@@ -137,7 +147,10 @@ def select_conversations(table: pd.DataFrame, frames: pd.DataFrame | None, most:
             clip begins in its file.
         frames: Columns ``recording``, ``time``, ``valence`` and ``activation``; None without any.
         most: Conversations of a page.
+        explanation: As of `Predictor.explain`, of the rows of the table; None without any.
     """
+    table = table.copy()
+    table[_REASONS] = pd.Series(_find_reasons(table, explanation), table.index, dtype=object)
     keys = _name_groups(table)
     groups = list(table.groupby(keys, sort=False))
     titles = _shorten([str(key) for key, _ in groups])
@@ -150,6 +163,26 @@ def select_conversations(table: pd.DataFrame, frames: pd.DataFrame | None, most:
         chosen.append(_make_conversation(title, rows, curves.get(key), room))
         room -= len(chosen[-1].turns)
     return Selection(chosen, len(groups) - len(chosen))
+
+
+def _find_reasons(table: pd.DataFrame, explanation: pd.DataFrame | None) -> list[Reasons | None]:
+    """Returns what each row rests on."""
+    rows = [_clean(row) for row in table.to_dict("records")]
+    texts = {number: str(row["text"]) for number, row in enumerate(rows) if row.get("text")}
+    found = collect_reasons(explanation, texts, dict(enumerate(map(_name_turn, rows))))
+    return [found.get(number) for number in range(len(rows))]
+
+
+def _name_turn(row: Mapping[str, Any]) -> str:
+    """Returns what a turn is called: its speaker and when it begins, or the begin of its words."""
+    speaker, start = row.get("speaker"), row.get("start")
+    words = str(row.get("text") or "")
+    shown = [
+        *([] if speaker is None else [str(speaker)]),
+        *([] if start is None else [f"at {float(start):.1f} s"]),
+        *([f"“{words[:30]}{'…' * (len(words) > 30)}”"] if words and start is None else []),
+    ]
+    return " ".join(shown) or NOBODY
 
 
 def _name_groups(table: pd.DataFrame) -> pd.Series:
@@ -247,6 +280,7 @@ def _make_turn(
         problem=str(row.get("problem") or ""),
         sound=row.get("recording") or row.get("audio"),
         offset=float((row.get("start") if offset is None else offset) or 0.0),
+        reasons=row.get(_REASONS),
     )
 
 

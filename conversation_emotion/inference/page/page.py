@@ -16,6 +16,7 @@ from conversation_emotion.inference.page.conversations import (
     list_sounds,
     select_conversations,
 )
+from conversation_emotion.inference.page.reasons import format_share
 from conversation_emotion.inference.page.sounds import Sounds, embed_sounds
 from conversation_emotion.inference.saved_model import README
 from conversation_emotion.settings.page import PageSettings
@@ -40,6 +41,7 @@ def render_page(
     about: str,
     title: str = "Emotions of a conversation",
     frames: pd.DataFrame | None = None,
+    explanation: pd.DataFrame | None = None,
 ) -> str:
     """Writes the page of a table of predictions, as HTML that loads nothing.
 
@@ -53,8 +55,9 @@ def render_page(
         about: The card for people, as Markdown.
         title: Heading of the page.
         frames: Finer curves: columns ``recording``, ``time``, ``valence`` and ``activation``.
+        explanation: What each turn rests on, as of `Predictor.explain`.
     """
-    selection = select_conversations(table, frames, settings.report_recordings)
+    selection = select_conversations(table, frames, settings.report_recordings, explanation)
     found = selection.conversations
     limit = settings.report_audio_mib
     sounds = embed_sounds(list_sounds(found), limit * 2**20)
@@ -67,6 +70,8 @@ def render_page(
         summary=_summarise(table, found, card),
         notes=_note(table, selection.num_left_out, sounds, limit),
         certainty=_describe_certainty(card),
+        explained=explanation is not None,
+        format_share=format_share,
         conversations=[_show(one, numbers, sounds) for one in found],
         model=format_markdown(about),
         data={
@@ -146,6 +151,8 @@ def _show(one: Conversation, numbers: Mapping[str, int], sounds: Sounds) -> Fiel
         "has_places": any(turn.valence is not None for turn in turns),
         "has_sentiment": any(turn.sentiment for turn in turns),
         "has_words": any(turn.text for turn in turns),
+        "has_reasons": any(turn.reasons for turn in turns),
+        "has_moments": _has_moments(one),
         "speakers": [_show_speaker(one, name, numbers) for name in one.speakers],
         "turns": [
             _show_turn(turn, number, one, numbers, sounds) for number, turn in enumerate(turns)
@@ -205,6 +212,7 @@ def _show_turn(
         "clock": _clock_of(turn, number, one),
         "number": numbers.get(turn.emotion or "", 0),
         "others": ", ".join(turn.others),
+        "reasons": turn.reasons,
         "expected": turn.expected,
         "verdict": _judge(turn),
         "is_heard": turn.start is not None and turn.sound in sounds.uris,
@@ -220,6 +228,7 @@ def _draw(one: Conversation, numbers: Mapping[str, int], keys: Mapping[str, str]
         "speakers": list(speakers),
         "hasCurves": _has_curves(one),
         "hasForecasts": any(turn.expected for turn in one.turns),
+        "hasMoments": _has_moments(one),
         "curve": None if one.curve is None else one.curve._asdict(),
         "turns": [
             {
@@ -236,10 +245,15 @@ def _draw(one: Conversation, numbers: Mapping[str, int], keys: Mapping[str, str]
                 and {"emotion": _name_forecast(turn.expected), "mark": _mark(turn)},
                 "sound": keys.get(turn.sound or ""),
                 "at": turn.offset,
+                "moments": [] if turn.reasons is None else turn.reasons.moments,
             }
             for number, turn in enumerate(one.turns)
         ],
     }
+
+
+def _has_moments(one: Conversation) -> bool:
+    return any(turn.reasons is not None and turn.reasons.moments for turn in one.turns)
 
 
 def _has_curves(one: Conversation) -> bool:

@@ -134,9 +134,48 @@ def test_frames_make_finer_curves(render, turns):
     assert curve["activation"] == [None, None, *[0.0] * 6]
 
 
+def make_explanation(pieces: list[tuple]) -> pd.DataFrame:
+    """Explanations of anger, of row, kind, source, turn, start, end, text and attribution."""
+    names = ["row", "kind", "source", "turn", "start", "end", "text", "attribution"]
+    table = pd.DataFrame(pieces, columns=names).astype({"row": "Int64", "turn": "Int64"})
+    sums = table["attribution"].abs().groupby([table["row"], table["kind"]]).transform("sum")
+    return table.assign(target="anger", share=table["attribution"] / sums, problem="")
+
+
+def test_what_a_turn_rests_on_is_in_words_in_the_bar_and_in_the_text(render, turns):
+    turns["text"] = ["oh hello there", "no", "well", None]
+    pieces = [
+        (0, "time", "speech", None, 0.0, 0.5, None, 0.6),
+        (0, "time", "speech", None, 0.5, 1.0, None, -0.2),
+        *((0, "word", "text", None, None, None, *one) for one in (("oh", 0.1), ("hello", -0.3))),
+        (0, "word", "text", None, None, None, "there", 0.6),
+        (0, "modality", "speech", None, None, None, None, 2.0),
+        (2, "turn", None, 1, 1.0, 2.0, "no", 0.5),
+        (2, "time", "speech", 1, 1.2, 1.3, None, -1.0),
+    ]
+    minus = "\N{MINUS SIGN}"
+    page = render(turns, explanation=make_explanation(pieces))
+    text = read_text(page)
+    assert f"for anger sound: 0.00 to 0.50 s +75 %, 0.50 to 1.00 s {minus}25 %" in text
+    assert (
+        f"words: “there” +60 %, “hello” {minus}30 %, “oh” +10 % modalities: speech +100 %" in text
+    )
+    assert "oh +10 % hello" in text
+    assert f'<span class="against s3" title="{minus}30 %">hello' in page
+    assert f"sound: 1.20 to 1.30 s (B at 1.0 s) {minus}100 % context: B at 1.0 s +100 %" in text
+    drawn = read_data(page)["conversations"][0]["turns"]
+    assert drawn[0]["moments"] == [[0, 0.5, 0.75], [0.5, 1, -0.25]]
+    assert drawn[2]["moments"] == []  # what is of another turn is not drawn here
+    assert "rests on" not in read_text(render(turns)).lower()
+
+
 def test_nothing_of_a_corpus_becomes_part_of_the_page(render, turns):
     evil = turns.assign(text=EVIL, speaker=EVIL, problem=EVIL)
-    page = render(evil, about=f"# {EVIL}\n[a](javascript:alert(1))", title=EVIL)
+    pieces = [(n, "word", "text", None, None, None, EVIL, 1.0) for n in range(4)]
+    explanation = make_explanation(pieces).assign(target=EVIL)
+    page = render(
+        evil, explanation=explanation, about=f"# {EVIL}\n[a](javascript:alert(1))", title=EVIL
+    )
     assert "<img" not in page
     assert page.count("<script") == 2
     assert read_data(page)["conversations"][0]["turns"][0]["text"] == EVIL

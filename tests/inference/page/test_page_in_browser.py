@@ -36,9 +36,25 @@ def address(tmp_path_factory) -> str:
             "problem": ["", "", "no audio"],
         }
     )
+    explanation = pd.DataFrame(
+        {
+            "row": [0, 0, 0, 1],
+            "kind": ["time", "time", "word", "word"],
+            "source": ["speech", "speech", "text", "text"],
+            "turn": pd.array([None] * 4, dtype="Int64"),
+            "start": [0.0, 0.1, np.nan, np.nan],
+            "end": [0.1, 1.5, np.nan, np.nan],
+            "text": [None, None, "hello", "</script><script>alert(1)</script>"],
+            "attribution": [0.3, -0.1, 0.2, -0.2],
+            "share": [0.75, -0.25, 1.0, -1.0],
+            "target": "anger",
+            "problem": "",
+        }
+    )
     card = read_card(find_model("default") / "config.json")
     about = "# a model\n\n| a | b |\n|---|---|\n| 1 | 2 |"
-    write_page(folder / "page.html", render_page(table, card, PageSettings(), about=about))
+    page = render_page(table, card, PageSettings(), about=about, explanation=explanation)
+    write_page(folder / "page.html", page)
     return (folder / "page.html").as_uri()
 
 
@@ -76,7 +92,15 @@ def test_the_page_asks_for_nothing_and_complains_of_nothing(opened, address):
     page, heard = opened()
     page.locator(".turn").nth(1).wait_for()
     assert [one for one in heard if not one.startswith("data:")] == [address]
-    assert page.locator(".words").nth(1).inner_text() == "</script><script>alert(1)</script>"
+    assert (
+        page.locator("td.words")
+        .nth(1)
+        .inner_text()
+        .startswith("</script><script>alert(1)</script>")
+    )
+    bars = page.locator(".moments rect")
+    assert [bars.nth(n).get_attribute("class") for n in range(2)] == ["for", "against"]
+    assert bars.nth(1).locator("title").text_content() == "\N{MINUS SIGN}25 %"
 
 
 @pytest.mark.parametrize("button", [".turn.e7", "tr[data-turn='1'] .play"])
