@@ -11,7 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from conversation_emotion.corpora.meld import load_meld
-from conversation_emotion.inference.turns.voice_activity import FRAME_SECONDS, SpeechDetector
+from conversation_emotion.features.voice_activity import FRAME_SECONDS, SpeechDetector
 from conversation_emotion.utterances.audio import SAMPLE_RATE, AudioError, read_audio
 
 PAUSE = 0.5

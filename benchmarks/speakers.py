@@ -21,8 +21,8 @@ import tyro
 from pyannote.core import Annotation, Segment  # pyright: ignore[reportMissingImports]
 from pyannote.metrics.diarization import DiarizationErrorRate  # pyright: ignore[reportMissingImports]
 
+from conversation_emotion.features.voice_activity import FRAME_SECONDS, SpeechDetector
 from conversation_emotion.inference.turns import Turn, find_turns, name_speakers
-from conversation_emotion.inference.turns.voice_activity import FRAME_SECONDS, SpeechDetector
 from conversation_emotion.settings.turns import TurnSettings
 from conversation_emotion.utterances.audio import SAMPLE_RATE, AudioError, read_audio
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from conversation_emotion.corpora import load_corpus
     from conversation_emotion.evaluation.results import ResultsTable
     from conversation_emotion.features.files import extract
+    from conversation_emotion.features.transcription import transcribe
     from conversation_emotion.inference.predictor import Predictor
-    from conversation_emotion.inference.transcription import transcribe
     from conversation_emotion.tasks.task import find_tasks
 
 __all__ = [
@@ -50,7 +50,7 @@ _PLACES = {
     "extract": "features.files",
     "find_tasks": "tasks.task",
     "Predictor": "inference.predictor",
-    "transcribe": "inference.transcription",
+    "transcribe": "features.transcription",
 }
 """Modules of the public names that are not those of `conversation_emotion.api`."""
 

@@ -89,6 +89,7 @@ class CrossCorpus(Experiment[CrossCorpusSettings]):
         yield from results.describe_protocol(
             split.name,
             split.validation,
+            split.notes,
             num_folds=1,
             num_seeds=settings.training.seeds,
             n=n,

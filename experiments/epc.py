@@ -17,6 +17,7 @@ from conversation_emotion.settings.models import DialogueModel, Fusion
 from conversation_emotion.settings.recognition import EPCSettings
 from conversation_emotion.settings.space import OPTIMIZER, Range, Trial, propose, propose_features
 from conversation_emotion.settings.votes import split_targets
+from conversation_emotion.settings.words import split_words
 from conversation_emotion.tracker import Memory
 from experiments.framework.experiment import Experiment, Rows, Runs, Task
 
@@ -29,18 +30,18 @@ class EPC(Experiment[EPCSettings]):
     published_by = ("corpus", "label_set", "modality")
 
     def rows(self, settings: EPCSettings) -> dict[str, EPCSettings]:
-        """Returns a run for each target."""
+        """Returns a run for each target, and whose words it reads."""
         model = settings.model
         given = ", given the past" if model.history_labels == "gold" else ""
         name = f"{model.dialogue_model} GRU, {model.fusion} fusion{given}"
-        return split_targets({name: settings})
+        return split_words(split_targets({name: settings}))
 
     def task(self, row: EPCSettings, memory: Memory) -> Task:
         """Finds the context of every target, and extracts the features of both modalities."""
         from conversation_emotion.tasks.prepare import prepare_prediction
 
         given = row.features, row.model, row.training
-        return prepare_prediction(row.data, *given, memory, row.votes)
+        return prepare_prediction(row.data, *given, memory, row.votes, row.words)
 
     def title(self, settings: EPCSettings) -> str:
         """Names the horizon, the corpus and the modality."""
@@ -71,6 +72,7 @@ class EPC(Experiment[EPCSettings]):
 
     def search_space(self, trial: Trial, settings: EPCSettings) -> EPCSettings:
         """Varies fusion, dialogue model, features, sizes, dropouts, auxiliary tasks, optimizer."""
+        settings.words.check_one("a trial")
         settings = self.propose_row(trial, settings, "targets")
         features = propose_features(trial, settings.features)
         fusions = {"fusion": get_args(Fusion)} if len(features.modalities()) > 1 else {}

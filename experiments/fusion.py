@@ -19,6 +19,7 @@ from dataclasses import replace
 from conversation_emotion.settings.fusion import ROWS, FusionSettings, read_rows
 from conversation_emotion.settings.space import Range, Trial, propose
 from conversation_emotion.settings.votes import split_targets
+from conversation_emotion.settings.words import GIVEN, split_words
 from conversation_emotion.tracker import Memory
 from experiments.framework.experiment import Experiment, Job, RowRun, Rows, Runs, Task
 
@@ -34,9 +35,8 @@ class FusionTable(Experiment[FusionSettings]):
     def rows(self, settings: FusionSettings) -> dict[str, FusionSettings]:
         """Returns a run for each row and target."""
         numbers = read_rows(settings.rows)
-        return split_targets(
-            {f"{number}  {settings.title(number)}": settings.for_row(number) for number in numbers}
-        )
+        rows = {f"{one}  {settings.title(one)}": settings.for_row(one) for one in numbers}
+        return split_words(split_targets(rows))
 
     def task(self, row: FusionSettings, memory: Memory) -> Task:
         """Extracts the frames of the row's encoders."""
@@ -57,7 +57,9 @@ class FusionTable(Experiment[FusionSettings]):
 
         if not (parts := ROWS[int(job.settings.rows)].decisions_of):
             return super().train(job, before)
+        words = (job.settings.words, GIVEN)  # which rows without text have; the last row counts
         same = [run for run in before if run.settings.votes == job.settings.votes]
+        same = [run for run in same if run.settings.words in words]
         found = {int(run.settings.rows): run.predictions for run in same}
         tables = [found[part] for part in parts]
         pool = pool_decisions(tables, job.task.labels, metric=job.task.select_by)
@@ -81,6 +83,7 @@ class FusionTable(Experiment[FusionSettings]):
     def search_space(self, trial: Trial, settings: FusionSettings) -> FusionSettings:
         """Varies the row, the size of the aggregator, dropout and step size."""
         settings.votes.check_one("a sweep of rows")
+        settings.words.check_one("a trial")
         numbers = read_rows(settings.rows)
         if fused := [number for number in numbers if ROWS[number].decisions_of]:
             raise ValueError(f"--rows {fused[0]} fuses decisions; a sweep trains single rows")

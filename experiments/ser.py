@@ -22,6 +22,7 @@ from conversation_emotion.settings.protocols import PROTOCOLS, remarks, resolve
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.space import OPTIMIZER, Range, Trial, propose, propose_features
 from conversation_emotion.settings.votes import split_targets
+from conversation_emotion.settings.words import split_words
 from conversation_emotion.tracker import Memory
 from experiments.framework.experiment import Experiment, Runs, Task
 
@@ -42,12 +43,13 @@ class SER(Experiment[SERSettings]):
 
     def rows(self, settings: SERSettings) -> dict[str, SERSettings]:
         """Returns a run for each encoder and target; all targets are learned with one head."""
+        settings = replace(settings, votes=resolve(settings).votes)
         if settings.votes.is_voted and settings.protocol not in PROTOCOLS:
             settings = settings.settle()
         features = settings.features
         rows = {name: change(settings, speech_encoder=(name,)) for name in features.speech_encoder}
         is_text = features.modality == "text"
-        return split_targets({features.text_encoder: settings} if is_text else rows)
+        return split_words(split_targets({features.text_encoder: settings} if is_text else rows))
 
     def task(self, row: SERSettings, memory: Memory) -> Task:
         """Extracts the features of an encoder for every labelled utterance."""
@@ -86,6 +88,7 @@ class SER(Experiment[SERSettings]):
             raise ValueError(
                 f"--protocol {settings.protocol} fixes what a sweep varies; name a --split"
             )
+        settings.words.check_one("a trial")
         settings = self.propose_row(trial, settings, "speech_encoder")
         if settings.model.head == "auto":
             settings = change(settings, head="superb")

@@ -194,6 +194,7 @@ def write_recordings() -> None:
         for start, who in ((0.1, "Ann"), (1.5, "Bob"))
     ]
     Path("turns.rttm").write_text("\n".join(lines) + "\n")
+    Path("labelled.csv").write_text("audio,emotion\na.wav,anger\nb.wav,neutral\n")
     columns = {"audio": ["a.wav", None], "text": ["I am so angry!", None], "order": [0, 1]}
     rows = pd.DataFrame({"utterance_id": ["x", "y"], "dialogue_id": "a", "speaker": ["A", "B"]})
     rows.assign(**columns).to_csv("conversations.csv", index=False)

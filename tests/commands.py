@@ -41,6 +41,7 @@ def all_commands_in(folder: Path) -> Iterator[Path]:
         write_ravdess_hums(folder / "ravdess", (1, 2, 3, 4, 5), tones)
         for number in range(4):
             write_hum(folder / "hums" / f"{number}.wav", number, number)
+        (folder / "taught.csv").write_text("audio,emotion\nhums/0.wav,happy\nhums/1.wav,sad\n")
         make_model(num_hidden_layers=2).save_pretrained(folder / "encoder")
         save_bert(folder / "bert")
         save_untrained(

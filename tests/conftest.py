@@ -51,13 +51,15 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Lets all processes of a parallel session fork commands from one that has the libraries."""
+    """Forks the processes of a parallel session, and commands, from one that has the libraries."""
     from tests import processes
 
     if "PYTEST_XDIST_WORKER" in os.environ:
         processes.join_forkserver()
     elif config.getoption("dist", "no") != "no" and not config.option.collectonly:
         processes.share_forkserver()
+        python = f"{sys.executable} {Path(__file__).with_name('worker.py')}"
+        config.option.tx = [f"popen//python={python}" for _ in config.option.tx]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,7 +13,7 @@ import runpy
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Self
@@ -52,6 +52,15 @@ def join_forkserver() -> None:
     """Takes the process that the session shares, if it shares one."""
     if address := os.environ.get(_SHARED):
         _use(json.loads(address))
+
+
+def fork(function: Callable[..., None], *given: object) -> int | None:
+    """Runs a function in a process of its own and returns how it ended."""
+    _SERVER.ensure_running()
+    process = _CONTEXT.Process(target=function, args=given)
+    process.start()
+    process.join()
+    return process.exitcode
 
 
 def _find_address() -> dict[str, str]:

@@ -34,6 +34,7 @@ CaseName = Literal[
 CASES: tuple[CaseName, ...] = get_args(CaseName)
 
 OF_ACCURACY = (
+    "adaptation",
     "calibration",
     "conversations",
     "deletion",

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from conversation_emotion.datasets.group_statistics import GroupStatistics
 from conversation_emotion.datasets.windows import PADDING, Windows
 from conversation_emotion.features.extract import Features
 from conversation_emotion.features.hidden_states import HiddenStates
@@ -84,8 +85,8 @@ class ModalityArrays:
     """The hidden states of one modality, laid out so that batches are cheap to gather.
 
     States are (L, T, D) or None, a row per utterance. ``normalise_clips`` centres and scales each
-    utterance's states, layer by layer; ``shape`` gives layers and features (L, D) where it may be
-    that no utterance has the modality.
+    utterance's states, layer by layer, ``statistics`` those of each group of rows; ``shape`` gives
+    layers and features (L, D) where it may be that no utterance has the modality.
 
     Raises:
         ValueError: No utterance has the modality, and no shape is given.
@@ -97,10 +98,12 @@ class ModalityArrays:
         name: str,
         *,
         normalise_clips: bool = False,
+        statistics: GroupStatistics | None = None,
         shape: tuple[int, int] | None = None,
     ) -> None:
         self._states = HiddenStates.of(features.states)
         self._is_normalised = normalise_clips
+        self.statistics = statistics
         shape = shape or self._states.shape()
         if shape is None:
             raise ValueError(
@@ -130,19 +133,22 @@ class ModalityArrays:
         frames = frames.reshape(len(rows), -1)
         states = torch.zeros(len(rows), self.num_layers, frames.size(1), self.size)
         padded = states.numpy().transpose(0, 2, 1, 3)
-        if self._is_normalised:
+        if self._is_normalised or self.statistics is not None:
             padded[frames.numpy()] = self._read(rows)
         else:
             self._states.fill(rows, padded)
         return states
 
     def _read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Reads all frames of the rows, normalised where that is asked for."""
+        """Reads all frames of the rows, normalised or standardised where that is asked for."""
         found = self._states.gather(rows)
         if self._is_normalised:
             for clip in np.split(found, np.cumsum(self._states.lengths[rows])[:-1]):
                 clip[:] = _normalise(clip)
-        return found.reshape(-1, self.num_layers, self.size)
+        found = found.reshape(-1, self.num_layers, self.size)
+        if self.statistics is None:
+            return found
+        return self.statistics.standardise(found, np.repeat(rows, self._states.lengths[rows]))
 
     def stack_frames(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Joins all frames of the rows that have the modality: (rows,) -> (sum of T, L, D)."""
@@ -178,7 +184,8 @@ class WindowLoader:
     Neighbours that share utterances are shuffled in runs, see `LONGEST_RUN`; windows of single
     utterances share none. ``classes`` are those of every row of the table, `IGNORED` where there is
     none. ``vectors`` are what a model perceives of each row of a modality, (rows, D), where that
-    does not change in training: states are then not gathered.
+    does not change in training: states are then not gathered. Where it ``is_balanced`` an epoch has
+    as many windows of each class, see `draw_balanced`.
     """
 
     windows: Windows
@@ -187,6 +194,7 @@ class WindowLoader:
     _: KW_ONLY
     batch_size: int
     seed: int | None = None
+    is_balanced: bool = False
     vectors: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -204,10 +212,33 @@ class WindowLoader:
     def __iter__(self) -> Iterator[Batch]:
         numbers = np.arange(len(self.windows))
         if self.seed is not None:
-            numbers = shuffle_runs(self._runs, self._generator)
+            numbers = self._shuffle()
         for first in range(0, len(numbers), self.batch_size):
             chosen = numbers[first : first + self.batch_size]
             yield gather_batch(self.windows, self.arrays, self.classes, chosen, self.vectors)
+
+    def _shuffle(self) -> NDArray[np.int64]:
+        """Returns the numbers of the windows of an epoch: (N,)."""
+        if not self.is_balanced:
+            return shuffle_runs(self._runs, self._generator)
+        seed = int(torch.randint(2**31, (), generator=self._generator))
+        return draw_balanced(self.windows.targets, np.random.default_rng(seed))
+
+
+def draw_balanced(classes: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
+    """Draws about as many numbers as there are, the same count of each class: (N,) -> (N',).
+
+    All of a class come before one of it returns; what has no class comes once.
+    """
+    labelled = classes >= 0
+    present = np.unique(classes[labelled])
+    count = int(labelled.sum()) // max(len(present), 1)
+    drawn = [np.flatnonzero(~labelled)]
+    for one in present:
+        numbers = np.flatnonzero(classes == one)
+        rounds = [generator.permutation(numbers) for _ in range(-(-count // len(numbers)))]
+        drawn.append(np.concatenate(rounds)[:count])
+    return generator.permutation(np.concatenate(drawn))
 
 
 def seed_everything(seed: int) -> None:

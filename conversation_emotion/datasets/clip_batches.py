@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from conversation_emotion.datasets.batches import seed_everything
+from conversation_emotion.datasets.batches import draw_balanced, seed_everything
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.encoder_families import refuse_leak
 from conversation_emotion.datasets.inputs import extract_source, make_fingerprint, note_absent
@@ -97,7 +97,8 @@ class ClipLoader:
     A training that was killed can therefore continue at any epoch: the order of the clips and all
     chance of the forward pass (dropout, masks) are those that it would have had. Without a seed,
     clips are sorted by length and chance is left alone. A batch has at most ``batch_size`` clips
-    and ``batch_seconds`` of audio, padding included; a longer clip is alone.
+    and ``batch_seconds`` of audio, padding included; a longer clip is alone. One that
+    ``is_balanced`` has as many clips of each class in an epoch, see `draw_balanced`.
     """
 
     def __init__(
@@ -109,7 +110,9 @@ class ClipLoader:
         batch_seconds: float,
         device: torch.device,
         seed: int | None = None,
+        is_balanced: bool = False,
     ) -> None:
+        self.is_balanced = is_balanced
         self.clips, self.rows, self.device, self.seed = clips, rows, device, seed
         self.batch_size, self.batch_seconds = batch_size, batch_seconds
         self.epoch = 0
@@ -126,12 +129,14 @@ class ClipLoader:
             yield self.clips.gather(rows).to(self.device)
 
     def plan(self) -> list[NDArray[np.int64]]:
-        """Divides the rows, every one once, into the batches of the epoch to come."""
+        """Divides the rows, every one once unless classes are balanced, into the next batches."""
         lengths = np.array([self.clips.length(row) for row in self.rows])
         if self.seed is None:
             return list(self._cut(np.argsort(-lengths, kind="stable"), lengths))
         generator = np.random.default_rng([self.seed, self.epoch])
         order = generator.permutation(len(self.rows))
+        if self.is_balanced:
+            order = draw_balanced(self.clips.classes[self.rows], generator)
         size = self.batch_size * _BATCHES_SORTED_TOGETHER
         batches: list[NDArray[np.int64]] = []
         for first in range(0, len(order), size):

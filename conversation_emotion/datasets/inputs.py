@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +12,13 @@ from numpy.typing import NDArray
 from conversation_emotion.datasets.batches import ModalityArrays, WindowLoader
 from conversation_emotion.datasets.dataset import Dataset, note_shared_recordings
 from conversation_emotion.datasets.encoder_families import find_family
+from conversation_emotion.datasets.group_statistics import find_groups, fit_groups
 from conversation_emotion.datasets.windows import PADDING, Windows
 from conversation_emotion.features.encoders import Encoder, load_encoder
 from conversation_emotion.features.extract import Features
 from conversation_emotion.features.sources import Source, encode_source, list_sources
 from conversation_emotion.settings.cache import cache_folder
-from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.features import BY_GROUP, FeatureSettings, Standardise
 from conversation_emotion.splits.folds import Fold
 from conversation_emotion.utterances.labels import IGNORED
 from conversation_emotion.utterances.sound_files import printable
@@ -49,9 +49,12 @@ def prepare_inputs(
     training: Windows,
     features: Mapping[str, Features],
     *,
-    normalise_clips: bool = False,
+    standardise: Standardise = "train",
 ) -> Inputs:
     """Joins windows and features of a dataset, and notes recordings that a split shares.
+
+    ``standardise`` is what is done with the features before a model gets them, which of ``train``
+    is nothing.
 
     Raises:
         ValueError: No target of a part has one of the features.
@@ -61,13 +64,18 @@ def prepare_inputs(
     recordings = next((found.recordings for found in features.values() if found.recordings), None)
     if recordings is not None:
         dataset = note_shared_recordings(dataset, recordings)
+    if standardise in BY_GROUP:
+        dataset = dataset.add_note(
+            f"features are standardised by all utterances of their {standardise}, those of test "
+            "included, without labels (transductive)"
+        )
     failures = {key: why for found in features.values() for key, why in found.failures.items()}
     keys = {name: found.key for name, found in features.items()}
     return Inputs(
         dataset,
         windows,
         training,
-        _lay_out(dataset, features, normalise_clips=normalise_clips),
+        _lay_out(dataset, features, standardise),
         failures,
         make_fingerprint(dataset.utterances, failures, keys),
     )
@@ -114,10 +122,16 @@ def _mark_present(windows: Windows, found: Features) -> NDArray[np.bool_]:
 
 
 def _lay_out(
-    dataset: Dataset, features: Mapping[str, Features], *, normalise_clips: bool
+    dataset: Dataset, features: Mapping[str, Features], standardise: Standardise
 ) -> dict[str, dict[str, ModalityArrays]]:
     """Lays out the hidden states of each fold; what all folds share is laid out once."""
-    arrange = partial(ModalityArrays, normalise_clips=normalise_clips)
+    groups = find_groups(dataset.utterances, standardise)
+
+    def arrange(found: Features, name: str) -> ModalityArrays:
+        fitted = None if groups is None else fit_groups(found.states, groups)
+        is_clip = standardise == "clip"
+        return ModalityArrays(found, name, normalise_clips=is_clip, statistics=fitted)
+
     arrays: dict[str, dict[str, ModalityArrays]] = {fold.name: {} for fold in dataset.split.folds}
     for name, found in features.items():
         common = None if found.folds else arrange(found, name)
@@ -141,12 +155,18 @@ def choose_batch_size(num_windows: int) -> int:
 
 
 def make_parts(
-    inputs: Inputs, fold: Fold, seed: int, batch_size: int | None, *, evaluation_size: int = 256
+    inputs: Inputs,
+    fold: Fold,
+    seed: int,
+    batch_size: int | None,
+    *,
+    evaluation_size: int = 256,
+    is_balanced: bool = False,
 ) -> dict[str, WindowLoader]:
     """Divides the windows into the parts of a fold; only training windows are shuffled.
 
     ``train`` are the targets of the protocol in the train part, ``training`` the windows that a
-    model is fitted on, which may be more.
+    model is fitted on, which may be more, and of which ``is_balanced`` draws each class alike.
 
     Raises:
         ValueError: A part has no target.
@@ -167,6 +187,7 @@ def make_parts(
             visible_emotions(inputs.dataset.emotion_classes, fold, part),
             batch_size=size if is_fitted else evaluation_size,
             seed=seed if is_fitted else None,
+            is_balanced=is_fitted and is_balanced,
         )
     return parts
 

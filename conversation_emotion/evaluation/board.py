@@ -197,7 +197,7 @@ def rank(
         place = encoders.index(encoder), tasks.index(task)
         scores[place] = one.score.score
         errors[place] = (one.score.high - one.score.low) / 3.92
-    drawn = np.stack([_mean_ranks(_draw(scores, errors, generator)) for _ in range(NUM_DRAWS)])
+    drawn = _mean_ranks(np.stack([_draw(scores, errors, generator) for _ in range(NUM_DRAWS)]))
     own = _mean_ranks(scores)
     low, high = _percentiles(drawn)
     return {
@@ -227,22 +227,18 @@ def _draw(
 
 
 def _mean_ranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Averages ranks over tasks: (E, K) -> (E,).
+    """Averages ranks over tasks: (..., E, K) -> (..., E).
 
     Where encoders lack a score, the places of the others are spread over all, so that the first and
-    the last of few count as the first and the last of many.
+    the last of few count as the first and the last of many. One alone has no place.
     """
-    ranks = np.full(scores.shape, np.nan)
-    for task in range(scores.shape[1]):
-        there = ~np.isnan(scores[:, task])
-        places = rankdata(-scores[there, task])
-        if len(places) > 1:
-            places = 1 + (places - 1) * (len(scores) - 1) / (len(places) - 1)
-            ranks[there, task] = places
+    places = rankdata(-scores, axis=-2, nan_policy="omit")
+    others = (~np.isnan(scores)).sum(axis=-2, keepdims=True) - 1
+    places[np.broadcast_to(others < 1, places.shape)] = np.nan
+    ranks = 1 + (places - 1) * (scores.shape[-2] - 1) / others.clip(min=1)
     known = ~np.isnan(ranks)
-    sums = np.where(known, ranks, 0.0).sum(axis=1)
-    counts = known.sum(axis=1)
-    return np.divide(sums, counts, out=np.full(len(scores), np.nan), where=counts > 0)
+    sums, counts = np.where(known, ranks, 0.0).sum(axis=-1), known.sum(axis=-1)
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
 
 
 def _percentiles(drawn: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from conversation_emotion.datasets.batches import ModalityArrays
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.encoder_families import find_family
 from conversation_emotion.evaluation.calibration import (
@@ -113,7 +114,7 @@ class KeepBest:
         task, dataset, predictions = self.task, self.task.dataset, trained.predictions
         features = locate_encoders(task.features, self._families, str(predictions["fold"].iloc[0]))
         labels, on_all = dataset.label_map.labels, training.on_all
-        rows, domains = self._find_domains(training)
+        arrays, rows, domains = self._find_domains(training)
         fitting = unseen[unseen["part"] == ("test" if on_all else "valid")]
         card = Card(
             format=FORMAT,
@@ -134,8 +135,10 @@ class KeepBest:
             novelty=describe_domain(dataset, rows) if domains else None,
             languages=tuple(sorted(map(str, dataset.utterances["language"].dropna().unique()))),
         )
+        fitted = {name: one.statistics for name, one in arrays.items()}
+        whole = {name: one.whole for name, one in fitted.items() if one is not None}
         with tempfile.TemporaryDirectory() as folder:
-            save_model(Path(folder), trained.model, card, domains)
+            save_model(Path(folder), trained.model, card, domains, statistics=whole)
             run.log_folder(Path(folder), FOLDER)
 
     def _test_calibration(self, unseen: pd.DataFrame, *, on_all: bool) -> CalibrationTest | None:
@@ -147,14 +150,17 @@ class KeepBest:
         scores = {name: found.score for name, found in score_calibration(after, labels).items()}
         return CalibrationTest(ece_before=before["ece"].score, **scores)
 
-    def _find_domains(self, training: Training) -> tuple[Rows, dict[str, Domain]]:
-        """Finds the rows that a model learned from, and where their features lie."""
+    def _find_domains(
+        self, training: Training
+    ) -> tuple[Mapping[str, ModalityArrays], Rows, dict[str, Domain]]:
+        """Finds features, the rows that a model learned from, and where their features lie."""
         inputs, split = self.task.inputs, self.task.dataset.split
         fold = pool_folds(self.task) if training.on_all else split.fold(training.fold)
         arrays = inputs.arrays[split.folds[0].name if training.on_all else fold.name]
         if not arrays:
-            return fold.train, {}
-        return fold.train, fit_domains(arrays, fold.train, self.task.dataset.utterances["speaker"])
+            return arrays, fold.train, {}
+        speakers = self.task.dataset.utterances["speaker"]
+        return arrays, fold.train, fit_domains(arrays, fold.train, speakers)
 
     def _score_groups(self, unseen: pd.DataFrame) -> tuple[GroupResult, ...]:
         """Scores the groups that the settings ask for on test."""

@@ -116,6 +116,26 @@ class Novelty:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """Whom a model was adapted to, after its training."""
+
+    method: str
+    speakers: tuple[str, ...]
+    """Each has a model of their own; empty where the model itself was adapted."""
+
+    num_turns: tuple[int, ...]
+    """Labelled turns of each speaker, or of all."""
+
+    @property
+    def whom(self) -> str:
+        """Names the speakers with their turns."""
+        if not self.speakers:
+            return f"{self.num_turns[0]:,} labelled turns"
+        turns = dict(zip(self.speakers, self.num_turns, strict=True))
+        return name_speakers([f"{name} ({count:,} turns)" for name, count in turns.items()])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """All of a saved model but its weights."""
 
@@ -165,6 +185,9 @@ class Card:
     num_members: int = 0
     """Models of an ensemble; 0 is a single model."""
 
+    adaptation: Adaptation | None = None
+    """None of a model that is as it was trained."""
+
     @property
     def target(self) -> str:
         """What the classes are: ``emotion`` or ``sentiment``."""
@@ -208,7 +231,7 @@ Trained by conversation-emotion on the corpus {card.corpus}, label set {card.lab
 {_describe_training(card)}
 {shared}
 {_describe_calibration(card)}
-{_describe_groups(card.groups)}{_describe_novelty(card.novelty)}
+{describe_adaptation(card)}{_describe_groups(card.groups)}{_describe_novelty(card.novelty)}
 {_describe_licences(card.corpus)}
 
 Encoders, which are loaded by name and must be these:
@@ -273,6 +296,19 @@ speakers that are like these."""
     return f"""{text}
 On {tested}, the expected calibration error is {test.ece:.1%}, {test.ece_before:.1%} before;
 sets hold the true class of {test.coverage:.1%}, and {test.set_size:.1f} classes in the mean."""
+
+
+def describe_adaptation(card: Card) -> str:
+    """Returns whom a model was adapted to, and what no longer holds; nothing if to nobody."""
+    if (found := card.adaptation) is None:
+        return ""
+    others = " Others are predicted by the model as it was trained." if found.speakers else ""
+    return f"""
+Adapted by `{found.method}` to {found.whom}.{others}
+The scores, the calibration and the coverage of sets above are those before: after adaptation the
+temperature and thresholds stay, and what sets hold of an adapted speaker's targets is not promised
+(`docs/results/adaptation.md` has what it was on EmoDB and RAVDESS).
+"""
 
 
 def _describe_groups(groups: Sequence[GroupResult]) -> str:

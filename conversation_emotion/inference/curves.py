@@ -74,6 +74,8 @@ def predict_curves(
         columns=["turn", "audio", "channel", "offset", "duration", "problem"],
     )
     usable = windows[windows["problem"] == ""].drop(columns="problem")
+    if "speaker" in rows:  # whom a model may be adapted to
+        usable["speaker"] = rows["speaker"].to_numpy()[usable["turn"].to_numpy(int)]
     if usable.empty:
         predictions = predictor.predict_encoded(usable, {}, classes=classes)
     else:

@@ -117,10 +117,15 @@ def require_exportable(card: Card) -> None:
         )
     if card.num_members:
         raise ValueError(f"the model is an ensemble of {card.num_members}, not exported; {wanted}")
-    if card.features.standardise == "clip":
+    if card.adaptation is not None and card.adaptation.speakers:
         raise ValueError(
-            "the model was trained with --standardise clip, which is not exported; train it with "
-            "--standardise train or none"
+            f"the model is adapted to {card.adaptation.whom}, each by weights of their own, not "
+            "exported; adapt it to the turns of one speaker without the column speaker"
+        )
+    if card.features.standardise not in ("train", "none"):
+        raise ValueError(
+            f"the model was trained with --standardise {card.features.standardise}, which is not "
+            "exported; train it with --standardise train or none"
         )
 
 

@@ -25,8 +25,16 @@ from conversation_emotion.features.sources import (
     list_sources,
     load_encoders,
 )
+from conversation_emotion.inference.adaptation import adapt
 from conversation_emotion.inference.card import check_identity
-from conversation_emotion.inference.certainty import list_certainty, run_windows
+from conversation_emotion.inference.certainty import (
+    Sums,
+    add_up,
+    arrange,
+    list_certainty,
+    run_by_voice,
+)
+from conversation_emotion.inference.columns import check_classes
 from conversation_emotion.inference.explanation import PieceKind, explain
 from conversation_emotion.inference.forecast import find_forecaster
 from conversation_emotion.inference.rows import (
@@ -42,6 +50,7 @@ from conversation_emotion.inference.saved_model import SavedModel, find_model, l
 from conversation_emotion.inference.words import BETWEEN, SHIPPED, WordModels, complete
 from conversation_emotion.models.committees import ThinnedNetworks
 from conversation_emotion.settings.cache import writable_cache
+from conversation_emotion.settings.prediction import AdaptationMethod
 from conversation_emotion.settings.turns import TurnSettings
 from conversation_emotion.utterances.places import AXES, place_emotions
 
@@ -115,10 +124,20 @@ class Predictor:
         """
         saved = load_model(find_model(source))
         if mc_dropout:
-            saved = saved._replace(model=ThinnedNetworks(saved.model, mc_dropout).eval())
+            saved = saved.map_models(lambda model: ThinnedNetworks(model, mc_dropout).eval())
         load = partial(cls.load, device=device, sentiment=None, text_model=None)
         words = WordModels(load, sentiment, text_model)
         return cls(saved, load_encoders(saved.card.features, device), words)
+
+    def adapt(
+        self, rows: pd.DataFrame, method: AdaptationMethod = "classes", *, by_speaker: bool = False
+    ) -> "Predictor":
+        """Returns a predictor that is adapted to labelled rows; this one stays as it is.
+
+        See `conversation_emotion.inference.adaptation.adapt` for the arguments and errors.
+        """
+        adapted = adapt(self.saved, self.encoders, rows, method, by_speaker=by_speaker)
+        return Predictor(adapted, self.encoders, self.words)
 
     def predict(
         self,
@@ -158,7 +177,7 @@ class Predictor:
         """
         rows = as_table(rows)
         utterances = tabulate_rows(rows, is_conversation=self.saved.card.is_conversation)
-        self.check_classes(classes)
+        check_classes(self.saved.card, classes)
         found = self._encode_and_predict(utterances)
         return self._finish(rows, utterances, found, classes, min_confidence)
 
@@ -170,30 +189,12 @@ class Predictor:
         classes: Sequence[str] = (),
         kinds: Sequence[PieceKind] = (),
     ) -> pd.DataFrame:
-        """Tells what each prediction rests on; docs/explanations/explanation.md tells how far.
+        """Returns what each prediction rests on, a row for each moment, word, turn and modality.
 
-        Args:
-            rows: As of `predict`.
-            target: Class to explain; the predicted one of each row if None.
-            classes: As of `predict`.
-            kinds: ``time``, ``word``, ``turn``, ``modality``; all that the model has if empty.
-
-        Returns:
-            A row for each piece: ``row``, the number of the given row, from 0; ``target``, its
-            class; ``kind``; ``source``; ``turn``, the number of the row that the piece is of, of
-            conversations; ``start`` and ``end``, in seconds of the recording, and ``text``;
-            ``attribution``, what the piece adds to the log-probability of the class, in nats;
-            ``share``, that as a share of all of the row and kind, whose sizes add up to 1;
-            ``method``; and ``problem``. A moment is 0.1 s, and adds what integrated gradients
-            give its frames, each of which the encoder made of all that is around it. A word adds
-            that of its tokens, or what is lost without it; a turn what is lost without it; a
-            modality, or encoder, its Shapley value. What cannot be explained is a row with why.
-
-        Raises:
-            ValueError: As of `predict`; or the model does not predict the class, or has nothing of
-                a kind.
+        See `conversation_emotion.inference.explanation.explain` for the arguments and
+        errors; docs/explanations/explanation.md tells how far it can be trusted.
         """
-        return explain(self, as_table(rows), target=target, classes=classes, kinds=kinds)
+        return explain(self, rows, target=target, classes=classes, kinds=kinds)
 
     def encode_waveforms(
         self, waveforms: Sequence[NDArray[np.float32] | None]
@@ -217,7 +218,7 @@ class Predictor:
             classes: As of `predict`.
             min_confidence: As of `predict`.
         """
-        self.check_classes(classes)
+        check_classes(self.saved.card, classes)
         if rows.empty:
             nothing = np.empty((0, len(self.saved.card.labels)))
             unknown = np.empty((0, len(self._certainty)))
@@ -228,7 +229,8 @@ class Predictor:
             name: found._replace(states=[found.states[row] for row in order])
             for name, found in features.items()
         }
-        found = self.predict_utterances(utterances, sorted_features)
+        sums = add_up(self.saved, [(utterances, sorted_features)])
+        found = self.predict_utterances(utterances, sorted_features, sums)
         return self._finish(rows, utterances, found, classes, min_confidence)
 
     def stream(
@@ -276,9 +278,13 @@ class Predictor:
             def advance(seconds: float) -> None:
                 bar.update(seconds / num_sources)
 
+            read = partial(encode, settings=settings, encoders=self.encoders, cache=cache)
+            # Those of whole groups need all features, which the cache then gives once more.
+            first = ((piece, read(piece, advance=advance)) for piece in cut_into_pieces(utterances))
+            sums = add_up(self.saved, first)
             for piece in cut_into_pieces(utterances):
-                features = encode(piece, settings, self.encoders, cache, advance)
-                found.append(self.predict_utterances(piece, features, too_long))
+                features = read(piece, advance=advance)
+                found.append(self.predict_utterances(piece, features, sums, too_long))
                 done += piece["seconds"].sum()
                 bar.update(done - bar.n)  # what was in the cache, or is broken
         return _Found._make(map(np.concatenate, zip(*found, strict=True)))
@@ -310,10 +316,11 @@ class Predictor:
         self,
         utterances: pd.DataFrame,
         features: Mapping[str, Features],
+        sums: Sums,
         left_out: Mapping[str, str] | None = None,
     ) -> _Found:
         """Predicts each utterance, whose features these are; why sound was left out, by id."""
-        windows = find_windows(self.saved.card.model, utterances)
+        windows = find_windows(utterances, self.saved.card.model)
         probabilities = np.full((len(utterances), len(self.saved.card.labels)), np.nan)
         certainty = np.full((len(utterances), len(self._certainty)), np.nan)
         problems = np.full(
@@ -324,11 +331,11 @@ class Predictor:
         problems[windows.target_rows] = ""
         usable = windows.select(windows.target_rows[has_input(windows, features)])
         problems[np.setdiff1d(windows.target_rows, usable.target_rows)] = "no audio or text to use"
-        if len(usable):
-            ran = run_windows(self.saved, usable, features, len(utterances))
-            probabilities[usable.target_rows] = ran.probabilities
+        arrays = arrange(self.saved, features, utterances, sums)
+        for rows, ran in run_by_voice(self.saved, usable, arrays, utterances):
+            probabilities[rows] = ran.probabilities
             for number, name in enumerate(self._certainty):
-                certainty[usable.target_rows, number] = ran.certainty[name]
+                certainty[rows, number] = ran.certainty[name]
         for failures in (left_out or {}, *(found.failures for found in features.values())):
             for utterance_id, why in failures.items():
                 problems[utterances.index[utterances["utterance_id"] == utterance_id]] = why
@@ -388,11 +395,3 @@ class Predictor:
             return probabilities
         kept = probabilities * np.isin(self.saved.card.labels, classes)
         return kept / np.maximum(kept.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-
-    def check_classes(self, classes: Sequence[str]) -> None:
-        """Checks that the model knows the classes to choose from."""
-        labels = self.saved.card.labels
-        if unknown := [name for name in classes if name not in labels]:
-            raise ValueError(
-                f"classes: the model does not know {unknown[0]!r}; it has {', '.join(labels)}"
-            )

@@ -69,7 +69,7 @@ def read_rows(
         ValueError: Who speaks is not known, and the model is one of conversations.
     """
     found = [one for path in paths for one in _expand(path)]
-    manifests = [one for one in found if _is_manifest(one)]
+    manifests = [one for one in found if is_manifest(one)]
     if manifests and (len(found) > 1):
         raise ValueError(
             f"{manifests[0]} is a manifest, and is predicted alone; got {len(found)} paths"
@@ -124,7 +124,7 @@ def _expand(path: Path) -> list[Path]:
     return [path]
 
 
-def _is_manifest(path: Path) -> bool:
+def is_manifest(path: Path) -> bool:
     """Whether a table names utterances, as experiments read it."""
     if path.name in MANIFESTS:
         return True

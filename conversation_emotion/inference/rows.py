@@ -47,6 +47,8 @@ def as_table(rows: pd.DataFrame | Sequence[str | Path] | str | Path) -> pd.DataF
 def tabulate_rows(rows: pd.DataFrame, *, is_conversation: bool) -> pd.DataFrame:
     """Returns the utterance table; the id of an utterance is the number of its row.
 
+    ``voice`` is the speaker's name where the rows have any, as it was given.
+
     Raises:
         ValueError: A column is missing, or a conversation has no order.
     """
@@ -60,6 +62,8 @@ def tabulate_rows(rows: pd.DataFrame, *, is_conversation: bool) -> pd.DataFrame:
         if name in rows:
             cells = rows[name].astype(object)
             table[name] = cells.where(cells.notna(), None).to_numpy()
+    if "speaker" in rows:
+        table["voice"] = rows["speaker"].astype(str).where(rows["speaker"].notna(), "").to_numpy()
     if is_conversation:
         table["order"] = _rank(table)
     else:
@@ -116,8 +120,8 @@ def cut_into_pieces(utterances: pd.DataFrame) -> Iterator[pd.DataFrame]:
         yield piece.reset_index(drop=True)
 
 
-def find_windows(settings: ModelSettings, utterances: pd.DataFrame) -> Windows:
-    """Returns the target utterances of a model with their context; there may be none."""
+def find_windows(utterances: pd.DataFrame, settings: ModelSettings) -> Windows:
+    """Returns the target utterances with their context; there may be none."""
     classes = np.zeros(len(utterances), dtype=np.int64)
     if isinstance(settings, UtteranceModelSettings):
         return single_utterances(classes)

@@ -3,6 +3,9 @@
     model.safetensors    the weights, the statistics of train among them; of an ensemble, of all
     domain.safetensors   where the features of train lie, see `conversation_emotion.models.domain`;
                          models that were saved before there was any have none
+    statistics.safetensors  of features that are standardised by speaker or corpus, what those of
+                         few utterances are drawn towards
+    voices.safetensors   of a model that is adapted to speakers, what is other for each of them
     config.json          a `Card`: classes in the order of the outputs, settings of model and
                          features, identities of the encoders, the training
     README.md            the same for people
@@ -12,18 +15,21 @@ must be those of the training.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import numpy as np
+import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors.numpy import load_file as load_numbers
 from safetensors.numpy import save_file as save_numbers
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from conversation_emotion.datasets.group_statistics import Statistics
 from conversation_emotion.features.sources import list_sources
 from conversation_emotion.inference.card import FORMAT, Card, describe
 from conversation_emotion.models.build import build_model
@@ -31,12 +37,15 @@ from conversation_emotion.models.committees import DeepEnsemble
 from conversation_emotion.models.domain import Domain
 from conversation_emotion.models.fine_tuned import read_weights
 from conversation_emotion.models.perception import Standardisation
+from conversation_emotion.settings.features import BY_GROUP
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
 from conversation_emotion.settings.recognition import SHIPPED
 
 WEIGHTS, CONFIG, README = "model.safetensors", "config.json", "README.md"
 
-DOMAIN = "domain.safetensors"
+DOMAIN, VOICES = "domain.safetensors", "voices.safetensors"
+
+STATISTICS = "statistics.safetensors"
 
 MODELS = "conversation_emotion.models"
 """Entry points that find the folder of a saved model by name; ``mlflow`` is the registry."""
@@ -45,6 +54,7 @@ _EXPERIMENTS = {"epc": ConversationModelSettings, "ser": UtteranceModelSettings}
 """Settings of the model by the name of the experiment, which cards of format 1 hold."""
 
 Value = TypeVar("Value")
+Named = TypeVar("Named", Domain, Statistics)
 
 
 class SavedModel(NamedTuple):
@@ -55,30 +65,53 @@ class SavedModel(NamedTuple):
         model: The network in evaluation mode.
         shapes: Layers and features (L, D) of the hidden states of each source.
         domains: Where the features of train lie, by source; none of older models.
+        statistics: Of a model whose features are standardised by group, those of all of its groups
+            together, by source.
+        voices: Networks that are adapted to a speaker, by name; others have that of ``model``.
     """
 
     card: Card
     model: nn.Module
     shapes: dict[str, tuple[int, int]]
     domains: Mapping[str, Domain] = {}
+    voices: Mapping[str, nn.Module] = {}
+    statistics: Mapping[str, Statistics] = {}
+
+    def map_models(self, change: Callable[[nn.Module], nn.Module]) -> "SavedModel":
+        """Returns the same with each network changed."""
+        voices = {name: change(one) for name, one in self.voices.items()}
+        return self._replace(model=change(self.model), voices=voices)
 
 
 def save_model(
-    folder: Path, model: nn.Module, card: Card, domains: Mapping[str, Domain] | None = None
+    folder: Path,
+    model: nn.Module,
+    card: Card,
+    domains: Mapping[str, Domain] | None = None,
+    *,
+    voices: Mapping[str, nn.Module] | None = None,
+    statistics: Mapping[str, Statistics] | None = None,
 ) -> None:
-    """Writes weights, card and its text into a folder, which is made, and domains if any."""
+    """Writes weights, card and its text into a folder, which is made, and the rest if any."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = model.state_dict()
-    save_file(
-        {name: value.cpu().contiguous().clone() for name, value in state.items()}, folder / WEIGHTS
-    )
-    if domains:
-        numbers = {
-            f"{source}.{name}": value
-            for source, domain in domains.items()
-            for name, value in domain._asdict().items()
+    state = {name: one.cpu().contiguous().clone() for name, one in model.state_dict().items()}
+    save_file(state, folder / WEIGHTS)
+    if voices:
+        other = {
+            f"{number}.{name}": value.cpu().contiguous().clone()
+            for number, voice in enumerate(voices.values())
+            for name, value in voice.state_dict().items()
+            if not torch.equal(value.cpu(), state[name])
         }
-        save_numbers(numbers, folder / DOMAIN)
+        save_file(other, folder / VOICES)
+    for file, found in ((DOMAIN, domains), (STATISTICS, statistics)):
+        numbers = {
+            f"{source}.{name}": np.ascontiguousarray(value)
+            for source, one in (found or {}).items()
+            for name, value in one._asdict().items()
+        }
+        if numbers:
+            save_numbers(numbers, folder / file)
     (folder / CONFIG).write_bytes(TypeAdapter(Card).dump_json(card, indent=2))
     (folder / README).write_text(describe(card), "utf-8")
 
@@ -119,14 +152,40 @@ def load_model(folder: Path) -> SavedModel:
             raise FileNotFoundError(f"no saved model in {folder}: it has no {name}")
     card = read_card(folder / CONFIG)
     weights = read_weights(folder / WEIGHTS)
+    model = build_network(card, weights)
+    first = "members.0." if card.num_members else ""
+    found = {n: _find_standardisation(weights, n, first) for n in list_sources(card.features)}
+    shapes = {name: (len(one.centre), one.centre.shape[1]) for name, one in found.items()}
+    voices = _read_voices(folder, card, weights)
+    domains, statistics = {}, {}
+    if card.novelty is not None:
+        domains = _read_numbers(folder, DOMAIN, Domain, "domain")
+    if card.features.standardise in BY_GROUP:
+        statistics = _read_numbers(folder, STATISTICS, Statistics, "statistics")
+    return SavedModel(card, model, shapes, domains, voices, statistics)
+
+
+def build_network(card: Card, weights: Mapping[str, Tensor]) -> nn.Module:
+    """Builds the network of a card, or the ensemble, in evaluation mode with these weights."""
     prefixes = [f"members.{number}." for number in range(card.num_members)]
     members = [_build(card, weights, prefix) for prefix in (prefixes if prefixes else [""])]
     model = DeepEnsemble(members) if prefixes else members[0]
     model.load_state_dict(weights)
-    first = prefixes[0] if prefixes else ""
-    found = {n: _find_standardisation(weights, n, first) for n in list_sources(card.features)}
-    shapes = {name: (len(one.centre), one.centre.shape[1]) for name, one in found.items()}
-    return SavedModel(card, model.eval(), shapes, _read_domains(folder, card))
+    return model.eval()
+
+
+def _read_voices(folder: Path, card: Card, weights: Mapping[str, Tensor]) -> dict[str, nn.Module]:
+    """Reads the network of each speaker that the model is adapted to."""
+    if card.adaptation is None or not card.adaptation.speakers:
+        return {}
+    if not (folder / VOICES).is_file():
+        raise FileNotFoundError(f"no voices of the saved model in {folder}: it has no {VOICES}")
+    other, found = read_weights(folder / VOICES), {}
+    for number, speaker in enumerate(card.adaptation.speakers):
+        prefix = f"{number}."
+        own = {n.removeprefix(prefix): one for n, one in other.items() if n.startswith(prefix)}
+        found[speaker] = build_network(card, {**weights, **own})
+    return found
 
 
 def _build(card: Card, weights: Mapping[str, Tensor], prefix: str) -> nn.Module:
@@ -141,18 +200,16 @@ def _build(card: Card, weights: Mapping[str, Tensor], prefix: str) -> nn.Module:
     )
 
 
-def _read_domains(folder: Path, card: Card) -> dict[str, Domain]:
-    """Reads the domain of each source; a card that has none has no file."""
-    if card.novelty is None:
-        return {}
-    file = folder / DOMAIN
+def _read_numbers(folder: Path, name: str, kind: type[Named], what: str) -> dict[str, Named]:
+    """Reads the arrays of each source from a file of the folder."""
+    file = folder / name
     if not file.is_file():
-        raise FileNotFoundError(f"no domain of the saved model in {folder}: it has no {DOMAIN}")
+        raise FileNotFoundError(f"no {what} of the saved model in {folder}: it has no {name}")
     numbers = load_numbers(file)
-    names = {name.rpartition(".")[0] for name in numbers}
+    fields = [*kind.__annotations__]
     return {
-        source: Domain._make(numbers[f"{source}.{field}"] for field in Domain._fields)
-        for source in sorted(names)
+        source: kind(*(numbers[f"{source}.{field}"] for field in fields))
+        for source in sorted({key.rpartition(".")[0] for key in numbers})
     }
 
 

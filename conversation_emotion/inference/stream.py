@@ -14,6 +14,7 @@ from conversation_emotion.inference.predictor import Predictor
 from conversation_emotion.inference.recordings import show_rows
 from conversation_emotion.inference.turns.find import TurnFinder
 from conversation_emotion.inference.turns.turn import Turn, tabulate_turns
+from conversation_emotion.settings.features import BY_GROUP
 from conversation_emotion.settings.models import ConversationModelSettings
 from conversation_emotion.settings.turns import TurnSettings
 from conversation_emotion.utterances.audio import MAX_RATE, MIN_RATE
@@ -236,6 +237,11 @@ def _check(predictor: Predictor, sample_rate: int, settings: TurnSettings) -> No
     card = predictor.saved.card
     if not any(one.modality == "speech" for one in list_sources(card.features).values()):
         raise ValueError("a stream has no words, and the model reads nothing else")
+    if card.features.standardise in BY_GROUP:
+        raise ValueError(
+            f"the model was trained with --standardise {card.features.standardise}, which takes "
+            "all turns at once; take a model of --standardise train, clip or none"
+        )
     if card.is_conversation and settings.speakers != "channels":
         raise ValueError(
             "it is not known who speaks when, and the model is one of conversations; take "

@@ -69,7 +69,13 @@ def _build_conversation_model(
         dialogue = build_dialogue(size, size, settings.num_layers, settings.dropout)
         streams.append(Stream(names, join, size, dialogue))
     return ConversationModel(
-        perceptions, streams, num_classes, num_emotions, labels, settings.dropout
+        perceptions,
+        streams,
+        num_classes,
+        num_emotions,
+        labels,
+        settings.dropout,
+        own_heads=tuple(settings.modality_losses),
     )
 
 

@@ -37,13 +37,15 @@ class Outputs(NamedTuple):
 
     Those are of all emotions that the corpus names: of the target (B, R), and as ``recognition`` of
     each utterance of the context (B, U, R). ``members`` are the probabilities of each network of a
-    committee (M, B, C).
+    committee (M, B, C); ``streams`` logits of the classes by one modality alone (B, C), of those
+    that have a head of their own.
     """
 
     logits: Tensor
     emotions: Tensor | None
     recognition: Tensor | None
     members: Tensor | None = None
+    streams: Mapping[str, Tensor] = {}
 
 
 class HistoryLabels(nn.Module):
@@ -96,6 +98,7 @@ class ConversationModel(nn.Module):
     Late fusion is one stream for each modality, whose summaries are joined before the head; all
     other fusions are one stream, see `conversation_emotion.models.fusion`. There are C classes, and
     R emotions that the corpus names, for the auxiliary heads; with 0 there are no such heads.
+    ``own_heads`` names the modalities of late fusion that have a head of the classes of their own.
     ``history_labels`` embeds the gold emotions of the context, for the variant with them.
     """
 
@@ -107,6 +110,7 @@ class ConversationModel(nn.Module):
         num_emotions: int = 0,
         history_labels: HistoryLabels | None = None,
         dropout: float = 0.5,
+        own_heads: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.perceptions = nn.ModuleDict(perceptions)
@@ -118,6 +122,10 @@ class ConversationModel(nn.Module):
         self.head = nn.Linear(summary_size, num_classes)
         self.emotions = nn.Linear(summary_size, num_emotions) if num_emotions else None
         self.recognition = nn.Linear(state_size, num_emotions) if num_emotions else None
+        sizes = {one.modalities[0]: one.dialogue.summary_size for one in streams}
+        self.own_heads = nn.ModuleDict(
+            {name: nn.Linear(sizes[name], num_classes) for name in own_heads}  # type: ignore[arg-type]
+        )
 
     def forward(self, batch: Batch) -> Outputs:
         """Predicts a batch; see `Outputs` for the shapes."""
@@ -134,10 +142,16 @@ class ConversationModel(nn.Module):
             states.append(stream(inputs, places, batch))
         summary = self.dropout(torch.cat([state.summary for state in states], dim=-1))
         logits = self.head(summary)
+        own = {}
+        for stream, state in zip(self.streams, states, strict=True):
+            assert isinstance(stream, Stream)
+            if (name := stream.modalities[0]) in self.own_heads:
+                own[name] = self.own_heads[name](self.dropout(state.summary))
         if self.emotions is None or self.recognition is None:
-            return Outputs(logits, None, None)
+            return Outputs(logits, None, None, streams=own)
         utterances = self.dropout(torch.cat([state.utterances for state in states], dim=-1))
-        return Outputs(logits, self.emotions(summary), self.recognition(utterances))
+        emotions, recognition = self.emotions(summary), self.recognition(utterances)
+        return Outputs(logits, emotions, recognition, streams=own)
 
 
 class UtteranceModel(nn.Module):

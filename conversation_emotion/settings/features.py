@@ -59,6 +59,10 @@ Pooling = Literal["mean", "statistics", "frames"]
 Aggregator = Literal["mean", "statistics", "attention", "ecapa"]
 LayerMixture = Literal["sum", "join"]
 Modality = Literal["speech", "text", "speech+text"]
+Standardise = Literal["train", "speaker", "corpus", "clip", "none"]
+
+BY_GROUP = ("speaker", "corpus")
+"""Standardisations by the utterances of a group, those of test included."""
 
 
 def check_aggregator(aggregator: str, size: int | None) -> None:
@@ -97,9 +101,10 @@ class PoolingSettings(StorageSettings):
     aggregator_size: int | None = None
     """Channels of ecapa (32 if none, 512 as published), or units of attention (128 if none)."""
 
-    standardise: Literal["train", "clip", "none"] = "train"
-    """Centre and scale features by the statistics of train; or each clip by those of all its
-    frames and features; or leave them."""
+    standardise: Standardise = "train"
+    """Centre and scale features by the statistics of train; or by those of all utterances of their
+    speaker or corpus, without labels, which is transductive: those of test count among them; or
+    each clip by those of all its frames and features; or leave them."""
 
     def __post_init__(self) -> None:
         for name in ("speech_components", "text_components"):

@@ -16,6 +16,7 @@ from conversation_emotion.settings.flags import change, check_share, refuse_give
 from conversation_emotion.settings.models import Fusion
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.settings.votes import VoteSettings
+from conversation_emotion.settings.words import GIVEN, WordSettings
 
 
 class FusionRow(NamedTuple):
@@ -109,6 +110,8 @@ class FusionSettings(StorageSettings):
 
     votes: VoteSettings = field(default_factory=VoteSettings)
 
+    words: WordSettings = field(default_factory=WordSettings)
+
     rows: str = "9-14"
     """Rows of the table: 1 to 11 as in the paper, 12 to 20 ours; 9,10,11 or 1-8."""
 
@@ -139,12 +142,14 @@ class FusionSettings(StorageSettings):
 
     def __post_init__(self) -> None:
         read_rows(self.rows)
+        self.votes.check_learning(self.training)
         for name in sorted(_ENCODERS - {"bert"}):
             check_encoders((getattr(self, name),), concatenated=False)
         check_aggregator("ecapa", self.aggregator_size)
         check_share(self, "dropout", "text_dropout")
         used = {flag for number in read_rows(self.rows) for flag in ROWS[number].encoders}
         refuse_given(self, f"is the encoder of none of the --rows {self.rows}", *_ENCODERS - used)
+        self.words.check(reads_text="bert" in used)
         if "bert" not in used:
             refuse_given(self, f"needs a row with BERT, not {self.rows}", "text_dropout")
 
@@ -155,6 +160,8 @@ class FusionSettings(StorageSettings):
         unused = _ENCODERS - {*row.encoders}
         unused |= {"text_dropout"} if "bert" not in row.encoders else set()
         defaults = {name: getattr(FusionSettings, name) for name in unused}
+        if "bert" not in row.encoders:
+            defaults |= vars(GIVEN)
         return change(self, rows=str(number), average_best=best, **defaults)
 
     def title(self, number: int) -> str:

@@ -1,9 +1,15 @@
 """Which model, and how large: the settings that a saved model needs to be built again."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast, get_args
 
-from conversation_emotion.settings.flags import check_at_least, check_share, refuse_given
+from conversation_emotion.settings.flags import (
+    check_at_least,
+    check_share,
+    check_unique,
+    refuse_given,
+)
+from conversation_emotion.settings.training import LossName
 
 Head = Literal["auto", "superb", "linear", "emotion2vec", "gru", "logistic", "lda", "svm"]
 DialogueModel = Literal["hierarchical", "two-role", "single"]
@@ -102,12 +108,39 @@ class ConversationModelSettings:
     emotion_weight: float = 0.3
     """Weight of another: predicting one of all emotions that the corpus names."""
 
+    modality_loss: tuple[str, ...] = ()
+    """With --fusion late, a loss for a modality alone, as in speech=focal text=logit-adjusted: each
+    has a head on its own dialogue model, and is added to the loss of all with half its weight."""
+
+    @property
+    def modality_losses(self) -> dict[str, LossName]:
+        """Returns the loss of each modality that has one of its own."""
+        pairs = (pair.split("=", 1) for pair in self.modality_loss)
+        return {name: cast(LossName, loss) for name, loss in pairs}
+
     def __post_init__(self) -> None:
+        self._check_modality_loss()
         check_at_least(self, 1, "history", "hidden_size", "num_layers")
         check_share(self, "dropout", "input_dropout")
         check_at_least(self, 0, "horizon", "recognition_weight", "emotion_weight")
         if not self.horizon:
             refuse_given(self, "needs --horizon of 1 or more", "overlap")
+
+    def _check_modality_loss(self) -> None:
+        """Raises a `ValueError` where a modality's own loss is none, or has no head."""
+        for pair in self.modality_loss:
+            modality, _, loss = pair.partition("=")
+            if modality not in ("speech", "text") or loss not in get_args(LossName):
+                raise ValueError(
+                    f"--modality-loss takes speech=LOSS and text=LOSS, LOSS one of "
+                    f"{', '.join(get_args(LossName))}; got {pair!r}"
+                )
+        check_unique("--modality-loss", [pair.partition("=")[0] for pair in self.modality_loss])
+        if self.modality_loss and self.fusion != "late":
+            raise ValueError(
+                f"--modality-loss needs --fusion late, in which each modality has a dialogue model "
+                f"of its own, got {self.fusion}"
+            )
 
 
 ModelSettings = UtteranceModelSettings | ConversationModelSettings

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
-from conversation_emotion.settings.flags import check_unique
+from conversation_emotion.settings.flags import check_unique, refuse_given
 from conversation_emotion.settings.page import PageSettings
 from conversation_emotion.settings.turns import TABLES, TurnSettings
+
+AdaptationMethod = Literal["classes", "lora"]
+"""How a model is adapted to a speaker."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,18 @@ class PredictSettings:
     """Networks to draw from a model that was trained with dropout, each without some of its units:
     their mean predicts, and the column disagreement is how far they differ. 0 draws none."""
 
+    adapt: Path | None = None
+    """Table of turns with a column emotion, of the people who speak: the model is adapted to them.
+    Where the turns and what is predicted name speakers, each speaker has an adaptation of their
+    own."""
+
+    adapt_by: AdaptationMethod = "classes"
+    """What is adapted: a scale and a bias of each class; or low-rank updates of the model's linear
+    maps (lora)."""
+
+    adapt_output: Path | None = None
+    """Folder to save the adapted model to, which --model then takes."""
+
     output: Path = Path("predictions.csv")
     """File to write; one that exists is replaced. .csv, .jsonl and .parquet hold all columns;
     .rttm, .TextGrid, .eaf and .vtt the emotions of turns."""
@@ -77,6 +92,8 @@ class PredictSettings:
                 )
         if not self.paths:
             raise ValueError("pass recordings, folders or tables to predict")
+        if self.adapt is None:
+            refuse_given(self, "needs --adapt", "adapt_by", "adapt_output")
         check_unique("--classes", self.classes)
         if self.mc_dropout < 0 or self.mc_dropout == 1:
             raise ValueError(f"--mc-dropout must be 0, or 2 or more, got {self.mc_dropout}")

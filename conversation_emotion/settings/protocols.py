@@ -22,7 +22,7 @@ class PublishedProtocol(NamedTuple):
 _LINEAR_PROBE = {
     "standardise": "none", "layer_mixture": "sum", "aggregator": "mean", "dropout": 0.0,
     "weight_decay": 0.0, "class_weights": "none", "reweight_groups": (), "select_by": "wa",
-    "average_best": 1,
+    "average_best": 1, "loss": "cross-entropy", "sampling": "natural", "mixup": 0.0,
 }  # fmt: skip
 
 _EMOTION2VEC = {
@@ -86,6 +86,22 @@ PROTOCOLS: dict[str, PublishedProtocol] = {
             "where EmoBox ignores speakers, as in EmoDB, those of test are also in train",
             "sizes and epochs are those of EmoBox's instructions, 128 and 100; its settings "
             "file says 256 and 20",
+        ),
+    ),
+    "naturalistic": PublishedProtocol(
+        {
+            "split": "official",
+            "labels": "8-class",
+            "targets": ("distribution",),
+            "no_agreement": "keep",
+            "select_by": "macro_f1",
+        },
+        (
+            "parts, classes and metric (macro F1) of the challenge of Interspeech 2025, soft "
+            "targets and utterances without agreement as its best systems had them; encoder and "
+            "head are free",
+            "test is Test1: the labels of the challenge's own test part are not distributed",
+            "soft labels are scored by JSD, KL and Brier from the shares of the votes",
         ),
     ),
 }

@@ -17,6 +17,7 @@ from conversation_emotion.settings.flags import (
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.settings.votes import VoteSettings
+from conversation_emotion.settings.words import WordSettings
 
 
 def probe_training() -> TrainingSettings:
@@ -93,31 +94,39 @@ class SERSettings(RegistrySettings):
 
     votes: VoteSettings = field(default_factory=VoteSettings)
 
-    protocol: Literal["auto", SplitName] = "auto"
+    words: WordSettings = field(default_factory=WordSettings)
+
+    protocol: Literal["auto", "naturalistic", SplitName] = "auto"
     """superb, emotion2vec-session, emotion2vec-speaker and emobox fix everything as published:
-    split, layers, head, optimizer, selection. The others are --split by another name; auto leaves
-    all to the other flags."""
+    split, layers, head, optimizer, selection; naturalistic fixes classes, parts and targets of
+    MSP-Podcast's challenge. The others are --split by another name; auto leaves all to the other
+    flags."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.votes.check_learning(self.training)
         encoders = self.features.speech_encoder
         if self.register is not None and len(encoders) > 1:
             raise ValueError(f"--register needs one --speech-encoder, got {len(encoders)}")
         if self.register is not None:
             self.votes.check_one("--register")
+            self.words.check_one("--register")
         if self.model.needs_frames and self.features.speech_pooling in ("mean", "statistics"):
             raise ValueError(f"--head {self.model.head} needs --speech-pooling frames")
         if self.model.needs_frames and self.features.modality == "text":
             raise ValueError(
                 f"--head {self.model.head} reads frames, which --modality text has not"
             )
+        self.words.check(reads_text=self.features.modality == "text")
         if self.model.is_solved:
             self._check_solved()
 
     @property
     def auto_split(self) -> SplitName | None:
         """The split of the protocol, where --split is auto; None leaves it to the corpus."""
-        return None if self.protocol == "auto" else self.protocol
+        if self.protocol == "auto":
+            return None
+        return "official" if self.protocol == "naturalistic" else self.protocol
 
     def settle(self) -> "SERSettings":
         """Returns the settings with the head that ``auto`` stands for."""
@@ -170,12 +179,36 @@ class EPCSettings(RegistrySettings):
 
     votes: VoteSettings = field(default_factory=VoteSettings)
 
+    words: WordSettings = field(default_factory=WordSettings)
+
     def __post_init__(self) -> None:
         self.features.refuse_unused()
+        self.votes.check_learning(self.training)
+        self._check_modality_loss()
         super().__post_init__()
+        self.words.check(reads_text="text" in self.features.modalities())
         if self.register is not None:
             self.votes.check_one("--register")
+            self.words.check_one("--register")
         if self.register is not None and self.model.history_labels == "gold":
             raise ValueError(
                 "--register needs --history-labels none: in use the past has no labels"
+            )
+
+    def _check_modality_loss(self) -> None:
+        """Raises a `ValueError` where a modality's own loss cannot work with the rest."""
+        losses, modalities = self.model.modality_losses, self.features.modalities()
+        if absent := [name for name in losses if name not in modalities]:
+            raise ValueError(
+                f"--modality-loss {absent[0]}={losses[absent[0]]}: --modality is "
+                f"{self.features.modality}"
+            )
+        if losses and self.votes.is_voted:
+            raise ValueError(
+                f"--modality-loss needs --targets label, got {' '.join(self.votes.targets)}"
+            )
+        if "logit-adjusted" in losses.values() and self.training.class_weights == "balanced":
+            raise ValueError(
+                "--modality-loss logit-adjusted and --class-weights balanced each make rare "
+                "classes count more; give --class-weights none"
             )

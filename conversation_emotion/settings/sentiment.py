@@ -125,6 +125,7 @@ class SentimentSettings(RegistrySettings, LinearModelSettings):
             )
         if self.regression:
             why = "has no effect with --regression, which has no classes"
-            refuse_given(self.training, why, "reweight_groups", "certainty")
+            names = ("reweight_groups", "certainty", "loss", "sampling", "mixup")
+            refuse_given(self.training, why, *names)
         if self.regression and self.data.labels != "auto":
             raise ValueError("--labels has no effect with --regression, which has no classes")

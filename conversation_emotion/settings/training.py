@@ -20,6 +20,8 @@ OptimizerName = Literal["adamw", "adam", "rmsprop"]
 Schedule = Literal["constant", "cyclic", "cosine"]
 ClassWeights = Literal["balanced", "none"]
 Precision = Literal["auto", "fp32", "bf16"]
+LossName = Literal["cross-entropy", "focal", "logit-adjusted"]
+Sampling = Literal["natural", "balanced"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +108,8 @@ class FitSettings(RunSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings(FitSettings):
-    """How a classifier on frozen features is trained."""
+class LearningSettings:
+    """How the classes of train are learned."""
 
     class_weights: ClassWeights = "balanced"
     """Let each class count alike in the loss, or each utterance."""
@@ -116,13 +118,47 @@ class TrainingSettings(FitSettings):
     """Let groups by these columns of the utterance table, such as gender, count alike in the loss,
     within each class."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    loss: LossName = "cross-entropy"
+    """Cross-entropy; or focal, in which what is right already counts less (Lin et al., 2017); or
+    cross-entropy with logits adjusted by how frequent a class is in train, so that without weights
+    each counts alike in predictions (Menon et al., 2021)."""
+
+    sampling: Sampling = "natural"
+    """Train sees each utterance once in an epoch; or as many of each class (balanced), of which
+    those of rare classes return."""
+
+    mixup: float = 0.0
+    """Learn from pairs of utterances, the features of which are mixed before the last linear map,
+    and their classes by the same share, drawn from Beta(MIXUP, MIXUP); 0 mixes none (Zhang et al.,
+    2018; Verma et al., 2019)."""
+
+    def check_learning(self) -> None:
+        """Raises a `ValueError` where the frequency of classes would be made up for twice."""
         check_unique("--reweight-groups", self.reweight_groups)
+        check_at_least(self, 0, "mixup")
+        ways = {
+            "--class-weights balanced": self.class_weights == "balanced",
+            "--sampling balanced": self.sampling == "balanced",
+            "--loss logit-adjusted": self.loss == "logit-adjusted",
+        }
+        if len(used := [name for name, is_used in ways.items() if is_used]) > 1:
+            raise ValueError(
+                f"{' and '.join(used)} each make rare classes count more; keep one of them, and "
+                "give --class-weights none for another"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTuningSettings(RunSettings):
+class TrainingSettings(FitSettings, LearningSettings):
+    """How a classifier on frozen features is trained."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_learning()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuningSettings(RunSettings, LearningSettings):
     """How an encoder is trained together with its heads."""
 
     learning_rate: float = 3e-4
@@ -165,16 +201,9 @@ class FineTuningSettings(RunSettings):
     accumulate: int = 1
     """Batches of an update."""
 
-    class_weights: ClassWeights = "balanced"
-    """Let each class count alike in the loss, or each utterance."""
-
-    reweight_groups: tuple[str, ...] = ()
-    """Let groups by these columns of the utterance table, such as gender, count alike in the loss,
-    within each class."""
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_unique("--reweight-groups", self.reweight_groups)
+        self.check_learning()
         check_share(self, "head_learning_rate", within="(0, 1)")
         check_share(self, "layer_decay", within="(0, 1]")
         check_share(self, "warmup", "dropout")

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from conversation_emotion.settings.flags import change, check_unique
+from conversation_emotion.settings.flags import change, check_unique, refuse_given
+from conversation_emotion.settings.training import LearningSettings
 
 Settings = TypeVar("Settings", bound=Any)
 
@@ -37,6 +38,12 @@ class VoteSettings:
     def is_voted(self) -> bool:
         """Whether anything but the label is learned."""
         return self.targets != ("label",)
+
+    def check_learning(self, training: LearningSettings) -> None:
+        """Raises a `ValueError` where a setting of the loss needs the label as the target."""
+        if self.is_voted:
+            why = f"needs --targets label, got {' '.join(self.targets)}"
+            refuse_given(training, why, "loss", "sampling", "mixup")
 
     def check_one(self, flag: str) -> None:
         """Raises a `ValueError` where there are several targets, each with a model of its own."""

@@ -33,13 +33,14 @@ from conversation_emotion.settings.models import (
     ModelSettings,
     UtteranceModelSettings,
 )
-from conversation_emotion.settings.training import TrainingSettings
+from conversation_emotion.settings.training import LearningSettings, LossName, TrainingSettings
 from conversation_emotion.splits.folds import Fold, Rows
 from conversation_emotion.tasks.baselines import (
     Baseline,
     predict_last_emotion,
     predict_majority,
 )
+from conversation_emotion.tasks.losses import cross_entropy, make_measure
 from conversation_emotion.tasks.reweighting import describe_weights, weigh_groups
 from conversation_emotion.tasks.task import (
     MODEL,
@@ -53,6 +54,9 @@ from conversation_emotion.tasks.voted import VotedTargets
 from conversation_emotion.utterances.labels import IGNORED
 
 Settings = TypeVar("Settings", bound=ModelSettings)
+
+OWN_WEIGHT = 0.5
+"""Weight of the loss of a modality alone, next to that of all."""
 
 MAJORITY, LAST_EMOTION = "majority", "last_emotion"
 """Names of the baselines, which are columns of the predictions."""
@@ -109,19 +113,33 @@ class Classification(WindowTask):
         """Returns the weights of the auxiliary heads: recognition of the context, all emotions."""
         return 0.0, 0.0
 
+    def modality_losses(self) -> dict[str, LossName]:
+        """Returns the names of losses of one modality alone, by modality."""
+        return {}
+
     def loss(self, fold: Fold, device: torch.device) -> Loss:
-        """Returns the weighted cross-entropy of the classes, plus that of the auxiliary heads."""
-        measure = self._measure_classes(fold, device)
+        """Returns the loss of the classes, plus those of the auxiliary heads."""
+        measure = self._measure_classes(fold, device, self.training)
+        own = {
+            name: self._measure_classes(fold, device, replace(self.training, loss=loss))
+            for name, loss in self.modality_losses().items()
+        }
         recognition_weight, emotion_weight = self.auxiliary_weights()
         training = self.inputs.training.select(fold.train)
         absent = find_absent_classes(self.dataset, training.target_rows, self.voted)
+        refuse_mixup(self.training, absent)
+
+        def mask(logits: Tensor, batch: Batch) -> Tensor:
+            if absent is None:
+                return logits
+            return logits.masked_fill(absent[batch.target_rows].to(device), NEVER)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             outputs: Outputs = model(batch)
-            logits = outputs.logits
-            if absent is not None:
-                logits = logits.masked_fill(absent[batch.target_rows].to(device), NEVER)
-            total = measure(logits, batch)
+            total = measure(mask(outputs.logits, batch), batch)
+            for name, measure_own in own.items():
+                alone = mask(outputs.streams[name], batch)
+                total = total + OWN_WEIGHT * measure_own(alone, batch)
             if emotion_weight and outputs.emotions is not None:
                 total = total + emotion_weight * cross_entropy(outputs.emotions, batch.emotions)
             if recognition_weight and outputs.recognition is not None:
@@ -132,13 +150,15 @@ class Classification(WindowTask):
         return loss
 
     def _measure_classes(
-        self, fold: Fold, device: torch.device
+        self, fold: Fold, device: torch.device, settings: LearningSettings
     ) -> Callable[[Tensor, Batch], Tensor]:
         """Returns the loss of the classes, from logits (B, C) and a batch to a number."""
         windows, voted = self.inputs.windows.select(fold.train), self.voted
         is_balanced = self.training.class_weights == "balanced"
+        learn = cross_entropy
         if voted is None:
             weights = balanced_class_weights(windows.targets, self.labels).to(device)
+            learn = make_measure(settings, 1 / weights)
             weights = weights if is_balanced else weights**0
         else:
             weights = voted.weigh_classes(windows.target_rows, is_balanced=is_balanced).to(device)
@@ -149,7 +169,7 @@ class Classification(WindowTask):
             scale = None if scales is None else scales[batch.target_rows.cpu()].to(device)
             if voted is not None:
                 return voted.measure(logits, batch.target_rows, weights, scale)
-            return cross_entropy(logits, batch.targets, weights, scale)
+            return learn(logits, batch.targets, weights, scale)
 
         return measure
 
@@ -272,6 +292,10 @@ class TurnEmotion(FeatureEmotion[ConversationModelSettings]):
         """Returns those of the settings."""
         return self.model.recognition_weight, self.model.emotion_weight
 
+    def modality_losses(self) -> dict[str, LossName]:
+        """Returns those of the settings."""
+        return self.model.modality_losses
+
     def notes(self) -> Iterator[str]:
         """Counts the windows in which an utterance is not finished when the target begins."""
         yield from super().notes()
@@ -327,6 +351,15 @@ def find_absent_classes(
     return None if is_there.all() else torch.from_numpy(~is_there[sources])
 
 
+def refuse_mixup(training: LearningSettings, absent: Tensor | None) -> None:
+    """Raises a `ValueError` where utterances would be mixed that do not have the same classes."""
+    if training.mixup and absent is not None:
+        raise ValueError(
+            "--mixup mixes utterances of all corpora, and some of these lack a class; leave it "
+            "out, or choose --labels that all of them have"
+        )
+
+
 def evaluate_classes(
     predictions: pd.DataFrame, baselines: Iterable[str], num_classes: int
 ) -> Scores:
@@ -368,26 +401,3 @@ def balanced_class_weights(classes: NDArray[np.int64], labels: tuple[str, ...]) 
             f"{dict(zip(labels, counts.tolist(), strict=True))}"
         )
     return torch.from_numpy(counts.sum() / (len(labels) * counts)).float()
-
-
-def cross_entropy(
-    logits: Tensor, classes: Tensor, weights: Tensor | None = None, scales: Tensor | None = None
-) -> Tensor:
-    """Weighted mean over what is labelled, zero if nothing is: (..., C), (...), (C,) -> scalar.
-
-    ``scales`` are further weights, of each target (...).
-    """
-    logits, classes = logits.flatten(end_dim=-2), classes.flatten()
-    weights = logits.new_ones(logits.size(-1)) if weights is None else weights
-    total = nn.functional.cross_entropy(
-        logits,
-        classes,
-        weight=weights,
-        ignore_index=IGNORED,
-        reduction="sum" if scales is None else "none",
-    )
-    weight = weights[classes.clamp(min=0)] * (classes != IGNORED)
-    if scales is not None:
-        total, weight = (total * scales.flatten()).sum(), weight * scales.flatten()
-    # Without the floor, a batch without a label would divide 0 by 0 and end the training.
-    return total / weight.sum().clamp(min=1e-6)

@@ -25,11 +25,12 @@ from conversation_emotion.tasks.emotion import (
     MAJORITY,
     Predictions,
     balanced_class_weights,
-    cross_entropy,
     evaluate_classes,
     find_absent_classes,
     name_probabilities,
+    refuse_mixup,
 )
+from conversation_emotion.tasks.losses import Measure, cross_entropy, make_measure
 from conversation_emotion.tasks.reweighting import describe_weights, weigh_groups
 from conversation_emotion.tasks.task import (
     MODEL,
@@ -96,6 +97,7 @@ class FineTuning(Task):
                 batch_seconds=factor * seconds,
                 device=device,
                 seed=seed,
+                is_balanced=seed is not None and self.training.sampling == "balanced",
             )
 
         return Batches(load("train", 1, seed), load("valid", 2, None), load("test", 2, None))
@@ -144,7 +146,9 @@ class FineTuning(Task):
             weights = balanced_class_weights(train, self.labels).to(device)
         train_rows = self._labelled(fold, "train")
         absent = find_absent_classes(self.dataset, train_rows, self.voted)
+        refuse_mixup(self.training, absent)
         scales = weigh_groups(self.dataset, train_rows, self.training.reweight_groups)
+        learn = self._make_measure(fold)
 
         def loss(model: nn.Module, batch: ClipBatch) -> Tensor:
             with torch.autocast(batch.inputs.device.type, torch.bfloat16, self.is_bf16):
@@ -153,9 +157,16 @@ class FineTuning(Task):
                 is_absent = absent[batch.rows.cpu()].to(outputs.logits.device)
                 outputs = outputs._replace(logits=outputs.logits.masked_fill(is_absent, NEVER))
             scale = None if scales is None else scales[batch.rows.cpu()]
-            return self.measure(outputs, batch, weights, scale)
+            return self.measure(outputs, batch, weights, scale, learn)
 
         return loss
+
+    def _make_measure(self, fold: Fold) -> Measure | None:
+        """Returns the loss of the settings; None is plain cross-entropy."""
+        if self.training.loss == "cross-entropy" and not self.training.mixup:
+            return None
+        train = self.clips.classes[self.clips.usable(fold.train)]
+        return make_measure(self.training, 1 / balanced_class_weights(train, self.labels))
 
     def measure(
         self,
@@ -163,12 +174,19 @@ class FineTuning(Task):
         batch: ClipBatch,
         weights: Tensor | None,
         scales: Tensor | None = None,
+        learn: Measure | None = None,
     ) -> Tensor:
-        """Computes the loss of a batch, with weights of the classes (C,) and of its clips (B,)."""
+        """Computes the loss of a batch, with weights of the classes (C,) and of its clips (B,).
+
+        ``learn`` is a loss other than the cross-entropy.
+        """
         logits = outputs.logits.float()
         if self.voted is not None:
             return self.voted.measure(logits, batch.rows, weights, scales)
         weights = None if weights is None else weights.to(logits.dtype)
+        if learn is not None and weights is not None:
+            scales = None if scales is None else scales.to(logits.device)
+            return learn(logits, batch.targets, weights, scales)
         if scales is not None:
             return cross_entropy(logits, batch.targets, weights, scales.to(logits.device))
         return F.cross_entropy(logits, batch.targets, weight=weights)
@@ -288,6 +306,7 @@ class EmotionWithTranscript(FineTuning):
         batch: ClipBatch,
         weights: Tensor | None,
         scales: Tensor | None = None,
+        learn: Measure | None = None,
     ) -> Tensor:
         """Adds alpha times the loss of the transcript (CTC) to that of the classes.
 
@@ -295,7 +314,7 @@ class EmotionWithTranscript(FineTuning):
         characters; clips without a transcript, or with more characters than frames can spell, give
         0, where without ``zero_infinity`` they would give infinity.
         """
-        loss = super().measure(outputs, batch, weights, scales)
+        loss = super().measure(outputs, batch, weights, scales, learn)
         if not self.weight or outputs.characters is None:
             return loss
         spelling = F.ctc_loss(

@@ -59,13 +59,14 @@ class FrameFusion(Classification):
 def prepare_fusion(settings: FusionSettings, memory: Memory) -> FrameFusion:
     """Prepares one row of the table; encoders that rows share are run once."""
     row, data = ROWS[int(settings.rows)], settings.data
-    dataset = prepare_dataset(data, settings.training.max_folds, memory)
+    words = settings.words
+    dataset = prepare_dataset(data, settings.training.max_folds, memory, words)
 
     found = {}
     for flag in row.encoders:
         features = settings.features_of(flag)
         extract = partial(extract_features, dataset, features, strict=data.strict)
-        key = ("fusion", data, len(dataset.split.folds), features)
+        key = ("fusion", data, words, len(dataset.split.folds), features)
         (found[flag],) = memory.recall(key, extract).values()
     windows = single_utterances(dataset.classes())
     voted = learn_votes(dataset, settings.votes)

@@ -1,11 +1,13 @@
 """Prepares tasks from settings: reads the corpus, finds the windows, extracts the features."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conversation_emotion.datasets.dataset import Dataset, make_dataset
+from conversation_emotion.datasets.heard_words import hear_words
 from conversation_emotion.datasets.inputs import (
     Inputs,
     as_extracted,
@@ -19,7 +21,7 @@ from conversation_emotion.datasets.windows import (
     single_utterances,
 )
 from conversation_emotion.settings.corpus import CorpusSettings
-from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.features import BY_GROUP, FeatureSettings
 from conversation_emotion.settings.models import (
     ConversationModelSettings,
     ModelSettings,
@@ -28,14 +30,22 @@ from conversation_emotion.settings.models import (
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.settings.votes import VoteSettings
+from conversation_emotion.settings.words import GIVEN, WordSettings
 from conversation_emotion.tasks.emotion import TurnEmotion, UtteranceEmotion
 from conversation_emotion.tasks.voted import VotedTargets, learn_votes
 from conversation_emotion.tracker import Memory
 
 
-def prepare_dataset(data: CorpusSettings, max_folds: int | None, memory: Memory) -> Dataset:
-    """Reads and splits a corpus, once for all rows of a table."""
-    return memory.recall(("dataset", data, max_folds), lambda: make_dataset(data, max_folds))
+def prepare_dataset(
+    data: CorpusSettings,
+    max_folds: int | None,
+    memory: Memory,
+    words: WordSettings = GIVEN,
+) -> Dataset:
+    """Reads and splits a corpus, once for all rows of a table that read the same ``words``."""
+    read = partial(make_dataset, data, max_folds)
+    dataset = memory.recall(("dataset", data, max_folds), read)
+    return memory.recall(("words", data, max_folds, words), partial(hear_words, dataset, words))
 
 
 def prepare_recognition(settings: SERSettings, memory: Memory) -> UtteranceEmotion:
@@ -43,18 +53,23 @@ def prepare_recognition(settings: SERSettings, memory: Memory) -> UtteranceEmoti
     settings = settings.settle()
     (encoder,) = settings.features.speech_encoder
     features = settings.features_of(encoder)
-    dataset = prepare_dataset(settings.data, settings.training.max_folds, memory)
-    inputs = prepare_utterances(dataset, features, settings.data, memory)
+    words = settings.words
+    dataset = prepare_dataset(settings.data, settings.training.max_folds, memory, words)
+    inputs = prepare_utterances(dataset, features, settings.data, memory, words)
     voted = learn_votes(dataset, settings.votes)
     inputs = add_kept(inputs, voted, settings.model)
     return UtteranceEmotion(inputs, features, settings.model, settings.training, voted=voted)
 
 
 def prepare_utterances(
-    dataset: Dataset, features: FeatureSettings, data: CorpusSettings, memory: Memory
+    dataset: Dataset,
+    features: FeatureSettings,
+    data: CorpusSettings,
+    memory: Memory,
+    words: WordSettings = GIVEN,
 ) -> Inputs:
     """Extracts the features of single utterances, every labelled one a target."""
-    key = ("utterances", data, len(dataset.split.folds), as_extracted(features))
+    key = ("utterances", data, words, len(dataset.split.folds), as_extracted(features))
     model = UtteranceModelSettings()
     return memory.recall(key, lambda: join_features(dataset, model, features, strict=data.strict))
 
@@ -66,15 +81,16 @@ def prepare_prediction(
     training: TrainingSettings,
     memory: Memory,
     votes: VoteSettings | None = None,
+    words: WordSettings = GIVEN,
 ) -> TurnEmotion:
     """Prepares recognition or prediction in a conversation."""
 
     def prepare() -> Inputs:
-        dataset = prepare_dataset(data, training.max_folds, memory)
+        dataset = prepare_dataset(data, training.max_folds, memory, words)
         return join_features(dataset, model, features, strict=data.strict)
 
     context = (model.history, model.horizon, model.overlap, model.learn_from)
-    key = ("turns", data, training.max_folds, as_extracted(features), context)
+    key = ("turns", data, words, training.max_folds, as_extracted(features), context)
     inputs = memory.recall(key, prepare)
     voted = None if votes is None else learn_votes(inputs.dataset, votes)
     return TurnEmotion(add_kept(inputs, voted, model), features, model, training, voted=voted)
@@ -122,7 +138,12 @@ def join_features(
     dataset: Dataset, model: ModelSettings, features: FeatureSettings, *, strict: bool
 ) -> Inputs:
     """Extracts features and joins them with the windows of a model."""
+    if features.standardise in BY_GROUP and isinstance(model, ConversationModelSettings):
+        raise ValueError(
+            f"--standardise {features.standardise} takes statistics over turns that come later, "
+            "which a model of conversations must not; choose train, clip or none"
+        )
     windows, training = find_windows(dataset, model)
     found = extract_features(dataset, features, strict=strict)
-    normalise = features.standardise == "clip"
-    return prepare_inputs(dataset, windows, training, found, normalise_clips=normalise)
+    how = features.standardise
+    return prepare_inputs(dataset, windows, training, found, standardise=how)

@@ -220,7 +220,14 @@ class WindowTask(Task):
     def batches(self, fold: Fold, seed: int) -> Batches:
         """Returns the batches of a fold."""
         size = self.training.batch_size
-        parts = make_parts(self.inputs, fold, seed, size, evaluation_size=self.evaluation_size)
+        parts = make_parts(
+            self.inputs,
+            fold,
+            seed,
+            size,
+            evaluation_size=self.evaluation_size,
+            is_balanced=getattr(self.training, "sampling", "natural") == "balanced",
+        )
         return Batches(*(parts[name] for name in ("training", "valid", "test")))
 
     def on_all(self, fold: Fold) -> "WindowTask":

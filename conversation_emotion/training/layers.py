@@ -57,7 +57,9 @@ class LayerProbes(UtteranceEmotion):
         layers: Layers = "last-4" if name == LAST_FOUR else int(name)
         states = {"speech": _select(self.states, layers)}
         windows, training = self.inputs.windows, self.inputs.training
-        inputs = prepare_inputs(self.dataset, windows, training, states)
+        inputs = prepare_inputs(
+            self.dataset, windows, training, states, standardise=self.features.standardise
+        )
         return UtteranceEmotion(inputs, self.features, self.model, self.training)
 
 
@@ -68,7 +70,7 @@ def prepare_layers(settings: SERSettings, wanted: Sequence[str], memory: Memory)
     dataset = prepare_dataset(settings.data, settings.training.max_folds, memory)
     found = extract_features(dataset, features, strict=settings.data.strict)
     windows = single_utterances(dataset.classes())
-    inputs = prepare_inputs(dataset, windows, windows, found)
+    inputs = prepare_inputs(dataset, windows, windows, found, standardise=features.standardise)
     num_layers = inputs.arrays[dataset.split.folds[0].name]["speech"].num_layers
     names = _name_probes(encoder, num_layers, wanted)
     states, model, training = found["speech"], settings.model, settings.training

@@ -60,6 +60,9 @@ def prepare_fine_tuning(settings: FinetuneSettings, memory: Memory) -> FineTunin
         select_by=training.select_by,
         class_weights=training.class_weights,
         reweight_groups=training.reweight_groups,
+        loss=training.loss,
+        sampling=training.sampling,
+        mixup=training.mixup,
         seeds=training.seeds,
     )
     head = UtteranceModelSettings(head="linear")

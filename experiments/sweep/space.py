@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
@@ -40,11 +41,16 @@ def read_varied(vary: Sequence[str], settings: object) -> dict[str, dict[str, ob
             raise ValueError(f"--vary {one}: the experiment has no setting {name!r}{hint}")
         if len(written) < 2 or "" in written:
             raise ValueError(f"--vary {one}: name two values or more, such as {name}=A,B")
-        read = [parse(type(settings), [flag_of(name), value]) for value in written]
-        values = zip(written, (flatten(parsed)[name] for parsed in read), strict=True)
+        values = {value: _read_value(type(settings), name, value) for value in written}
         now = flatten(settings)[name]  # comes first, as the choice of the default trial
-        found[name] = dict(sorted(values, key=lambda pair: pair[1] != now))
+        found[name] = dict(sorted(values.items(), key=lambda pair: pair[1] != now))
     return found
+
+
+@cache
+def _read_value(kind: type, name: str, written: str) -> object:
+    """Reads a value of a setting as the flag of the experiment reads it, once for all trials."""
+    return flatten(parse(kind, [flag_of(name), written]))[name]
 
 
 def widen(space: SearchSpace, vary: Sequence[str]) -> SearchSpace:

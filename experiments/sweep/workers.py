@@ -22,8 +22,14 @@ from threadpoolctl import threadpool_limits
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
 
-_LIBRARIES = ("optuna", "pandas", "torch")
-"""What workers import, and takes long."""
+_LIBRARIES = (
+    "matplotlib.figure",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "optuna",
+    "pandas",
+    "torch",
+)
+"""What workers import, and takes long; no import of them touches a GPU."""
 
 _REPLACEMENTS = 3  # of each worker; what kills more of them will kill the next as well
 _STOP_SECONDS = 20.0
@@ -141,13 +147,13 @@ def run_jobs(
 def _fresh_processes() -> "ForkServerContext | SpawnContext":
     """Returns what starts processes that share neither connections nor threads with this one.
 
-    Where the system can, they are forked from a server that does nothing but import, once for all
-    of them, those `_LIBRARIES` that are in use here.
+    Where the system can, they are forked from a server that does nothing but import `_LIBRARIES`,
+    once for all of them.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([name for name in _LIBRARIES if name in sys.modules])
+    context.set_forkserver_preload([*_LIBRARIES])
     return context
 
 

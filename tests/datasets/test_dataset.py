@@ -13,7 +13,7 @@ import torch
 from conversation_emotion.datasets.dataset import make_dataset
 from conversation_emotion.datasets.windows import PADDING, Windows
 from conversation_emotion.settings.corpus import CorpusSettings
-from conversation_emotion.settings.features import FeatureSettings
+from conversation_emotion.settings.features import EncoderSettings, FeatureSettings
 from conversation_emotion.settings.models import ConversationModelSettings
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import TrainingSettings
@@ -91,7 +91,8 @@ def test_what_is_in_no_train_part_is_not_copied(tmp_path):
 def test_the_features_of_each_copy_are_those_of_its_speed(workplace):
     write_corpus(workplace, num_train=1)
     data = CorpusSettings(corpus="manifest", root=workplace, speeds=SPEEDS)
-    task = prepare_recognition(SERSettings(data=data), Memory())
+    features = EncoderSettings(speech_encoder=("mfcc",))
+    task = prepare_recognition(SERSettings(data=data, features=features), Memory())
     table, (fold,) = task.dataset.utterances, task.dataset.split.folds
     names = table["utterance_id"].str.split("@").str[0]
     same = np.flatnonzero(names == names[fold.train[0]])
@@ -119,7 +120,8 @@ def test_a_conversation_is_copied_whole():
 def test_the_table_reports_that_train_holds_copies(workplace, capsys):
     table = write_corpus(workplace, num_train=1)
     data = CorpusSettings(corpus="manifest", root=workplace, speeds=(1.1,))
-    EXPERIMENT.run(SERSettings(data=data, training=TrainingSettings(epochs=1)))
+    features = EncoderSettings(speech_encoder=("mfcc",))
+    EXPERIMENT.run(SERSettings(data=data, features=features, training=TrainingSettings(epochs=1)))
     printed = capsys.readouterr().out
     assert "note: train also holds copies at speeds 1.1" in printed
     count = len(table) + (table["split"] == "train").sum()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import is_dataclass, replace
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -177,6 +177,7 @@ def test_predictions_are_complete_and_their_score_is_the_one_reported(demo, tmp_
     assert (probabilities.argmax(axis=1) == test["predicted"]).all()
 
 
+@pytest.mark.faults
 def test_an_interrupted_command_is_killed_and_the_same_command_resumes(
     workplace, capsys, monkeypatch
 ):
@@ -282,9 +283,9 @@ def test_an_interrupt_ends_with_its_own_status(monkeypatch, capsys):
     assert "the same command takes it up" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_runs_from_any_folder_and_writes_there(workplace, manifest):
     settings = quick(data=manifest, features=TEXT)
-    settings = replace(settings, training=replace(settings.training, workers=2))
     EXPERIMENT.prepare(settings)  # with its features stored, no encoder is loaded
     write_empty_store(workplace / "mlruns" / "mlflow.db")
     began = time.time()

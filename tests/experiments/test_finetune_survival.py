@@ -3,6 +3,7 @@
 import signal
 import time
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -13,6 +14,7 @@ from tests.processes import Command
 from tests.tracked import write_empty_store
 
 
+@pytest.mark.faults
 def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(tmp_path, monkeypatch, capsys):
     root = tmp_path / "EmoDB"
     write_corpus(root)

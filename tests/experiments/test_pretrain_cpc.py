@@ -72,6 +72,7 @@ def test_the_command_trains_reports_and_keeps_an_encoder(recordings, tmp_path, c
     assert [point.step for point in curve] == [1, 10]
 
 
+@pytest.mark.faults
 def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(recordings, tmp_path, capsys):
     steps = ["--steps", "5", "--checkpoint-minutes", "0.0001"]
     arguments = ["--root", str(recordings), *ARGUMENTS, *steps]

@@ -80,6 +80,7 @@ def test_the_command_trains_reports_and_keeps_an_encoder(recordings, tmp_path, c
     assert {"share_of_peak", "target_over_time", "learning_rate"} <= found.data.metrics.keys()
 
 
+@pytest.mark.slow
 def test_the_loss_falls_on_speech_that_has_a_pattern(recordings, tmp_path, capsys):
     for number, path in enumerate(sorted(recordings.iterdir())):
         times = np.arange(16_000) / 16_000
@@ -107,6 +108,7 @@ def script(tmp_path) -> Path:
     return script
 
 
+@pytest.mark.faults
 def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(
     script, recordings, tmp_path, capsys
 ):
@@ -131,6 +133,7 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(
     assert load_speech_encoder(str(tmp_path / "whole")).identity == resumed.identity
 
 
+@pytest.mark.slow
 def test_processes_train_one_model_together(script, recordings, tmp_path):
     arguments = ["--root", str(recordings), *ARGUMENTS, "--steps", "3", "--batch-samples", "32000"]
     printed = tmp_path / "printed.txt"

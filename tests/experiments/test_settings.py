@@ -46,6 +46,7 @@ DESCRIBES = {"title", "notes", "protocol", "published", "inputs", "below"}
 
 DECIDES = {
     "modalities",
+    "modality_losses",
     "needs_frames",
     "num_rounds",
     "num_steps",
@@ -152,6 +153,7 @@ CASES: dict[str, list[list[str]]] = {
             *QUICK,
             *FBANK,
             "--modality=speech",
+            *("--fusion=late", "--modality-loss", "speech=focal"),
             "--register=all",
             "--ensemble",
             "--seeds=2",
@@ -178,6 +180,7 @@ CASES: dict[str, list[list[str]]] = {
     "predict": [
         ["hums", "--model=saved", "--report=page.html"],
         [str(DATA / "Ses01_00.ogg"), "--model=saved", "--num-speakers=2"],
+        ["hums", "--model=saved", "--adapt=taught.csv", "--adapt-output=adapted"],
     ],
     "pretrain-cpc": [[*PRETRAIN, "--crop-seconds=0.5", "--batch-samples=24000"]],
     "pretrain-emotion2vec": [[*PRETRAIN, "--size=mini", "--num-clones=1"]],
@@ -198,6 +201,7 @@ CASES: dict[str, list[list[str]]] = {
     "ser": [
         [*MANIFEST, *QUICK, *FBANK],
         [*MANIFEST, *QUICK, *FBANK, "--updates=2", "--evaluate-every=1", "--targets=majority"],
+        [*MANIFEST, *QUICK, *FBANK, "--loss=focal", "--sampling=balanced", "--class-weights=none"],
         [*MANIFEST, *FBANK, "--register=all", "--train-on-all"],
         [*MANIFEST, "--modality=text", "--text-encoder=bert"],
     ],
@@ -216,6 +220,7 @@ def place(tmp_path_factory) -> Iterator[Path]:
 
 
 REFUSED = {
+    "asr_language": (["--asr-language=de"], "is that of --asr, which is not given"),
     "evaluate_every": (["--evaluate-every=5"], "--evaluate-every counts --updates"),
     "max_folds": (["--max-folds=1"], "--max-folds has no effect across corpora"),
     "language": (["--language=de"], "--language is that of --asr, which is not given"),

@@ -58,6 +58,7 @@ def test_ser_takes_the_corpus_and_the_encoder_of_another_package(site, workplace
     assert [line for line in PRINTED if line not in printed] == []
 
 
+@pytest.mark.slow
 def test_epc_in_a_process_of_its_own_takes_them_too(site, workplace):
     write_empty_store(workplace / "mlruns" / "mlflow.db")
     printed = workplace / "printed.txt"

@@ -112,12 +112,14 @@ def _working(study: SweepStudy) -> set[int]:
     return {worker["pid"] for worker in workers if worker}
 
 
+@pytest.mark.faults
 def test_two_processes_sweep_in_postgresql(postgres, tmp_path):
     counts = work_with_two_processes(postgres, tmp_path).counts()
     assert (counts.complete, counts.running, counts.waiting) == (12, 0, 0)
     assert counts.lost <= 1
 
 
+@pytest.mark.faults
 def test_two_processes_sweep_through_the_server(server, postgres, tmp_path):
     counts = work_with_two_processes(server, tmp_path).counts()
     assert (counts.complete, counts.running, counts.waiting) == (12, 0, 0)

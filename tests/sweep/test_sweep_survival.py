@@ -12,6 +12,8 @@ from tests.sweeps import make_spec, start_command, wait_for
 from tests.tiny_experiment import HOLD
 from tests.tracked import find_runs, write_empty_store
 
+pytestmark = pytest.mark.faults
+
 JOURNAL = "mlruns/optuna.journal"
 
 

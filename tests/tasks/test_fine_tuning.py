@@ -128,6 +128,10 @@ CHANGES = [
     {"average": "greedy"},
     {"select_by": "macro_f1"},
     {"class_weights": "none"},
+    {"class_weights": "none", "loss": "logit-adjusted"},
+    {"loss": "focal"},
+    {"class_weights": "none", "sampling": "balanced"},
+    {"mixup": 0.4},
     {"epochs": 2},
     {"patience": 1},
 ]

@@ -6,7 +6,6 @@ CONVERSATION_EMOTION_SWEEP the folder of a sweep of epc to show in place of a sm
 
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from io import BytesIO
@@ -27,10 +26,9 @@ from experiments import ui
 from experiments.sweep import __main__ as sweep
 from experiments.sweep.settings import SweepSettings
 from experiments.tracking import server
+from tests.chromium import CHROMIUM, needs_chromium
 from tests.small_corpus import write_corpus
 from tests.tracked import find_runs
-
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 
 WITHOUT_ASSISTANT = """
     localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
@@ -44,9 +42,7 @@ PATIENCE = 90_000
 NUM_TRIALS = 4
 """Of the small sweep."""
 
-pytestmark = pytest.mark.skipif(
-    not Path(CHROMIUM).is_file(), reason="no chromium; apt-get install chromium"
-)
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 
 class Shown(NamedTuple):

@@ -173,6 +173,7 @@ with runs.open_run("dies", Toy(), "data") as parent:
 """
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(("signal", "left"), [("SIGKILL", "RUNNING"), ("SIGTERM", "KILLED")])
 def test_a_process_that_is_killed_leaves_a_run_that_resumes(client, signal, left):
     died = subprocess.run(

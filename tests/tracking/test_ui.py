@@ -161,6 +161,7 @@ def find_processes(session: int) -> list[str]:
     return [command for command in found if command]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are listed in /proc")
 def test_it_serves_the_store_and_leaves_no_process_behind(workplace):
     with runs.open_run("served", ui.UISettings(), "data"):

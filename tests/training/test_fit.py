@@ -335,5 +335,12 @@ def test_no_setting_is_ignored(kind, change):
         assert after[0] != before[0]
 
 
-def test_class_weights_are_not_ignored():
-    assert weights_of("classification")[0] != weights_of("classification", class_weights="none")[0]
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"loss": "focal"}, {"loss": "logit-adjusted"}, {"sampling": "balanced"}, {"mixup": 0.4}],
+    ids=str,
+)
+def test_how_classes_are_learned_is_not_ignored(change):
+    plain = {} if not change else {"class_weights": "none"}
+    other = {"class_weights": "none", **change}
+    assert weights_of("classification", **plain)[0] != weights_of("classification", **other)[0]

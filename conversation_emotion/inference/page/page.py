@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from conversation_emotion.figures.documents import format_markdown, render, symbol_of
-from conversation_emotion.inference.card import Card, describe
+from conversation_emotion.inference.card import Card, describe, describe_adaptation
 from conversation_emotion.inference.page.conversations import (
     NOBODY,
     Conversation,
@@ -28,7 +28,9 @@ Fields = dict[str, object]
 def read_about(folder: Path, card: Card) -> str:
     """Returns the card of the saved model in a folder for people, as Markdown."""
     file = folder / README
-    return file.read_text("utf-8") if file.is_file() else describe(card)
+    text = file.read_text("utf-8") if file.is_file() else describe(card)
+    added = describe_adaptation(card)  # which the model of the folder may not have had
+    return text if added in text else f"{text}\n{added}"
 
 
 def render_page(

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from conversation_emotion.inference.turns.segments import Segmenter
-from conversation_emotion.inference.turns.turn import Turn
-from conversation_emotion.inference.turns.voice_activity import (
+from conversation_emotion.features.voice_activity import (
     FRAME,
     FRAME_SECONDS,
     SpeechDetector,
 )
+from conversation_emotion.inference.turns.segments import Segmenter
+from conversation_emotion.inference.turns.turn import Turn
 from conversation_emotion.settings.turns import SegmentSettings, TurnSettings
 from conversation_emotion.utterances.audio import SAMPLE_RATE, AudioError, stream_audio
 from conversation_emotion.utterances.sound_files import printable

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from conversation_emotion.inference.turns.voice_activity import FRAME_SECONDS
+from conversation_emotion.features.voice_activity import FRAME_SECONDS
 from conversation_emotion.settings.turns import SegmentSettings
 
 _HYSTERESIS = 0.15  # what the probability of speech falls by before it pauses; Silero's own

@@ -11,6 +11,9 @@ from conversation_emotion.inference.turns.turn import TurnError
 COLUMNS = ("audio", "text", "speaker", "start", "end", "channel", "language")
 """Columns of a table of turns, any of which may be absent, but for one of the first two."""
 
+LABELS = ("emotion", "sentiment")
+"""Columns that only adaptation reads, see `conversation_emotion.inference.labelled`."""
+
 
 def read_table(path: Path) -> Iterator[Given]:
     """Yields the rows of a table.
@@ -58,8 +61,10 @@ def _check_columns(columns: list[str], path: Path) -> None:
         raise TurnError(
             f"{path}: has the columns {', '.join(columns)}, expected audio or text or both"
         )
-    if others:
-        print(f"{path}: passed over the columns {', '.join(others)}")
+    if labels := [column for column in others if column in LABELS]:
+        print(f"{path}: only --adapt reads the column {', '.join(labels)}")
+    if rest := [column for column in others if column not in LABELS]:
+        print(f"{path}: passed over the columns {', '.join(rest)}")
 
 
 def _to_text(cell: object) -> str | None:

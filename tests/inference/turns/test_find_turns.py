@@ -8,9 +8,9 @@ import pytest
 import soundfile
 import torch
 
+from conversation_emotion.features.voice_activity import SpeechDetector, find_model
 from conversation_emotion.inference.turns.find import TurnFinder, find_turns, have_own_voices
 from conversation_emotion.inference.turns.turn import tabulate_turns
-from conversation_emotion.inference.turns.voice_activity import SpeechDetector, find_model
 from conversation_emotion.settings.turns import TurnSettings
 from conversation_emotion.utterances.audio import AudioError, measure_seconds, read_audio
 from tests.spoken import RECORDING, read_truth, write_channels

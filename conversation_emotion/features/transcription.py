@@ -13,8 +13,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from conversation_emotion.features.clips import AudioBar
 from conversation_emotion.features.encoders import Transcriber, Transcript, load_transcriber
-from conversation_emotion.inference.kept_words import KeptWords, Place, Written
-from conversation_emotion.inference.turns.voice_activity import SpeechDetector
+from conversation_emotion.features.kept_words import KeptWords, Place, Written
+from conversation_emotion.features.voice_activity import SpeechDetector
 from conversation_emotion.settings.cache import writable_cache
 from conversation_emotion.settings.turns import SegmentSettings
 from conversation_emotion.utterances.audio import (

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from conversation_emotion.inference import transcription
-from conversation_emotion.inference.transcription import transcribe, write_words
+from conversation_emotion.features import transcription
+from conversation_emotion.features.transcription import transcribe, write_words
 from conversation_emotion.utterances.audio import read_audio
 from tests import spoken
 
