@@ -40,7 +40,7 @@ from conversation_emotion.tasks.baselines import (
     predict_last_emotion,
     predict_majority,
 )
-from conversation_emotion.tasks.losses import cross_entropy, make_measure
+from conversation_emotion.tasks.losses import cross_entropy, make_measure, refuse_mixup
 from conversation_emotion.tasks.reweighting import describe_weights, weigh_groups
 from conversation_emotion.tasks.task import (
     MODEL,
@@ -349,15 +349,6 @@ def find_absent_classes(
         is_there[sources[train][rows], classes] = True
     is_there[~is_there.any(axis=1)] = True  # a corpus that is not trained on
     return None if is_there.all() else torch.from_numpy(~is_there[sources])
-
-
-def refuse_mixup(training: LearningSettings, absent: Tensor | None) -> None:
-    """Raises a `ValueError` where utterances would be mixed that do not have the same classes."""
-    if training.mixup and absent is not None:
-        raise ValueError(
-            "--mixup mixes utterances of all corpora, and some of these lack a class; leave it "
-            "out, or choose --labels that all of them have"
-        )
 
 
 def evaluate_classes(

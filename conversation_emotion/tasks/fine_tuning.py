@@ -28,9 +28,8 @@ from conversation_emotion.tasks.emotion import (
     evaluate_classes,
     find_absent_classes,
     name_probabilities,
-    refuse_mixup,
 )
-from conversation_emotion.tasks.losses import Measure, cross_entropy, make_measure
+from conversation_emotion.tasks.losses import Measure, cross_entropy, make_measure, refuse_mixup
 from conversation_emotion.tasks.reweighting import describe_weights, weigh_groups
 from conversation_emotion.tasks.task import (
     MODEL,

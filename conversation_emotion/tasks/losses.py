@@ -28,6 +28,15 @@ def make_measure(settings: LearningSettings, counts: Tensor) -> Measure:
     return _mix(measure, settings.mixup) if settings.mixup else measure
 
 
+def refuse_mixup(training: LearningSettings, absent: Tensor | None) -> None:
+    """Raises a `ValueError` where utterances would be mixed that do not have the same classes."""
+    if training.mixup and absent is not None:
+        raise ValueError(
+            "--mixup mixes utterances of all corpora, and some of these lack a class; leave it "
+            "out, or choose --labels that all of them have"
+        )
+
+
 def cross_entropy(
     logits: Tensor, classes: Tensor, weights: Tensor | None = None, scales: Tensor | None = None
 ) -> Tensor:

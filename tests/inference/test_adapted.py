@@ -207,3 +207,13 @@ def test_the_command_adapts_saves_and_refuses_what_needs_it(predictor, rows, tmp
         run(settings)
     with pytest.raises(ValueError, match="--adapt-by needs --adapt"):
         replace(settings, adapt=None, adapt_by="lora", adapt_output=None)
+
+
+def test_predictions_are_explained_by_the_network_of_their_speaker(predictor, rows):
+    own = mark_own(rows)
+    adapted = predictor.adapt(rows[own], by_speaker=True)
+    before, after = (one.explain(rows[::3], target="happy") for one in (predictor, adapted))
+    moved = ~np.isclose(before["attribution"], after["attribution"], rtol=1e-4)
+    of_own = before["row"].map(pd.Series(own[::3])).to_numpy(bool)
+    assert moved[of_own].any()
+    assert not moved[~of_own].any()

@@ -105,3 +105,8 @@ def test_a_stream_and_an_export_have_no_statistics_of_a_speaker(folder):
         predictor.stream(16_000)
     with pytest.raises(ValueError, match="--standardise corpus, which is not exported"):
         require_exportable(load_model(folder / "corpus").card)
+
+
+def test_a_model_without_a_mean_of_its_own_is_not_explained(folder, rows):
+    with pytest.raises(ValueError, match="--standardise speaker cannot be explained"):
+        Predictor.load(folder / "speaker").explain(rows)

@@ -13,8 +13,7 @@ from conversation_emotion.settings.recognition import EPCSettings, SERSettings
 from conversation_emotion.settings.sentiment import SentimentSettings
 from conversation_emotion.settings.training import FineTuningSettings, TrainingSettings
 from conversation_emotion.settings.votes import VoteSettings
-from conversation_emotion.tasks.emotion import refuse_mixup
-from conversation_emotion.tasks.losses import cross_entropy, make_measure
+from conversation_emotion.tasks.losses import cross_entropy, make_measure, refuse_mixup
 from conversation_emotion.utterances.labels import IGNORED
 
 ONES, COUNTS = torch.ones(2), torch.tensor([3.0, 1.0])
