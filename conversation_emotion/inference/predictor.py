@@ -316,8 +316,8 @@ class Predictor:
         self,
         utterances: pd.DataFrame,
         features: Mapping[str, Features],
+        sums: Sums,
         left_out: Mapping[str, str] | None = None,
-        sums: Sums | None = None,
     ) -> _Found:
         """Predicts each utterance, whose features these are; why sound was left out, by id."""
         windows = find_windows(utterances, self.saved.card.model)
@@ -331,7 +331,7 @@ class Predictor:
         problems[windows.target_rows] = ""
         usable = windows.select(windows.target_rows[has_input(windows, features)])
         problems[np.setdiff1d(windows.target_rows, usable.target_rows)] = "no audio or text to use"
-        arrays = arrange(self.saved, features, utterances, sums or {})
+        arrays = arrange(self.saved, features, utterances, sums)
         for rows, ran in run_by_voice(self.saved, usable, arrays, utterances):
             probabilities[rows] = ran.probabilities
             for number, name in enumerate(self._certainty):

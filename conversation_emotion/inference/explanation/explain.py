@@ -156,8 +156,7 @@ def _explain_material(
         yield numbers[row], None, Piece(None, problem=found.problems[row])
     windows = find_windows(utterances, card.model).select(np.flatnonzero(is_predicted))
     for number in tqdm(range(len(windows)), unit=" explained", **BAR):
-        own = model.of_speaker(voices[windows.target_rows[number]])
-        target = ExplainedTarget(own, material, windows, number, too_long)
+        target = ExplainedTarget(model, material, windows, number, too_long)
         label, row = card.labels[target.case.label], numbers[windows.target_rows[number]]
         for piece in target.explain():
             turn = piece.turn if card.is_conversation else None
