@@ -160,7 +160,8 @@ def test_frames_share_all_that_parts_a_clip_from_the_baseline(pooling, standardi
     pooled = pool_frames(torch.from_numpy(frames)[None], torch.tensor([7]), pooling)[0].numpy()
     is_clip, own, group = standardise == "clip", None, None
     if standardise == "speaker":
-        own = Statistics(generator.normal(size=(2, pooled.shape[2])), np.full((2, 1), 2.0))
+        centre = generator.normal(size=(2, pooled.shape[2])).astype(np.float32)
+        own = Statistics(centre, np.full((2, 1), 2.0, dtype=np.float32))
         group = GroupStatistics(own.centre[None], own.scale[None], np.array([0]))
     features = Features([pooled], {})
     arrays = ModalityArrays(features, "speech", normalise_clips=is_clip, statistics=group)
@@ -235,7 +236,7 @@ def test_a_speaker_is_explained_by_the_model_and_the_statistics_of_their_own(voi
     features = replace(voices.saved.card.features, standardise="speaker")
     saved = voices.saved._replace(
         card=replace(voices.saved.card, features=features),
-        statistics={"speech": Statistics(np.full((1, 160), 0.1), np.full((1, 160), 2.0))},
+        statistics={"speech": Statistics(*np.full((2, 1, 160), 2.0, dtype=np.float32))},
         voices={"Ann": other.saved.model},
     )
     predictor = Predictor(saved, voices.encoders)

@@ -105,3 +105,13 @@ def test_a_stream_and_an_export_have_no_statistics_of_a_speaker(folder):
         predictor.stream(16_000)
     with pytest.raises(ValueError, match="--standardise corpus, which is not exported"):
         require_exportable(load_model(folder / "corpus").card)
+
+
+def test_an_explanation_compares_with_the_mean_of_the_speaker(folder, rows):
+    found = Predictor.load(folder / "speaker").explain(rows)
+    assert set(found["problem"]) == {""}
+    sums = found.groupby("row")["attribution"].sum()
+    predicted = np.log(Predictor.load(folder / "speaker").predict(rows)["confidence"])
+    is_same = found.groupby("row")["target"].first() == found["target"].iloc[0]
+    differences = (predicted - sums)[is_same.to_numpy()]  # the log-probability at the mean
+    np.testing.assert_allclose(differences, differences.iloc[0], atol=0.01)
