@@ -111,8 +111,8 @@ def test_an_explanation_compares_with_the_mean_of_the_speaker(folder, rows):
     found = Predictor.load(folder / "speaker").explain(rows)
     assert set(found["problem"]) == {""}
     sums = found.groupby("row")["attribution"].sum()
-    predicted = np.log(Predictor.load(folder / "speaker").predict(rows)["confidence"])
+    predicted = np.log(Predictor.load(folder / "speaker").predict(rows)["confidence"].to_numpy())
     is_same = found.groupby("row")["target"].first() == found["target"].iloc[0]
-    logs = predicted.to_numpy() - sums.to_numpy()  # the log-probability at the mean
+    logs = predicted - sums.to_numpy()  # the log-probability at the mean
     differences = logs[is_same.to_numpy()]
     np.testing.assert_allclose(differences, differences[0], atol=0.01)
