@@ -351,11 +351,11 @@ def tabulate(table: pd.DataFrame) -> Iterator[str]:
             rows.append((names, order, areas, shown, float(p)))
     heads = ("n", "clusters", "random", "first", "area", "difference", "p, Holm")
     yield f"| what, explained by, deleted as | {' | '.join(heads)} |\n|---|{'---|' * len(heads)}"
-    corrected = correct_by_holm([row[-1] for row in rows])
+    corrected = [_write_p(p) for p in correct_by_holm([row[-1] for row in rows])]
     for ((what, method, way), order, areas, shown, _), p in zip(rows, corrected, strict=True):
         counts = f"{len(areas)} | {areas['cluster'].nunique()} | {100 * areas['random'].mean():.1f}"
         area = f"{order} | {100 * areas[order].mean():.1f}"
-        yield f"| {what}, {method}, {way} | {counts} | {area} | {shown} | {p:.3f} |"
+        yield f"| {what}, {method}, {way} | {counts} | {area} | {shown} | {p} |"
     shares = [f"{share:.0%}" for share in SHARES[::2]]
     yield f"\n| what, way, order | {' | '.join(shares)} |\n|---|{'---|' * len(shares)}"
     for (what, _, way, order), some in table.groupby(
@@ -363,6 +363,10 @@ def tabulate(table: pd.DataFrame) -> Iterator[str]:
     ):
         means = [f"{100 * some[share].mean():.1f}" for share in shares]
         yield f"| {what}, {way}, {order} | {' | '.join(means)} |"
+
+
+def _write_p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def main(settings: DeletionSettings) -> None:

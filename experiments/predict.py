@@ -55,11 +55,11 @@ def run(settings: PredictSettings) -> None:
     card = predictor.saved.card
     if settings.frames is not None:
         check_has_curves(card)
+    if settings.explain is not None:
+        check_kinds(card)
     if settings.adapt_output is not None:
         check_free(settings.adapt_output)
     labelled = None if settings.adapt is None else read_labelled(settings.adapt, card)
-    if settings.explain is not None:
-        check_kinds(card)
     transcriber = None if settings.asr is None else load_transcriber(settings.asr)
     if transcriber is not None and settings.language is not None:
         transcriber.find_language(settings.language)  # before any work

@@ -33,7 +33,10 @@ MADE = {"conversation_emotion/corpora/NAME.py", "experiments/NAME.py"}
 NUMBERS = {"SEEDS": "2", "COMPONENTS": "200"}
 """Placeholders that stand for a number; others may stay, since files need not exist."""
 
-OTHER_FLAGS = {"--help", "--nproc_per_node", "--multi_gpu", "--method", "--roots", "--meld"}
+OTHER_FLAGS = {
+    *("--help", "--nproc_per_node", "--multi_gpu"),
+    *("--method", "--roots", "--meld", "--draws", "--no-demo"),
+}
 """Flags of every command, of torchrun and accelerate, and of benchmarks."""
 
 

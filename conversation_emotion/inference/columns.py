@@ -1,6 +1,6 @@
 """The columns of predictions: those that a model reads, and those that it gives."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from conversation_emotion.inference.card import Card
@@ -28,6 +28,18 @@ class Column(NamedTuple):
     name: str
     kind: Kind
     is_always: bool
+
+
+def check_classes(card: Card, classes: Sequence[str]) -> None:
+    """Checks that a model knows the classes to choose from.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if unknown := [name for name in classes if name not in card.labels]:
+        raise ValueError(
+            f"classes: the model does not know {unknown[0]!r}; it has {', '.join(card.labels)}"
+        )
 
 
 def list_inputs(card: Card) -> list[Column]:

@@ -34,6 +34,7 @@ from conversation_emotion.inference.certainty import (
     list_certainty,
     run_by_voice,
 )
+from conversation_emotion.inference.columns import check_classes
 from conversation_emotion.inference.explanation import PieceKind, explain
 from conversation_emotion.inference.forecast import find_forecaster
 from conversation_emotion.inference.rows import (
@@ -176,7 +177,7 @@ class Predictor:
         """
         rows = as_table(rows)
         utterances = tabulate_rows(rows, is_conversation=self.saved.card.is_conversation)
-        self.check_classes(classes)
+        check_classes(self.saved.card, classes)
         found = self._encode_and_predict(utterances)
         return self._finish(rows, utterances, found, classes, min_confidence)
 
@@ -188,30 +189,12 @@ class Predictor:
         classes: Sequence[str] = (),
         kinds: Sequence[PieceKind] = (),
     ) -> pd.DataFrame:
-        """Tells what each prediction rests on; docs/explanations/explanation.md tells how far.
+        """Returns what each prediction rests on, a row for each moment, word, turn and modality.
 
-        Args:
-            rows: As of `predict`.
-            target: Class to explain; the predicted one of each row if None.
-            classes: As of `predict`.
-            kinds: ``time``, ``word``, ``turn``, ``modality``; all that the model has if empty.
-
-        Returns:
-            A row for each piece: ``row``, the number of the given row, from 0; ``target``, its
-            class; ``kind``; ``source``; ``turn``, the number of the row that the piece is of, of
-            conversations; ``start`` and ``end``, in seconds of the recording, and ``text``;
-            ``attribution``, what the piece adds to the log-probability of the class, in nats;
-            ``share``, that as a share of all of the row and kind, whose sizes add up to 1;
-            ``method``; and ``problem``. A moment is 0.1 s, and adds what integrated gradients
-            give its frames, each of which the encoder made of all that is around it. A word adds
-            that of its tokens, or what is lost without it; a turn what is lost without it; a
-            modality, or encoder, its Shapley value. What cannot be explained is a row with why.
-
-        Raises:
-            ValueError: As of `predict`; or the model does not predict the class, or has nothing of
-                a kind.
+        See `conversation_emotion.inference.explanation.explain` for the arguments and
+        errors; docs/explanations/explanation.md tells how far it can be trusted.
         """
-        return explain(self, as_table(rows), target=target, classes=classes, kinds=kinds)
+        return explain(self, rows, target=target, classes=classes, kinds=kinds)
 
     def encode_waveforms(
         self, waveforms: Sequence[NDArray[np.float32] | None]
@@ -235,7 +218,7 @@ class Predictor:
             classes: As of `predict`.
             min_confidence: As of `predict`.
         """
-        self.check_classes(classes)
+        check_classes(self.saved.card, classes)
         if rows.empty:
             nothing = np.empty((0, len(self.saved.card.labels)))
             unknown = np.empty((0, len(self._certainty)))
@@ -247,7 +230,7 @@ class Predictor:
             for name, found in features.items()
         }
         sums = add_up(self.saved, [(utterances, sorted_features)])
-        found = self.predict_utterances(utterances, sorted_features, sums=sums)
+        found = self.predict_utterances(utterances, sorted_features, sums)
         return self._finish(rows, utterances, found, classes, min_confidence)
 
     def stream(
@@ -301,7 +284,7 @@ class Predictor:
             sums = add_up(self.saved, first)
             for piece in cut_into_pieces(utterances):
                 features = read(piece, advance=advance)
-                found.append(self.predict_utterances(piece, features, too_long, sums))
+                found.append(self.predict_utterances(piece, features, sums, too_long))
                 done += piece["seconds"].sum()
                 bar.update(done - bar.n)  # what was in the cache, or is broken
         return _Found._make(map(np.concatenate, zip(*found, strict=True)))
@@ -333,8 +316,8 @@ class Predictor:
         self,
         utterances: pd.DataFrame,
         features: Mapping[str, Features],
+        sums: Sums,
         left_out: Mapping[str, str] | None = None,
-        sums: Sums | None = None,
     ) -> _Found:
         """Predicts each utterance, whose features these are; why sound was left out, by id."""
         windows = find_windows(utterances, self.saved.card.model)
@@ -348,7 +331,7 @@ class Predictor:
         problems[windows.target_rows] = ""
         usable = windows.select(windows.target_rows[has_input(windows, features)])
         problems[np.setdiff1d(windows.target_rows, usable.target_rows)] = "no audio or text to use"
-        arrays = arrange(self.saved, features, utterances, sums or {})
+        arrays = arrange(self.saved, features, utterances, sums)
         for rows, ran in run_by_voice(self.saved, usable, arrays, utterances):
             probabilities[rows] = ran.probabilities
             for number, name in enumerate(self._certainty):
@@ -412,11 +395,3 @@ class Predictor:
             return probabilities
         kept = probabilities * np.isin(self.saved.card.labels, classes)
         return kept / np.maximum(kept.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-
-    def check_classes(self, classes: Sequence[str]) -> None:
-        """Checks that the model knows the classes to choose from."""
-        labels = self.saved.card.labels
-        if unknown := [name for name in classes if name not in labels]:
-            raise ValueError(
-                f"classes: the model does not know {unknown[0]!r}; it has {', '.join(labels)}"
-            )

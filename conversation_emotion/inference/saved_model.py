@@ -9,11 +9,14 @@
     config.json          a `Card`: classes in the order of the outputs, settings of model and
                          features, identities of the encoders, the training
     README.md            the same for people
+    SHA256SUMS           of the files of weights, as sha256sum writes and checks them; models that
+                         were saved before there was any have none
 
 Nothing is pickled. The encoders are not inside: they are loaded by the names in the settings, and
 must be those of the training.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -42,6 +45,8 @@ from conversation_emotion.settings.models import ConversationModelSettings, Utte
 from conversation_emotion.settings.recognition import SHIPPED
 
 WEIGHTS, CONFIG, README = "model.safetensors", "config.json", "README.md"
+
+SUMS = "SHA256SUMS"
 
 DOMAIN, VOICES = "domain.safetensors", "voices.safetensors"
 
@@ -114,6 +119,8 @@ def save_model(
             save_numbers(numbers, folder / file)
     (folder / CONFIG).write_bytes(TypeAdapter(Card).dump_json(card, indent=2))
     (folder / README).write_text(describe(card), "utf-8")
+    lines = [f"{_digest(file)}  {file.name}\n" for file in sorted(folder.glob("*.safetensors"))]
+    (folder / SUMS).write_text("".join(lines), "utf-8")
 
 
 def find_model(source: str | Path) -> Path:
@@ -145,13 +152,15 @@ def load_model(folder: Path) -> SavedModel:
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: The card is of another format, or its settings are none of this version.
+        ValueError: The card is of another format, or its settings are none of this version, or
+            weights are others than were saved.
     """
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"no saved model in {folder}: it has no {name}")
     card = read_card(folder / CONFIG)
     weights = read_weights(folder / WEIGHTS)
+    _check_sums(folder)  # after what tells more of a file that is broken
     model = build_network(card, weights)
     first = "members.0." if card.num_members else ""
     found = {n: _find_standardisation(weights, n, first) for n in list_sources(card.features)}
@@ -163,6 +172,29 @@ def load_model(folder: Path) -> SavedModel:
     if card.features.standardise in BY_GROUP:
         statistics = _read_numbers(folder, STATISTICS, Statistics, "statistics")
     return SavedModel(card, model, shapes, domains, voices, statistics)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _check_sums(folder: Path) -> None:
+    """Checks the files of weights against their sums, if the folder has any.
+
+    Raises:
+        ValueError: A file is another than that which was saved.
+    """
+    if not (folder / SUMS).is_file():
+        return
+    for line in (folder / SUMS).read_text("utf-8", errors="replace").splitlines():
+        digest, _, name = line.partition("  ")
+        file = folder / Path(name).name
+        if file.is_file() and _digest(file) != digest:
+            raise ValueError(
+                f"{file}: is another than was saved, for its SHA-256 is not that in {SUMS}; fetch "
+                "both again"
+            )
 
 
 def build_network(card: Card, weights: Mapping[str, Tensor]) -> nn.Module:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from conversation_emotion.datasets.batches import ModalityArrays, gather_batch
+from conversation_emotion.datasets.group_statistics import GroupStatistics, Statistics
 from conversation_emotion.datasets.windows import single_utterances
 from conversation_emotion.evaluation.calibration import Calibration
 from conversation_emotion.features.extract import Features, pool_frames
@@ -151,16 +152,22 @@ def test_frames_of_a_second_stay_whole():
     assert sum_moments(np.array([1.0, 2.0]), 1.0, 2.4) == [(0.0, 1.0, 1.0), (1.0, 2.4, 2.0)]
 
 
-@pytest.mark.parametrize("normalise_clips", [False, True])
+@pytest.mark.parametrize("standardise", ["none", "clip", "speaker"])
 @pytest.mark.parametrize("pooling", ["mean", "statistics", "frames"])
-def test_frames_share_all_that_parts_a_clip_from_the_baseline(pooling, normalise_clips):
+def test_frames_share_all_that_parts_a_clip_from_the_baseline(pooling, standardise):
     generator = np.random.default_rng(0)
     frames = generator.normal(1.0, 2.0, (2, 7, 3)).astype(np.float32)
     pooled = pool_frames(torch.from_numpy(frames)[None], torch.tensor([7]), pooling)[0].numpy()
-    arrays = ModalityArrays(Features([pooled], {}), "speech", normalise_clips=normalise_clips)
+    is_clip, own, group = standardise == "clip", None, None
+    if standardise == "speaker":
+        centre = generator.normal(size=(2, pooled.shape[2])).astype(np.float32)
+        own = Statistics(centre, np.full((2, 1), 2.0, dtype=np.float32))
+        group = GroupStatistics(own.centre[None], own.scale[None], np.array([0]))
+    features = Features([pooled], {})
+    arrays = ModalityArrays(features, "speech", normalise_clips=is_clip, statistics=group)
     states, _ = arrays.gather(torch.tensor([0]))
     baseline = generator.normal(size=(2, pooled.shape[2]))
-    found = share_frames(frames, pooling, baseline, normalise_clips=normalise_clips)
+    found = share_frames(frames, pooling, baseline, normalise_clips=is_clip, statistics=own)
     distance = states[0].numpy() - baseline[:, None]
     np.testing.assert_allclose(found.sum(axis=1), distance.sum(axis=1), atol=1e-4)
 
@@ -221,6 +228,26 @@ def test_temperature_and_chosen_classes_are_those_of_the_prediction(voices):
     predicted = np.log(predictor.predict(whole, classes=two)["p_sad"].to_numpy())
     # Both have the same baseline, so that sums differ as their log-probabilities do.
     assert found[0] - found[1] == pytest.approx(predicted[0] - predicted[1], abs=0.02)
+
+
+def test_a_speaker_is_explained_by_the_model_and_the_statistics_of_their_own(voices, tmp_path):
+    other = load(tmp_path, SMALL, use_fbank(speech_pooling="statistics"))
+    shift_means(other.saved.model)
+    features = replace(voices.saved.card.features, standardise="speaker")
+    saved = voices.saved._replace(
+        card=replace(voices.saved.card, features=features),
+        statistics={"speech": Statistics(*np.full((2, 1, 160), 2.0, dtype=np.float32))},
+        voices={"Ann": other.saved.model},
+    )
+    predictor = Predictor(saved, voices.encoders)
+    both = pd.concat([CLIP, CLIP.assign(offset=0.0)])
+    for name in ("Ann", "Bob"):
+        rows = both.assign(speaker=name)
+        found = predictor.explain(rows, target="sad").groupby("row")["attribution"].sum()
+        predicted = np.log(predictor.predict(rows)["p_sad"].to_numpy())
+        # Both clips have the same baseline, so that sums differ as their log-probabilities do.
+        assert found[0] - found[1] == pytest.approx(predicted[0] - predicted[1], abs=0.005)
+        assert abs(predicted[0] - predicted[1]) > 0.02
 
 
 def test_moments_and_words_of_a_conversation_add_up_and_name_their_turns(turns, explained):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from conversation_emotion.inference.card import describe
 from conversation_emotion.inference.saved_model import find_model, load_model, read_card
@@ -148,6 +149,23 @@ def test_a_folder_of_another_version_is_refused(folder, change, message):
 def test_a_pointer_in_place_of_a_file_is_named(folder, name, message):
     (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
     with pytest.raises(ValueError, match=f"{folder / name}: {message}"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["default", "default-text", "default-sentiment"])
+def test_weights_that_come_with_the_package_are_those_that_were_saved(name):
+    load_model(find_model(name))
+    sums = (find_model(name) / "SHA256SUMS").read_text()
+    assert sums.endswith("  model.safetensors\n")
+
+
+def test_weights_of_another_model_are_not_taken_for_those_that_were_saved(folder):
+    weights = load_file(folder / "model.safetensors")
+    changed = {name: value + 1 for name, value in weights.items()}
+    save_file(changed, folder / "model.safetensors")
+    with pytest.raises(
+        ValueError, match="another than was saved, for its SHA-256 is not that in SH"
+    ):
         load_model(folder)
 
 

@@ -107,6 +107,11 @@ def test_a_stream_and_an_export_have_no_statistics_of_a_speaker(folder):
         require_exportable(load_model(folder / "corpus").card)
 
 
-def test_a_model_without_a_mean_of_its_own_is_not_explained(folder, rows):
-    with pytest.raises(ValueError, match="--standardise speaker cannot be explained"):
-        Predictor.load(folder / "speaker").explain(rows)
+def test_an_explanation_compares_with_the_mean_of_the_speaker(folder, rows):
+    found = Predictor.load(folder / "speaker").explain(rows)
+    assert set(found["problem"]) == {""}
+    sums = found.groupby("row")["attribution"].sum()
+    predicted = np.log(Predictor.load(folder / "speaker").predict(rows)["confidence"])
+    is_same = found.groupby("row")["target"].first() == found["target"].iloc[0]
+    differences = (predicted - sums)[is_same.to_numpy()]  # the log-probability at the mean
+    np.testing.assert_allclose(differences, differences.iloc[0], atol=0.01)

@@ -173,6 +173,7 @@ def test_a_saved_model_holds_nothing_that_runs_when_it_is_read(store):
     assert {path.name for path in folder.iterdir()} == {
         "model.safetensors",
         "domain.safetensors",
+        "SHA256SUMS",
         "config.json",
         "README.md",
     }

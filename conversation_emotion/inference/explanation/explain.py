@@ -1,6 +1,8 @@
 """Explains predictions: a row for each moment, word, turn and modality that they rest on."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,11 +10,15 @@ import pandas as pd
 from tqdm import tqdm
 
 from conversation_emotion.features.clips import BAR, AudioBar
+from conversation_emotion.features.sources import encode
+from conversation_emotion.inference.certainty import add_up
+from conversation_emotion.inference.columns import check_classes
 from conversation_emotion.inference.explanation.explained import Explained, prepare
 from conversation_emotion.inference.explanation.material import Material, encode_material
 from conversation_emotion.inference.explanation.pieces import Piece, PieceKind
 from conversation_emotion.inference.explanation.target import ExplainedTarget
 from conversation_emotion.inference.rows import (
+    as_table,
     cut_into_pieces,
     find_windows,
     measure_rows,
@@ -40,37 +46,79 @@ Explanation = tuple[int, str | None, Piece]
 
 def explain(
     predictor: "Predictor",
-    rows: pd.DataFrame,
+    rows: pd.DataFrame | Sequence[str | Path] | str | Path,
     *,
     target: str | None = None,
     classes: Sequence[str] = (),
     kinds: Sequence[PieceKind] = (),
 ) -> pd.DataFrame:
-    """Explains a table of utterances, see `Predictor.explain`."""
-    predictor.check_classes(classes)
-    chosen = {"target": target, "classes": classes, "kinds": kinds}
+    """Tells what each prediction rests on.
+
+    Args:
+        predictor: The model with its encoders.
+        rows: As of `Predictor.predict`.
+        target: Class to explain; the predicted one of each row if None.
+        classes: As of `Predictor.predict`.
+        kinds: ``time``, ``word``, ``turn``, ``modality``; all that the model has if empty.
+
+    Returns:
+        A row for each piece: ``row``, the number of the given row, from 0; ``target``, its
+        class; ``kind``; ``source``; ``turn``, the number of the row that the piece is of, of
+        conversations; ``start`` and ``end``, in seconds of the recording, and ``text``;
+        ``attribution``, what the piece adds to the log-probability of the class, in nats;
+        ``share``, that as a share of all of the row and kind, whose sizes add up to 1;
+        ``method``; and ``problem``. A moment is 0.1 s, and adds what integrated gradients
+        give its frames, each of which the encoder made of all that is around it. A word adds
+        that of its tokens, or what is lost without it; a turn what is lost without it; a
+        modality, or encoder, its Shapley value. What cannot be explained is a row with why.
+
+    Raises:
+        ValueError: As of `Predictor.predict`; or the model does not predict the class, or has
+            nothing of a kind.
+    """
+    check_classes(predictor.saved.card, classes)
+    rows, chosen = as_table(rows), {"target": target, "classes": classes, "kinds": kinds}
     model = prepare(predictor.saved, predictor.encoders, **chosen)
     if rows.empty:
         return _tabulate([])
+    found = _explain_utterances(predictor, model, rows)
+    return _note_words(predictor, rows, _tabulate(found))
+
+
+def _explain_utterances(
+    predictor: "Predictor", model: Explained, rows: pd.DataFrame
+) -> list[Explanation]:
+    """Explains a table, a piece at a time, as `Predictor.predict` predicts it."""
+    settings, encoders = model.saved.card.features, model.encoders
     is_conversation = predictor.saved.card.is_conversation
     utterances, too_long = measure_rows(tabulate_rows(rows, is_conversation=is_conversation))
     num_speech = sum(one.modality == "speech" for one in model.sources.values())
     found: list[Explanation] = []
     with writable_cache() as cache, AudioBar(utterances["seconds"].sum()) as bar:
+
+        def advance(seconds: float) -> None:
+            bar.update(seconds / num_speech)
+
+        read = partial(encode, settings=settings, encoders=encoders, cache=cache)
+        sums = add_up(
+            model.saved,
+            ((some, read(some, advance=advance)) for some in cut_into_pieces(utterances)),
+        )
         for some in cut_into_pieces(utterances):
             with passing_cache() as passing:
                 material = encode_material(
                     some,
                     model.saved,
-                    model.encoders,
+                    encoders,
+                    sums,
                     framed=model.framed,
                     shortened=model.shortened,
                     cache=cache,
                     passing=passing,
-                    advance=lambda seconds: bar.update(seconds / num_speech),
+                    advance=advance,
                 )
                 found += _explain_material(predictor, model, material, too_long)
-    return _note_words(predictor, rows, _tabulate(found))
+    return found
 
 
 def explain_rows(
@@ -102,15 +150,13 @@ def _explain_material(
     """Yields the pieces of every row; why, of one that has no prediction."""
     card, utterances = model.saved.card, material.utterances
     numbers = utterances["utterance_id"].astype(int).tolist()
-    found = predictor.predict_utterances(utterances, material.features, too_long)
+    found = predictor.predict_utterances(utterances, material.features, material.sums, too_long)
     is_predicted = ~np.isnan(found.probabilities[:, 0])
     for row in np.flatnonzero(~is_predicted):
         yield numbers[row], None, Piece(None, problem=found.problems[row])
     windows = find_windows(utterances, card.model).select(np.flatnonzero(is_predicted))
-    voices = utterances["voice"] if "voice" in utterances else pd.Series("", utterances.index)
     for number in tqdm(range(len(windows)), unit=" explained", **BAR):
-        own = model.of_speaker(voices[windows.target_rows[number]])
-        target = ExplainedTarget(own, material, windows, number, too_long)
+        target = ExplainedTarget(model, material, windows, number, too_long)
         label, row = card.labels[target.case.label], numbers[windows.target_rows[number]]
         for piece in target.explain():
             turn = piece.turn if card.is_conversation else None

@@ -13,7 +13,7 @@ from conversation_emotion.inference.explanation.gradients import find_baselines
 from conversation_emotion.inference.explanation.pieces import KINDS, PieceKind
 from conversation_emotion.inference.explanation.scoring import Scorer
 from conversation_emotion.inference.saved_model import SavedModel
-from conversation_emotion.settings.features import BY_GROUP, ONE_VECTOR
+from conversation_emotion.settings.features import ONE_VECTOR
 
 
 class Explained(NamedTuple):
@@ -36,13 +36,6 @@ class Explained(NamedTuple):
     baselines: dict[str, Tensor]
     kinds: tuple[PieceKind, ...]
     label: int | None
-
-    def of_speaker(self, name: str) -> "Explained":
-        """Returns that of the network which is adapted to a speaker, if one is."""
-        network = self.saved.voices.get(name)
-        return (
-            self if network is None else self._replace(scorer=self.scorer._replace(model=network))
-        )
 
     @property
     def framed(self) -> tuple[str, ...]:
@@ -114,13 +107,8 @@ def check_kinds(card: Card, kinds: Sequence[PieceKind] = ()) -> None:
     """Checks that a model has what is to be explained.
 
     Raises:
-        ValueError: It has nothing of a kind, or nothing at all, or no mean to compare with.
+        ValueError: It has nothing of a kind, or nothing at all.
     """
-    if card.features.standardise in BY_GROUP:
-        raise ValueError(
-            f"a model with --standardise {card.features.standardise} cannot be explained: the mean "
-            "that its features are compared with is another in each call; take one with train"
-        )
     possible, encoders = list_kinds(card), list_sources(card.features).values()
     names = ", ".join(one.encoder for one in encoders)
     if not possible:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from conversation_emotion.datasets.batches import measure_clip
+from conversation_emotion.datasets.group_statistics import Statistics
 from conversation_emotion.features.extract import pool_frames
 from conversation_emotion.features.key import Pooling
 from conversation_emotion.inference.explanation.scoring import WindowCase, copy_window
@@ -107,6 +108,7 @@ def share_frames(
     baseline: NDArray[np.floating],
     *,
     normalise_clips: bool = False,
+    statistics: Statistics | None = None,
 ) -> NDArray[np.floating]:
     """Returns what each frame adds to how far the features of a clip are from a baseline.
 
@@ -118,6 +120,7 @@ def share_frames(
         pooling: How they became what the model reads.
         baseline: In the features that the model reads: (L, D').
         normalise_clips: Whether these were normalised, see `ModalityArrays`.
+        statistics: What these were standardised by before, if by those of a group.
 
     Returns:
         (L, T, D'), where D' is 2 D of means and deviations, else D.
@@ -133,6 +136,8 @@ def share_frames(
     centre, scale = 0.0, 1.0
     if normalise_clips:
         centre, scale = (one.transpose(1, 0, 2) for one in measure_clip(pooled.transpose(1, 0, 2)))
+    if statistics is not None:
+        centre, scale = statistics.centre[:, None], statistics.scale[:, None]
     distances = (values - baseline[:, None] * scale - centre) / scale
     return distances if pooling == "frames" else distances / num_frames
 

@@ -14,23 +14,24 @@ from conversation_emotion.features.clips import Advance
 from conversation_emotion.features.encoders import Encoder
 from conversation_emotion.features.extract import Features, pool_frames
 from conversation_emotion.features.sources import Source, encode_source, list_sources
-from conversation_emotion.inference.certainty import arrange
+from conversation_emotion.inference.certainty import Sums, arrange
 from conversation_emotion.inference.explanation.pieces import find_words, leave_out_word
 from conversation_emotion.inference.saved_model import SavedModel
 from conversation_emotion.utterances.table import has_text
 
 
 class Shortened(NamedTuple):
-    """Texts that lack a word, as the model reads them: states, and the row of each text."""
+    """Texts that lack a word, as the model reads them; the row of each, by text and voice."""
 
     arrays: ModalityArrays
-    rows: dict[str, int]
+    rows: dict[tuple[str, str], int]
 
-    def read(self, text: str) -> Tensor | None:
-        """Returns the states of a text, (L, T, D); None of one without words."""
-        if text not in self.rows:
+    def read(self, text: str, voice: str) -> Tensor | None:
+        """Returns the states of a text of a voice, (L, T, D); None of one without words."""
+        row = self.rows.get((text, voice))
+        if row is None:
             return None
-        states, frames = self.arrays.gather(torch.tensor([self.rows[text]]))
+        states, frames = self.arrays.gather(torch.tensor([row]))
         return states[0, :, : int(frames.sum())]
 
 
@@ -42,6 +43,7 @@ class Material:
         utterances: The utterance table.
         framed: Hidden states of the sources that can be pointed at, with all frames or tokens.
         features: Of all sources, as the model reads them.
+        sums: What they are standardised by.
         arrays: The same, laid out.
         shortened: Texts that lack a word, of sources without tokens.
     """
@@ -49,6 +51,7 @@ class Material:
     utterances: pd.DataFrame
     framed: dict[str, Features]
     features: dict[str, Features]
+    sums: Sums
     arrays: dict[str, ModalityArrays]
     shortened: dict[str, Shortened]
 
@@ -57,6 +60,7 @@ def encode_material(
     utterances: pd.DataFrame,
     saved: SavedModel,
     encoders: Mapping[str, Encoder],
+    sums: Sums,
     *,
     framed: Collection[str],
     shortened: Collection[str],
@@ -70,6 +74,7 @@ def encode_material(
         utterances: The utterance table, with ``seconds``.
         saved: The model.
         encoders: The encoder of each source.
+        sums: What features are standardised by, as of `add_up`.
         framed: Sources whose frames or tokens are wanted.
         shortened: Sources whose texts are wanted without each word in turn.
         cache: Keeps what predictions need as well.
@@ -92,9 +97,11 @@ def encode_material(
         utterances=utterances,
         framed=found,
         features=features,
-        arrays=arrange(saved, features, utterances, {}),
+        sums=sums,
+        arrays=arrange(saved, features, utterances, sums),
         shortened={
-            name: _shorten(utterances, saved, name, encoders[name], passing) for name in shortened
+            name: _shorten(utterances, saved, name, encoders[name], sums, passing)
+            for name in shortened
         },
     )
 
@@ -113,15 +120,26 @@ def _pool(framed: Features, source: Source) -> Features:
 
 
 def _shorten(
-    utterances: pd.DataFrame, saved: SavedModel, name: str, encoder: Encoder, passing: Path
+    utterances: pd.DataFrame,
+    saved: SavedModel,
+    name: str,
+    encoder: Encoder,
+    sums: Sums,
+    passing: Path,
 ) -> Shortened:
     """Encodes every text without each of its words in turn."""
-    texts = utterances.loc[has_text(utterances), "text"].unique()
+    whose = utterances.loc[has_text(utterances), ["text"]].assign(voice="")
+    if "voice" in utterances:
+        whose["voice"] = utterances["voice"].fillna("")
     wanted = dict.fromkeys(
-        leave_out_word(text, number) for text in texts for number in range(len(find_words(text)))
+        (leave_out_word(text, number), voice)
+        for text, voice in whose.drop_duplicates().to_numpy().tolist()
+        for number in range(len(find_words(text)))
     )
-    wanted.pop("", None)
-    table = pd.DataFrame({"utterance_id": list(map(str, range(len(wanted)))), "text": [*wanted]})
+    table = pd.DataFrame([*wanted], columns=["text", "voice"])
+    table = table[table["text"] != ""].reset_index(drop=True)
+    table["utterance_id"] = table.index.astype(str)
     found = encode_source(table, list_sources(saved.card.features)[name], encoder, passing)
-    (arrays,) = arrange(saved, {name: found}, table, {}).values()
-    return Shortened(arrays, {text: row for row, text in enumerate(wanted)})
+    (arrays,) = arrange(saved, {name: found}, table, sums).values()
+    pairs = zip(table["text"], table["voice"], strict=True)
+    return Shortened(arrays, {pair: row for row, pair in enumerate(pairs)})

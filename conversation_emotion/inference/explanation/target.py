@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from conversation_emotion.datasets.batches import Batch, gather_batch
+from conversation_emotion.datasets.group_statistics import Statistics
 from conversation_emotion.datasets.windows import PADDING, Windows
 from conversation_emotion.features.encoders import SpeechEncoder
 from conversation_emotion.inference.explanation.explained import Explained, find_spans
@@ -30,7 +31,7 @@ from conversation_emotion.inference.explanation.pieces import (
     sum_words,
 )
 from conversation_emotion.inference.explanation.removal import lose_utterances, share_sources
-from conversation_emotion.inference.explanation.scoring import WindowCase
+from conversation_emotion.inference.explanation.scoring import Scorer, WindowCase
 from conversation_emotion.utterances.labels import IGNORED
 
 _NOTHING: dict[PieceKind, str] = {
@@ -65,7 +66,10 @@ class ExplainedTarget:
         self.model, self.material, self.failures = model, material, failures
         unknown = np.full(len(material.utterances), IGNORED)
         batch = gather_batch(windows, material.arrays, unknown, np.array([number]))
-        self.case = _make_case(model, batch, windows.rows[number])
+        voice = self._find_voice(int(windows.target_rows[number]))
+        network = model.saved.voices.get(voice, model.saved.model)
+        scorer = model.scorer._replace(model=network)
+        self.case = _make_case(scorer, model.label, batch, windows.rows[number])
         masked = windows.rows[number][windows.masked[number]]
         is_masked = np.isin(self.case.rows, masked)
         self.used = np.flatnonzero(~is_masked).tolist()
@@ -126,6 +130,7 @@ class ExplainedTarget:
             source.pooling,
             self.model.baselines[name].numpy(),
             normalise_clips=self.model.saved.card.features.standardise == "clip",
+            statistics=self._find_statistics(name, row),
         )
         values = attribute_frames(gradients, shares)
         method = "integrated gradients"
@@ -148,7 +153,7 @@ class ExplainedTarget:
         text, whole = str(self.material.utterances["text"].iloc[row]), self.case.score()
         for number, (start, end) in enumerate(find_words(text)):
             rest = leave_out_word(text, number)
-            states = self.material.shortened[name].read(rest)
+            states = self.material.shortened[name].read(rest, self._find_voice(row))
             piece = Piece("word", name, row, text=text[start:end], method="leave one out")
             if states is not None and not states.size(1):
                 yield piece._replace(problem=f"the encoder fails on what is left, {rest!r}")
@@ -177,20 +182,36 @@ class ExplainedTarget:
             text=text if isinstance(text, str) else None,
         )
 
+    def _find_voice(self, row: int) -> str:
+        """Returns who speaks an utterance, as it was given."""
+        utterances = self.material.utterances
+        voice = utterances["voice"].iloc[row] if "voice" in utterances else None
+        return voice if isinstance(voice, str) else ""
+
+    def _find_statistics(self, name: str, row: int) -> Statistics | None:
+        """Returns what an utterance is standardised by, where that is its group's."""
+        found = self.material.arrays[name].statistics
+        if found is None:
+            return None
+        place = found.places[row]
+        return Statistics(found.centres[place], found.scales[place])
+
     def _read(self, name: str, row: int) -> float | None:
         """Returns a number of the utterance table, None if it is unknown."""
         value = self.material.utterances[name].iloc[row]
         return None if pd.isna(value) else float(value)
 
 
-def _make_case(model: Explained, batch: Batch, context: NDArray[np.int64]) -> WindowCase:
+def _make_case(
+    scorer: Scorer, label: int | None, batch: Batch, context: NDArray[np.int64]
+) -> WindowCase:
     """Returns a window of which each utterance is known by its row; context (U,)."""
     places = batch.places[0].numpy()
     is_real = places != PADDING
     rows = np.zeros(int(is_real.sum()), dtype=np.int64)
     rows[places[is_real]] = context[: len(places)][is_real]
-    case = WindowCase(scorer=model.scorer, batch=batch, rows=rows, label=0)
-    if model.label is not None:
-        return replace(case, label=model.label)
+    case = WindowCase(scorer=scorer, batch=batch, rows=rows, label=0)
+    if label is not None:
+        return replace(case, label=label)
     with torch.no_grad():
-        return replace(case, label=int(model.scorer(batch)[0].argmax()))
+        return replace(case, label=int(scorer(batch)[0].argmax()))
