@@ -113,10 +113,14 @@ def _share(
 
 def describe_heads(found: list[RaterTargets]) -> str:
     """Describes the heads of all folds."""
-    raters = [len(heads.raters) for heads in found]
-    others = [heads.num_others for heads in found]
+    raters = _describe_range([len(heads.raters) for heads in found])
+    others = _describe_range([heads.num_others for heads in found])
     return (
-        f"annotators: a head for each rater of {LEAST_RATED} utterances of train or more, "
-        f"{min(raters):,} to {max(raters):,} of them by fold, and one for the others, "
-        f"{min(others):,} to {max(others):,}; the prediction is the mean of the heads"
+        f"annotators: {raters} raters named {LEAST_RATED} utterances of train or more and have a "
+        f"head each, {others} others share one; the prediction is the mean of the heads"
     )
+
+
+def _describe_range(counts: list[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -86,9 +86,12 @@ def test_raters_of_enough_of_train_have_a_head_and_all_others_share_one(voted):
             [0] * 6,
         ],
     )
-    assert "2 to 2 of them by fold, and one for the others, 2 to 2;" in describe_heads([heads])
-    assert assign_heads(voted, np.arange(2)).raters == ("ann", "bob")
-    assert assign_heads(voted, np.array([1, 4, 5])).raters == ("cat", "eve")
+    other = assign_heads(voted, np.array([1, 4, 5]))
+    assert (other.raters, other.num_others) == (("cat", "eve"), 2)
+    assert assign_heads(voted, np.array([0, 1])).num_others == 1  # Dan named none of these
+    noted = describe_heads([heads, assign_heads(voted, np.array([0, 1]))])
+    assert "2 raters named 2 utterances" in noted
+    assert "1 to 2 others share one" in noted
 
 
 def test_the_loss_is_the_mean_of_those_who_rated_each_with_their_own_heads(voted):
