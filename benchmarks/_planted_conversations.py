@@ -23,7 +23,8 @@ from conversation_emotion.settings.models import ConversationModelSettings
 from conversation_emotion.settings.training import TrainingSettings
 from conversation_emotion.splits.folds import Fold
 from conversation_emotion.splits.protocols import Split
-from conversation_emotion.tasks.emotion import TurnEmotion, balanced_class_weights
+from conversation_emotion.tasks.class_weights import balanced_class_weights
+from conversation_emotion.tasks.emotion import TurnEmotion
 from conversation_emotion.tracker import MemoryTracker
 from conversation_emotion.training.cross_validation import cross_validate
 from conversation_emotion.utterances.labels import LabelMap, Targets

@@ -26,7 +26,11 @@ def temper(predictions: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def save_untrained(
-    folder: Path, settings: ModelSettings, features: FeatureSettings | None = None
+    folder: Path,
+    settings: ModelSettings,
+    features: FeatureSettings | None = None,
+    *,
+    num_heads: int = 1,
 ) -> Path:
     """Writes a model of four classes into a folder, and returns that."""
     features = features or FeatureSettings()
@@ -38,7 +42,12 @@ def save_untrained(
         standardisations[name] = identity(num_layers, size)
     torch.manual_seed(0)
     model = build_model(
-        settings, features, standardisations, num_outputs=len(LABELS), num_emotions=len(LABELS)
+        settings,
+        features,
+        standardisations,
+        num_outputs=len(LABELS),
+        num_emotions=len(LABELS),
+        num_heads=num_heads,
     )
     part = Part(speakers=("a", "b|c"), num_targets=1234, score=0.5)
     card = Card(

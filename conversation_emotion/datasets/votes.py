@@ -30,6 +30,7 @@ class Votes:
         rows: Row of each of K ballots for any of the classes, of raters who are identified or
             counted: (K,).
         ballots: Weight of each class in each: (K, C).
+        raters: Names of their raters, see `utterances.votes.UNNAMED`: (K,).
         notes: What is said below tables: how many votes are left out, and what is odd.
     """
 
@@ -37,6 +38,7 @@ class Votes:
     agreement: NDArray[np.float64]
     rows: NDArray[np.int64]
     ballots: NDArray[np.float64]
+    raters: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def majority(self) -> NDArray[np.int64]:
@@ -63,6 +65,7 @@ def count_votes(utterances: pd.DataFrame, label_map: LabelMap) -> Votes:
     places = {emotion: label_map.labels.index(x) for emotion, x in label_map.classes.items()}
     agreement = np.full(len(utterances), np.nan)
     rows: list[int] = []
+    raters: list[str] = []
     given: list[tuple[int, int, float]] = []  # number of the ballot, class, weight
     tally = _Tally()
     for row, found in list_ballots(utterances):
@@ -76,6 +79,7 @@ def count_votes(utterances: pd.DataFrame, label_map: LabelMap) -> Votes:
                     given.append((len(rows), place, ballot.weight * share))
             if given and given[-1][0] == len(rows):  # it has a vote for a class
                 rows.append(row)
+                raters.append(ballot.rater)
         tally.num_single += len(found) == 1
         tally.num_voted += 1
         agreement[row] = max(sums.values()) / sum(sums.values())
@@ -95,6 +99,7 @@ def count_votes(utterances: pd.DataFrame, label_map: LabelMap) -> Votes:
         agreement=agreement,
         rows=np.array(rows, dtype=np.int64),
         ballots=ballots,
+        raters=tuple(raters),
         notes=tuple(tally.describe()),
     )
 

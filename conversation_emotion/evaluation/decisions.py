@@ -8,7 +8,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from conversation_emotion.evaluation.metrics import METRICS, count_confusions
+from conversation_emotion.evaluation.jackknife import Numbers, jackknife
+from conversation_emotion.evaluation.metrics import (
+    METRICS,
+    Interval,
+    count_confusions,
+    count_targets,
+    rank_score,
+    score_predictions,
+    summarise,
+)
 
 TINY = 1e-6
 """Probabilities below count as this, so that no system can rule a class out alone."""
@@ -18,6 +27,10 @@ KEYS = ["fold", "seed", "part", "utterance_id"]
 
 _BALANCED = ("uar", "macro_f1")
 """Metrics to which each class counts alike; to the others each utterance does."""
+
+
+DIVERGENCE = "jsd"
+"""Column of the predictions of models that learn from votes: the divergence from these of each."""
 
 
 class Pool(NamedTuple):
@@ -33,28 +46,52 @@ class Pool(NamedTuple):
 
 
 def resolve_metric(select_by: str) -> str:
-    """Returns the name of the metric of classes that selects; auto is uar.
+    """Returns the name of the metric that selects among classifiers; auto is uar.
 
     Raises:
         ValueError: It is no metric of classes.
     """
     metric = {"auto": "uar"}.get(select_by, select_by)
-    if metric not in METRICS:
+    if metric not in (*METRICS, DIVERGENCE):
         raise ValueError(
-            f"--select-by {select_by} scores no classes; choose from {', '.join(METRICS)}"
+            f"--select-by {select_by} scores no classes; choose from {', '.join(METRICS)}, "
+            f"{DIVERGENCE}"
         )
     return metric
 
 
 def score_part(predictions: pd.DataFrame, part: str, metric: str) -> float:
-    """Scores the part ``valid`` or ``test`` by one of `metrics.METRICS`, larger is better.
+    """Scores the part ``valid`` or ``test`` by one of `metrics.METRICS`, or by `DIVERGENCE`.
 
-    The predictions have the columns ``part``, ``target`` and ``predicted``.
+    The predictions have the columns ``part``, ``target`` and ``predicted``, or `DIVERGENCE`.
     """
     rows = predictions[predictions["part"] == part]
+    if metric == DIVERGENCE:
+        return float(rows[DIVERGENCE].mean())
     targets, predicted = rows["target"].to_numpy(), rows["predicted"].to_numpy()
     num_classes = int(max(targets.max(), predicted.max())) + 1
     return float(METRICS[metric](count_confusions(targets, predicted, num_classes)))
+
+
+def rank_part(predictions: pd.DataFrame, part: str, metric: str) -> float:
+    """Returns the score of a part as a number of which more is better."""
+    return rank_score(metric, score_part(predictions, part, metric))
+
+
+def score_pooled(predictions: pd.DataFrame, num_classes: int, metric: str) -> Interval:
+    """Scores predictions as those of one fold and seed, with the interval."""
+    pooled = predictions.assign(fold="all", seed=0)
+    if metric != DIVERGENCE:
+        return score_predictions(pooled, num_classes)[metric]
+
+    def count(part: pd.DataFrame) -> Numbers:
+        return np.column_stack([part[DIVERGENCE], np.ones(len(part))])
+
+    def average(sums: Numbers) -> Numbers:
+        return (sums[..., 0] / sums[..., 1])[np.newaxis]
+
+    given = pooled[pooled[DIVERGENCE].notna()]
+    return summarise(jackknife(given, count, average), {metric: count_targets(given)})[metric]
 
 
 def pool_decisions(
@@ -160,7 +197,7 @@ def choose_by_valid(
     groups = [dict(list(table.groupby(["fold", "seed"]))) for table in systems.values()]
     tables, counts = [], dict.fromkeys(systems, 0)
     for key in groups[0]:
-        scores = [score_part(group[key], "valid", metric) for group in groups]
+        scores = [rank_part(group[key], "valid", metric) for group in groups]
         best = int(np.argmax(scores))
         counts[list(systems)[best]] += 1
         tables.append(groups[best][key])

@@ -144,6 +144,15 @@ METRIC_DESCRIPTIONS = {
 """Every metric by its one name, in settings, tracking and results alike."""
 
 
+LOWER_IS_BETTER = ("mae", "wer", "jsd")
+"""Metrics of which less is better."""
+
+
+def rank_score(metric: str, score: float) -> float:
+    """Returns a score as a number of which more is better."""
+    return -score if metric in LOWER_IS_BETTER else score
+
+
 def describe_metric(name: str) -> MetricDescription:
     """Returns the description of a metric.
 

@@ -17,9 +17,8 @@ from conversation_emotion.evaluation.calibration import (
     fit_calibration,
     score_calibration,
 )
-from conversation_emotion.evaluation.decisions import score_part
+from conversation_emotion.evaluation.decisions import rank_part, score_part, score_pooled
 from conversation_emotion.evaluation.groups import correct
-from conversation_emotion.evaluation.metrics import score_predictions
 from conversation_emotion.features.sources import list_sources, load_encoders
 from conversation_emotion.inference.card import (
     FORMAT,
@@ -83,7 +82,7 @@ class KeepBest:
         task, predictions = self.task, trained.predictions
         fold, seed = str(predictions["fold"].iloc[0]), int(predictions["seed"].iloc[0])
         number = [(one.name, other) for one, other in task.trainings()].index((fold, seed))
-        rank = score_part(predictions, "valid", task.select_by), -number
+        rank = rank_part(predictions, "valid", task.select_by), -number
         if rank > self._best:
             self._best = rank
             self.keep(trained, run, self.describe(predictions), predictions)
@@ -200,10 +199,8 @@ class KeepBest:
 
         def describe_part(part: str) -> Part:
             rows = predictions[predictions["part"] == part]
-            pooled = score_predictions(rows.assign(fold=ALL, seed=0), num_classes)
-            low, high = (
-                None if math.isnan(bound) else bound for bound in pooled[task.select_by][1:3]
-            )
+            pooled = score_pooled(rows, num_classes, task.select_by)
+            low, high = (None if math.isnan(bound) else bound for bound in pooled[1:3])
             return Part(
                 speakers=tuple(sorted(map(str, rows["speaker"].unique()))),
                 num_targets=len(rows) // rows["seed"].nunique(),

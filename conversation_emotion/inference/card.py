@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from conversation_emotion.corpora.facts import load_facts
 from conversation_emotion.evaluation.calibration import Calibration
@@ -65,6 +66,11 @@ class Training:
     on_all: bool = False
     """Whether it learnt from every target; valid and test are then those of the folds, whose
     models learnt from a part."""
+
+    def format(self, score: float) -> str:
+        """Returns a score by the metric that selects as text: in percent, or as a number."""
+        described = describe_metric(self.select_by)
+        return f"{score:.1%}" if described.is_percent else f"{score:.{described.digits}f}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,8 +254,8 @@ def _describe_training(card: Card) -> str:
     metric = training.select_by
     table = f"""| part | speakers | targets | {metric} |
 |---|---|---|---|
-| {"valid" if training.on_all else "valid, which selected it"} | {_cell(training.valid)} |
-| {"test" if training.on_all else "test, held out"} | {_cell(training.test)} |"""
+| {"valid" if training.on_all else "valid, which selected it"} | {_cell(training, "valid")} |
+| {"test" if training.on_all else "test, held out"} | {_cell(training, "test")} |"""
     if card.num_members:
         return f"""The mean of {card.num_members} models, each trained on another part of the corpus
 or from another seed, so that nothing is left to test it. How good each is on others is shown by its
@@ -375,12 +381,14 @@ def name_speakers(speakers: Sequence[str], most: int = 20) -> str:
     return ", ".join(speakers[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _cell(part: Part) -> str:
+def _cell(training: Training, name: Literal["valid", "test"]) -> str:
     """Returns three cells of a Markdown table, in which a bar would begin another cell."""
+    part = training.valid if name == "valid" else training.test
     speakers = name_speakers(part.speakers).replace("|", "\\|")
-    has_interval = part.low is not None and part.high is not None
-    interval = f" [{part.low:.1%}, {part.high:.1%}]" if has_interval else ""
-    return f"{speakers} | {part.num_targets:,} | {part.score:.1%}{interval}"
+    interval = ""
+    if part.low is not None and part.high is not None:
+        interval = f" [{training.format(part.low)}, {training.format(part.high)}]"
+    return f"{speakers} | {part.num_targets:,} | {training.format(part.score)}{interval}"
 
 
 def check_identity(source: str, found: str, expected: str) -> None:

@@ -207,8 +207,8 @@ def summarise(card: Card, predictions: pd.DataFrame, output: Path) -> None:
     whose = "models trained the same way had" if card.training.on_all else "it had"
     print(
         f"the model was trained on {card.corpus}; on {test.num_targets:,} targets held out there "
-        f"{whose} {card.training.select_by} {test.score:.1%}; other voices, rooms and languages "
-        "may give another"
+        f"{whose} {card.training.select_by} {card.training.format(test.score)}; other voices, "
+        "rooms and languages may give another"
     )
     print(f"written: {output}")
 

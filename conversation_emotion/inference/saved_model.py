@@ -222,13 +222,15 @@ def _read_voices(folder: Path, card: Card, weights: Mapping[str, Tensor]) -> dic
 
 def _build(card: Card, weights: Mapping[str, Tensor], prefix: str) -> nn.Module:
     """Builds a model, or the member of an ensemble whose weights have a prefix."""
-    sources = list_sources(card.features)
+    sources, head = list_sources(card.features), weights.get(f"{prefix}head.bias")
     return build_model(
         card.model,
         card.features,
         {name: _find_standardisation(weights, name, prefix) for name in sources},
         num_outputs=len(card.labels),
         num_emotions=len(card.emotions),
+        # Models of the votes of raters have several heads, each of all classes.
+        num_heads=1 if head is None else max(1, len(head) // len(card.labels)),
     )
 
 

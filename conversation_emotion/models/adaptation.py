@@ -26,7 +26,7 @@ from torch.nn.utils.parametrize import register_parametrization, remove_parametr
 
 from conversation_emotion.datasets.batches import Batch
 from conversation_emotion.models.committees import DeepEnsemble
-from conversation_emotion.models.conversation import NEVER
+from conversation_emotion.models.conversation import NEVER, Outputs
 from conversation_emotion.models.fine_tuned import Weights
 from conversation_emotion.settings.prediction import AdaptationMethod
 
@@ -73,20 +73,22 @@ def adapt_classes(
     """Folds a scale of the logits and a bias of each class into the heads."""
     networks = _list_networks(model)
     with torch.inference_mode():
-        parts = [
-            torch.stack([network(batch).logits.double() for network in networks.values()])
-            for batch in batches
+        found = [
+            torch.cat([_list_heads(network(batch)) for batch in batches], dim=1)
+            for network in networks.values()
         ]
+    shares = torch.cat([torch.full((len(one),), 1 / len(one)).double() for one in found])
     targets = torch.cat([batch.targets for batch in batches])
     scale, biases = fit_classes(
-        torch.cat(parts, dim=1), targets, temperature,
+        torch.cat(found), targets, temperature, shares=shares,
         scale_prior=scale_prior, bias_prior=bias_prior,
     )  # fmt: skip
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     for prefix in networks:
         weights[f"{prefix}head.weight"] *= scale
         weights[f"{prefix}head.bias"] *= scale
-        weights[f"{prefix}head.bias"] += temperature * torch.from_numpy(biases).float()
+        moved = temperature * torch.from_numpy(biases).float()
+        weights[f"{prefix}head.bias"].view(-1, len(moved)).add_(moved)
     return weights
 
 
@@ -95,24 +97,27 @@ def fit_classes(
     targets: Tensor,
     temperature: float = 1.0,
     *,
+    shares: Tensor | None = None,
     scale_prior: float = SCALE_PRIOR,
     bias_prior: float = BIAS_PRIOR,
 ) -> tuple[float, NDArray[np.float64]]:
     """Fits a scale and the biases of the classes: (M, N, C), (N,) -> (), (C,).
 
-    The logits of M networks, whose mean probability is the prediction, are scaled and shifted
-    alike. Of one network the loss is convex.
+    The logits of M networks or heads, whose mean probability is the prediction, by their
+    ``shares`` (M,) if not alike, are scaled and shifted alike. Of one the loss is convex.
     """
     from scipy.optimize import minimize  # here: most predictions adapt nothing
 
     num_classes = logits.size(-1)
-    shares = log_shares(targets, num_classes)
+    log_priors = log_shares(targets, num_classes)
+    given_shares = torch.ones(len(logits)) if shares is None else shares
+    log_weights = given_shares.double().log()[:, None, None]
 
     def lose(numbers: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         given = torch.from_numpy(numbers).requires_grad_()
         scale, biases = given[0], given[1:]
-        moved = (scale * logits + temperature * biases).log_softmax(dim=-1)
-        mean = moved.logsumexp(dim=0) / temperature + shares
+        moved = (scale * logits + temperature * biases).log_softmax(dim=-1) + log_weights
+        mean = moved.logsumexp(dim=0) / temperature + log_priors
         loss = nn.functional.cross_entropy(mean, targets, reduction="sum")
         prior = scale_prior * (scale - 1).square() + bias_prior * biases.square().sum()
         total = loss + prior / 2
@@ -184,6 +189,12 @@ def adapt_low_rank(
     for module in maps:
         remove_parametrizations(module, "weight")
     return adapted.state_dict()
+
+
+def _list_heads(outputs: Outputs) -> Tensor:
+    """Returns the logits of each head: (R, B, C), of one (1, B, C)."""
+    heads = outputs.logits.unsqueeze(1) if outputs.heads is None else outputs.heads
+    return heads.transpose(0, 1).double()
 
 
 def _list_networks(model: nn.Module) -> dict[str, nn.Module]:

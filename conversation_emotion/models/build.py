@@ -40,17 +40,19 @@ def build_model(
     *,
     num_outputs: int,
     num_emotions: int,
+    num_heads: int = 1,
 ) -> nn.Module:
     """Builds an untrained model, with the statistics of the training windows of each source.
 
     ``num_outputs`` are classes (C) or numbers to predict; ``num_emotions`` are those that the
-    corpus names (R), for the auxiliary heads.
+    corpus names (R), for the auxiliary heads. Several heads predict the outputs together.
     """
     perceptions = _build_perceptions(settings, features, standardisations)
     if isinstance(settings, ConversationModelSettings):
-        return _build_conversation_model(settings, perceptions, num_outputs, num_emotions)
+        sizes = num_outputs, num_emotions, num_heads
+        return _build_conversation_model(settings, perceptions, *sizes)
     hidden_size = settings.hidden_size if settings.head == "superb" else None
-    return UtteranceModel(perceptions, hidden_size, num_outputs, dropout=settings.dropout)
+    return UtteranceModel(perceptions, hidden_size, num_outputs, settings.dropout, num_heads)
 
 
 def _build_conversation_model(
@@ -58,6 +60,7 @@ def _build_conversation_model(
     perceptions: Mapping[str, Perception],
     num_classes: int,
     num_emotions: int,
+    num_heads: int,
 ) -> ConversationModel:
     labels = HistoryLabels(num_emotions) if settings.history_labels == "gold" else None
     label_sizes = [] if labels is None else [labels.output_size]
@@ -76,6 +79,7 @@ def _build_conversation_model(
         labels,
         settings.dropout,
         own_heads=tuple(settings.modality_losses),
+        num_heads=num_heads,
     )
 
 

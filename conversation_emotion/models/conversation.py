@@ -1,5 +1,6 @@
 """The models: perception, fusion, dialogue, head; or perception and a head that may be solved."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -46,6 +47,47 @@ class Outputs(NamedTuple):
     recognition: Tensor | None
     members: Tensor | None = None
     streams: Mapping[str, Tensor] = {}
+    heads: Tensor | None = None
+
+
+class RaterHeads(nn.Linear):
+    """A linear map to C classes for each of R raters or more of them (Davani et al., 2022).
+
+    What they predict together is the mean of their probabilities, as logits of C classes.
+    """
+
+    def __init__(self, input_size: int, num_classes: int, num_heads: int) -> None:
+        super().__init__(input_size, num_heads * num_classes)
+        self.num_classes = num_classes
+
+    def split(self, vectors: Tensor) -> Tensor:
+        """Returns the logits of each head: (B, D) -> (B, R, C)."""
+        return super().forward(vectors).unflatten(-1, (-1, self.num_classes))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Predicts together: (B, D) -> (B, C)."""
+        return average_heads(self.split(input))
+
+
+def average_heads(heads: Tensor) -> Tensor:
+    """Returns logits of the mean probability: (B, R, C) -> (B, C)."""
+    logarithms = heads.float().log_softmax(dim=-1)
+    return logarithms.logsumexp(dim=-2) - math.log(heads.size(-2))
+
+
+def make_head(input_size: int, num_classes: int, num_heads: int) -> nn.Linear:
+    """Builds a linear map to the classes, or several as one."""
+    if num_heads > 1:
+        return RaterHeads(input_size, num_classes, num_heads)
+    return nn.Linear(input_size, num_classes)
+
+
+def ask_head(head: nn.Linear, vectors: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Returns logits (B, C), and where there are several heads, those of each (B, R, C)."""
+    if not isinstance(head, RaterHeads):
+        return head(vectors), None
+    heads = head.split(vectors)
+    return average_heads(heads), heads
 
 
 class HistoryLabels(nn.Module):
@@ -111,6 +153,7 @@ class ConversationModel(nn.Module):
         history_labels: HistoryLabels | None = None,
         dropout: float = 0.5,
         own_heads: Sequence[str] = (),
+        num_heads: int = 1,
     ) -> None:
         super().__init__()
         self.perceptions = nn.ModuleDict(perceptions)
@@ -119,7 +162,7 @@ class ConversationModel(nn.Module):
         summary_size = sum(stream.dialogue.summary_size for stream in streams)  # type: ignore[misc]
         state_size = sum(stream.dialogue.utterance_size for stream in streams)  # type: ignore[misc]
         self.dropout = BitDropout(dropout)
-        self.head = nn.Linear(summary_size, num_classes)
+        self.head = make_head(summary_size, num_classes, num_heads)
         self.emotions = nn.Linear(summary_size, num_emotions) if num_emotions else None
         self.recognition = nn.Linear(state_size, num_emotions) if num_emotions else None
         sizes = {one.modalities[0]: one.dialogue.summary_size for one in streams}
@@ -141,17 +184,17 @@ class ConversationModel(nn.Module):
             inputs = [perceived[name] for name in stream.modalities] + labels
             states.append(stream(inputs, places, batch))
         summary = self.dropout(torch.cat([state.summary for state in states], dim=-1))
-        logits = self.head(summary)
+        logits, heads = ask_head(self.head, summary)
         own = {}
         for stream, state in zip(self.streams, states, strict=True):
             assert isinstance(stream, Stream)
             if (name := stream.modalities[0]) in self.own_heads:
                 own[name] = self.own_heads[name](self.dropout(state.summary))
         if self.emotions is None or self.recognition is None:
-            return Outputs(logits, None, None, streams=own)
+            return Outputs(logits, None, None, streams=own, heads=heads)
         utterances = self.dropout(torch.cat([state.utterances for state in states], dim=-1))
         emotions, recognition = self.emotions(summary), self.recognition(utterances)
-        return Outputs(logits, emotions, recognition, streams=own)
+        return Outputs(logits, emotions, recognition, streams=own, heads=heads)
 
 
 class UtteranceModel(nn.Module):
@@ -169,18 +212,20 @@ class UtteranceModel(nn.Module):
         hidden_size: int | None,
         num_classes: int,
         dropout: float = 0.0,
+        num_heads: int = 1,
     ) -> None:
         super().__init__()
         self.perceptions = nn.ModuleDict(perceptions)
         self.dropout = BitDropout(dropout)
         size = sum(perception.output_size for perception in perceptions.values())
         self.projection = nn.Identity() if hidden_size is None else nn.Linear(size, hidden_size)
-        self.head = nn.Linear(hidden_size or size, num_classes)
+        self.head = make_head(hidden_size or size, num_classes, num_heads)
 
     def forward(self, batch: Batch) -> Outputs:
         """Predicts a batch in which each window is one utterance; see `Outputs` for the shapes."""
         perceived = self.dropout(self.perceive(batch))
-        return Outputs(self.head(self.projection(perceived)), None, None)
+        logits, heads = ask_head(self.head, self.projection(perceived))
+        return Outputs(logits, None, None, heads=heads)
 
     def perceive(self, batch: Batch) -> Tensor:
         """Concatenates the vectors of all modalities: (B, D)."""

@@ -63,6 +63,7 @@ class FinetuneSettings:
     def __post_init__(self) -> None:
         self.votes.check_one("finetune, which trains one encoder for each fold,")
         self.votes.check_learning(self.training)
+        self.votes.refuse_in("finetune", self.training.select_by)
         is_speech = self.modality == "speech"
         group, unused = (self, "text_encoder") if is_speech else (self.tuned, "speech_encoder")
         refuse_given(group, f"has no effect with --modality {self.modality}", unused)

@@ -143,6 +143,7 @@ class FusionSettings(StorageSettings):
     def __post_init__(self) -> None:
         read_rows(self.rows)
         self.votes.check_learning(self.training)
+        self.votes.refuse_in("fusion", self.training.select_by)
         for name in sorted(_ENCODERS - {"bert"}):
             check_encoders((getattr(self, name),), concatenated=False)
         check_aggregator("ecapa", self.aggregator_size)

@@ -105,6 +105,7 @@ class SERSettings(RegistrySettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.votes.check_learning(self.training)
+        self.votes.check_selection(self.training.select_by)
         encoders = self.features.speech_encoder
         if self.register is not None and len(encoders) > 1:
             raise ValueError(f"--register needs one --speech-encoder, got {len(encoders)}")
@@ -184,6 +185,7 @@ class EPCSettings(RegistrySettings):
     def __post_init__(self) -> None:
         self.features.refuse_unused()
         self.votes.check_learning(self.training)
+        self.votes.check_selection(self.training.select_by)
         self._check_modality_loss()
         super().__post_init__()
         self.words.check(reads_text="text" in self.features.modalities())

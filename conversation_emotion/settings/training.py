@@ -12,7 +12,7 @@ from conversation_emotion.settings.flags import (
 
 Metric = Literal[
     "auto", "uar", "wa", "macro_f1", "weighted_f1", "ccc_mean", "ccc_arousal", "ccc_valence",
-    "ccc_dominance", "ccc", "pearson", "mae",
+    "ccc_dominance", "ccc", "pearson", "mae", "jsd",
 ]  # fmt: skip
 """Metrics that can select; each task allows its own, and ``auto`` is the first of them."""
 
@@ -42,7 +42,8 @@ class RunSettings:
 
     select_by: Metric = "auto"
     """Metric on valid that selects the weights, the best training and the best setting of a sweep;
-    auto is uar for classes, ccc or ccc_mean for numbers."""
+    auto is uar for classes, ccc or ccc_mean for numbers; jsd is the divergence from the votes that
+    --targets learns, of ser and epc."""
 
     average_best: int = 3
     """Average the weights of this many best epochs by the valid score; 0 keeps the last epoch."""

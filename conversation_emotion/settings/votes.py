@@ -8,7 +8,10 @@ from conversation_emotion.settings.training import LearningSettings
 
 Settings = TypeVar("Settings", bound=Any)
 
-Target = Literal["label", "majority", "distribution", "multi-label"]
+Target = Literal["label", "majority", "distribution", "multi-label", "annotators"]
+
+_SOFT: tuple[Target, ...] = ("distribution", "multi-label", "annotators")
+"""Targets of an utterance whose raters do not agree."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,20 +20,21 @@ class VoteSettings:
 
     targets: tuple[Target, ...] = ("label",)
     """What the model learns, a row each: the label of the corpus; or by the votes of raters the
-    class that most named, the share of each class, or every class above the share of chance.
+    class that most named, the share of each class, every class above the share of chance, or what
+    each rater named, by a head for each of them (annotators; Davani et al., 2022; ser and epc).
     Any but label also compares the predictions with the votes; those of test stay the same."""
 
     no_agreement: Literal["leave", "keep"] = "leave"
     """Whether train also has the utterances with votes on which no majority agreed, and which so
-    have no label, for distribution and multi-label."""
+    have no label, for distribution, multi-label and annotators."""
 
     def __post_init__(self) -> None:
         if not self.targets:
             raise ValueError("--targets needs one or more")
         check_unique("--targets", self.targets)
-        if self.no_agreement == "keep" and not {"distribution", "multi-label"} & {*self.targets}:
+        if self.no_agreement == "keep" and not {*_SOFT} & {*self.targets}:
             raise ValueError(
-                "--no-agreement keep needs --targets distribution or multi-label: utterances on "
+                f"--no-agreement keep needs --targets {' or '.join(_SOFT)}: utterances on "
                 f"which no majority agreed have no {' or '.join(self.targets)}"
             )
 
@@ -45,6 +49,24 @@ class VoteSettings:
             why = f"needs --targets label, got {' '.join(self.targets)}"
             refuse_given(training, why, "loss", "sampling", "mixup")
 
+    def check_selection(self, select_by: str) -> None:
+        """Raises a `ValueError` where the divergence from votes selects, and none are learned."""
+        if select_by == "jsd" and "label" in self.targets:
+            raise ValueError(
+                "--select-by jsd needs --targets of votes, such as distribution, got "
+                f"{' '.join(self.targets)}"
+            )
+
+    def refuse_in(self, command: str, select_by: str) -> None:
+        """Raises a `ValueError` for what only ser and epc have."""
+        if "annotators" in self.targets:
+            raise ValueError(
+                f"--targets annotators has a head for each rater in ser and epc, not in {command}; "
+                "choose distribution"
+            )
+        if select_by == "jsd":
+            raise ValueError(f"--select-by jsd selects in ser and epc, not in {command}")
+
     def check_one(self, flag: str) -> None:
         """Raises a `ValueError` where there are several targets, each with a model of its own."""
         if len(self.targets) > 1:
@@ -56,8 +78,7 @@ def split_targets(rows: dict[str, Settings]) -> dict[str, Settings]:
     found = {}
     for name, row in rows.items():
         for target in row.votes.targets:
-            is_soft = target in ("distribution", "multi-label")
-            kept = row.votes.no_agreement if is_soft else "leave"
+            kept = row.votes.no_agreement if target in _SOFT else "leave"
             title = f"{name}, {target}" if row.votes.is_voted else name
             found[title] = change(row, targets=(target,), no_agreement=kept)
     return found

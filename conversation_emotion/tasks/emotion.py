@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from conversation_emotion.datasets.batches import Batch
-from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.inputs import Inputs
 from conversation_emotion.datasets.windows import PADDING, find_unfinished
+from conversation_emotion.evaluation.decisions import DIVERGENCE
 from conversation_emotion.evaluation.metrics import METRICS, count_confusions, score_predictions
 from conversation_emotion.models.build import build_model, fit_standardisations
 from conversation_emotion.models.conversation import (
@@ -34,12 +34,14 @@ from conversation_emotion.settings.models import (
     UtteranceModelSettings,
 )
 from conversation_emotion.settings.training import LearningSettings, LossName, TrainingSettings
-from conversation_emotion.splits.folds import Fold, Rows
+from conversation_emotion.splits.folds import Fold
+from conversation_emotion.tasks.annotators import RaterTargets, assign_heads, describe_heads
 from conversation_emotion.tasks.baselines import (
     Baseline,
     predict_last_emotion,
     predict_majority,
 )
+from conversation_emotion.tasks.class_weights import balanced_class_weights, find_absent_classes
 from conversation_emotion.tasks.losses import cross_entropy, make_measure, refuse_mixup
 from conversation_emotion.tasks.reweighting import describe_weights, weigh_groups
 from conversation_emotion.tasks.task import (
@@ -51,7 +53,6 @@ from conversation_emotion.tasks.task import (
     collect_outputs,
 )
 from conversation_emotion.tasks.voted import VotedTargets
-from conversation_emotion.utterances.labels import IGNORED
 
 Settings = TypeVar("Settings", bound=ModelSettings)
 
@@ -132,11 +133,13 @@ class Classification(WindowTask):
         def mask(logits: Tensor, batch: Batch) -> Tensor:
             if absent is None:
                 return logits
-            return logits.masked_fill(absent[batch.target_rows].to(device), NEVER)
+            here = absent[batch.target_rows].to(device)
+            return logits.masked_fill(here if logits.dim() == 2 else here.unsqueeze(1), NEVER)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
             outputs: Outputs = model(batch)
-            total = measure(mask(outputs.logits, batch), batch)
+            learned = outputs.logits if outputs.heads is None else outputs.heads
+            total = measure(mask(learned, batch), batch)
             for name, measure_own in own.items():
                 alone = mask(outputs.streams[name], batch)
                 total = total + OWN_WEIGHT * measure_own(alone, batch)
@@ -149,11 +152,22 @@ class Classification(WindowTask):
 
         return loss
 
+    def find_heads(self, fold: Fold) -> RaterTargets | None:
+        """Returns the heads of raters by the fold's train part, None where there are none."""
+        if self.voted is None or self.voted.kind != "annotators":
+            return None
+        rows = self.inputs.training.select(fold.train).target_rows
+        return assign_heads(self.voted, rows, fold.name)
+
     def _measure_classes(
         self, fold: Fold, device: torch.device, settings: LearningSettings
     ) -> Callable[[Tensor, Batch], Tensor]:
-        """Returns the loss of the classes, from logits (B, C) and a batch to a number."""
+        """Returns the loss of the classes, from logits (B, C) and a batch to a number.
+
+        Where raters have heads, the logits are those of each, (B, R, C).
+        """
         windows, voted = self.inputs.windows.select(fold.train), self.voted
+        targets = self.find_heads(fold) or voted
         is_balanced = self.training.class_weights == "balanced"
         learn = cross_entropy
         if voted is None:
@@ -167,8 +181,8 @@ class Classification(WindowTask):
 
         def measure(logits: Tensor, batch: Batch) -> Tensor:
             scale = None if scales is None else scales[batch.target_rows.cpu()].to(device)
-            if voted is not None:
-                return voted.measure(logits, batch.target_rows, weights, scale)
+            if targets is not None:
+                return targets.measure(logits, batch.target_rows, weights, scale)
             return learn(logits, batch.targets, weights, scale)
 
         return measure
@@ -178,8 +192,13 @@ class Classification(WindowTask):
         return predict_windows(model, batches)
 
     def score(self, predictions: Predictions) -> dict[str, float]:
-        """Scores the most probable classes."""
-        return predictions.scores()
+        """Scores the most probable classes, and the probabilities against votes if learned."""
+        scores = predictions.scores()
+        if self.voted is not None:
+            found = self.voted.diverge(predictions.probabilities, predictions.target_rows)
+            given = found[~np.isnan(found)]
+            scores[DIVERGENCE] = float(given.mean()) if len(given) else np.nan
+        return scores
 
     def tabulate(self, predictions: Predictions, fold: Fold, part: str) -> pd.DataFrame:
         """Returns targets, predictions, probabilities and baselines, a row per target."""
@@ -187,11 +206,16 @@ class Classification(WindowTask):
             self.inputs.windows.select(rows) for rows in (fold.train, getattr(fold, part))
         )
         assert (predictions.target_rows == windows.target_rows).all(), "predictions out of order"
+        further = {}
+        if self.voted is not None:
+            found = self.voted.diverge(predictions.probabilities, predictions.target_rows)
+            further[DIVERGENCE] = found
         return self.describe(predictions.target_rows).assign(
             target=predictions.targets,
             predicted=predictions.probabilities.argmax(axis=1),
             **{name: predict(train, windows) for name, predict in self.baselines.items()},
             **name_probabilities(self.labels, predictions.probabilities),
+            **further,
         )
 
     def evaluate(self, predictions: pd.DataFrame) -> Scores:
@@ -199,8 +223,11 @@ class Classification(WindowTask):
         return evaluate_classes(predictions, self.baselines, len(self.labels))
 
     def notes(self) -> Iterator[str]:
-        """Describes the weights of groups."""
+        """Describes the weights of groups, and the heads of raters."""
         yield from describe_weights(self.dataset, self.training.reweight_groups)
+        found = [self.find_heads(fold) for fold in self.dataset.split.folds]
+        if heads := [one for one in found if one is not None]:
+            yield describe_heads(heads)
 
 
 @dataclass(eq=False, repr=False)
@@ -215,10 +242,16 @@ class FeatureEmotion(Classification, Generic[Settings]):
 
     def __post_init__(self) -> None:
         super().__init__(self.inputs, self.training)
+        if self.voted is not None:
+            self.metrics = (*self.metrics, DIVERGENCE)
+        for fold in self.dataset.split.folds:  # refused here, before other rows are trained
+            self.find_heads(fold)
 
     def build(self, fold: Fold) -> nn.Module:
         """Builds a model with the statistics of the training windows."""
-        return build_on_train(self.inputs, fold, self.features, self.model, len(self.labels))
+        heads, given = self.find_heads(fold), (self.features, self.model, len(self.labels))
+        num_heads = 1 if heads is None else heads.num_heads
+        return build_on_train(self.inputs, fold, *given, num_heads=num_heads)
 
 
 SOLVERS = {"lda": fit_discriminants, "logistic": fit_logistic, "svm": fit_margins}
@@ -314,7 +347,13 @@ class TurnEmotion(FeatureEmotion[ConversationModelSettings]):
 
 
 def build_on_train(
-    inputs: Inputs, fold: Fold, features: FeatureSettings, model: ModelSettings, num_outputs: int
+    inputs: Inputs,
+    fold: Fold,
+    features: FeatureSettings,
+    model: ModelSettings,
+    num_outputs: int,
+    *,
+    num_heads: int = 1,
 ) -> nn.Module:
     """Builds an untrained model with the statistics of the train part of the training windows."""
     training = inputs.training.select(fold.train)
@@ -327,28 +366,8 @@ def build_on_train(
         fit_standardisations(features, inputs.arrays[fold.name], training),
         num_outputs=num_outputs,
         num_emotions=len(inputs.dataset.emotion_labels),
+        num_heads=num_heads,
     )
-
-
-def find_absent_classes(
-    dataset: Dataset, train: Rows, voted: VotedTargets | None = None
-) -> Tensor | None:
-    """Marks the classes of which the corpus of a row has no example in train: (rows, C).
-
-    That a corpus lacks a class is no evidence against it, so the loss leaves the class out. None
-    where the table is of one corpus, or all have every class.
-    """
-    if "source" not in dataset.utterances:
-        return None
-    sources, names = pd.factorize(dataset.utterances["source"])
-    is_there = np.zeros((len(names), len(dataset.labels)), dtype=bool)
-    if voted is None:
-        is_there[sources[train], dataset.classes()[train]] = True
-    else:
-        rows, classes = np.nonzero(np.nan_to_num(voted.targets[train]))
-        is_there[sources[train][rows], classes] = True
-    is_there[~is_there.any(axis=1)] = True  # a corpus that is not trained on
-    return None if is_there.all() else torch.from_numpy(~is_there[sources])
 
 
 def evaluate_classes(
@@ -377,18 +396,3 @@ def predict_windows(model: nn.Module, batches: Iterable[Batch]) -> Predictions:
         lambda b: (model(b).logits.float().softmax(dim=-1), b.targets, b.target_rows),
     )
     return Predictions(probabilities, targets, rows)
-
-
-def balanced_class_weights(classes: NDArray[np.int64], labels: tuple[str, ...]) -> Tensor:
-    """Returns weights by which each class of train counts alike: (N,) -> (C,).
-
-    Raises:
-        ValueError: A class has no example in train.
-    """
-    counts = np.bincount(classes[classes != IGNORED], minlength=len(labels))
-    if absent := [label for label, count in zip(labels, counts, strict=True) if count == 0]:
-        raise ValueError(
-            f"the train part has no example of {', '.join(absent)}; its classes are "
-            f"{dict(zip(labels, counts.tolist(), strict=True))}"
-        )
-    return torch.from_numpy(counts.sum() / (len(labels) * counts)).float()

@@ -24,7 +24,7 @@ from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.inputs import Inputs, make_parts
 from conversation_emotion.datasets.windows import PADDING
 from conversation_emotion.evaluation.groups import Measure
-from conversation_emotion.evaluation.metrics import Interval, jackknife_classes
+from conversation_emotion.evaluation.metrics import Interval, jackknife_classes, rank_score
 from conversation_emotion.models.fine_tuned import Weights
 from conversation_emotion.models.perception import find_fixed, perceive_rows
 from conversation_emotion.settings.training import FitSettings
@@ -58,7 +58,7 @@ class Task(ABC):
     Attributes:
         name: Name of the task in results.
         version: Changes whenever the same settings give other numbers on purpose.
-        metrics: What can select, the default first; larger is better for all but ``mae``.
+        metrics: What can select, the default first; see `evaluation.metrics.LOWER_IS_BETTER`.
         prefix: Begins the names of the runs of its trainings.
         is_resumable: Whether a training is long enough to keep its state on disk.
         scores_single: Whether the best single checkpoint is scored next to the averaged weights.
@@ -69,7 +69,7 @@ class Task(ABC):
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
-    metrics: ClassVar[tuple[str, ...]]
+    metrics: tuple[str, ...]
     prefix: ClassVar[str] = ""
     is_resumable: ClassVar[bool] = False
     scores_single: ClassVar[bool] = False
@@ -108,10 +108,10 @@ class Task(ABC):
         score = scores[self.select_by]
         if math.isnan(score):
             raise ValueError(
-                f"--select-by {self.select_by}: no two targets of the valid part differ, so that "
-                "it has no score; choose another metric, --valid or --split"
+                f"--select-by {self.select_by}: no two targets of the valid part differ, or none "
+                "has votes, so that it has no score; choose another metric, --valid or --split"
             )
-        return -score if self.select_by in LOWER_IS_BETTER else score
+        return rank_score(self.select_by, score)
 
     @abstractmethod
     def batches(self, fold: Fold, seed: int) -> Batches:
@@ -198,10 +198,6 @@ class Task(ABC):
         utterances = self.dataset.utterances
         found = utterances[columns].assign(cluster=find_clusters(utterances))
         return found.iloc[rows].reset_index(drop=True)
-
-
-LOWER_IS_BETTER = ("mae", "wer")
-"""Metrics of which less is better."""
 
 
 class WindowTask(Task):

@@ -11,9 +11,11 @@ from torch.nn import functional as F  # noqa: N812
 
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.datasets.votes import Votes, count_votes
+from conversation_emotion.evaluation.votes import jensen_shannon
 from conversation_emotion.settings.votes import Target, VoteSettings
 from conversation_emotion.splits.folds import Rows
 from conversation_emotion.utterances.labels import IGNORED
+from conversation_emotion.utterances.votes import UNNAMED
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,6 +29,7 @@ class VotedTargets:
             has no target: (rows, C).
         kept: Rows without label that are learned from, for nobody agreed: (rows,).
         notes: What is said below tables.
+        votes: The votes.
     """
 
     kind: Target
@@ -34,6 +37,15 @@ class VotedTargets:
     targets: NDArray[np.float64]
     kept: NDArray[np.bool_]
     notes: tuple[str, ...] = ()
+    votes: Votes | None = None
+
+    def diverge(
+        self, probabilities: NDArray[np.floating], rows: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Returns the divergence in bits of each from the votes, NaN without: (N, C), (N,)."""
+        assert self.votes is not None
+        found = jensen_shannon(self.votes.shares[rows], probabilities.astype(np.float64))
+        return found.astype(np.float64)
 
     def weigh_classes(self, train: Rows, *, is_balanced: bool) -> Tensor:
         """Returns weights of the classes (C,), by which each counts alike if ``is_balanced``.
@@ -75,7 +87,8 @@ class VotedTargets:
 def soft_cross_entropy(logits: Tensor, shares: Tensor, weights: Tensor) -> Tensor:
     """Weighted cross-entropy to shares, that of classes if each is 0 or 1.
 
-    From (B, C), (B, C), and weights of classes (C,) or of rows and classes (B, C).
+    From (B, C), (B, C), and weights of classes (C,) or of rows and classes (B, C); of R heads from
+    (B, R, C), (B, R, C), and weights (B, 1, C), shares of all heads of a row adding up to 1.
     """
     weighted = shares * weights
     # Without the floor, a batch without a target would divide 0 by 0 and end the training.
@@ -101,12 +114,18 @@ def learn_votes(dataset: Dataset, settings: VoteSettings) -> VotedTargets | None
     """Returns what a model learns from votes; None where that is the label.
 
     Raises:
-        ValueError: The corpus has no votes for the classes.
+        ValueError: The corpus has no votes for the classes; or they name no raters, whose heads are
+            asked for.
     """
     (kind,) = settings.targets
     if kind == "label":
         return None
     votes, classes = count_votes(dataset.utterances, dataset.label_map), dataset.classes()
+    if kind == "annotators" and all(name.startswith(UNNAMED) for name in votes.raters):
+        raise ValueError(
+            f"{dataset.label_map.corpus}: the votes count raters and name none, so that none can "
+            "have a head; --targets annotators needs names; choose distribution"
+        )
     has_votes: NDArray[np.bool_] = ~np.isnan(votes.shares[:, 0])
     is_labelled = classes != IGNORED
     one_hot = np.eye(len(dataset.labels))
@@ -122,6 +141,7 @@ def learn_votes(dataset: Dataset, settings: VoteSettings) -> VotedTargets | None
         targets=targets,
         kept=is_kept,
         notes=tuple(_describe(kind, targets, has_votes, is_labelled, is_kept)),
+        votes=votes,
     )
 
 
@@ -131,7 +151,7 @@ def _find_targets(votes: Votes, kind: Target) -> NDArray[np.float64]:
     if kind == "majority":
         found = votes.majority()
         return np.where(found[:, None] < 0, np.nan, np.eye(num_classes)[found])
-    if kind == "distribution":
+    if kind in ("distribution", "annotators"):
         return votes.shares
     return mark_above_chance(votes.shares)
 

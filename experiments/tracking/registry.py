@@ -23,7 +23,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
-from conversation_emotion.evaluation.decisions import score_part
+from conversation_emotion.evaluation.decisions import rank_part
+from conversation_emotion.evaluation.metrics import rank_score
 from conversation_emotion.inference.best_model import FOLDER
 from conversation_emotion.inference.card import Card, describe, name_speakers
 from conversation_emotion.inference.columns import Column, list_inputs, list_outputs
@@ -61,13 +62,13 @@ def register(
             `KeepBest`.
         utterances: The utterance table.
         parent: The run of the command.
-        select_by: Name of the metric of classes that selects.
+        select_by: Name of the metric that selects.
 
     Raises:
         RuntimeError: Loaded back, it predicts otherwise than in its training.
     """
     tables = [table for _, table in predictions.groupby(["fold", "seed"], sort=False)]
-    best = max(tables, key=lambda table: score_part(table, "valid", select_by))
+    best = max(tables, key=lambda table: rank_part(table, "valid", select_by))
     fold, seed = best["fold"].iloc[0], best["seed"].iloc[0]
     run_id = parent.find_finished(training_name(fold, seed))
     assert run_id is not None, "every training of the predictions has a run"
@@ -239,7 +240,12 @@ def _find_in_run(client: MlflowClient, run_id: str) -> Path:
     if not folders:
         raise FileNotFoundError(f"run {run_id} kept no model; train with --register NAME")
     trainings = {folder: read_card(folder / CONFIG).training for folder in folders}
-    return max(folders, key=lambda f: (trainings[f].on_all, trainings[f].valid.score))
+
+    def rank(folder: Path) -> tuple[bool, float]:
+        training = trainings[folder]
+        return training.on_all, rank_score(training.select_by, training.valid.score)
+
+    return max(folders, key=rank)
 
 
 def _fetch(client: MlflowClient, uri: str) -> Path:

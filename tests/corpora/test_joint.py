@@ -14,7 +14,7 @@ from conversation_emotion.models.conversation import Outputs
 from conversation_emotion.settings.corpus import CorpusSettings
 from conversation_emotion.settings.recognition import SERSettings
 from conversation_emotion.settings.training import TrainingSettings
-from conversation_emotion.tasks.emotion import find_absent_classes
+from conversation_emotion.tasks.class_weights import find_absent_classes
 from experiments.framework import commandline
 from tests.layouts import write_emodb, write_recordings
 from tests.small_tasks import Planted, make_fold, make_utterances

@@ -10,6 +10,7 @@ from conversation_emotion.evaluation.decisions import (
     fit_weights,
     pool_decisions,
     resolve_metric,
+    score_pooled,
 )
 
 LABELS = ("low", "mid", "high")
@@ -179,7 +180,7 @@ def test_weights_where_every_utterance_counts_alike_are_the_best_on_a_grid():
 
 
 def test_auto_is_uar_and_what_scores_no_classes_is_refused():
-    assert [resolve_metric(name) for name in ("auto", "wa")] == ["uar", "wa"]
+    assert [resolve_metric(name) for name in ("auto", "wa", "jsd")] == ["uar", "wa", "jsd"]
     with pytest.raises(ValueError, match="--select-by ccc scores no classes; choose from uar, "):
         resolve_metric("ccc")
 
@@ -188,3 +189,13 @@ def test_systems_of_other_utterances_are_not_chosen_from():
     table = predictions_of([1, 2], 0)
     with pytest.raises(ValueError, match="different targets: two and one; train both"):
         choose_by_valid({"one": table, "two": table.assign(fold="c")})
+
+
+def test_of_divergences_from_votes_the_least_is_chosen_and_those_without_votes_do_not_count():
+    far = pd.DataFrame({"fold": "a", "seed": 0, "part": "valid", "utterance_id": [*"xyz"]})
+    far = far.assign(target=0, predicted=0, cluster=[*"xyz"], jsd=[0.2, 0.4, np.nan])
+    _, counts = choose_by_valid({"far": far, "near": far.assign(jsd=0.1)}, metric="jsd")
+    assert counts == {"far": 0, "near": 1}
+    found = score_pooled(far, 1, "jsd")
+    assert (found.score, found.n) == (pytest.approx(0.3), 2)
+    assert found.low < 0.3 < found.high

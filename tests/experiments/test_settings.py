@@ -147,7 +147,7 @@ CASES: dict[str, list[list[str]]] = {
         ],
     ],
     "epc": [
-        [*MANIFEST, *QUICK, "--hidden-size=8", "--targets=distribution"],
+        [*MANIFEST, *QUICK, "--hidden-size=8", "--targets=annotators", "--select-by=jsd"],
         [
             *MANIFEST,
             *QUICK,
@@ -200,7 +200,10 @@ CASES: dict[str, list[list[str]]] = {
     ],
     "ser": [
         [*MANIFEST, *QUICK, *FBANK],
-        [*MANIFEST, *QUICK, *FBANK, "--updates=2", "--evaluate-every=1", "--targets=majority"],
+        [
+            *(*MANIFEST, *QUICK, *FBANK, "--updates=2", "--evaluate-every=1"),
+            *("--targets=annotators", "--select-by=jsd", "--register=raters"),
+        ],
         [*MANIFEST, *QUICK, *FBANK, "--loss=focal", "--sampling=balanced", "--class-weights=none"],
         [*MANIFEST, *FBANK, "--register=all", "--train-on-all"],
         [*MANIFEST, "--modality=text", "--text-encoder=bert"],

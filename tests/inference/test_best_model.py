@@ -36,11 +36,14 @@ def predictions(seed: int, targets: list[int], predicted: list[int]) -> pd.DataF
     return pd.concat(parts, ignore_index=True)
 
 
-COMMON = predictions(0, [0, 0, 0, 1], [0, 0, 0, 0])  # UAR 50 %, WA 75 %
-RARE = predictions(1, [0, 0, 0, 1], [0, 1, 1, 1])  # UAR 67 %, WA 50 %
+COMMON = predictions(0, [0, 0, 0, 1], [0, 0, 0, 0]).assign(jsd=0.3)  # UAR 50 %, WA 75 %
+RARE = predictions(1, [0, 0, 0, 1], [0, 1, 1, 1]).assign(jsd=[0.1, 0.2, np.nan, 0.3] * 2)
+"""UAR 67 %, WA 50 %, and nearer to the votes."""
 
 
-@pytest.mark.parametrize(("select_by", "best", "score"), [("uar", 1, 2 / 3), ("wa", 0, 0.75)])
+@pytest.mark.parametrize(
+    ("select_by", "best", "score"), [("uar", 1, 2 / 3), ("wa", 0, 0.75), ("jsd", 1, 0.2)]
+)
 def test_the_metric_that_selects_decides_which_model_is_the_best(tmp_path, select_by, best, score):
     task, model = make_task(tmp_path, select_by)
     keep = KeepBest(task)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from conversation_emotion.settings.training import TrainingSettings
-from conversation_emotion.tasks.emotion import Predictions, balanced_class_weights
+from conversation_emotion.tasks.class_weights import balanced_class_weights
+from conversation_emotion.tasks.emotion import Predictions
 from conversation_emotion.utterances.labels import IGNORED
 from tests.small_tasks import Planted, make_utterances
 

@@ -10,11 +10,13 @@ from torch.nn import functional as F  # noqa: N812
 
 from conversation_emotion.datasets.dataset import Dataset
 from conversation_emotion.settings.fine_tuning import FinetuneSettings
+from conversation_emotion.settings.fusion import FusionSettings
 from conversation_emotion.settings.models import ConversationModelSettings, UtteranceModelSettings
 from conversation_emotion.settings.recognition import EPCSettings, SERSettings
 from conversation_emotion.settings.training import FineTuningSettings, TrainingSettings
 from conversation_emotion.settings.votes import Target, VoteSettings, split_targets
-from conversation_emotion.tasks.emotion import cross_entropy, find_absent_classes
+from conversation_emotion.tasks.class_weights import find_absent_classes
+from conversation_emotion.tasks.losses import cross_entropy
 from conversation_emotion.tasks.prepare import add_kept, find_windows
 from conversation_emotion.tasks.voted import (
     VotedTargets,
@@ -237,7 +239,7 @@ def test_targets_are_compared_with_the_same_head():
         (lambda: VoteSettings(targets=("label", "label")), "--targets names label more than once"),
         (
             lambda: VoteSettings(targets=("majority",), no_agreement="keep"),
-            "--no-agreement keep needs --targets distribution or multi-label: .* have no majority",
+            "--no-agreement keep needs --targets distribution or multi-label or annotators: .*maj",
         ),
         (
             lambda: SERSettings(
@@ -255,6 +257,32 @@ def test_targets_are_compared_with_the_same_head():
         (
             lambda: FinetuneSettings(votes=VoteSettings(targets=("label", "majority"))),
             "finetune, which trains one encoder for each fold, needs one of --targets, got label m",
+        ),
+        (
+            lambda: FinetuneSettings(votes=VoteSettings(targets=("annotators",))),
+            "--targets annotators has a head for each rater in ser and epc, not in finetune; ",
+        ),
+        (
+            lambda: FusionSettings(votes=VoteSettings(targets=("majority", "annotators"))),
+            "--targets annotators has a head for each rater in ser and epc, not in fusion; choose",
+        ),
+        (
+            lambda: FusionSettings(
+                votes=VoteSettings(targets=("majority",)),
+                training=TrainingSettings(select_by="jsd"),
+            ),
+            "--select-by jsd selects in ser and epc, not in fusion",
+        ),
+        (
+            lambda: EPCSettings(
+                votes=VoteSettings(targets=("label", "distribution")),
+                training=TrainingSettings(select_by="jsd"),
+            ),
+            "--select-by jsd needs --targets of votes, such as distribution, got label distrib",
+        ),
+        (
+            lambda: SERSettings(training=TrainingSettings(select_by="jsd")),
+            "--select-by jsd needs --targets of votes, such as distribution, got label",
         ),
     ],
 )
