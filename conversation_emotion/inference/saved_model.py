@@ -18,6 +18,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors.numpy import load_file as load_numbers
 from safetensors.numpy import save_file as save_numbers
@@ -119,14 +120,30 @@ def load_model(folder: Path) -> SavedModel:
             raise FileNotFoundError(f"no saved model in {folder}: it has no {name}")
     card = read_card(folder / CONFIG)
     weights = read_weights(folder / WEIGHTS)
-    prefixes = [f"members.{number}." for number in range(card.num_members)]
-    members = [_build(card, weights, prefix) for prefix in (prefixes if prefixes else [""])]
-    model = DeepEnsemble(members) if prefixes else members[0]
-    model.load_state_dict(weights)
-    first = prefixes[0] if prefixes else ""
+    try:
+        with torch.device("meta"):  # no memory for weights that the file does not have
+            _build_all(card, weights).load_state_dict(weights, assign=True)
+        model = _build_all(card, weights)
+        model.load_state_dict(weights)
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{folder / WEIGHTS}: not the weights that {CONFIG} describes ({why}); fetch both again"
+        ) from error
+    first = "members.0." if card.num_members else ""
     found = {n: _find_standardisation(weights, n, first) for n in list_sources(card.features)}
     shapes = {name: (len(one.centre), one.centre.shape[1]) for name, one in found.items()}
     return SavedModel(card, model.eval(), shapes, _read_domains(folder, card))
+
+
+def _build_all(card: Card, weights: Mapping[str, Tensor]) -> nn.Module:
+    """Builds a model, of an ensemble all members, without its weights."""
+    if not card.num_members:
+        return _build(card, weights, "")
+    if card.num_members > len(weights):
+        raise ValueError(f"{card.num_members} members, and {len(weights)} weights")
+    numbers = range(card.num_members)
+    return DeepEnsemble([_build(card, weights, f"members.{number}.") for number in numbers])
 
 
 def _build(card: Card, weights: Mapping[str, Tensor], prefix: str) -> nn.Module:
@@ -164,7 +181,7 @@ def read_card(file: Path) -> Card:
     """
     try:
         written = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{file}: is no card of a saved model ({error}); fetch it again"
         ) from error
