@@ -193,7 +193,11 @@ def test_json_of_another_form_is_an_error(old, new, message):
         ResultsTable.from_json(text.replace(old, new), "saved")
 
 
-@pytest.mark.parametrize("text", ["[]", "[" * 100_000, "", '{"title": ' + "9" * 5_000 + "}"])
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "[" * 100_000, "", '{"title": ' + "9" * 5_000 + "}"],
+    ids=["list", "deep", "empty", "digits"],
+)
 def test_a_file_that_is_no_table_of_results_is_named(tmp_path, text):
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(ValueError, match=f"{tmp_path / 'results.json'}: .*(version|no JSON)"):

@@ -40,6 +40,7 @@ def test_what_is_written_is_read_and_who_named_nothing_has_no_vote():
         '{"anger": -1}',
         '{"anger": NaN}',
         '{"anger": true}',
+        pytest.param('{"anger": ' * 100_000, id="deep"),
         '[{"rater": "ann", "emotions": ["x"], "weight": "2"}]',
     ],
 )
