@@ -49,4 +49,4 @@ def test_a_cell_that_is_no_votes_is_shown_with_what_is_expected(cell):
         ValueError, match=r"votes are .*expected JSON such as \[\{\"rater\""
     ) as error:
         read_votes(cell)
-    assert repr(cell) in str(error.value)
+    assert repr(cell[:80]) in str(error.value)
