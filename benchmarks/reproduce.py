@@ -53,7 +53,7 @@ def read(name: str) -> ResultsTable:
     if not file.is_file():
         names = ", ".join(sorted(one.stem for one in KEPT.glob("*.json")))
         raise FileNotFoundError(f"no table {name!r} is kept; there are {names}")
-    return ResultsTable.from_json(file.read_text("utf-8"))
+    return ResultsTable.read(file)
 
 
 def run(table: ResultsTable, roots: Mapping[str, str]) -> dict[str, RowResult]:

@@ -149,6 +149,7 @@ def load_model(
         ValueError: The folder does not load, or its weights have other shapes than the model.
     """
     with quiet_loading(), naming_errors(folder):
+        _check_size(model_class, folder, config)
         loaded = model_class.from_pretrained(
             folder,
             dtype=torch.float32,
@@ -169,6 +170,26 @@ def load_model(
     if renamed:  # else the library undoes this when it saves, by a pattern that is no name
         vars(model).pop("_weight_conversions", None)
     return model, sorted(report["missing_keys"])
+
+
+def _check_size(model_class: type[Model], folder: Path, config: "PreTrainedConfig | None") -> None:
+    """Refuses a configuration of more numbers than the weights have bytes: they would be made up.
+
+    Raises:
+        ValueError: It does, whatever memory it would take.
+    """
+    from transformers import AutoConfig
+
+    kind = getattr(model_class, "config_class", None) or AutoConfig
+    make = getattr(model_class, "from_config", model_class)  # of AutoModel, which is no class
+    with torch.device("meta"):  # takes no memory
+        model = make(config or kind.from_pretrained(folder))
+    described = sum(weight.numel() for weight in model.parameters())
+    held = sum(file.stat().st_size for file in weight_files(folder))
+    if described > held:
+        raise ValueError(
+            f"config.json describes {described:,} numbers, weights have {held:,} bytes"
+        )
 
 
 def load_whole(

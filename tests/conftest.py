@@ -122,8 +122,8 @@ def workplace(tmp_path: Path) -> Iterator[Path]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Lists what ``pytest -m controls`` and ``pytest -m docs`` found, whatever process ran it."""
-    found = {"control": [], "block": []}
+    """Lists what ``-m controls``, ``-m docs`` and ``-m fuzz`` found, whatever process ran it."""
+    found = {"control": [], "block": [], "fuzz": []}
     for reports in terminalreporter.stats.values():
         for report in reports:
             for name, value in getattr(report, "user_properties", ()):
@@ -140,3 +140,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("blocks of the documents: processor time, place, how it is run")
     for seconds, place, language, how in found["block"]:
         terminalreporter.line(f"{seconds:>8}  {place:38} {language:7} {how}")
+    if found["fuzz"]:
+        terminalreporter.section("hostile files: cases, results, refused, worst s, worst MB")
+    for kind, cases, results, refused, seconds, megabytes in found["fuzz"]:
+        terminalreporter.line(
+            f"{kind:26}{cases:7}{results:7}{refused:7}{seconds:9.2f}{megabytes:9.0f}"
+        )

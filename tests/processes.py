@@ -18,8 +18,10 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Self
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
+CONTEXT = multiprocessing.get_context("forkserver")
+"""Makes processes that are forked from the one with the libraries."""
+
+CONTEXT.set_forkserver_preload(
     [
         "accelerate",
         "matplotlib.pyplot",
@@ -57,7 +59,7 @@ def join_forkserver() -> None:
 def fork(function: Callable[..., None], *given: object) -> int | None:
     """Runs a function in a process of its own and returns how it ended."""
     _SERVER.ensure_running()
-    process = _CONTEXT.Process(target=function, args=given)
+    process = CONTEXT.Process(target=function, args=given)
     process.start()
     process.join()
     return process.exitcode
@@ -103,7 +105,7 @@ class Command:
     ) -> None:
         variables = {**os.environ, **(environment or {})}
         _SERVER.ensure_running()
-        self._process = _CONTEXT.Process(
+        self._process = CONTEXT.Process(
             target=_run,
             args=(_find_address(), program, arguments, folder, variables, printed or os.devnull),
         )

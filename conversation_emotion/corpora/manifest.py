@@ -133,7 +133,7 @@ def _read_jsonl(path: Path) -> Iterator[tuple[str, Cells]]:
             continue
         try:
             cells = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also a number of thousands of digits
             raise ValueError(f"manifest: {place} is no JSON: {error}") from error
         if not isinstance(cells, dict):
             raise ValueError(

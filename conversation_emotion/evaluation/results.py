@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pandas as pd
-from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from rich.console import Console
 
@@ -200,19 +200,41 @@ class ResultsTable:
         return _TABLE.dump_json(self, indent=2).decode()
 
     @classmethod
-    def from_json(cls, text: str) -> "ResultsTable":
+    def from_json(cls, text: str, name: str = "the text") -> "ResultsTable":
         """Reads what `to_json` wrote.
+
+        Args:
+            text: A results table.
+            name: Of the file that holds it, for errors.
 
         Raises:
             ValueError: The text is of another version, or no results table.
         """
-        found = json.loads(text).get("schema_version")
+        try:
+            written = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{name}: is no JSON of results ({error}); write it again") from error
+        found = written.get("schema_version") if isinstance(written, dict) else None
         if found != SCHEMA_VERSION:
             raise ValueError(
-                f"results of schema version {found}, expected {SCHEMA_VERSION}; read them with the "
-                "version of conversation-emotion that wrote them"
+                f"{name}: results of schema version {found}, expected {SCHEMA_VERSION}; read them "
+                "with the version of conversation-emotion that wrote them"
             )
-        return _TABLE.validate_json(text)
+        try:
+            return _TABLE.validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{name}: {place}: {first['msg']}, got {first['input']!r}") from error
+
+    @classmethod
+    def read(cls, file: Path) -> "ResultsTable":
+        """Reads the ``results.json`` that `write` wrote.
+
+        Raises:
+            ValueError: The file is of another version, or no results table.
+        """
+        return cls.from_json(file.read_text("utf-8", errors="replace"), str(file))
 
     def write(self, folder: Path) -> None:
         """Writes ``results.json``, ``results.parquet`` and ``table.txt``.

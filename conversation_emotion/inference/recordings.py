@@ -2,6 +2,7 @@
 
 import glob
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -131,7 +132,9 @@ def is_manifest(path: Path) -> bool:
     if path.suffix.lower() == ".parquet":
         import pyarrow.parquet
 
-        return "utterance_id" in pyarrow.parquet.read_schema(path).names
+        with suppress(pyarrow.ArrowException, OSError):  # which its reader explains
+            return "utterance_id" in pyarrow.parquet.read_schema(path).names
+        return False
     if path.suffix.lower() not in (".csv", ".jsonl"):
         return False
     with path.open("rb") as file:

@@ -161,7 +161,15 @@ def load_model(folder: Path) -> SavedModel:
     card = read_card(folder / CONFIG)
     weights = read_weights(folder / WEIGHTS)
     _check_sums(folder)  # after what tells more of a file that is broken
-    model = build_network(card, weights)
+    try:
+        with torch.device("meta"):  # no memory for weights that the file does not have
+            _build_all(card, weights).load_state_dict(weights, assign=True)
+        model = build_network(card, weights)
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{folder / WEIGHTS}: not the weights that {CONFIG} describes ({why}); fetch both again"
+        ) from error
     first = "members.0." if card.num_members else ""
     found = {n: _find_standardisation(weights, n, first) for n in list_sources(card.features)}
     shapes = {name: (len(one.centre), one.centre.shape[1]) for name, one in found.items()}
@@ -199,9 +207,7 @@ def _check_sums(folder: Path) -> None:
 
 def build_network(card: Card, weights: Mapping[str, Tensor]) -> nn.Module:
     """Builds the network of a card, or the ensemble, in evaluation mode with these weights."""
-    prefixes = [f"members.{number}." for number in range(card.num_members)]
-    members = [_build(card, weights, prefix) for prefix in (prefixes if prefixes else [""])]
-    model = DeepEnsemble(members) if prefixes else members[0]
+    model = _build_all(card, weights)
     model.load_state_dict(weights)
     return model.eval()
 
@@ -218,6 +224,16 @@ def _read_voices(folder: Path, card: Card, weights: Mapping[str, Tensor]) -> dic
         own = {n.removeprefix(prefix): one for n, one in other.items() if n.startswith(prefix)}
         found[speaker] = build_network(card, {**weights, **own})
     return found
+
+
+def _build_all(card: Card, weights: Mapping[str, Tensor]) -> nn.Module:
+    """Builds a model, of an ensemble all members, without its weights."""
+    if not card.num_members:
+        return _build(card, weights, "")
+    if card.num_members > len(weights):
+        raise ValueError(f"{card.num_members} members, and {len(weights)} weights")
+    numbers = range(card.num_members)
+    return DeepEnsemble([_build(card, weights, f"members.{number}.") for number in numbers])
 
 
 def _build(card: Card, weights: Mapping[str, Tensor], prefix: str) -> nn.Module:
@@ -255,7 +271,7 @@ def read_card(file: Path) -> Card:
     """
     try:
         written = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{file}: is no card of a saved model ({error}); fetch it again"
         ) from error

@@ -178,7 +178,19 @@ def write_state(path: Path, state: Mapping[str, object]) -> None:
 
 
 def read_state(path: Path) -> dict[str, object] | None:
-    """Reads what `write_state` wrote to the CPU, None if there is none; never runs code from it."""
+    """Reads what `write_state` wrote to the CPU, None if there is none; never runs code from it.
+
+    Raises:
+        ValueError: The file is damaged, or holds more than numbers, names, and tensors.
+    """
     if not path.is_file():
         return None
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # of damaged bytes, PyTorch raises many kinds
+        raise ValueError(
+            f"{path}: is no checkpoint of a training, or a damaged one ({type(error).__name__}); "
+            "delete it, and the same command trains that part again"
+        ) from error

@@ -128,22 +128,41 @@ def stream_audio(path: str | Path, *, mix: bool = False) -> Iterator[NDArray[np.
         AudioError: As by `read_audio`; what comes before a fault in the file is yielded before.
     """
     path = _check_file(path)
-    num_channels, num_samples, powers = 0, 0, np.zeros(2)
+    num_channels, num_samples, means = 0, 0, _Means()
     with _naming(path):
         for rate, blocks in groupby(decode_blocks(path), key=lambda block: block.rate):
-            for samples in resample_blocks(_gather(path, blocks), rate):
+            gathered = _gather(path, blocks)
+            for samples in resample_blocks(map(means.take, gathered) if mix else gathered, rate):
                 num_channels = num_channels or len(samples)
-                mean = samples.mean(axis=0, keepdims=True, dtype=np.float32)
-                powers += np.square(samples).mean(axis=0).sum(), np.square(mean).sum()
                 num_samples += samples.shape[1]
-                yield mean if mix else samples[np.arange(num_channels) % len(samples)]
+                yield samples[np.arange(num_channels) % len(samples)]
         if mix:
-            _check_cancelled(path, num_channels, *np.sqrt(powers / max(num_samples, 1)))
+            means.check(path)
     if num_samples < MIN_SECONDS * SAMPLE_RATE:
         raise AudioError(
             f"{path}: {1000 * num_samples / SAMPLE_RATE:.1f} ms of audio, expected "
             f"{1000 * MIN_SECONDS:.0f} ms or more; leave the file out"
         )
+
+
+class _Means:
+    """Means of the channels of blocks, and how loud they are."""
+
+    def __init__(self) -> None:
+        self._num_channels, self._num_samples, self._powers = 0, 0, np.zeros(2)
+
+    def take(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns the mean: (C, S) -> (1, S)."""
+        mean = samples.mean(axis=0, keepdims=True, dtype=np.float32)
+        self._num_channels = self._num_channels or len(samples)
+        self._num_samples += samples.shape[1]
+        self._powers += np.square(samples).mean(axis=0).sum(), np.square(mean).sum()
+        return mean
+
+    def check(self, path: Path) -> None:
+        """Refuses channels that cancel."""
+        loudness = np.sqrt(self._powers / max(self._num_samples, 1))
+        _check_cancelled(path, self._num_channels, *loudness)
 
 
 def _gather(path: Path, blocks: Iterable[Block]) -> Iterator[NDArray[np.float32]]:

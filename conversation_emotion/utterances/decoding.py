@@ -25,6 +25,7 @@ _SOUNDFILE_SUFFIXES = {
     *(".snd", ".caf", ".w64", ".rf64", ".bwf"),
 }
 _BLOCK_SIZE = 1 << 20  # samples; a header that promises too many cannot ask for memory
+_MOST_SAMPLES = 1 << 27  # of all channels together, half a gigabyte: what is read at once
 _TIMED_CONTAINERS = {"matroska", "asf", "avi", "flv"}
 _PREROLL_SECONDS = 0.5  # decoders need a few frames after a seek before their output is right
 _FAR_SECONDS = 30.0  # from which on Matroska, whose times are whole milliseconds, is sought
@@ -81,8 +82,11 @@ def decode(path: Path, offset: float, duration: float | None) -> list[Block]:
         found = _decode_stream(path, streams[0], path, offset, duration)
     else:
         sources = _open_all(path, streams)
-        parts = [_decode_stream(path, *source, 0.0, None).blocks for source in sources]
-        found = _Decoded([block for part in parts for block in part], 0.0, 0.0, None)
+        blocks: list[Block] = []
+        for source in sources:
+            blocks += _decode_stream(path, *source, 0.0, None).blocks
+            _check_size(path, sum(block.samples.size for block in blocks))
+        found = _Decoded(blocks, 0.0, 0.0, None)
     end = found.start + sum(block.seconds for block in found.blocks)
     if offset and offset >= end - 0.5 / max((block.rate for block in found.blocks), default=1):
         raise AudioError(
@@ -142,7 +146,7 @@ def _decode_stream(
     if stream.has_length and path.suffix.lower() in _SOUNDFILE_SUFFIXES:
         # FFmpeg has more codecs, and reports why if it cannot decode it either.
         with suppress(soundfile.SoundFileError):
-            found = _decode_with_soundfile(source, stream, offset, duration)
+            found = _decode_with_soundfile(path, source, stream, offset, duration)
             if found.end and _lacks(found, offset, duration) * found.blocks[0].rate < 1:
                 return found
             promised, slack = found.promised, _EXACT_SECONDS
@@ -164,7 +168,8 @@ def _decode_stream_blocks(path: Path, stream: Stream, source: Path | io.BytesIO)
             rate = file.samplerate
             if file.frames:
                 promised, slack = _promised_frames(file, stream) / rate, _EXACT_SECONDS
-            while len(piece := file.read(_BLOCK_SIZE // 8, dtype="float32", always_2d=True)):
+            size = max(1, _BLOCK_SIZE // max(8, file.channels))
+            while len(piece := file.read(size, dtype="float32", always_2d=True)):
                 done += len(piece) / rate
                 yield Block(cast("NDArray[np.float32]", piece).T, rate)
             if done and promised is not None and (promised - done) * rate < 1:
@@ -197,8 +202,17 @@ def _break_off(path: Path, held: float, promised: float | None) -> AudioError:
     )
 
 
+def _check_size(path: Path, num_samples: int) -> None:
+    """Refuses what needs too much memory; a small file may unpack to hours of many channels."""
+    if num_samples > _MOST_SAMPLES:
+        raise AudioError(
+            f"{path}: holds more than {_MOST_SAMPLES:,} samples of all channels together, which "
+            "is the most that is read at once; give start and end of its turns"
+        )
+
+
 def _decode_with_soundfile(
-    source: Path | io.BytesIO, stream: Stream, offset: float, duration: float | None
+    path: Path, source: Path | io.BytesIO, stream: Stream, offset: float, duration: float | None
 ) -> _Decoded:
     with _open_soundfile(source) as file:
         rate, num_frames = file.samplerate, file.frames
@@ -209,11 +223,13 @@ def _decode_with_soundfile(
         left = math.inf if duration is None else round(duration * rate)
         pieces = [np.zeros((0, file.channels), dtype=np.float32)]
         while left > 0:
-            piece = file.read(int(min(left, _BLOCK_SIZE)), dtype="float32", always_2d=True)
+            size = max(1, _BLOCK_SIZE // file.channels)
+            piece = file.read(int(min(left, size)), dtype="float32", always_2d=True)
             if not len(piece):
                 break
             pieces.append(cast("NDArray[np.float32]", piece))
             left -= len(piece)
+            _check_size(path, sum(one.size for one in pieces))
     samples = np.concatenate(pieces).T
     end = (first + samples.shape[1]) / rate
     # A file that seems to be empty was written where its header could not be filled in.
@@ -256,7 +272,9 @@ def _decode_with_av(
         else:
             is_sought = False
         end = math.inf if duration is None else offset + duration
-        return _collect(container, stream, end, is_sought=is_sought)._replace(promised=promised)
+        return _collect(path, container, stream, end, is_sought=is_sought)._replace(
+            promised=promised
+        )
 
 
 def _open_av(source: Path | io.BytesIO) -> InputContainer:
@@ -305,16 +323,18 @@ class _Progress:
 
 
 def _collect(
-    container: InputContainer, stream: av.AudioStream, end: float, *, is_sought: bool
+    path: Path, container: InputContainer, stream: av.AudioStream, end: float, *, is_sought: bool
 ) -> _Decoded:
     """Decodes until ``end``, in seconds, is reached, each frame by its own rate and channels."""
     groups: list[tuple[tuple[int, int], list[NDArray[np.float32]]]] = []
-    progress = _Progress()
+    progress, num_samples = _Progress(), 0
     for samples, rate in _iterate(container, stream, progress, is_sought=is_sought):
         kind = rate, len(samples)
         if not groups or groups[-1][0] != kind:
             groups.append((kind, []))
         groups[-1][1].append(samples)
+        num_samples += samples.size
+        _check_size(path, num_samples)
         if progress.start + progress.seconds > end + _EXACT_SECONDS:
             break
     blocks = [Block(np.concatenate(parts, axis=1), rate) for (rate, _), parts in groups]
@@ -333,7 +353,7 @@ def _iterate(
     is_timed = _is_timed(container)
     zero = (container.start_time or 0) / 1e6
     kind: tuple[int, int] | None = None
-    to_float = av.AudioResampler(format="fltp")
+    to_float = av.AudioResampler(format="flt")
     for packet in container.demux() if is_timed else container.demux(stream):
         if is_timed and packet.pts is not None and packet.time_base is not None:
             ends = float((packet.pts + (packet.duration or 0)) * packet.time_base)
@@ -346,11 +366,13 @@ def _iterate(
                 progress.start = frame.time - begin
             if kind != (frame.sample_rate, frame.layout.nb_channels):
                 kind = frame.sample_rate, frame.layout.nb_channels
-                to_float = av.AudioResampler(format="fltp")
+                to_float = av.AudioResampler(format="flt")
             progress.seconds += frame.samples / frame.sample_rate
-            planar = [frame] if frame.format.name == "fltp" else to_float.resample(frame)
-            for part in planar:
-                yield Block(np.asarray(part.to_ndarray(), dtype=np.float32), frame.sample_rate)
+            # In one plane: of eight, PyAV takes what lies behind the last for a ninth, and crashes.
+            for part in to_float.resample(frame):
+                packed = np.asarray(part.to_ndarray(), dtype=np.float32)
+                samples = packed.reshape(-1, part.layout.nb_channels).T
+                yield Block(np.ascontiguousarray(samples), frame.sample_rate)
 
 
 def _measure_stream(path: Path, stream: Stream, source: Path | io.BytesIO) -> float:

@@ -68,7 +68,7 @@ def read_votes(cell: str) -> list[Ballot]:
     try:
         given = json.loads(cell)
         found = _read_counts(given) if isinstance(given, dict) else [*map(_read_ballot, given)]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{VOTES} are {cell[:80]!r}, expected JSON such as "
             '[{"rater": "ann", "emotions": ["anger"]}] or {"anger": 3, "neutral": 1}'

@@ -147,9 +147,14 @@ def explained() -> Iterator[None]:
             sys.exit(141)  # as the shell counts an end by SIGPIPE
         if os.environ.get(DEBUG):
             raise
-        file = find_file(error)
-        place = "" if file is None or str(file) in str(error) else f"; the file at hand was {file}"
-        sys.exit(f"error: {describe_error(error)}{place} ({DEBUG}=1 shows where)")
+        sys.exit(f"error: {explain_error(error)} ({DEBUG}=1 shows where)")
+
+
+def explain_error(error: BaseException) -> str:
+    """Returns one line that says what happened, with the file at hand if it does not name it."""
+    file = find_file(error)
+    place = "" if file is None or str(file) in str(error) else f"; the file at hand was {file}"
+    return f"{describe_error(error)}{place}"
 
 
 def describe_error(error: BaseException) -> str:

@@ -113,7 +113,7 @@ def read_run(run_id: str) -> RunRecord:
         params=dict(sorted({**run.data.params, **versions}.items())),
         metrics=run.data.metrics,
         tables=[
-            ResultsTable.from_json(_read_text(client, run_id, name))
+            ResultsTable.from_json(_read_text(client, run_id, name), f"{name} of run {run_id}")
             for name in ("results.json", *further)
         ],
         labels=tuple(labels.get("labels", ())),

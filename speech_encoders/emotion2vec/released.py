@@ -4,7 +4,6 @@ One that is missing, unknown or of another shape than expected is an error. What
 left in the file (an optimiser's state, its settings) is named and left out.
 """
 
-import pickle
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -108,7 +107,9 @@ def _load(path: Path) -> Mapping[str, object]:
     is_mappable = zipfile.is_zipfile(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_mappable)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of damaged bytes, PyTorch raises many kinds
         if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise ValueError(
                 f"{path}: holds more than weights, a {found[1]}, which could run code; if you "

@@ -281,6 +281,14 @@ def test_broken_json_is_named_with_its_line(write):
         load_manifest(write("a.jsonl", good, '{"utterance_id": }'))
 
 
+@pytest.mark.parametrize(
+    "broken", ["[" * 100_000, '{"text": ' + "9" * 5_000 + "}"], ids=["deep", "digits"]
+)
+def test_json_that_is_too_deep_or_has_too_long_a_number_is_named(write, broken):
+    with pytest.raises(ValueError, match=r"a.jsonl line 1 is no JSON: "):
+        load_manifest(write("a.jsonl", broken))
+
+
 def test_json_that_is_no_object_is_named_with_its_line(write):
     with pytest.raises(ValueError, match=r"a.jsonl line 1 is a list, expected an object"):
         load_manifest(write("a.jsonl", '["1", "a"]'))

@@ -179,18 +179,29 @@ def test_json_keeps_numbers_that_are_none():
     ("old", "new", "message"),
     [
         ('"schema_version": 1', '"schema_version": 2', "schema version 2, expected 1"),
-        ('"num_folds": 5', '"num_folds": "5"', "num_folds\n.*valid integer"),
-        ('"score": 0.5,', '"score": "0.5",', "metrics.wa.score\n.*valid number"),
+        ('"num_folds": 5', '"num_folds": "5"', "saved: rows.0.num_folds: .*valid integer"),
+        ('"score": 0.5,', '"score": "0.5",', "metrics.wa.score: .*valid number, got '0.5'"),
         ('"uar": {', '"ua": {', "no metric 'ua'"),
         ('"kind": "published"', '"kind": "printed"', "'published' or 'reference'"),
-        ('"n": 1234,', '"n": 1234, "num": 1,', "num\n"),
+        ('"n": 1234,', '"n": 1234, "num": 1,', "rows.0.num: "),
     ],
 )
 def test_json_of_another_form_is_an_error(old, new, message):
     text = full_table().to_json()
     assert old in text
     with pytest.raises(ValueError, match=message):
-        ResultsTable.from_json(text.replace(old, new))
+        ResultsTable.from_json(text.replace(old, new), "saved")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "[" * 100_000, "", '{"title": ' + "9" * 5_000 + "}"],
+    ids=["list", "deep", "empty", "digits"],
+)
+def test_a_file_that_is_no_table_of_results_is_named(tmp_path, text):
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(ValueError, match=f"{tmp_path / 'results.json'}: .*(version|no JSON)"):
+        ResultsTable.read(tmp_path / "results.json")
 
 
 def test_a_row_takes_only_the_types_that_it_declares():

@@ -143,6 +143,20 @@ def test_a_folder_of_another_version_is_refused(folder, change, message):
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda card: card["model"].update(hidden_size=1_000_000), "size mismatch"),
+        (lambda card: card.update(num_members=10**12), "1000000000000 members, and"),
+        (lambda card: card.update(num_members=1), "members.0.perceptions"),
+    ],
+)
+def test_weights_that_are_not_those_of_the_card_are_named(folder, change, message):
+    change_card(folder, change)
+    with pytest.raises(ValueError, match=f"{folder / 'model.safetensors'}: not the .*{message}"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
     ("name", "message"),
     [("model.safetensors", "is cut or broken .*; fetch"), ("config.json", "is no card of a saved")],
 )

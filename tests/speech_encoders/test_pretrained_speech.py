@@ -180,6 +180,10 @@ def test_whatever_a_library_raises_on_a_checkpoint_names_its_folder(tmp_path, sp
     [
         ({"num_attention_heads": 3}, "does not load .*embed_dim.*; its files are config.json, mo"),
         ({"conv_kernel": [3]}, "does not load "),
+        (
+            {"hidden_size": 60_000},
+            r"does not load .*config.json describes .* weights have .* bytes",
+        ),
         ({"intermediate_size": 7}, r"weights do not fit config.json, first 'encoder.*of shape"),
     ],
 )

@@ -1,5 +1,7 @@
 """Checkpoints of a fine-tuning: what is kept, averaged, and continued after a kill."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from conversation_emotion.datasets.clip_batches import Clips
 from conversation_emotion.models.fine_tuned import EncoderModel
 from conversation_emotion.settings.training import FineTuningSettings
-from conversation_emotion.training.checkpoints import Checkpoints, StoredCheckpoints
+from conversation_emotion.training.checkpoints import Checkpoints, StoredCheckpoints, read_state
 from conversation_emotion.training.fit import Fitted, OnEpoch
 from tests.small_tasks import TwoBlocks, fit_task, make_clips, make_fine_tuning
 
@@ -142,3 +144,21 @@ def test_the_lower_loss_and_then_the_earlier_epoch_rank_first_where_scores_tie()
         checkpoints.add(score, loss, lambda model: {}, torch.nn.Identity())
     assert [checkpoint.epoch for checkpoint in checkpoints.best] == [2, 3]
     assert (checkpoints.epoch, checkpoints.since_best) == (4, 1)
+
+
+class Planted:
+    def __reduce__(self):
+        return Path.touch, (Path("ran"),)
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_checkpoint_that_would_run_code_or_is_damaged_is_named(tmp_path, monkeypatch, is_zip):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "state.pt"
+    for content in ({"epoch": Planted()}, {"epoch": torch.ones(100)}):
+        torch.save(content, file, _use_new_zipfile_serialization=is_zip)
+        if isinstance(content["epoch"], torch.Tensor):
+            file.write_bytes(file.read_bytes()[:150])
+        with pytest.raises(ValueError, match=f"{file}: is no checkpoint of a training"):
+            read_state(file)
+    assert not (tmp_path / "ran").exists()

@@ -11,7 +11,7 @@ import torch
 from torchaudio import functional
 
 from conversation_emotion.utterances import decoding, resampling
-from conversation_emotion.utterances.audio import MIN_SECONDS, SAMPLE_RATE, AudioError
+from conversation_emotion.utterances.audio import MIN_SECONDS, SAMPLE_RATE, AudioError, stream_audio
 from conversation_emotion.utterances.audio import read_audio as read
 
 DATA = Path(
@@ -324,3 +324,30 @@ def test_a_real_clip_that_does_not_decode_is_named():
         pytest.skip(f"{path} is absent; set CONVERSATION_EMOTION_DATA to the folder with data")
     with pytest.raises(AudioError, match=r"dia125_utt3\.mp4: does not decode"):
         read(path)
+
+
+def test_eight_channels_of_a_film_are_read_each(tmp_path):
+    path = tmp_path / "surround.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("flac", rate=SAMPLE_RATE, layout="7.1")
+        levels = np.repeat(np.arange(8, dtype=np.int16)[None] * 1000, 4096, axis=0)
+        frame = av.AudioFrame.from_ndarray(levels.reshape(1, -1), format="s16", layout="7.1")
+        frame.sample_rate, frame.pts = SAMPLE_RATE, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    channels = np.concatenate(list(stream_audio(path)), axis=1)
+    np.testing.assert_allclose(channels[:, 100], np.arange(8) * 1000 / 32768, atol=1e-6)
+    np.testing.assert_allclose(read(path, channel=7)[100], 7000 / 32768, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".mkv"])
+def test_what_unpacks_to_more_than_memory_should_hold_is_refused(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"clip{suffix}"
+    if suffix == ".wav":
+        soundfile.write(path, np.full((50_000, 2), 0.1), SAMPLE_RATE)
+    else:
+        write_mp4(path, np.full((2, 50_000), 0.1, np.float32))
+    monkeypatch.setattr(decoding, "_MOST_SAMPLES", 60_000)
+    with pytest.raises(AudioError, match=f"{path}: holds more than 60,000 samples of all channels"):
+        read(path)
+    assert len(read(path, duration=0.2)) == 0.2 * SAMPLE_RATE

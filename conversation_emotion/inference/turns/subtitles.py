@@ -14,9 +14,10 @@ from conversation_emotion.inference.turns.turn import LabelledTurn
 
 _TIME = r"(?:\d+:)?\d{1,2}:\d{1,2}[.,]\d{1,3}"
 _TIMES = re.compile(rf"\s*({_TIME})\s*-->\s*({_TIME})(?:\s.*)?")
-_VOICE = re.compile(r"<v(?:\.[^ \t>]*)?[ \t]+([^>]*)>")
-_WEBVTT_MARKS = re.compile(r"<c\.emotion>.*?</c>\s?|</?[a-zA-Z][^>]*>|<[\d:.]+>", re.DOTALL)
-_SUBRIP_MARKS = re.compile(r"</?(?:i|b|u|s|font)\b[^>]*>|\{\\[^}]*\}", re.IGNORECASE)
+# A mark ends before the next begins, or each that is not closed would be read to the end.
+_VOICE = re.compile(r"<v(?:\.[^ \t>]*)?[ \t]+([^<>]*)>")
+_WEBVTT_MARKS = re.compile(r"<c\.emotion>[^<]*</c>\s?|</?[a-zA-Z][^<>]*>|<[\d:.]+>")
+_SUBRIP_MARKS = re.compile(r"</?(?:i|b|u|s|font)\b[^<>]*>|\{\\[^{}]*\}", re.IGNORECASE)
 _SPEAKER = re.compile(r"\[([^\]]+)\]:\s*")
 
 

@@ -21,7 +21,7 @@ def read_transcript(path: Path) -> Iterator[Given]:
     """
     try:
         content = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits
         line = f" line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise TurnError(f"{path}{line}: is no JSON ({error})") from error
     documents = content if isinstance(content, list) else [content]

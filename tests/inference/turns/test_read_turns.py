@@ -1,4 +1,5 @@
 import json
+import time
 import warnings
 from dataclasses import astuple
 from datetime import timedelta
@@ -202,6 +203,7 @@ def test_a_turn_that_cannot_be_used_stays_with_its_problem(folder, name, content
         ("a.json", b"{}", r"a\.json: has nothing, expected segments"),
         ("a.json", b"3", r"a\.json: holds a int, expected segments"),
         ("a.json", b"[" * 100_000, r"a\.json.*: is no JSON"),
+        ("a.json", b'{"segments": [{"start": ' + b"9" * 5_000 + b"}]}", r"a\.json.*: is no JSON"),
         ("a.TextGrid", b"no grid", r"a\.TextGrid: is no whole TextGrid"),
         ("a.TextGrid", b"ooBinaryFile\x08TextGrid", r"a\.TextGrid: is a binary TextGrid"),
         ("a.eaf", b"<ANNOTATION_DOCUMENT>\n<TIER>", r"a\.eaf line 2: is no XML of ELAN"),
@@ -227,6 +229,17 @@ def test_a_missing_file_or_recording_is_named(folder):
     (folder / "a.rttm").write_text(RTTM)
     with pytest.raises(TurnError, match=r"a\.rttm: its recording .*walk\.wav does not exist"):
         read_turns(folder / "a.rttm", folder / "walk.wav")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mark"), [("vtt", "<v "), ("vtt", "<c.emotion>"), ("vtt", "</i "), ("srt", "{\\")]
+)
+def test_marks_that_never_end_are_read_at_once(folder, suffix, mark):
+    file = folder / f"talk.{suffix}"
+    file.write_text(f"WEBVTT\n\n00:00:01,000 --> 00:00:02,000\n{mark * 20_000}\n")
+    began = time.process_time()
+    read_turns(file)
+    assert time.process_time() - began < 1.0  # each read to the end, they take ten times as long
 
 
 def test_words_without_sound_are_turns_of_words(folder, capsys):
