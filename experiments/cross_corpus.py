@@ -10,8 +10,7 @@ as in EmoBox's table 5; with --train its corpora are pooled. Nothing of a test c
 the test: statistics, weights and epoch come from the train corpora, a fifth of whose speakers, or
 of their dialogues where all talk to each other, validates. --test-lists takes EmoBox's balanced
 lists, 60 utterances of each class; without one, all utterances of the four classes are targets.
-Once features are extracted, each row takes seconds. Prints one row per encoder, train and test
-corpus, and writes mlruns/.
+Prints one row per encoder, train and test corpus, and writes mlruns/.
 """
 
 from collections.abc import Iterator

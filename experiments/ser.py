@@ -84,10 +84,8 @@ class SER(Experiment[SERSettings]):
 
     def search_space(self, trial: Trial, settings: SERSettings) -> SERSettings:
         """Varies encoder, layers, pooling, head size, dropout and the optimizer."""
-        if settings.protocol in PROTOCOLS:
-            raise ValueError(
-                f"--protocol {settings.protocol} fixes what a sweep varies; name a --split"
-            )
+        if (protocol := settings.protocol) in PROTOCOLS:
+            raise ValueError(f"--protocol {protocol} fixes what a sweep varies; name a --split")
         settings.words.check_one("a trial")
         settings = self.propose_row(trial, settings, "speech_encoder")
         if settings.model.head == "auto":
@@ -107,8 +105,7 @@ class SER(Experiment[SERSettings]):
 
 def describe_head(settings: SERSettings) -> str:
     """Describes what is trained on an encoder."""
-    aggregator = settings.features.aggregator
-    aggregator = {"ecapa": "ECAPA-TDNN"}.get(aggregator, aggregator)
+    aggregator = settings.features.aggregator.replace("ecapa", "ECAPA-TDNN")
     if settings.model.head == "superb" and aggregator == "mean":
         return "linear probe"
     if settings.model.is_solved:
