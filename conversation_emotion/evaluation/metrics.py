@@ -96,7 +96,7 @@ METRIC_DESCRIPTIONS = {
     "ccc_valence": _number("valence"),
     "ccc_dominance": _number("dominance"),
     "wer": MetricDescription(title="WER", scale="error"),
-    "heard_wer": MetricDescription(title="WER of the words", scale="error"),
+    "words_wer": MetricDescription(title="WER of the words", scale="error"),
     "change_uar": MetricDescription(title="UAR, gap", is_signed=True, scale="difference"),
     "p_uar": _number("p, Holm", scale="share"),
     "last_emotion_uar": MetricDescription(title="UAR of the last emotion"),

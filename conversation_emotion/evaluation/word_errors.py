@@ -107,17 +107,17 @@ def count_word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> N
     return np.array(counts, dtype=np.int64).reshape(-1, 2)
 
 
-def score_heard_words(tested: pd.DataFrame, given: pd.Series, heard: pd.Series) -> Interval:
+def score_transcripts(tested: pd.DataFrame, given: pd.Series, written: pd.Series) -> Interval:
     """Scores words that were written down against those of the corpus, both normalised.
 
     Args:
         tested: Predictions, of which `score_word_errors` takes fold, seed and cluster; those of
             utterances without words of the corpus do not count.
         given: Texts of the corpus by utterance id, missing where there is none.
-        heard: Those that were written down.
+        written: Those that were written down.
     """
     ids = tested["utterance_id"]
-    texts = [ids.map(one.map(normalise, na_action="ignore")).fillna("") for one in (given, heard)]
+    texts = [ids.map(one.map(normalise, na_action="ignore")).fillna("") for one in (given, written)]
     has_words = texts[0] != ""
     counted = pd.DataFrame(
         count_word_errors(*(one[has_words].tolist() for one in texts)),

@@ -7,7 +7,7 @@ from conversation_emotion.settings.flags import change
 
 Settings = TypeVar("Settings", bound=Any)
 
-HEARD = ", words by ASR"
+TRANSCRIBED = ", words by ASR"
 """Ends the names of rows whose words an ASR writes down."""
 
 
@@ -49,5 +49,5 @@ def split_words(rows: dict[str, Settings]) -> dict[str, Settings]:
     for name, row in rows.items():
         found[name] = change(row, asr=None, asr_language=None)
         if row.words.asr is not None:
-            found[f"{name}{HEARD}"] = row
+            found[f"{name}{TRANSCRIBED}"] = row
     return found

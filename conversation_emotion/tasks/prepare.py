@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conversation_emotion.datasets.dataset import Dataset, make_dataset
-from conversation_emotion.datasets.heard_words import hear_words
 from conversation_emotion.datasets.inputs import (
     Inputs,
     as_extracted,
     extract_features,
     prepare_inputs,
 )
+from conversation_emotion.datasets.transcribed import transcribe_dataset
 from conversation_emotion.datasets.windows import (
     Windows,
     build_training_windows,
@@ -45,7 +45,9 @@ def prepare_dataset(
     """Reads and splits a corpus, once for all rows of a table that read the same ``words``."""
     read = partial(make_dataset, data, max_folds)
     dataset = memory.recall(("dataset", data, max_folds), read)
-    return memory.recall(("words", data, max_folds, words), partial(hear_words, dataset, words))
+    return memory.recall(
+        ("words", data, max_folds, words), partial(transcribe_dataset, dataset, words)
+    )
 
 
 def prepare_recognition(settings: SERSettings, memory: Memory) -> UtteranceEmotion:

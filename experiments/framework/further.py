@@ -31,9 +31,9 @@ def list_further(
     if getattr(runs[0].task.training, "certainty", False):
         yield "certainty", tabulate_certainty(experiment, table, runs)
     if any(run.settings.words.asr for run in runs if hasattr(run.settings, "words")):
-        from experiments.framework.heard import tabulate_heard
+        from experiments.framework.transcribed import tabulate_transcribed
 
-        yield "words", tabulate_heard(experiment, table.title, runs)
+        yield "words", tabulate_transcribed(experiment, table.title, runs)
     if any(run.settings.votes.is_voted for run in runs if hasattr(run.settings, "votes")):
         from experiments.framework.voted import tabulate_votes
 

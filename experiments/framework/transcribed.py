@@ -8,48 +8,51 @@ import pandas as pd
 from conversation_emotion.evaluation.metrics import Interval
 from conversation_emotion.evaluation.results import ResultsTable, describe_bounds
 from conversation_emotion.evaluation.significance import compare_predictions, correct_by_holm
-from conversation_emotion.evaluation.word_errors import score_heard_words
-from conversation_emotion.settings.words import HEARD
+from conversation_emotion.evaluation.word_errors import score_transcripts
+from conversation_emotion.settings.words import TRANSCRIBED
 
 if TYPE_CHECKING:
     from experiments.framework.experiment import Experiment, RowRun, Runs
 
 
-def tabulate_heard(experiment: "Experiment[Any]", title: str, runs: "Runs") -> ResultsTable:
+def tabulate_transcribed(experiment: "Experiment[Any]", title: str, runs: "Runs") -> ResultsTable:
     """Scores rows with words by ASR, their word errors, and what those cost in UAR, paired."""
     by_name = {run.name: run for run in runs}
     pairs = [
-        (by_name[run.name.removesuffix(HEARD)], run) for run in runs if run.name.endswith(HEARD)
+        (by_name[run.name.removesuffix(TRANSCRIBED)], run)
+        for run in runs
+        if run.name.endswith(TRANSCRIBED)
     ]
-    compared = [_compare(given, heard) for given, heard in pairs]
+    compared = [_compare(given, written) for given, written in pairs]
     p_values = correct_by_holm([p_value for _, p_value in compared])
     rows = []
-    for (given, heard), (gap, _), p_value in zip(pairs, compared, p_values, strict=True):
-        tested = _tested(heard)
+    for (given, written), (gap, _), p_value in zip(pairs, compared, p_values, strict=True):
+        tested = _tested(written)
         texts = [
-            run.task.dataset.utterances.set_index("utterance_id")["text"] for run in (given, heard)
+            run.task.dataset.utterances.set_index("utterance_id")["text"]
+            for run in (given, written)
         ]
         metrics = {
-            "uar": heard.scores["model"]["uar"],
-            "heard_wer": score_heard_words(tested, *texts),
+            "uar": written.scores["model"]["uar"],
+            "words_wer": score_transcripts(tested, *texts),
             "change_uar": gap,
         }
-        heard.run.log_metrics({f"words/{name}": one.score for name, one in metrics.items()})
+        written.run.log_metrics({f"words/{name}": one.score for name, one in metrics.items()})
         own = {"values": {"p_uar": p_value}, "per_class": {}, "kind": "reference"}
-        rows.append(experiment.score(heard, heard.name, metrics, **own))
+        rows.append(experiment.score(written, written.name, metrics, **own))
     return ResultsTable(
         title=f"Words by ASR against those of the corpus; {title}",
-        columns=("uar", "heard_wer", "change_uar", "p_uar"),
+        columns=("uar", "words_wer", "change_uar", "p_uar"),
         rows=tuple(rows),
         notes=tuple(dict.fromkeys(_describe(pairs))),
     )
 
 
-def _compare(given: "RowRun", heard: "RowRun") -> tuple[Interval, float]:
+def _compare(given: "RowRun", written: "RowRun") -> tuple[Interval, float]:
     """Returns how much better a row is with words by ASR, and the p-value of no difference."""
-    if {*_tested(given)["utterance_id"]} != {*_tested(heard)["utterance_id"]}:
-        raise ValueError(f"{heard.name} and {given.name} predict different utterances")
-    return compare_predictions(_tested(heard), _tested(given), len(given.task.labels))
+    if {*_tested(given)["utterance_id"]} != {*_tested(written)["utterance_id"]}:
+        raise ValueError(f"{written.name} and {given.name} predict different utterances")
+    return compare_predictions(_tested(written), _tested(given), len(given.task.labels))
 
 
 def _tested(run: "RowRun") -> pd.DataFrame:
@@ -58,9 +61,9 @@ def _tested(run: "RowRun") -> pd.DataFrame:
 
 def _describe(pairs: "list[tuple[RowRun, RowRun]]") -> Iterator[str]:
     yield f"row with words by ASR minus the row above it [{describe_bounds(_tested(pairs[0][0]))}]"
-    for given, heard in pairs:
+    for given, written in pairs:
         known = given.task.dataset.split.notes
-        yield from (note for note in heard.task.dataset.split.notes if note not in known)
+        yield from (note for note in written.task.dataset.split.notes if note not in known)
     yield "p of no difference by a paired t test, corrected for all rows (Holm, 1979)"
     yield (
         "WER: of the utterances of test of which the corpus has words, both in capital letters "

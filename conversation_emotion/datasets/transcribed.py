@@ -7,7 +7,7 @@ from conversation_emotion.settings.words import WordSettings
 from conversation_emotion.utterances.table import has_text
 
 
-def hear_words(dataset: Dataset, words: WordSettings) -> Dataset:
+def transcribe_dataset(dataset: Dataset, words: WordSettings) -> Dataset:
     """Replaces the text of every utterance, train and test alike, by what the ASR writes down.
 
     One without sound, or of which the ASR writes nothing, has no text. What was written down once
@@ -23,9 +23,9 @@ def hear_words(dataset: Dataset, words: WordSettings) -> Dataset:
     if not (has_sound := given["audio"].notna()).any():
         raise ValueError(f"--asr {words.asr}: no utterance of {corpus} names a recording")
     silent = given.assign(text=None)
-    heard = write_words(silent, load_transcriber(words.asr), words.asr_language)["text"]
-    heard = heard.astype(given["text"].dtype)
-    utterances = given.assign(text=heard)
+    written = write_words(silent, load_transcriber(words.asr), words.asr_language)["text"]
+    written = written.astype(given["text"].dtype)
+    utterances = given.assign(text=written)
     has_words = has_text(utterances)
     if not has_words.any():
         raise ValueError(

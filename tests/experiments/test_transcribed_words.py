@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pytest
 from optuna.trial import FixedTrial
 
-from conversation_emotion.datasets import heard_words
+from conversation_emotion.datasets import transcribed
 from conversation_emotion.features import transcription
 from conversation_emotion.settings.recognition import SERSettings
 from experiments import fusion
@@ -44,15 +44,15 @@ class Halver:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """A corpus whose words are ``never ever``, with an ASR that hears half of them."""
-    folder = tmp_path_factory.mktemp("heard")
+    """A corpus whose words are ``never ever``, with an ASR that writes half of them down."""
+    folder = tmp_path_factory.mktemp("transcribed")
     save_model(folder / "bert")
     with in_folder(folder), pytest.MonkeyPatch.context() as patch:
         table = write_corpus(folder, num_train=2)
         table = table.drop(columns="corpus").assign(text="Never, ever!")
         table.loc[table.index[0], "text"] = None
         table.to_csv("manifest.csv", index=False)
-        patch.setattr(heard_words, "load_transcriber", lambda name: Halver())
+        patch.setattr(transcribed, "load_transcriber", lambda name: Halver())
         patch.setattr(transcription, "has_speech", lambda clip: True)
         yield table
 
@@ -78,10 +78,10 @@ def test_each_row_is_there_with_the_words_of_the_corpus_and_with_those_of_the_as
 
 def test_word_errors_and_the_gap_stand_beside_each_other(shown):
     (row,) = shown["words"].rows
-    assert row.metrics["heard_wer"].score == pytest.approx(0.5)
+    assert row.metrics["words_wer"].score == pytest.approx(0.5)
     scores = {row.name: row.metrics["uar"].score for row in shown[None].rows if row.run_id}
-    heard, given = scores["tokens:bert, words by ASR"], scores["tokens:bert"]
-    assert row.metrics["change_uar"].score == pytest.approx(heard - given)
+    transcribed, given = scores["tokens:bert, words by ASR"], scores["tokens:bert"]
+    assert row.metrics["change_uar"].score == pytest.approx(transcribed - given)
     assert 0 <= row.values["p_uar"] <= 1
 
 
