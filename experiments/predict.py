@@ -21,36 +21,38 @@ timelines with their sound: one file, which needs no network. --explain writes w
 turns and modalities a prediction rests on, and the page then shows them.
 """
 
+from typing import TYPE_CHECKING
+
 from conversation_emotion.settings.prediction import PredictSettings
 from experiments.framework.commandline import launch
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from conversation_emotion.inference.predictor import Predictor
 
 
 def run(settings: PredictSettings) -> None:
     """Loads the model, predicts every turn, writes the table and summarises it."""
     from conversation_emotion.features.encoders import load_transcriber
     from conversation_emotion.features.transcription import write_words
-    from conversation_emotion.inference.curves import check_has_curves, predict_curves
-    from conversation_emotion.inference.explanation import check_kinds, explain_rows
+    from conversation_emotion.inference.curves import check_has_curves
+    from conversation_emotion.inference.explanation import check_kinds
     from conversation_emotion.inference.labelled import (
         adapt_predictor,
         check_free,
         read_labelled,
         save_adapted,
     )
-    from conversation_emotion.inference.page import read_about, render_page, write_page
     from conversation_emotion.inference.predictor import Predictor
     from conversation_emotion.inference.recordings import predict_rows, read_rows, summarise
-    from conversation_emotion.inference.saved_model import find_model
     from conversation_emotion.inference.turns import write_turns
 
     sentiment, text_model = (
         None if name == "none" else name for name in (settings.sentiment, settings.text_model)
     )
     predictor = Predictor.load(
-        settings.model,
-        sentiment=sentiment,
-        text_model=text_model,
-        mc_dropout=settings.mc_dropout,
+        settings.model, sentiment=sentiment, text_model=text_model, mc_dropout=settings.mc_dropout
     )
     card = predictor.saved.card
     if settings.frames is not None:
@@ -64,10 +66,7 @@ def run(settings: PredictSettings) -> None:
     if transcriber is not None and settings.language is not None:
         transcriber.find_language(settings.language)  # before any work
     rows = read_rows(
-        settings.paths,
-        settings.turns,
-        audio=settings.audio,
-        is_conversation=card.is_conversation,
+        settings.paths, settings.turns, audio=settings.audio, is_conversation=card.is_conversation
     )
     if transcriber is not None:
         rows = write_words(rows, transcriber, settings.language)
@@ -82,11 +81,24 @@ def run(settings: PredictSettings) -> None:
         predictor, rows, classes=settings.classes, min_confidence=settings.min_confidence
     )
     write_turns(table, settings.output)
-    curves = None
+    write_further(settings, predictor, rows, table)
+    summarise(card, table, settings.output)
+
+
+def write_further(
+    settings: PredictSettings, predictor: "Predictor", rows: "DataFrame", table: "DataFrame"
+) -> None:
+    """Writes curves, explanations and the page of predictions, each where it is asked for."""
+    from conversation_emotion.inference.curves import predict_curves
+    from conversation_emotion.inference.explanation import explain_rows
+    from conversation_emotion.inference.page import read_about, render_page, write_page
+    from conversation_emotion.inference.saved_model import find_model
+    from conversation_emotion.inference.turns import write_turns
+
+    card, curves, explanation = predictor.saved.card, None, None
     if settings.frames is not None:
         curves = predict_curves(predictor, rows, classes=settings.classes)
         write_turns(curves, settings.frames)
-    explanation = None
     if settings.explain is not None:
         explanation = explain_rows(predictor, rows, classes=settings.classes)
         write_turns(explanation, settings.explain)
@@ -97,7 +109,6 @@ def run(settings: PredictSettings) -> None:
             shown, card, settings.page, about=about, frames=curves, explanation=explanation
         )
         write_page(settings.page.report, page)
-    summarise(card, table, settings.output)
 
 
 def main() -> None:
